@@ -1,0 +1,2 @@
+//! The `publish-variants` binary.
+fn main() {}
