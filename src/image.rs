@@ -1,0 +1,14 @@
+//! The vocabulary of the [OCI image specification](https://github.com/opencontainers/image-spec/blob/v1.1.1/spec.md).
+//!
+//! Pure: nothing here reads a file, a clock or a socket, save [`layer`], which writes the one layer we make.
+
+pub mod config;
+pub mod layer;
+pub mod manifest;
+pub mod platform;
+pub mod reference;
+
+pub use config::Config;
+pub use manifest::{Descriptor, Document, Index, Manifest, MediaType};
+pub use platform::Platform;
+pub use reference::{Digest, PinnedReference, Reference, Repository, Tag};

@@ -1,0 +1,276 @@
+//! The [image config](https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md).
+//!
+//! A base's config is kept as the JSON that it is, with the fields that we don't know (`Healthcheck`,
+//! `Shell`, …), and only what the plan says is changed.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::platform::Platform;
+use super::reference::Digest;
+
+/// A config: of a base, or of what is made from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config(Map<String, Value>);
+
+/// Why a config can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidConfig {
+    /// Not a JSON object with `os`, `architecture` and `rootfs.diff_ids`.
+    #[error("the config is not that of an image: {0}")]
+    Malformed(String),
+    /// The base would run commands in every build on top of it, also in ours.
+    #[error(
+        "the config has `ONBUILD` triggers\nhint: use a base without them; they would run in a build, and only there"
+    )]
+    OnBuild,
+}
+
+/// What a variant changes in its base's config.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Environment variables to set, replacing those of the same name.
+    pub env: BTreeMap<String, String>,
+    /// The command. `None` keeps the base's.
+    pub cmd: Option<Vec<String>>,
+    /// The entrypoint; empty to clear it. `None` keeps the base's.
+    pub entrypoint: Option<Vec<String>>,
+    /// The user. `None` keeps the base's.
+    pub user: Option<String>,
+    /// The working directory. `None` keeps the base's.
+    pub workdir: Option<String>,
+    /// Labels to set, replacing those of the same name.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A layer on top of the base, as the config knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddedLayer {
+    /// The digest of the uncompressed layer.
+    pub diff_id: Digest,
+    /// What made it, for `docker history`.
+    pub created_by: String,
+}
+
+impl Config {
+    /// Reads the config of a base.
+    ///
+    /// # Errors
+    /// Something else than a config, or one that can't be built upon.
+    pub fn parse(bytes: &[u8]) -> Result<Self, InvalidConfig> {
+        let value: Map<String, Value> =
+            serde_json::from_slice(bytes).map_err(|e| InvalidConfig::Malformed(e.to_string()))?;
+        let config = Self(value);
+        if config.text("os").is_none() || config.text("architecture").is_none() {
+            return Err(InvalidConfig::Malformed("`os` or `architecture` is missing".to_owned()));
+        }
+        config
+            .try_diff_ids()
+            .ok_or_else(|| InvalidConfig::Malformed("`rootfs.diff_ids` are not digests".to_owned()))?;
+        match config.section("config").and_then(|c| c.get("OnBuild")).and_then(Value::as_array) {
+            Some(triggers) if !triggers.is_empty() => Err(InvalidConfig::OnBuild),
+            _ => Ok(config),
+        }
+    }
+
+    /// What the image runs on.
+    #[must_use]
+    pub fn platform(&self) -> Platform {
+        let field = |name| self.text(name).unwrap_or_default();
+        Platform::new(field("os"), field("architecture"), self.text("variant"))
+    }
+
+    /// The digests of the uncompressed layers, the lowest first.
+    #[must_use]
+    pub fn diff_ids(&self) -> Vec<Digest> {
+        self.try_diff_ids().expect("checked when it was parsed")
+    }
+
+    /// The section that describes how to run the image.
+    #[must_use]
+    pub fn runtime(&self) -> Value {
+        self.0.get("config").filter(|c| c.is_object()).cloned().unwrap_or_else(|| json!({}))
+    }
+
+    /// A label.
+    #[must_use]
+    pub fn label(&self, name: &str) -> Option<&str> {
+        self.section("config")?.get("Labels")?.get(name)?.as_str()
+    }
+
+    /// The config of an image that adds `layers` and `changes` to this one. `created` is RFC 3339.
+    #[must_use]
+    pub fn derive(&self, created: &str, layers: &[AddedLayer], changes: &Changes) -> Self {
+        let mut config = self.0.clone();
+        // Left-overs of the classic builder: they describe the container that made the base's last layer.
+        for stale in ["container", "container_config", "docker_version", "id", "parent"] {
+            config.remove(stale);
+        }
+        config.insert("created".into(), created.into());
+        let mut diff_ids = self.diff_ids();
+        let history = config.entry("history").or_insert_with(|| json!([]));
+        if !history.is_array() {
+            *history = json!([]);
+        }
+        for layer in layers {
+            diff_ids.push(layer.diff_id.clone());
+            if let Value::Array(history) = history {
+                history.push(json!({ "created": created, "created_by": layer.created_by }));
+            }
+        }
+        config.insert("rootfs".into(), json!({ "type": "layers", "diff_ids": diff_ids }));
+        let mut runtime = match self.runtime() {
+            Value::Object(runtime) => runtime,
+            _ => Map::new(),
+        };
+        changes.apply(&mut runtime);
+        config.insert("config".into(), Value::Object(runtime));
+        Self(config)
+    }
+
+    /// The config as JSON, keys sorted.
+    #[must_use]
+    pub fn as_json(&self) -> &Map<String, Value> {
+        &self.0
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name)?.as_str()
+    }
+
+    fn section(&self, name: &str) -> Option<&Map<String, Value>> {
+        self.0.get(name)?.as_object()
+    }
+
+    fn try_diff_ids(&self) -> Option<Vec<Digest>> {
+        let diff_ids = self.section("rootfs")?.get("diff_ids")?.as_array()?;
+        diff_ids.iter().map(|id| id.as_str()?.parse().ok()).collect()
+    }
+}
+
+impl Changes {
+    fn apply(&self, runtime: &mut Map<String, Value>) {
+        if !self.env.is_empty() {
+            let mut env: Vec<String> = runtime
+                .get("Env")
+                .and_then(Value::as_array)
+                .map(|env| env.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+                .unwrap_or_default();
+            for (name, value) in &self.env {
+                let assignment = format!("{name}={value}");
+                match env.iter_mut().find(|entry| entry.split_once('=').is_some_and(|(n, _)| n == name)) {
+                    Some(entry) => *entry = assignment,
+                    None => env.push(assignment),
+                }
+            }
+            runtime.insert("Env".into(), env.into());
+        }
+        if !self.labels.is_empty() {
+            let mut labels = runtime.get("Labels").and_then(Value::as_object).cloned().unwrap_or_default();
+            labels.extend(self.labels.iter().map(|(name, value)| (name.clone(), value.clone().into())));
+            runtime.insert("Labels".into(), Value::Object(labels));
+        }
+        // As in a Dockerfile: a new entrypoint drops the command that was meant for the old one.
+        if self.entrypoint.is_some() && self.cmd.is_none() {
+            runtime.remove("Cmd");
+        }
+        for (key, list) in [("Entrypoint", &self.entrypoint), ("Cmd", &self.cmd)] {
+            match list {
+                Some(list) if list.is_empty() => {
+                    runtime.remove(key);
+                }
+                Some(list) => {
+                    runtime.insert(key.into(), list.clone().into());
+                    // Set by the classic builder where the command is a shell's line; ours never is.
+                    runtime.remove("ArgsEscaped");
+                }
+                None => {}
+            }
+        }
+        for (key, text) in [("User", &self.user), ("WorkingDir", &self.workdir)] {
+            if let Some(text) = text {
+                runtime.insert(key.into(), text.clone().into());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn base() -> Config {
+        let json = json!({
+            "architecture": "arm64", "os": "linux", "variant": "v8",
+            "container_config": { "Image": "stale" }, "docker_version": "20.10",
+            "config": {
+                "Env": ["PATH=/usr/bin", "LANG=C.UTF-8"], "Cmd": ["python3"], "Entrypoint": ["/docker-entrypoint.sh"],
+                "Labels": { "maintainer": "x" }, "Healthcheck": { "Test": ["NONE"] },
+            },
+            "history": [{ "created_by": "debootstrap" }],
+            "rootfs": { "type": "layers", "diff_ids": [Digest::of(b"base")] },
+        });
+        Config::parse(json.to_string().as_bytes()).unwrap()
+    }
+
+    fn layer() -> AddedLayer {
+        AddedLayer { diff_id: Digest::of(b"ours"), created_by: "COPY /uv /usr/local/bin/".into() }
+    }
+
+    #[test]
+    fn only_what_the_plan_says_is_changed() {
+        let changes = Changes {
+            env: [("LANG", "C"), ("UV_TOOL_BIN_DIR", "/usr/local/bin")].map(|(k, v)| (k.into(), v.into())).into(),
+            cmd: Some(vec!["/usr/local/bin/uv".into()]),
+            entrypoint: Some(vec![]),
+            labels: [("org.opencontainers.image.version".into(), "0.9.26".into())].into(),
+            ..Changes::default()
+        };
+        let derived = base().derive("2026-01-15T20:44:00Z", &[layer()], &changes);
+        let expected = json!({
+            "architecture": "arm64", "os": "linux", "variant": "v8", "created": "2026-01-15T20:44:00Z",
+            "config": {
+                "Env": ["PATH=/usr/bin", "LANG=C", "UV_TOOL_BIN_DIR=/usr/local/bin"], "Cmd": ["/usr/local/bin/uv"],
+                "Labels": { "maintainer": "x", "org.opencontainers.image.version": "0.9.26" }, "Healthcheck": { "Test": ["NONE"] },
+            },
+            "history": [
+                { "created_by": "debootstrap" },
+                { "created": "2026-01-15T20:44:00Z", "created_by": "COPY /uv /usr/local/bin/" },
+            ],
+            "rootfs": { "type": "layers", "diff_ids": [Digest::of(b"base"), Digest::of(b"ours")] },
+        });
+        assert_eq!(&Value::Object(derived.as_json().clone()), &expected);
+        assert_eq!(derived.platform().to_string(), "linux/arm64");
+        assert_eq!(derived.label("maintainer"), Some("x"));
+    }
+
+    #[test]
+    fn no_changes_keep_the_runtime_section() {
+        let derived = base().derive("2026-01-15T20:44:00Z", &[], &Changes::default());
+        assert_eq!(derived.runtime(), base().runtime());
+    }
+
+    #[test]
+    fn an_entrypoint_alone_drops_the_command_of_the_base() {
+        let changes = Changes { entrypoint: Some(vec!["/uv".into()]), ..Changes::default() };
+        let runtime = base().derive("2026-01-15T20:44:00Z", &[], &changes).runtime();
+        assert_eq!(runtime["Entrypoint"], json!(["/uv"]));
+        assert_eq!(runtime.get("Cmd"), None);
+    }
+
+    #[test]
+    fn onbuild_triggers_and_what_is_no_config_are_refused() {
+        let onbuild = json!({
+            "architecture": "amd64", "os": "linux", "config": { "OnBuild": ["RUN make"] },
+            "rootfs": { "type": "layers", "diff_ids": [] },
+        });
+        assert!(matches!(Config::parse(onbuild.to_string().as_bytes()), Err(InvalidConfig::OnBuild)));
+        for text in ["", "[]", "{}", r#"{"os":"linux","architecture":"amd64","rootfs":{"diff_ids":["x"]}}"#] {
+            assert!(
+                matches!(Config::parse(text.as_bytes()), Err(InvalidConfig::Malformed(_))),
+                "{text:?} was accepted"
+            );
+        }
+    }
+}

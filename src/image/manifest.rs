@@ -1,0 +1,308 @@
+//! Descriptors, manifests and indexes.
+//!
+//! Shapes: [descriptor](https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md),
+//! [manifest](https://github.com/opencontainers/image-spec/blob/v1.1.1/manifest.md),
+//! [index](https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md). Docker's own older
+//! media types are read and never written.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::platform::Platform;
+use super::reference::Digest;
+
+/// Annotations and labels: sorted, so that they are always written in the same order.
+pub type Annotations = BTreeMap<String, String>;
+
+/// The media types that we write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MediaType {
+    /// An image index.
+    Index,
+    /// An image manifest.
+    Manifest,
+    /// An image config.
+    Config,
+    /// A layer, compressed by gzip.
+    LayerGzip,
+}
+
+impl MediaType {
+    /// The media type as it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Index => "application/vnd.oci.image.index.v1+json",
+            Self::Manifest => "application/vnd.oci.image.manifest.v1+json",
+            Self::Config => "application/vnd.oci.image.config.v1+json",
+            Self::LayerGzip => "application/vnd.oci.image.layer.v1.tar+gzip",
+        }
+    }
+}
+
+/// Docker's name of an index.
+pub const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+/// Docker's name of a manifest.
+pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+
+/// What we accept when we ask a registry for a manifest, as an `Accept` header.
+pub const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
+     application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
+
+/// Why a document can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidManifest {
+    /// Not JSON of the announced shape.
+    #[error("the document is no `{media_type}`")]
+    Malformed {
+        /// What it was announced as.
+        media_type: String,
+        /// What the parser says.
+        #[source]
+        cause: serde_json::Error,
+    },
+    /// Docker's manifest of before 2016, or something that isn't an image.
+    #[error(
+        "the media type `{0}` is not supported\nhint: push the image again with a current tool, as an OCI or Docker schema 2 image"
+    )]
+    Unsupported(String),
+    /// A layer that registries don't hold.
+    #[error(
+        "layer `{0}` is a foreign layer (`{1}`), which registries don't hold\nhint: use a base without foreign layers"
+    )]
+    ForeignLayer(Digest, String),
+}
+
+/// Points at a blob or a manifest: what it is, its digest and its size in bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Descriptor {
+    /// What the content is.
+    pub media_type: String,
+    /// The digest of the content.
+    pub digest: Digest,
+    /// The length of the content in bytes.
+    pub size: u64,
+    /// Places outside of the registry; only foreign layers have them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub urls: Vec<String>,
+    /// Annotations of the content.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: Annotations,
+    /// In an index: what a manifest runs on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<DescribedPlatform>,
+}
+
+impl Descriptor {
+    /// A descriptor with no more than the three required fields.
+    #[must_use]
+    pub fn new(media_type: MediaType, digest: Digest, size: u64) -> Self {
+        let media_type = media_type.as_str().to_owned();
+        Self { media_type, digest, size, urls: Vec::new(), annotations: BTreeMap::new(), platform: None }
+    }
+
+    /// This layer as a layer of an OCI manifest: the same blob under the OCI media type.
+    ///
+    /// # Errors
+    /// A foreign layer, or a media type that isn't a layer's.
+    pub fn to_oci_layer(&self) -> Result<Self, InvalidManifest> {
+        let media_type = match self.media_type.as_str() {
+            "application/vnd.docker.image.rootfs.diff.tar" => "application/vnd.oci.image.layer.v1.tar",
+            "application/vnd.docker.image.rootfs.diff.tar.gzip" => MediaType::LayerGzip.as_str(),
+            "application/vnd.docker.image.rootfs.diff.tar.zstd" => "application/vnd.oci.image.layer.v1.tar+zstd",
+            foreign if foreign.contains(".foreign.") || foreign.contains(".nondistributable.") => {
+                return Err(InvalidManifest::ForeignLayer(self.digest.clone(), foreign.to_owned()));
+            }
+            oci if oci.starts_with("application/vnd.oci.image.layer.v1.tar") => oci,
+            other => return Err(InvalidManifest::Unsupported(other.to_owned())),
+        };
+        if !self.urls.is_empty() {
+            return Err(InvalidManifest::ForeignLayer(self.digest.clone(), self.media_type.clone()));
+        }
+        Ok(Self { media_type: media_type.to_owned(), ..self.clone() })
+    }
+}
+
+/// The platform of a descriptor, with the fields as they were written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DescribedPlatform {
+    /// The architecture.
+    pub architecture: String,
+    /// The operating system.
+    pub os: String,
+    /// The version of the operating system; Windows only.
+    #[serde(rename = "os.version", default, skip_serializing_if = "Option::is_none")]
+    pub os_version: Option<String>,
+    /// The variant of the architecture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+}
+
+impl From<&DescribedPlatform> for Platform {
+    fn from(described: &DescribedPlatform) -> Self {
+        Self::new(&described.os, &described.architecture, described.variant.as_deref())
+    }
+}
+
+impl From<&Platform> for DescribedPlatform {
+    fn from(platform: &Platform) -> Self {
+        Self {
+            architecture: platform.architecture().to_owned(),
+            os: platform.os().to_owned(),
+            os_version: None,
+            variant: platform.variant().map(str::to_owned),
+        }
+    }
+}
+
+/// An image for one platform.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Manifest {
+    /// Always 2.
+    pub schema_version: u8,
+    /// The manifest's own media type.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub media_type: String,
+    /// The config.
+    pub config: Descriptor,
+    /// The layers, the lowest first.
+    pub layers: Vec<Descriptor>,
+    /// Annotations of the image.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: Annotations,
+}
+
+/// An image for several platforms.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Index {
+    /// Always 2.
+    pub schema_version: u8,
+    /// The index's own media type.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub media_type: String,
+    /// One manifest for each platform.
+    pub manifests: Vec<Descriptor>,
+    /// Annotations of the image.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: Annotations,
+}
+
+/// What a registry answers when it is asked for a manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ManifestOrIndex {
+    /// An image for one platform.
+    Manifest(Manifest),
+    /// An image for several.
+    Index(Index),
+}
+
+impl ManifestOrIndex {
+    /// Reads a document of the given media type.
+    ///
+    /// # Errors
+    /// A media type that isn't an image's, or bytes that aren't what the media type says.
+    pub fn parse(media_type: &str, bytes: &[u8]) -> Result<Self, InvalidManifest> {
+        let malformed = |cause| InvalidManifest::Malformed { media_type: media_type.to_owned(), cause };
+        // `application/json; charset=utf-8` and the like.
+        match media_type.split(';').next().unwrap_or_default().trim() {
+            index if index == MediaType::Index.as_str() || index == DOCKER_INDEX => {
+                serde_json::from_slice(bytes).map(Self::Index).map_err(malformed)
+            }
+            manifest if manifest == MediaType::Manifest.as_str() || manifest == DOCKER_MANIFEST => {
+                serde_json::from_slice(bytes).map(Self::Manifest).map_err(malformed)
+            }
+            other => Err(InvalidManifest::Unsupported(other.to_owned())),
+        }
+    }
+}
+
+/// Bytes that were serialised once, with their digest. What is pushed is exactly these.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    media_type: MediaType,
+    bytes: Bytes,
+    digest: Digest,
+}
+
+impl Document {
+    /// Serialises `value`.
+    #[must_use]
+    pub fn new(media_type: MediaType, value: &impl Serialize) -> Self {
+        let bytes = serde_json::to_vec(value).expect("our documents have string keys only");
+        Self { media_type, digest: Digest::of(&bytes), bytes: bytes.into() }
+    }
+
+    /// What the document is.
+    #[must_use]
+    pub fn media_type(&self) -> MediaType {
+        self.media_type
+    }
+
+    /// The document.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The digest of the document.
+    #[must_use]
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// Points at the document.
+    #[must_use]
+    pub fn descriptor(&self) -> Descriptor {
+        Descriptor::new(self.media_type, self.digest.clone(), self.bytes.len() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layer(media_type: &str) -> Descriptor {
+        Descriptor { media_type: media_type.to_owned(), ..Descriptor::new(MediaType::LayerGzip, Digest::of(b""), 3) }
+    }
+
+    #[test]
+    fn layers_keep_their_blob_and_get_the_oci_media_type() {
+        let docker = layer("application/vnd.docker.image.rootfs.diff.tar.gzip");
+        assert_eq!(docker.to_oci_layer().unwrap(), layer(MediaType::LayerGzip.as_str()));
+        let zstd = layer("application/vnd.oci.image.layer.v1.tar+zstd");
+        assert_eq!(zstd.to_oci_layer().unwrap(), zstd);
+    }
+
+    #[test]
+    fn foreign_layers_are_refused() {
+        for media_type in [
+            "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+            "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+        ] {
+            assert!(matches!(layer(media_type).to_oci_layer(), Err(InvalidManifest::ForeignLayer(..))));
+        }
+        let elsewhere = Descriptor { urls: vec!["https://example.org".into()], ..layer(MediaType::LayerGzip.as_str()) };
+        assert!(matches!(elsewhere.to_oci_layer(), Err(InvalidManifest::ForeignLayer(..))));
+    }
+
+    #[test]
+    fn schema_1_is_refused_and_a_truncated_document_too() {
+        let schema_1 = ManifestOrIndex::parse("application/vnd.docker.distribution.manifest.v1+prettyjws", b"{}");
+        assert!(matches!(schema_1, Err(InvalidManifest::Unsupported(_))));
+        let truncated = ManifestOrIndex::parse(MediaType::Index.as_str(), br#"{"schemaVersion":2,"manifests":["#);
+        assert!(matches!(truncated, Err(InvalidManifest::Malformed { .. })));
+    }
+
+    #[test]
+    fn a_document_is_what_its_digest_says() {
+        let document = Document::new(MediaType::Config, &serde_json::json!({ "os": "linux" }));
+        assert_eq!(&document.bytes()[..], br#"{"os":"linux"}"#);
+        assert_eq!(document.descriptor().digest, Digest::of(br#"{"os":"linux"}"#));
+        assert_eq!(document.descriptor().size, 14);
+    }
+}

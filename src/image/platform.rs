@@ -1,0 +1,197 @@
+//! Platforms, as the [image index](https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md) names them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// An operating system, an architecture and at times a variant of that: `linux/arm/v7`.
+///
+/// Names are normalised as containerd does it (`x86_64` is `amd64`, `arm64/v8` is `arm64`, `arm` is `arm/v7`),
+/// so that equal platforms are equal values.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Platform {
+    os: String,
+    architecture: String,
+    variant: Option<String>,
+}
+
+/// A text that isn't `os/architecture[/variant]`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a platform\nhint: a platform looks like `linux/amd64` or `linux/arm/v7`")]
+pub struct InvalidPlatform(String);
+
+/// The fields of an [ELF header](https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html) that tell a platform.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ElfIdentity {
+    /// `e_machine`.
+    pub machine: u16,
+    /// 32 or 64.
+    pub bits: u8,
+    /// Whether the header is little-endian.
+    pub little_endian: bool,
+}
+
+impl ElfIdentity {
+    /// Reads it from the first 20 bytes of a file; `None` if that is no ELF file.
+    #[must_use]
+    pub fn of(head: &[u8]) -> Option<Self> {
+        let head = head.get(..20)?;
+        if &head[..4] != b"\x7fELF" {
+            return None;
+        }
+        let bits = match head[4] {
+            1 => 32,
+            2 => 64,
+            _ => return None,
+        };
+        let little_endian = head[5] == 1;
+        let machine = [head[18], head[19]];
+        let machine = if little_endian { u16::from_le_bytes(machine) } else { u16::from_be_bytes(machine) };
+        Some(Self { machine, bits, little_endian })
+    }
+}
+
+impl Platform {
+    /// The platform of the given parts, normalised.
+    #[must_use]
+    pub fn new(os: &str, architecture: &str, variant: Option<&str>) -> Self {
+        let os = os.to_ascii_lowercase();
+        let (architecture, implied) = match architecture.to_ascii_lowercase().as_str() {
+            "x86_64" | "x86-64" => ("amd64".to_owned(), None),
+            "i386" | "i686" => ("386".to_owned(), None),
+            "aarch64" => ("arm64".to_owned(), None),
+            "armhf" | "arm" => ("arm".to_owned(), Some("v7")),
+            "armel" => ("arm".to_owned(), Some("v6")),
+            other => (other.to_owned(), None),
+        };
+        let variant = variant.filter(|v| !v.is_empty()).or(implied).map(str::to_ascii_lowercase);
+        let redundant = match architecture.as_str() {
+            "arm64" => Some("v8"),
+            "amd64" => Some("v1"),
+            _ => None,
+        };
+        let variant = variant.filter(|v| Some(v.as_str()) != redundant).map(|v| match v.parse::<u8>() {
+            Ok(number) if architecture.starts_with("arm") => format!("v{number}"),
+            _ => v,
+        });
+        Self { os, architecture, variant }
+    }
+
+    /// `linux`, …
+    #[must_use]
+    pub fn os(&self) -> &str {
+        &self.os
+    }
+
+    /// `amd64`, `arm64`, …: the names of Go's `GOARCH`.
+    #[must_use]
+    pub fn architecture(&self) -> &str {
+        &self.architecture
+    }
+
+    /// `v7`, …
+    #[must_use]
+    pub fn variant(&self) -> Option<&str> {
+        self.variant.as_deref()
+    }
+
+    /// Whether this is `unknown/unknown`, under which BuildKit hides attestations in an index.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        self.os == "unknown" || self.architecture == "unknown"
+    }
+
+    /// What the ELF header of an executable for this platform says; `None` where we don't know.
+    #[must_use]
+    pub fn elf(&self) -> Option<ElfIdentity> {
+        let (machine, bits, little_endian) = match self.architecture.as_str() {
+            "386" => (3, 32, true),
+            "amd64" => (62, 64, true),
+            "arm" => (40, 32, true),
+            "arm64" => (183, 64, true),
+            "loong64" => (258, 64, true),
+            "mips64le" => (8, 64, true),
+            "ppc64le" => (21, 64, true),
+            "riscv64" => (243, 64, true),
+            "s390x" => (22, 64, false),
+            _ => return None,
+        };
+        Some(ElfIdentity { machine, bits, little_endian })
+    }
+}
+
+impl FromStr for Platform {
+    type Err = InvalidPlatform;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPlatform> {
+        let parts: Vec<&str> = text.split('/').collect();
+        let word =
+            |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+        if !parts.iter().all(word) {
+            return Err(InvalidPlatform(text.to_owned()));
+        }
+        match parts[..] {
+            [os, architecture] => Ok(Self::new(os, architecture, None)),
+            [os, architecture, variant] => Ok(Self::new(os, architecture, Some(variant))),
+            _ => Err(InvalidPlatform(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        self.variant.iter().try_for_each(|variant| write!(f, "/{variant}"))
+    }
+}
+
+impl TryFrom<String> for Platform {
+    type Error = InvalidPlatform;
+
+    fn try_from(text: String) -> Result<Self, InvalidPlatform> {
+        text.parse()
+    }
+}
+
+impl From<Platform> for String {
+    fn from(platform: Platform) -> Self {
+        platform.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn platforms_are_normalised_and_round_trip() {
+        for (text, normal) in [
+            ("linux/amd64", "linux/amd64"),
+            ("linux/x86_64", "linux/amd64"),
+            ("Linux/AARCH64", "linux/arm64"),
+            ("linux/arm64/v8", "linux/arm64"),
+            ("linux/arm", "linux/arm/v7"),
+            ("linux/arm/7", "linux/arm/v7"),
+            ("linux/arm/v6", "linux/arm/v6"),
+            ("linux/amd64/v3", "linux/amd64/v3"),
+            ("linux/riscv64", "linux/riscv64"),
+        ] {
+            let platform: Platform = text.parse().unwrap();
+            assert_eq!(platform.to_string(), normal);
+            assert_eq!(normal.parse::<Platform>().unwrap(), platform);
+        }
+        for text in ["", "linux", "linux/", "/amd64", "linux/arm/v7/x", "linux/a b"] {
+            assert!(text.parse::<Platform>().is_err(), "{text:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn the_elf_header_of_this_test_is_that_of_its_platform() {
+        let head = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        let here = Platform::new(std::env::consts::OS, std::env::consts::ARCH, None);
+        assert_eq!(ElfIdentity::of(&head), here.elf());
+        assert_eq!(ElfIdentity::of(b"#!/bin/sh\nexec true\n"), None);
+    }
+}
