@@ -224,7 +224,7 @@ impl ManifestOrIndex {
 /// Bytes that were serialised once, with their digest. What is pushed is exactly these.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
-    media_type: MediaType,
+    media_type: String,
     bytes: Bytes,
     digest: Digest,
 }
@@ -234,13 +234,19 @@ impl Document {
     #[must_use]
     pub fn new(media_type: MediaType, value: &impl Serialize) -> Self {
         let bytes = serde_json::to_vec(value).expect("our documents have string keys only");
-        Self { media_type, digest: Digest::of(&bytes), bytes: bytes.into() }
+        Self::received(media_type.as_str(), bytes.into())
+    }
+
+    /// Bytes that a registry gave, under the media type that it gave with them.
+    #[must_use]
+    pub fn received(media_type: &str, bytes: Bytes) -> Self {
+        Self { media_type: media_type.to_owned(), digest: Digest::of(&bytes), bytes }
     }
 
     /// What the document is.
     #[must_use]
-    pub fn media_type(&self) -> MediaType {
-        self.media_type
+    pub fn media_type(&self) -> &str {
+        &self.media_type
     }
 
     /// The document.
@@ -258,7 +264,11 @@ impl Document {
     /// Points at the document.
     #[must_use]
     pub fn descriptor(&self) -> Descriptor {
-        Descriptor::new(self.media_type, self.digest.clone(), self.bytes.len() as u64)
+        let size = self.bytes.len() as u64;
+        Descriptor {
+            media_type: self.media_type.clone(),
+            ..Descriptor::new(MediaType::Manifest, self.digest.clone(), size)
+        }
     }
 }
 
