@@ -98,11 +98,16 @@ struct Shared {
 impl FaultProxy {
     /// Starts a proxy before `upstream` (`127.0.0.1:PORT`) that changes nothing yet.
     pub fn start(upstream: &str) -> Self {
+        Self::start_on("127.0.0.1:0", upstream)
+    }
+
+    /// The same on another address; its port has to be 0, since the other host and the blob store listen there, too.
+    pub fn start_on(address: &str, upstream: &str) -> Self {
         let shared =
             Arc::new(Shared { upstream: upstream.to_owned(), requests: Mutex::default(), faults: Mutex::default() });
-        let store = BlobStore::start(upstream);
-        let other = listen(&shared, store.doors(), None);
-        let server = listen(&shared, store.doors(), Some(other.host()));
+        let store = BlobStore::start(address, upstream);
+        let other = listen(address, &shared, store.doors(), None);
+        let server = listen(address, &shared, store.doors(), Some(other.host()));
         Self { server, other, store, shared }
     }
 
@@ -180,10 +185,10 @@ pub struct Sent {
     pub manifests: usize,
 }
 
-fn listen(shared: &Arc<Shared>, doors: blob_store::Doors, other_host: Option<String>) -> Server {
+fn listen(address: &str, shared: &Arc<Shared>, doors: blob_store::Doors, other_host: Option<String>) -> Server {
     let shared = Arc::clone(shared);
     let at_other_host = other_host.is_none();
-    Server::start("127.0.0.1:0", move |request| {
+    Server::start(address, move |request| {
         let (shared, doors, other_host) = (Arc::clone(&shared), doors.clone(), other_host.clone());
         async move {
             let asked = Asked::of(&request, at_other_host);

@@ -8,12 +8,13 @@
 //! [schema 2]: https://distribution.github.io/distribution/spec/manifest-v2-2/
 
 use std::io::Write as _;
-use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
+
+mod layout;
 
 /// `sha256:…` of some bytes.
 pub fn digest(bytes: &[u8]) -> String {
@@ -290,68 +291,6 @@ impl Image {
     pub fn top(&self) -> &Manifest {
         self.manifests.last().expect("an image has a manifest")
     }
-
-    /// Reads an OCI image layout: what its `index.json` names under `tag`, else its only entry, else all of its entries
-    /// under one index. Panics with the path of what is missing. Spec: [image layout].
-    ///
-    /// [image layout]: https://github.com/opencontainers/image-spec/blob/main/image-layout.md
-    pub fn read_layout(folder: &Path, tag: &str) -> Self {
-        let read = |path: &Path| std::fs::read(path).unwrap_or_else(|error| panic!("`{}`: {error}", path.display()));
-        let index_bytes = read(&folder.join("index.json"));
-        let index: Value = serde_json::from_slice(&index_bytes).expect("`index.json` is JSON");
-        let entries = index["manifests"].as_array().expect("`index.json` lists manifests");
-        let name =
-            |entry: &Value| entry["annotations"]["org.opencontainers.image.ref.name"].as_str().map(str::to_owned);
-        let named = entries
-            .iter()
-            .find(|entry| name(entry).is_some_and(|name| name == tag || name.ends_with(&format!(":{tag}"))));
-        let mut image = Self { blobs: Vec::new(), manifests: Vec::new() };
-        match (named, entries.as_slice()) {
-            (Some(entry), _) | (None, [entry]) => image.read_entry(folder, entry),
-            (None, entries) => {
-                for entry in entries {
-                    image.read_entry(folder, entry);
-                }
-                image.manifests.push(Manifest { media_type: MediaTypes::Oci.index().into(), bytes: index_bytes });
-            }
-        }
-        image
-    }
-
-    /// Writes the image as an OCI image layout, its top named `tag`.
-    pub fn write_layout(&self, folder: &Path, tag: &str) {
-        let blobs = folder.join("blobs/sha256");
-        std::fs::create_dir_all(&blobs).expect("the folder is writable");
-        let manifests = self.manifests.iter().map(|manifest| &manifest.bytes);
-        for bytes in self.blobs.iter().chain(manifests) {
-            std::fs::write(blobs.join(&digest(bytes)["sha256:".len()..]), bytes).expect("the folder is writable");
-        }
-        let mut top = descriptor(&self.top().media_type, &self.top().bytes);
-        top["annotations"] = json!({ "org.opencontainers.image.ref.name": tag });
-        let index = json!({ "schemaVersion": 2, "mediaType": MediaTypes::Oci.index(), "manifests": [top] });
-        std::fs::write(folder.join("index.json"), index.to_string()).expect("the folder is writable");
-        let version = json!({ "imageLayoutVersion": "1.0.0" });
-        std::fs::write(folder.join("oci-layout"), version.to_string()).expect("the folder is writable");
-    }
-
-    fn read_entry(&mut self, folder: &Path, descriptor: &Value) {
-        let bytes = read_blob(folder, descriptor);
-        let manifest = Manifest { media_type: descriptor["mediaType"].as_str().expect("a media type").into(), bytes };
-        let json = manifest.json();
-        for entry in json["manifests"].as_array().into_iter().flatten() {
-            self.read_entry(folder, entry);
-        }
-        for blob in json["layers"].as_array().into_iter().flatten().chain(json.get("config")) {
-            self.blobs.push(read_blob(folder, blob));
-        }
-        self.manifests.push(manifest);
-    }
-}
-
-fn read_blob(folder: &Path, descriptor: &Value) -> Vec<u8> {
-    let digest = descriptor["digest"].as_str().expect("a descriptor has a digest");
-    let path = folder.join("blobs").join(digest.replace(':', "/"));
-    std::fs::read(&path).unwrap_or_else(|error| panic!("`{}`: {error}", path.display()))
 }
 
 fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
@@ -389,47 +328,4 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn two_platforms() -> TinyImage {
-        TinyImage::new(&["linux/amd64", "linux/arm/v7"])
-            .layer(vec![file("etc/os-release", "ID=tiny\n")])
-            .layer_for("linux/amd64", vec![executable("/bin/sh", "#!")])
-            .config("Env", json!(["PATH=/bin"]))
-    }
-
-    #[test]
-    fn a_layer_for_one_platform_is_in_no_other() {
-        let image = two_platforms().build();
-        let layers = |at: usize| image.manifests[at].json()["layers"].as_array().unwrap().len();
-        assert_eq!((layers(0), layers(1)), (2, 1));
-        assert_eq!(image.top().json()["manifests"][1]["platform"]["variant"], "v7");
-    }
-
-    #[test]
-    fn the_same_description_gives_the_same_bytes() {
-        assert_eq!(two_platforms().build().top(), two_platforms().build().top());
-        assert_ne!(two_platforms().annotation("a", "b").build().top(), two_platforms().build().top());
-    }
-
-    #[test]
-    fn an_attestation_entry_names_its_subject() {
-        let image = two_platforms().attestations().build();
-        let index = image.top().json();
-        let entries = index["manifests"].as_array().unwrap();
-        assert_eq!(entries.len(), 4);
-        assert_eq!(entries[2]["platform"], json!({ "os": "unknown", "architecture": "unknown" }));
-        assert_eq!(entries[2]["annotations"]["vnd.docker.reference.digest"], entries[0]["digest"]);
-    }
-
-    #[test]
-    fn a_layout_is_read_back_as_it_was_written() {
-        let folder = tempfile::tempdir().unwrap();
-        let image = two_platforms().media_types(MediaTypes::Docker).build();
-        image.write_layout(folder.path(), "3.23");
-        let read = Image::read_layout(folder.path(), "3.23");
-        assert_eq!(read.manifests, image.manifests);
-        assert_eq!(read.blobs.len(), image.blobs.len());
-    }
-}
+mod tests;

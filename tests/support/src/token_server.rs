@@ -9,20 +9,18 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD as BASE64, URL_SAFE_NO_PAD as BASE64_URL};
+use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::{SecondsFormat, Utc};
 use hyper::body::Incoming;
 use hyper::header::AUTHORIZATION;
 use hyper::{Method, Request, Response, StatusCode};
-use rcgen::{CertificateParams, KeyPair};
-use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use serde_json::{Value, json};
 
 use crate::http::{Body, Server, json as answer, query_values};
 
-/// Distribution accepts a token for this many seconds after its `exp` (its constant `Leeway`).
-const LEEWAY: i64 = 60;
+mod mint;
+
+pub use mint::Mint;
 
 /// A request that the token server has answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +69,11 @@ struct Grant {
 impl TokenServer {
     /// Starts a server without any user: it gives tokens that allow nothing until [`TokenServer::add_user`] is called.
     pub fn start() -> Self {
+        Self::start_on("127.0.0.1:0")
+    }
+
+    /// The same on another address; port 0 for any.
+    pub fn start_on(address: &str) -> Self {
         let state = State {
             lifetime: 300,
             users: Vec::new(),
@@ -81,7 +84,7 @@ impl TokenServer {
             requests: Vec::new(),
         };
         let shared = Arc::new(Shared { mint: Mint::new(), state: Mutex::new(state) });
-        let server = Server::start("127.0.0.1:0", {
+        let server = Server::start(address, {
             let shared = Arc::clone(&shared);
             move |request| {
                 let response = shared.answer(&request);
@@ -144,7 +147,7 @@ impl TokenServer {
 
     /// The certificate that tokens are checked against, as PEM.
     pub fn certificate(&self) -> &str {
-        &self.shared.mint.certificate
+        self.shared.mint.certificate()
     }
 
     /// What signs the tokens, to make one without asking.
@@ -233,59 +236,6 @@ impl Grant {
     }
 }
 
-/// A key, and the certificate over it, that signs tokens.
-#[derive(Debug, Clone)]
-pub struct Mint {
-    key: Arc<EcdsaKeyPair>,
-    certificate: String,
-    certificate_der: Vec<u8>,
-}
-
-impl Mint {
-    const SERVICE: &str = "registry.test";
-    const ISSUER: &str = "token-server.test";
-
-    fn new() -> Self {
-        let key = KeyPair::generate().expect("a key can be made");
-        let parameters = CertificateParams::new(vec![Self::ISSUER.into()]).expect("the name is valid");
-        let certificate = parameters.self_signed(&key).expect("a certificate can be signed");
-        let key =
-            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, key.serialized_der(), &SystemRandom::new());
-        Self {
-            key: Arc::new(key.expect("the key is a P-256 one")),
-            certificate: certificate.pem(),
-            certificate_der: certificate.der().to_vec(),
-        }
-    }
-
-    /// A token for `user` with `(repository, actions)`, accepted for `lifetime` seconds.
-    pub fn token(&self, user: &str, access: &[(&str, &str)], lifetime: i64) -> String {
-        let access: Vec<Value> = access
-            .iter()
-            .map(|(name, actions)| json!({ "type": "repository", "name": name, "actions": actions.split(',').collect::<Vec<_>>() }))
-            .collect();
-        self.sign(user, Self::SERVICE, &access, lifetime)
-    }
-
-    fn sign(&self, user: &str, service: &str, access: &[Value], lifetime: i64) -> String {
-        let now = Utc::now().timestamp();
-        let header = json!({ "typ": "JWT", "alg": "ES256", "x5c": [BASE64.encode(&self.certificate_der)] });
-        let claims = json!({
-            "iss": Self::ISSUER,
-            "sub": user,
-            "aud": service,
-            "exp": now + lifetime - LEEWAY,
-            "nbf": now - LEEWAY,
-            "iat": now,
-            "jti": format!("{:016x}", fastrand::u64(..)),
-            "access": access,
-        });
-        let signed = [header, claims].map(|part| BASE64_URL.encode(part.to_string())).join(".");
-        let signature = self.key.sign(&SystemRandom::new(), signed.as_bytes()).expect("the system has randomness");
-        format!("{signed}.{}", BASE64_URL.encode(signature))
-    }
-}
-
 /// User and password of a `Basic` header; empty ones, which no user has, when it is something else.
 fn credentials(header: &[u8]) -> (String, String) {
     let text = std::str::from_utf8(header).unwrap_or_default();
@@ -300,88 +250,4 @@ fn error(code: &str, message: &str) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::http::{Answer, get};
-    use crate::parts::skip;
-    use crate::registry::{Auth, Registry, basic};
-
-    async fn ask(tokens: &TokenServer, authorization: Option<&str>, scopes: &[&str]) -> Answer {
-        let scopes: String = scopes.iter().map(|scope| format!("&scope={scope}")).collect();
-        let headers: Vec<_> = authorization.map(|value| ("authorization", value)).into_iter().collect();
-        get(&format!("{}?service={}{scopes}", tokens.realm(), tokens.service()), &headers).await.unwrap()
-    }
-
-    /// The status of the first request of a push, with a token from the server.
-    async fn push(tokens: &TokenServer, registry: &Registry, authorization: Option<&str>, repository: &str) -> u16 {
-        let answer = ask(tokens, authorization, &[&format!("repository:{repository}:pull,push")]).await;
-        let bearer = format!("Bearer {}", answer.json()["token"].as_str().unwrap());
-        let url = format!("http://{}/v2/{repository}/blobs/uploads/", registry.host());
-        crate::http::request("POST", &url, &[("authorization", &bearer)], "").await.unwrap().status.as_u16()
-    }
-
-    #[tokio::test]
-    async fn the_registry_lets_those_push_who_are_granted_it() {
-        let tokens = TokenServer::start();
-        tokens.add_user("publisher", "s3cret");
-        tokens.grant("publisher", "acme/*", "pull,push");
-        tokens.grant("publisher", "library/base", "pull");
-        let Some(registry) = Registry::start(Auth::Token(&tokens)).await else { return skip("no docker-registry") };
-        let publisher = basic("publisher", "s3cret");
-        assert_eq!(push(&tokens, &registry, Some(&publisher), "acme/tool").await, 202);
-        assert_eq!(push(&tokens, &registry, Some(&publisher), "library/base").await, 401);
-        assert_eq!(push(&tokens, &registry, None, "acme/tool").await, 401);
-        tokens.deny_push(true);
-        assert_eq!(push(&tokens, &registry, Some(&publisher), "acme/tool").await, 401);
-        assert_eq!(tokens.requests()[0].scopes, ["repository:acme/tool:pull,push"]);
-        assert_eq!(tokens.requests()[0].user.as_deref(), Some("publisher"));
-    }
-
-    #[tokio::test]
-    async fn a_token_that_ran_out_is_refused_by_the_registry() {
-        let tokens = TokenServer::start();
-        tokens.add_user("publisher", "s3cret");
-        let Some(registry) = Registry::start(Auth::Token(&tokens)).await else { return skip("no docker-registry") };
-        tokens.set_lifetime(-1);
-        assert_eq!(push(&tokens, &registry, Some(&basic("publisher", "s3cret")), "acme/tool").await, 401);
-        tokens.set_lifetime(60);
-        assert_eq!(push(&tokens, &registry, Some(&basic("publisher", "s3cret")), "acme/tool").await, 202);
-    }
-
-    #[tokio::test]
-    async fn a_wrong_password_gets_no_token() {
-        let tokens = TokenServer::start();
-        tokens.add_user("publisher", "s3cret");
-        assert_eq!(ask(&tokens, Some(&basic("publisher", "wrong")), &[]).await.status, 401);
-        assert_eq!(ask(&tokens, Some(&basic("", "")), &[]).await.status, 401);
-        assert_eq!(ask(&tokens, Some("Bearer x"), &[]).await.status, 401);
-        assert_eq!(ask(&tokens, Some(&basic("publisher", "s3cret")), &[]).await.status, 200);
-    }
-
-    #[tokio::test]
-    async fn denials_end_after_as_many_requests_as_were_asked_for() {
-        let tokens = TokenServer::start();
-        tokens.add_user("publisher", "s3cret");
-        tokens.deny_next(2);
-        let mut statuses = Vec::new();
-        for _ in 0..3 {
-            statuses.push(ask(&tokens, Some(&basic("publisher", "s3cret")), &[]).await.status.as_u16());
-        }
-        assert_eq!(statuses, [403, 403, 200]);
-    }
-
-    #[tokio::test]
-    async fn several_scopes_may_be_asked_for_at_once() {
-        let tokens = TokenServer::start();
-        tokens.allow_anonymous_pull();
-        let answer = ask(&tokens, None, &["repository:a/b:pull,push", "repository:c/d:pull"]).await;
-        let token = answer.json()["token"].as_str().unwrap().to_owned();
-        let claims = BASE64_URL.decode(token.split('.').nth(1).unwrap()).unwrap();
-        let claims: Value = serde_json::from_slice(&claims).unwrap();
-        let expected = json!([
-            { "type": "repository", "name": "a/b", "actions": ["pull"] },
-            { "type": "repository", "name": "c/d", "actions": ["pull"] },
-        ]);
-        assert_eq!(claims["access"], expected);
-    }
-}
+mod tests;

@@ -42,10 +42,10 @@ struct Open {
 }
 
 impl BlobStore {
-    pub(super) fn start(upstream: &str) -> Self {
+    pub(super) fn start(address: &str, upstream: &str) -> Self {
         let open: Arc<Mutex<Open>> = Arc::default();
         let (upstream, shared) = (upstream.to_owned(), Arc::clone(&open));
-        let server = Server::start("127.0.0.1:0", move |request| {
+        let server = Server::start(address, move |request| {
             let (upstream, shared) = (upstream.clone(), Arc::clone(&shared));
             async move {
                 let target = request.uri().to_string();
