@@ -138,7 +138,10 @@ impl Description {
                 wrong.extend(complaints(&body.schema, value, "body"));
                 // octocrab repeats the path's `release_id` in the body.
                 let repeats = |name: &str, value: &Value| {
-                    given.path.iter().any(|(key, text)| *key == name && value.to_string() == *text)
+                    given
+                        .path
+                        .iter()
+                        .any(|(key, text)| *key == name && text.parse::<Value>().is_ok_and(|text| text == *value))
                 };
                 let unknown = value.as_object().into_iter().flatten();
                 let unknown = unknown.filter(|(name, value)| !body.properties.contains(name) && !repeats(name, value));
