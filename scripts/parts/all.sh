@@ -6,3 +6,6 @@ for part in cache packages processes emulation layers oci-layout debian-trees ba
   # shellcheck source=/dev/null
   source "$parts/$part.sh"
 done
+
+# default_state: the folder of what runs for the tests of this checkout.
+default_state() { echo "${TMPDIR:-/tmp}/publish-variants-$(recipe <(echo "$parts"))"; }

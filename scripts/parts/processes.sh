@@ -10,7 +10,8 @@ start() {
   echo "$! $(start_time $!)" >"$file"
 }
 
-start_time() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d ' ' -f 20; }
+# start_time PID: nothing for a process that has ended, though nobody has waited for it yet.
+start_time() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | awk '$1 != "Z" { print $20 }'; }
 
 # running FILE: whether the process that the file names is still that one.
 running() {
