@@ -16,6 +16,12 @@ coloured() {
   if [[ -t 2 ]]; then printf '\e[%sm%s\e[0m %s\n' "$@" >&2; else printf '%s %s\n' "$2" "$3" >&2; fi
 }
 
+# usage: prints what the script's head says on how to use it.
+usage() {
+  sed -n '2,/^[^#]/{/^#/!d;s/^# \{0,1\}//p}' "$0" >&2
+  exit 2
+}
+
 # recipe FILE...: twelve digits that change with the contents of the files.
 recipe() { cat "$@" | sha256sum | head -c 12; }
 

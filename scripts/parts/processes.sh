@@ -52,7 +52,15 @@ mentioning() {
   done
 }
 
-# free_port FIRST: the first port from there on that nobody on loopback listens at.
+# port FILE FIRST: the port that the file remembers, else FIRST; where somebody else listens there, the next free one.
+port() {
+  local port=$2 process=${1%.port}.pid
+  if [[ -e $1 ]]; then port=$(<"$1"); fi
+  if ! running "$process"; then port=$(free_port "$port"); fi
+  mkdir -p "$(dirname "$1")"
+  echo "$port" | tee "$1"
+}
+
 free_port() {
   local port=$1
   while (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done

@@ -10,9 +10,11 @@ install_registry() {
   unpack_packages "$registry_package"
 }
 
-# start_registry FOLDER PORT [USER PASSWORD]: starts one with its storage in the folder, on 127.0.0.1:PORT.
+# start_registry FOLDER PORT [USER PASSWORD]: starts one with its storage in the folder, on 127.0.0.1:PORT,
+# unless it runs.
 start_registry() {
   local folder=$1 port=$2 user=${3-} password=${4-}
+  if running "$folder/registry.pid"; then return; fi
   mkdir -p "$folder/storage"
   {
     printf '%s\n' 'version: 0.1' 'log: { level: warn, accesslog: { disabled: true } }' \
