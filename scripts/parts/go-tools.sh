@@ -3,7 +3,7 @@
 
 go_modules=$(cd "${BASH_SOURCE[0]%/*}/../../tests/tools" && pwd)
 
-# The ones that tests need by default. oras is there for those who look for themselves.
+# What is built of each module. Its go.mod also pins what only people use: `go -C tests/tools/images tool oras`.
 declare -A go_tools=(
   [engine]='github.com/moby/moby/v2/cmd/dockerd github.com/containerd/containerd/v2/cmd/containerd
     github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2 github.com/opencontainers/runc'

@@ -76,4 +76,6 @@ fetch_wheel() {
   python3 -m pip download --quiet --no-deps --only-binary=:all: --platform "$2" --dest "$3" "$1"
   python3 -m zipfile -e "$3"/*.whl "$3"
   rm "$3"/*.whl
+  # A zip file's permissions are not looked at.
+  find "$3" -path '*.data/scripts/*' -type f -exec chmod 755 {} +
 }
