@@ -21,7 +21,7 @@ use crate::image::manifest::ManifestOrIndex;
 use crate::image::{Digest, Document, Manifest, PinnedReference, Reference, Repository};
 use crate::plan::{Plan, Tags};
 use crate::resolve::{Resolved, ResolvedVariant};
-use crate::verify::VerifiedImage;
+use crate::verify::Verified;
 
 /// What to do where an exact tag names another digest already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -154,7 +154,7 @@ pub async fn preflight(plan: &Plan, registries: &Registries) -> Result<(), Publi
 /// there, and a second run goes on from it.
 pub async fn publish(
     resolved: &Resolved,
-    verified: &[VerifiedImage],
+    verified: &[Verified],
     registries: &Registries,
     policy: TagPolicy,
     log: &Log,
@@ -174,7 +174,7 @@ pub async fn publish(
 }
 
 /// One for each variant: the index over its verified images.
-fn artifacts(resolved: &Resolved, verified: &[VerifiedImage]) -> Vec<Artifact> {
+fn artifacts(resolved: &Resolved, verified: &[Verified]) -> Vec<Artifact> {
     let artifact = |variant: &ResolvedVariant| {
         let images: Vec<&Composed> =
             verified.iter().filter(|image| image.variant == variant.variant.name).map(|image| &image.composed).collect();
