@@ -4,7 +4,12 @@
 //! event + inputs + matrix ──▶ Plan ──▶ Resolved ──▶ Built ──▶ Verified ──▶ Published ──▶ Report
 //! ```
 
+pub mod action;
 pub mod build;
+pub mod cli;
 pub mod error;
 pub mod image;
+pub mod matrix;
+pub mod plan;
 pub mod secret;
+pub mod version;

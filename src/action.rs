@@ -1,0 +1,10 @@
+//! GitHub Actions: what a workflow gives us.
+
+pub mod credentials;
+pub mod environment;
+pub mod event;
+pub mod inputs;
+
+pub use environment::{Environment, Files, Folder};
+pub use event::Event;
+pub use inputs::{Inputs, Options};

@@ -1,0 +1,251 @@
+//! The event that started the workflow: <https://docs.github.com/en/actions/reference/workflows-and-actions/events-that-trigger-workflows>.
+
+use std::io::{BufReader, Read as _};
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::environment::{Environment, Files};
+use crate::plan::{Place, Problem, RepositoryFacts};
+
+/// GitHub's own limit is 25 MB for a webhook; a payload on a runner can be a little larger.
+const PAYLOAD_LIMIT: u64 = 64 << 20;
+
+/// The event, as far as a plan depends on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Event {
+    /// `release`, `workflow_dispatch`, …; empty outside of GitHub Actions.
+    pub name: String,
+    /// What happened.
+    pub kind: Kind,
+    /// The commit of the run: that of the tag for releases and pushes of tags.
+    pub commit: Option<String>,
+    /// The tag that the run is on, whatever the event.
+    pub run_tag: Option<String>,
+    /// The repository, if the payload describes it.
+    pub repository: Option<RepositoryFacts>,
+}
+
+/// What happened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// Something with a release.
+    Release(ReleaseEvent),
+    /// A tag was pushed.
+    Tag(String),
+    /// A branch was pushed.
+    Branch(String),
+    /// Somebody started the workflow, or another workflow did, with the version it gave.
+    Dispatch(Option<String>),
+    /// A pull request, maybe of a fork: nothing is ever published.
+    PullRequest {
+        /// The commit at its head.
+        head: Option<String>,
+    },
+    /// An event that tells nothing about a version, such as `schedule`.
+    #[default]
+    Other,
+}
+
+/// Something happened with a release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReleaseEvent {
+    /// `published`, `released`, `prereleased`, `edited`, …
+    pub action: String,
+    /// Its tag, as written.
+    pub tag: String,
+    /// Whether it isn't public yet.
+    pub draft: bool,
+    /// Whether it is marked as a pre-release.
+    pub prerelease: bool,
+    /// When it was published, in RFC 3339.
+    pub published_at: Option<String>,
+}
+
+/// The payload: only what is needed is kept, the rest is skipped while reading.
+#[derive(Default, Deserialize)]
+struct Payload {
+    action: Option<Value>,
+    #[serde(rename = "ref")]
+    git_ref: Option<Value>,
+    #[serde(default)]
+    deleted: bool,
+    inputs: Option<Given>,
+    client_payload: Option<Given>,
+    release: Option<RawRelease>,
+    pull_request: Option<RawPullRequest>,
+    repository: Option<RepositoryFacts>,
+}
+
+#[derive(Deserialize)]
+struct Given {
+    version: Option<Value>,
+    tag: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct RawRelease {
+    tag_name: String,
+    #[serde(default)]
+    draft: bool,
+    #[serde(default)]
+    prerelease: bool,
+    published_at: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct RawPullRequest {
+    head: Option<RawHead>,
+}
+
+#[derive(Deserialize)]
+struct RawHead {
+    sha: Option<String>,
+}
+
+impl Event {
+    /// Reads `GITHUB_EVENT_NAME`, the payload at `GITHUB_EVENT_PATH`, `GITHUB_REF` and `GITHUB_SHA`. What is wrong with
+    /// them goes to `problems`. Outside of GitHub Actions there is no event, which is none.
+    #[must_use]
+    pub fn read(environment: &Environment, files: &dyn Files, problems: &mut Vec<Problem>) -> Self {
+        let Some(name) = environment.get("GITHUB_EVENT_NAME") else { return Self::default() };
+        let place = Place::Event(name.to_owned());
+        let payload = match payload(environment, files) {
+            Ok(payload) => payload,
+            Err(situation) => {
+                problems.push(Problem::new(&place, situation));
+                Payload::default()
+            }
+        };
+        let git_ref = environment.get("GITHUB_REF").map(str::to_owned).or_else(|| text(payload.git_ref.as_ref()));
+        let run_tag = git_ref.as_deref().and_then(|git_ref| git_ref.strip_prefix("refs/tags/")).map(str::to_owned);
+        let mut given = |given: Option<&Given>| {
+            let (version, tag) = given.map(|given| (given.version.as_ref(), given.tag.as_ref())).unwrap_or_default();
+            for value in [version, tag].into_iter().flatten() {
+                if !matches!(value, Value::String(_) | Value::Null) {
+                    problems.push(
+                        Problem::new(&place, format!("the version `{value}` is no text"))
+                            .hint("quote it: the number 0.10 is 0.1"),
+                    );
+                }
+            }
+            text(version).or_else(|| text(tag))
+        };
+        let kind = match name {
+            "release" => match payload.release {
+                Some(release) => Kind::Release(ReleaseEvent {
+                    action: text(payload.action.as_ref()).unwrap_or_default(),
+                    tag: release.tag_name,
+                    draft: release.draft,
+                    prerelease: release.prerelease,
+                    published_at: release.published_at,
+                }),
+                None => Kind::Other,
+            },
+            "push" if payload.deleted => Kind::Other,
+            "push" => match (&run_tag, git_ref) {
+                (Some(tag), _) => Kind::Tag(tag.clone()),
+                (None, Some(branch)) => Kind::Branch(branch.trim_start_matches("refs/heads/").to_owned()),
+                (None, None) => Kind::Other,
+            },
+            "workflow_dispatch" | "workflow_call" => Kind::Dispatch(given(payload.inputs.as_ref())),
+            "repository_dispatch" => Kind::Dispatch(given(payload.client_payload.as_ref())),
+            "pull_request" | "pull_request_target" | "pull_request_review" | "merge_group" => Kind::PullRequest {
+                head: payload.pull_request.and_then(|request| request.head).and_then(|head| head.sha),
+            },
+            _ => Kind::Other,
+        };
+        let commit = environment.get("GITHUB_SHA").map(str::to_owned);
+        Self { name: name.to_owned(), kind, commit, run_tag, repository: payload.repository }
+    }
+
+    /// Whether nothing may be published, whatever the inputs say.
+    #[must_use]
+    pub fn is_pull_request(&self) -> bool {
+        matches!(self.kind, Kind::PullRequest { .. })
+    }
+}
+
+fn text(value: Option<&Value>) -> Option<String> {
+    value?.as_str().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+fn payload(environment: &Environment, files: &dyn Files) -> Result<Payload, String> {
+    let Some(path) = environment.get("GITHUB_EVENT_PATH") else { return Ok(Payload::default()) };
+    let unreadable = |error: &dyn std::fmt::Display| {
+        format!(
+            "its payload `{path}` can't be read: {error}\nhint: GITHUB_EVENT_PATH names the payload that the runner wrote"
+        )
+    };
+    let file = files.open(Path::new(path)).map_err(|error| unreadable(&error))?;
+    let mut reader = BufReader::new(file).take(PAYLOAD_LIMIT + 1);
+    let payload = serde_json::from_reader(&mut reader);
+    if reader.limit() == 0 {
+        return Err(unreadable(&format!("it has more than {} MiB", PAYLOAD_LIMIT >> 20)));
+    }
+    payload.map_err(|error| unreadable(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn read(name: &str, payload: &str, variables: &[(&str, &str)]) -> (Event, Vec<Problem>) {
+        let files = BTreeMap::from([(PathBuf::from("/event.json"), payload.to_owned())]);
+        let fixed = [("GITHUB_EVENT_NAME", name), ("GITHUB_EVENT_PATH", "/event.json")];
+        let environment = fixed.iter().chain(variables).copied().collect();
+        let mut problems = Vec::new();
+        (Event::read(&environment, &files, &mut problems), problems)
+    }
+
+    #[test]
+    fn a_dispatch_gives_its_version_or_its_tag() {
+        for (payload, version) in [
+            (r#"{"inputs": {"version": "1.2.3", "tag": "x"}}"#, Some("1.2.3")),
+            (r#"{"inputs": {"version": "", "tag": "v1.2.3"}}"#, Some("v1.2.3")),
+            (r#"{"inputs": {"other": true}}"#, None),
+            (r#"{"inputs": null}"#, None),
+            ("{}", None),
+        ] {
+            let (event, problems) = read("workflow_dispatch", payload, &[]);
+            assert_eq!(event.kind, Kind::Dispatch(version.map(str::to_owned)), "{payload}");
+            assert_eq!(problems, []);
+        }
+        let (_, problems) = read("repository_dispatch", r#"{"client_payload": {"version": 0.10}}"#, &[]);
+        assert_eq!(problems.len(), 1);
+    }
+
+    #[test]
+    fn a_push_is_of_a_tag_or_a_branch() {
+        let kind = |git_ref| read("push", "{}", &[("GITHUB_REF", git_ref)]).0.kind;
+        assert_eq!(kind("refs/tags/v1.2.3"), Kind::Tag("v1.2.3".to_owned()));
+        assert_eq!(kind("refs/heads/feature/x"), Kind::Branch("feature/x".to_owned()));
+        let (event, _) = read("push", r#"{"ref": "refs/tags/1.0", "deleted": true}"#, &[]);
+        assert_eq!(event.kind, Kind::Other);
+    }
+
+    #[test]
+    fn a_payload_that_is_none_is_a_problem_and_no_panic() {
+        for payload in ["", "[]", "{", r#"{"release": 3}"#, r#"{"release": {"tag_name": null}}"#] {
+            let (event, problems) = read("release", payload, &[]);
+            assert_eq!(problems.len(), 1, "{payload}");
+            assert_eq!(event.kind, Kind::Other);
+        }
+    }
+
+    #[test]
+    fn a_payload_of_thirty_megabytes_is_read() {
+        let payload = format!(
+            r#"{{"release": {{"tag_name": "1.2.3", "body": "{}", "assets": [{}1]}}, "action": "published"}}"#,
+            "x".repeat(15 << 20),
+            r#"{"a":[1,2]},"#.repeat((15 << 20) / 12)
+        );
+        let (event, problems) = read("release", &payload, &[]);
+        assert_eq!(problems, []);
+        assert!(matches!(event.kind, Kind::Release(release) if release.tag == "1.2.3"));
+    }
+}

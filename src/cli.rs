@@ -1,0 +1,61 @@
+//! The command line.
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::action::{Environment, Options};
+
+/// Publish variants of a tool's scratch image: the same executables on many bases, in one step.
+#[derive(Parser)]
+#[command(
+    version,
+    max_term_width = 100,
+    after_help = "Every option is also read from the variable that GitHub sets for the action's input of the same name: \
+                  --dry-run from INPUT_DRY-RUN. Options count more.\n\n\
+                  In GitHub Actions, the command is `publish` where none is given."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What to do.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Print what would be published. Asks nothing remote
+    Plan {
+        /// The options.
+        #[command(flatten)]
+        options: Box<Options>,
+        /// How to print it
+        #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+        format: Format,
+    },
+    /// Build the variants, verify them, publish them
+    Publish {
+        /// The options.
+        #[command(flatten)]
+        options: Box<Options>,
+    },
+    /// Print the JSON Schema of a matrix file
+    Schema,
+}
+
+/// How a plan is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A table for people
+    #[default]
+    Table,
+    /// JSON, with all there is to know
+    Json,
+    /// A matrix for a job of a workflow, as one line of JSON
+    GithubMatrix,
+}
+
+impl Cli {
+    /// The command; `None` where none is given and GitHub Actions doesn't run us, so that help is what's needed.
+    #[must_use]
+    pub fn command(self, environment: &Environment) -> Option<Command> {
+        self.command.or_else(|| environment.is_action().then(|| Command::Publish { options: Box::default() }))
+    }
+}

@@ -1,0 +1,88 @@
+//! The matrix: which variants there are.
+//!
+//! YAML or JSON, or lines `base,tag,tag`. All problems of a text are found in one go, each with its line and column.
+
+mod axes;
+mod file;
+mod lines;
+mod node;
+mod read;
+mod words;
+
+use std::collections::BTreeMap;
+
+use crate::action::inputs::MatrixText;
+use crate::image::Reference;
+use crate::plan::{Place, Platforms, Problem};
+
+pub use file::schema;
+
+/// One variant, with the axes filled in and the defaults applied.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Where it stands.
+    pub place: Place,
+    /// The image under it.
+    pub base: Reference,
+    /// What it is called in tags, the most specific first, each with its place. At least one.
+    pub tags: Vec<(String, Place)>,
+    /// Its platforms, if it says.
+    pub platforms: Option<Platforms>,
+    /// Environment variables to set.
+    pub env: BTreeMap<String, String>,
+    /// The command, if it says.
+    pub cmd: Setting,
+    /// The entrypoint, if it says.
+    pub entrypoint: Setting,
+    /// The user.
+    pub user: Option<String>,
+    /// The working directory.
+    pub workdir: Option<String>,
+    /// Labels to set.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations to set.
+    pub annotations: BTreeMap<String, String>,
+    /// Extra `RUN` lines.
+    pub run: Vec<String>,
+    /// Commands that must succeed.
+    pub verify: Verify,
+    /// Why people should no longer use it.
+    pub deprecated: Option<String>,
+}
+
+/// A command of the image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Setting {
+    /// The matrix doesn't say.
+    #[default]
+    Unsaid,
+    /// The base's is kept.
+    OfBase,
+    /// This one, empty to clear it.
+    Set(Vec<String>),
+}
+
+/// What is run before a variant is published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verify {
+    /// Nothing.
+    Nothing,
+    /// The commands that are always run, then these, each with what its output must contain.
+    Also(Vec<(Vec<String>, Option<String>)>),
+}
+
+/// Reads a matrix. What is wrong goes to `problems`; the rows are then those that could be read.
+#[must_use]
+pub fn read(matrix: &MatrixText, problems: &mut Vec<Problem>) -> Vec<Row> {
+    let mut found = Vec::new();
+    let rows = read::rows(matrix, &mut found);
+    // A fault in `defaults` or in an entry with axes shows in each variant that is made of it.
+    let mut seen = std::collections::HashSet::new();
+    found.retain(|problem| seen.insert(format!("{problem:?}")));
+    if rows.is_empty() && found.is_empty() {
+        let place = Place::Line { of: matrix.name.clone(), line: 1, column: 1 };
+        found.push(Problem::new(&place, "it has no variants").hint("add one, such as `alpine:3.23,alpine3.23,alpine`"));
+    }
+    problems.extend(found);
+    rows
+}

@@ -1,0 +1,127 @@
+//! The matrix file as people write it. Its JSON Schema is made from these types, and the reader takes its keys from it.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+
+/// The variants of a tool's image: the same executables on many bases.
+#[derive(JsonSchema)]
+#[schemars(rename = "publish-variants", rename_all = "kebab-case", deny_unknown_fields)]
+#[expect(dead_code, reason = "only the JSON Schema is made of it; the reader wants places, which serde doesn't give")]
+pub(super) struct MatrixFile {
+    /// Keys for all variants that don't have them themselves. `env`, `labels` and `annotations` are merged name by name.
+    pub(super) defaults: Option<VariantEntry>,
+    /// The variants.
+    pub(super) variants: Vec<Row>,
+}
+
+/// A variant, or several of a kind; or one line `base,tag,tag`.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "as above")]
+pub(super) enum Row {
+    /// The base, then the tags, with commas: `alpine:3.23,alpine3.23,alpine`.
+    Line(String),
+    /// A variant with its keys.
+    Entry(Box<VariantEntry>),
+}
+
+/// A variant, or with `for` one for each combination of values.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+#[expect(dead_code, reason = "as above")]
+pub(super) struct VariantEntry {
+    /// The image under the variant: `python:{python}-slim-trixie`.
+    pub(super) base: Option<String>,
+    /// What the variant is called in tags, the most specific name first: `[alpine3.23, alpine]`.
+    pub(super) tags: Option<OneOrMore>,
+    /// Axes to multiply the variant by. Each is used as `{name}`: `{ python: ["3.14", "3.13"] }`.
+    #[schemars(rename = "for")]
+    pub(super) axes: Option<BTreeMap<String, OneOrMore>>,
+    /// Combinations of values that are left out: `[{ python: "3.9", os: trixie }]`.
+    pub(super) exclude: Option<Vec<BTreeMap<String, Scalar>>>,
+    /// Extra tags for the first value of the axes. One that names an axis (`python-{os}`) goes to the first combination of each of its values.
+    pub(super) newest_tags: Option<OneOrMore>,
+    /// `auto` (all that source and base have), or a list: `[linux/amd64, linux/arm64]`.
+    pub(super) platforms: Option<OneOrMore>,
+    /// Environment variables to set.
+    pub(super) env: Option<BTreeMap<String, Scalar>>,
+    /// The command; the first executable by default. `null` keeps the base's.
+    pub(super) cmd: Option<OneOrMore>,
+    /// The entrypoint; cleared by default. `null` keeps the base's.
+    pub(super) entrypoint: Option<OneOrMore>,
+    /// The user; the base's by default.
+    pub(super) user: Option<Scalar>,
+    /// The working directory; the base's by default.
+    pub(super) workdir: Option<String>,
+    /// Labels to set, instead of those that are computed.
+    pub(super) labels: Option<BTreeMap<String, Scalar>>,
+    /// Annotations to set, instead of those that are computed.
+    pub(super) annotations: Option<BTreeMap<String, Scalar>>,
+    /// Extra `RUN` lines of a Dockerfile, after the executables are in place. Only with `builder: engine`.
+    pub(super) run: Option<OneOrMore>,
+    /// Commands that must succeed, beside those that are always run: `python --version`. `false` runs none at all.
+    pub(super) verify: Option<Verify>,
+    /// Why people should no longer use this variant.
+    pub(super) deprecated: Option<String>,
+}
+
+/// A text; a number that isn't quoted is taken as it is written.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "as above")]
+pub(super) enum Scalar {
+    Text(String),
+    Number(f64),
+    Bool(bool),
+}
+
+/// One text, or a list of them.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "as above")]
+pub(super) enum OneOrMore {
+    One(Scalar),
+    More(Vec<Scalar>),
+}
+
+/// Commands that must succeed.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "as above")]
+pub(super) enum Verify {
+    /// `false`: run nothing.
+    Off(bool),
+    /// One command.
+    One(String),
+    /// Several.
+    More(Vec<Command>),
+}
+
+/// A command that must succeed.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "as above")]
+pub(super) enum Command {
+    /// A line, taken apart at blanks and quotes.
+    Line(String),
+    /// A command whose output is looked at.
+    Expected(ExpectedCommand),
+}
+
+/// A command whose output is looked at.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "as above")]
+pub(super) struct ExpectedCommand {
+    /// The command, as a line or word by word.
+    pub(super) command: OneOrMore,
+    /// What its output must contain.
+    pub(super) contains: Option<Scalar>,
+}
+
+/// The JSON Schema of a matrix file.
+#[must_use]
+pub fn schema() -> schemars::Schema {
+    schemars::schema_for!(MatrixFile)
+}

@@ -1,0 +1,197 @@
+//! The YAML of a matrix as a tree that knows the line and column of everything, and scalars as they were written:
+//! `3.10` is a text here, not the number 3.1.
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::{Location, Spanned};
+
+use crate::plan::Place;
+
+/// A value and where it stands.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    pub(super) line: u64,
+    pub(super) column: u64,
+    pub(super) value: Value,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    Null,
+    Text(String),
+    List(Vec<Node>),
+    Map(Vec<(Node, Node)>),
+}
+
+impl Node {
+    /// Parses `text`.
+    ///
+    /// # Errors
+    /// It is no YAML, or is built to take time or memory. The place, if the parser knows it, and what it says.
+    pub(super) fn parse(text: &str) -> Result<Self, (u64, u64, String)> {
+        let options = serde_saphyr::options! {
+            // A matrix of 2,000 variants, written in full, has about 100,000 nodes.
+            budget: serde_saphyr::budget! {
+                max_documents: 1,
+                max_depth: 32,
+                max_nodes: 1_000_000,
+                max_events: 2_000_000,
+            },
+            alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 200_000 },
+            with_snippet: false,
+        };
+        let raw: Spanned<Raw> = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+            let place = error.location().unwrap_or(Location::UNKNOWN);
+            // The place is said elsewhere, and once is enough.
+            let message = error.without_snippet().to_string();
+            let message = message.split(" at line ").next().unwrap_or(&message).to_owned();
+            (place.line().max(1), place.column().max(1), message)
+        })?;
+        Ok(raw.node(text))
+    }
+
+    pub(super) fn place(&self, of: &str) -> Place {
+        Place::Line { of: of.to_owned(), line: self.line, column: self.column }
+    }
+
+    /// What it is, for messages.
+    pub(super) fn kind(&self) -> &'static str {
+        match self.value {
+            Value::Null => "nothing",
+            Value::Text(_) => "a text",
+            Value::List(_) => "a list",
+            Value::Map(_) => "a mapping",
+        }
+    }
+}
+
+/// What serde gives us; scalars that aren't texts for it are looked up in the source.
+enum Raw {
+    Null,
+    Text(String),
+    Scalar(String),
+    List(Vec<Spanned<Raw>>),
+    Map(Vec<(Spanned<Raw>, Spanned<Raw>)>),
+}
+
+trait IntoNode {
+    fn node(self, source: &str) -> Node;
+}
+
+impl IntoNode for Spanned<Raw> {
+    fn node(self, source: &str) -> Node {
+        let value = match self.value {
+            Raw::Null => Value::Null,
+            Raw::Text(text) => Value::Text(text),
+            Raw::Scalar(read) => Value::Text(written(source, self.defined).map_or(read, str::to_owned)),
+            Raw::List(items) => Value::List(items.into_iter().map(|item| item.node(source)).collect()),
+            Raw::Map(entries) => {
+                Value::Map(entries.into_iter().map(|(key, value)| (key.node(source), value.node(source))).collect())
+            }
+        };
+        Node { line: self.referenced.line(), column: self.referenced.column(), value }
+    }
+}
+
+fn written(source: &str, place: Location) -> Option<&str> {
+    let start = usize::try_from(place.span().byte_offset()?).ok()?;
+    let length = usize::try_from(place.span().byte_len()?).ok()?;
+    source.get(start..start.checked_add(length)?).map(str::trim).filter(|text| !text.is_empty())
+}
+
+impl<'de> Deserialize<'de> for Raw {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct RawVisitor;
+
+        impl<'de> Visitor<'de> for RawVisitor {
+            type Value = Raw;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a text, a list or a mapping")
+            }
+
+            fn visit_bool<E>(self, value: bool) -> Result<Raw, E> {
+                Ok(Raw::Scalar(value.to_string()))
+            }
+
+            fn visit_i64<E>(self, value: i64) -> Result<Raw, E> {
+                Ok(Raw::Scalar(value.to_string()))
+            }
+
+            fn visit_i128<E>(self, value: i128) -> Result<Raw, E> {
+                Ok(Raw::Scalar(value.to_string()))
+            }
+
+            fn visit_u64<E>(self, value: u64) -> Result<Raw, E> {
+                Ok(Raw::Scalar(value.to_string()))
+            }
+
+            fn visit_u128<E>(self, value: u128) -> Result<Raw, E> {
+                Ok(Raw::Scalar(value.to_string()))
+            }
+
+            fn visit_f64<E>(self, value: f64) -> Result<Raw, E> {
+                Ok(Raw::Scalar(value.to_string()))
+            }
+
+            fn visit_str<E>(self, value: &str) -> Result<Raw, E> {
+                Ok(Raw::Text(value.to_owned()))
+            }
+
+            fn visit_unit<E>(self) -> Result<Raw, E> {
+                Ok(Raw::Null)
+            }
+
+            fn visit_none<E>(self) -> Result<Raw, E> {
+                Ok(Raw::Null)
+            }
+
+            fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Raw, D::Error> {
+                Raw::deserialize(deserializer)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Raw, A::Error> {
+                let mut items = Vec::new();
+                while let Some(item) = access.next_element()? {
+                    items.push(item);
+                }
+                Ok(Raw::List(items))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Raw, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = access.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Raw::Map(entries))
+            }
+        }
+
+        deserializer.deserialize_any(RawVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scalars_stay_as_they_were_written() {
+        let node = Node::parse("versions: [3.10, 0755, yes, 1_000, \"3.9\", 'a', ~, 1e3]\nother: &x 3.20\nalias: *x\n")
+            .unwrap();
+        let Value::Map(entries) = node.value else { panic!("no mapping") };
+        let Value::List(items) = &entries[0].1.value else { panic!("no list") };
+        let texts: Vec<_> =
+            items.iter().map(|item| if let Value::Text(text) = &item.value { text } else { "null" }).collect();
+        assert_eq!(texts, ["3.10", "0755", "yes", "1_000", "3.9", "a", "null", "1e3"]);
+        assert_eq!((items[1].line, items[1].column), (1, 18));
+        assert!(matches!(&entries[1].1.value, Value::Text(text) if text == "3.20"), "{:?}", entries[1]);
+        assert!(matches!(&entries[2].1.value, Value::Text(text) if text == "3.20"), "{:?}", entries[2]);
+        assert_eq!(entries[2].1.line, 3);
+    }
+
+    #[test]
+    fn a_syntax_error_has_a_place() {
+        let (line, column, message) = Node::parse("variants:\n  - base: [alpine\n  - x").unwrap_err();
+        assert!(line >= 2 && column >= 1, "{line}:{column}: {message}");
+    }
+}

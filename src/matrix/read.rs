@@ -1,0 +1,473 @@
+//! From the tree of a matrix to its rows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::axes::{Combination, MOST_VARIANTS, combinations};
+use super::node::{Node, Value};
+use super::{Row, Setting, Verify, lines};
+use crate::action::inputs::MatrixText;
+use crate::image::{Platform, Tag};
+use crate::plan::problem::nearest;
+use crate::plan::{Platforms, Problem};
+
+/// The keys of a variant.
+const KEYS: [&str; 16] = [
+    "base",
+    "tags",
+    "for",
+    "exclude",
+    "newest-tags",
+    "platforms",
+    "env",
+    "cmd",
+    "entrypoint",
+    "user",
+    "workdir",
+    "labels",
+    "annotations",
+    "run",
+    "verify",
+    "deprecated",
+];
+
+/// The keys and values of a mapping.
+type Keys<'a> = BTreeMap<&'a str, &'a Node>;
+
+pub(super) fn rows(matrix: &MatrixText, problems: &mut Vec<Problem>) -> Vec<Row> {
+    let mut reader = Reader { of: &matrix.name, problems };
+    if lines::is_lines(&matrix.text) {
+        return reader.all(&lines::nodes(&matrix.text), &Keys::new());
+    }
+    let root = match Node::parse(&matrix.text) {
+        Ok(root) => root,
+        Err((line, column, message)) => {
+            let at = Node { line, column, value: Value::Null };
+            reader.problem(
+                &at,
+                format!("{message}\nhint: the matrix is YAML, JSON, or lines such as `alpine:3.23,alpine3.23,alpine`"),
+            );
+            return Vec::new();
+        }
+    };
+    match &root.value {
+        Value::Null => Vec::new(),
+        Value::List(entries) => reader.all(entries, &Keys::new()),
+        Value::Text(_) => reader.all(std::slice::from_ref(&root), &Keys::new()),
+        Value::Map(_) => {
+            // `image-mapping` is what the list is called in the workflows of uv and Ruff.
+            let keys = reader.keys(&root, &["defaults", "variants", "image-mapping", "include"]);
+            let defaults = keys.get("defaults").map(|node| reader.keys(node, &KEYS)).unwrap_or_default();
+            let variants = ["variants", "image-mapping", "include"].iter().filter_map(|name| keys.get(name));
+            let mut rows = Vec::new();
+            for node in variants {
+                match &node.value {
+                    Value::List(entries) => rows.extend(reader.all(entries, &defaults)),
+                    Value::Text(text) if lines::is_lines(text) => {
+                        let mut entries = lines::nodes(text);
+                        // The text of a block begins on the line after its key.
+                        entries.iter_mut().for_each(|entry| entry.line += node.line);
+                        rows.extend(reader.all(&entries, &defaults));
+                    }
+                    _ => reader.expected(node, "a list of variants"),
+                }
+            }
+            rows
+        }
+    }
+}
+
+struct Reader<'a> {
+    of: &'a str,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Reader<'_> {
+    fn problem(&mut self, at: &Node, situation: impl std::fmt::Display) {
+        self.problems.push(Problem::new(&at.place(self.of), situation));
+    }
+
+    fn expected(&mut self, at: &Node, what: &str) {
+        self.problem(at, format!("expected {what}, found {}", at.kind()));
+    }
+
+    fn all(&mut self, entries: &[Node], defaults: &Keys<'_>) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for entry in entries {
+            rows.extend(self.entry(entry, defaults));
+            if rows.len() > MOST_VARIANTS {
+                self.problem(entry, format!("the matrix has more than {MOST_VARIANTS} variants"));
+                break;
+            }
+        }
+        rows
+    }
+
+    /// The keys of a mapping, which must all be `known`.
+    fn keys<'n>(&mut self, node: &'n Node, known: &[&str]) -> Keys<'n> {
+        let Value::Map(entries) = &node.value else {
+            self.expected(node, "a mapping");
+            return Keys::new();
+        };
+        let mut keys = Keys::new();
+        for (key, value) in entries {
+            match &key.value {
+                Value::Text(name) if known.contains(&name.as_str()) => {
+                    keys.insert(name, value);
+                }
+                Value::Text(name) => {
+                    let hint = match nearest(name, known.iter().copied()) {
+                        Some(nearest) => format!("did you mean `{nearest}`?"),
+                        None => format!("known keys are {}", known.join(", ")),
+                    };
+                    self.problem(key, format!("unknown key `{name}`\nhint: {hint}"));
+                }
+                _ => self.expected(key, "a key"),
+            }
+        }
+        keys
+    }
+
+    /// The rows of one entry: one, or with `for` one for each combination.
+    fn entry(&mut self, entry: &Node, defaults: &Keys<'_>) -> Vec<Row> {
+        let line;
+        let mut keys = defaults.clone();
+        match &entry.value {
+            Value::Text(text) => {
+                line = line_entry(entry, text);
+                keys.extend(line.iter().map(|(key, node)| (*key, node)));
+            }
+            _ => keys.extend(self.keys(entry, &KEYS)),
+        }
+        let entry_keys = Entry { node: entry, keys, defaults };
+        let axes = self.axes(&entry_keys);
+        let Some(combinations) = combinations(&axes) else {
+            self.problem(entry, format!("`for` gives more than {MOST_VARIANTS} variants"));
+            return Vec::new();
+        };
+        let excluded = self.excluded(&entry_keys, &axes);
+        let combinations: Vec<Combination> = combinations
+            .into_iter()
+            .filter(|combination| !excluded.iter().any(|excluded| combination.matches(excluded)))
+            .collect();
+        if combinations.is_empty() {
+            self.problem(entry, "`exclude` leaves no variant of this entry");
+        }
+        let mut newest = Newest::default();
+        combinations.iter().filter_map(|combination| self.row(&entry_keys, combination, &mut newest)).collect()
+    }
+
+    fn axes(&mut self, entry: &Entry<'_>) -> Vec<(String, Vec<String>)> {
+        let Some(node) = entry.keys.get("for") else { return Vec::new() };
+        let Value::Map(entries) = &node.value else {
+            self.expected(node, "axes with their values, such as `{ python: [\"3.14\", \"3.13\"] }`");
+            return Vec::new();
+        };
+        let mut axes = Vec::new();
+        for (name, values) in entries {
+            let Value::Text(axis) = &name.value else {
+                self.expected(name, "the name of an axis");
+                continue;
+            };
+            let texts: Vec<String> = self.list(values).into_iter().map(|(_, text)| text).collect();
+            if texts.is_empty() {
+                self.problem(values, format!("axis `{axis}` has no values"));
+            }
+            if let Some(twice) = duplicate(&texts) {
+                self.problem(values, format!("axis `{axis}` has the value `{twice}` twice"));
+            }
+            axes.push((axis.clone(), texts));
+        }
+        axes
+    }
+
+    fn excluded(&mut self, entry: &Entry<'_>, axes: &[(String, Vec<String>)]) -> Vec<Vec<(String, String)>> {
+        let Some(node) = entry.keys.get("exclude") else { return Vec::new() };
+        let Value::List(items) = &node.value else {
+            self.expected(node, "a list of combinations, such as `[{ python: \"3.9\" }]`");
+            return Vec::new();
+        };
+        let names: Vec<&str> = axes.iter().map(|(name, _)| name.as_str()).collect();
+        let mut excluded = Vec::new();
+        for item in items {
+            let mut combination = Vec::new();
+            for (axis, value) in self.keys(item, &names) {
+                let Some(text) = self.text(value) else { continue };
+                if axes.iter().any(|(name, values)| name == axis && !values.contains(&text)) {
+                    self.problem(value, format!("axis `{axis}` has no value `{text}` to exclude"));
+                }
+                combination.push((axis.to_owned(), text));
+            }
+            excluded.push(combination);
+        }
+        excluded
+    }
+
+    fn row(&mut self, entry: &Entry<'_>, combination: &Combination, newest: &mut Newest) -> Option<Row> {
+        let base = match entry.keys.get("base") {
+            Some(node) => {
+                let text = self.text(node).and_then(|text| self.fill(node, &text, combination));
+                text.and_then(|text| text.parse().map_err(|invalid| self.problem(node, invalid)).ok())
+            }
+            None => {
+                self.problem(
+                    entry.node,
+                    "`base` is missing\nhint: name the image under the variant, such as `alpine:3.23`",
+                );
+                None
+            }
+        };
+        let tags = self.tags(entry, combination, newest);
+        let row = Row {
+            place: entry.node.place(self.of),
+            base: base?,
+            tags,
+            platforms: entry.keys.get("platforms").map(|node| self.platforms(node)),
+            env: self.map(entry, "env", combination),
+            cmd: self.setting(entry, "cmd", combination),
+            entrypoint: self.setting(entry, "entrypoint", combination),
+            user: self.optional_text(entry, "user", combination),
+            workdir: self.optional_text(entry, "workdir", combination),
+            labels: self.map(entry, "labels", combination),
+            annotations: self.map(entry, "annotations", combination),
+            run: self.run(entry, combination),
+            verify: self.verify(entry, combination),
+            deprecated: self.optional_text(entry, "deprecated", combination),
+        };
+        (!row.tags.is_empty()).then_some(row)
+    }
+
+    fn tags(
+        &mut self,
+        entry: &Entry<'_>,
+        combination: &Combination,
+        newest: &mut Newest,
+    ) -> Vec<(String, crate::plan::Place)> {
+        let mut tags = Vec::new();
+        match entry.keys.get("tags") {
+            Some(node) => {
+                for (at, text) in self.list(node) {
+                    if let Some(text) = self.fill(at, &text, combination) {
+                        tags.push((text, at));
+                    }
+                }
+                if matches!(&node.value, Value::List(items) if items.is_empty()) {
+                    self.problem(node, "the variant has no tags\nhint: name it, such as `[alpine3.23, alpine]`");
+                }
+            }
+            None => self.problem(
+                entry.node,
+                "`tags` are missing\nhint: name the variant, the most specific name first, such as `[alpine3.23, alpine]`",
+            ),
+        }
+        if let Some(node) = entry.keys.get("newest-tags") {
+            if combination.0.is_empty() {
+                self.problem(node, "`newest-tags` need axes\nhint: add `for`, or move them to `tags`");
+            }
+            for (at, text) in self.list(node) {
+                if let Some(filled) = self.fill(at, &text, combination)
+                    && newest.takes(&text, &filled, combination)
+                {
+                    tags.push((filled, at));
+                }
+            }
+        }
+        let mut valid = Vec::new();
+        for (text, at) in tags {
+            if let Err(invalid) = text.parse::<Tag>() {
+                self.problem(at, invalid);
+            } else if valid.iter().any(|(known, _)| *known == text) {
+                self.problem(at, format!("the variant has the tag `{text}` twice"));
+            } else {
+                valid.push((text, at.place(self.of)));
+            }
+        }
+        valid
+    }
+
+    fn fill(&mut self, at: &Node, text: &str, combination: &Combination) -> Option<String> {
+        combination
+            .fill(text)
+            .map_err(|placeholder| {
+                let axes: Vec<&str> = combination.0.iter().map(|(name, _)| name.as_str()).collect();
+                let hint = match nearest(&placeholder, axes.iter().copied()) {
+                    Some(nearest) => format!("did you mean `{{{nearest}}}`?"),
+                    None if axes.is_empty() => {
+                        "placeholders are named by the axes of `for`, and there are none".to_owned()
+                    }
+                    None => format!("the axes are {}", axes.join(", ")),
+                };
+                self.problem(at, format!("unknown placeholder `{{{placeholder}}}`\nhint: {hint}"));
+            })
+            .ok()
+    }
+
+    fn platforms(&mut self, node: &Node) -> Platforms {
+        let mut platforms = Vec::new();
+        for (at, text) in self.list(node) {
+            for word in text.split([',', ' ']).filter(|word| !word.is_empty() && *word != "auto") {
+                match word.parse::<Platform>() {
+                    Ok(platform) if platforms.contains(&platform) => {}
+                    Ok(platform) => platforms.push(platform),
+                    Err(invalid) => self.problem(at, invalid),
+                }
+            }
+        }
+        if platforms.is_empty() { Platforms::Auto } else { Platforms::Listed(platforms) }
+    }
+
+    /// A mapping of names to texts: that of the defaults, then the variant's own.
+    fn map(&mut self, entry: &Entry<'_>, key: &str, combination: &Combination) -> BTreeMap<String, String> {
+        let mut map = BTreeMap::new();
+        let own =
+            entry.keys.get(key).filter(|own| !entry.defaults.get(key).is_some_and(|node| std::ptr::eq(*node, **own)));
+        for node in [entry.defaults.get(key), own].into_iter().flatten() {
+            let Value::Map(entries) = &node.value else {
+                self.expected(node, "names with their values");
+                continue;
+            };
+            for (name, value) in entries {
+                let Value::Text(name_text) = &name.value else {
+                    self.expected(name, "a name");
+                    continue;
+                };
+                if name_text.is_empty() || name_text.contains('=') && key == "env" {
+                    self.problem(name, format!("`{name_text}` is no name of a variable"));
+                }
+                let text = match &value.value {
+                    Value::Null => Some(String::new()),
+                    _ => self.text(value),
+                };
+                map.extend(text.map(|text| (name_text.clone(), combination.fill_known(&text))));
+            }
+        }
+        map
+    }
+
+    fn setting(&mut self, entry: &Entry<'_>, key: &str, combination: &Combination) -> Setting {
+        let Some(node) = entry.keys.get(key) else { return Setting::Unsaid };
+        match &node.value {
+            Value::Null => Setting::OfBase,
+            Value::Text(line) => Setting::Set(self.words(node, line, combination)),
+            _ => Setting::Set(self.list(node).iter().map(|(_, text)| combination.fill_known(text)).collect()),
+        }
+    }
+
+    fn words(&mut self, node: &Node, line: &str, combination: &Combination) -> Vec<String> {
+        super::words::words(&combination.fill_known(line)).unwrap_or_else(|| {
+            self.problem(node, format!("`{line}` is no command\nhint: is there a quote without its counterpart?"));
+            Vec::new()
+        })
+    }
+
+    fn run(&mut self, entry: &Entry<'_>, combination: &Combination) -> Vec<String> {
+        let Some(node) = entry.keys.get("run") else { return Vec::new() };
+        self.list(node).iter().map(|(_, text)| combination.fill_known(text)).collect()
+    }
+
+    fn verify(&mut self, entry: &Entry<'_>, combination: &Combination) -> Verify {
+        let Some(node) = entry.keys.get("verify") else { return Verify::Also(Vec::new()) };
+        let commands = match &node.value {
+            Value::Text(text) if text == "false" => return Verify::Nothing,
+            Value::Text(text) if text == "true" => &[],
+            Value::Null => &[],
+            Value::Text(_) | Value::Map(_) => std::slice::from_ref(*node),
+            Value::List(commands) => &commands[..],
+        };
+        let checks = commands.iter().filter_map(|command| self.check(command, combination)).collect();
+        Verify::Also(checks)
+    }
+
+    fn check(&mut self, node: &Node, combination: &Combination) -> Option<(Vec<String>, Option<String>)> {
+        match &node.value {
+            Value::Text(line) => Some((self.words(node, line, combination), None)),
+            Value::Map(_) => {
+                let keys = self.keys(node, &["command", "contains"]);
+                let contains = keys.get("contains").and_then(|node| self.text(node));
+                let Some(command) = keys.get("command") else {
+                    self.problem(node, "`command` is missing");
+                    return None;
+                };
+                let words = match &command.value {
+                    Value::Text(line) => self.words(command, line, combination),
+                    _ => self.list(command).iter().map(|(_, text)| combination.fill_known(text)).collect(),
+                };
+                Some((words, contains.map(|text| combination.fill_known(&text))))
+            }
+            _ => {
+                self.expected(node, "a command");
+                None
+            }
+        }
+    }
+
+    fn optional_text(&mut self, entry: &Entry<'_>, key: &str, combination: &Combination) -> Option<String> {
+        let node = entry.keys.get(key).filter(|node| !matches!(node.value, Value::Null))?;
+        self.text(node).map(|text| combination.fill_known(&text))
+    }
+
+    fn text(&mut self, node: &Node) -> Option<String> {
+        match &node.value {
+            Value::Text(text) => Some(text.clone()),
+            _ => {
+                self.expected(node, "a text");
+                None
+            }
+        }
+    }
+
+    /// A list of texts, or a single one.
+    fn list<'n>(&mut self, node: &'n Node) -> Vec<(&'n Node, String)> {
+        match &node.value {
+            Value::List(items) => items.iter().filter_map(|item| Some((item, self.text(item)?))).collect(),
+            Value::Text(text) => vec![(node, text.clone())],
+            _ => {
+                self.expected(node, "a list of texts");
+                Vec::new()
+            }
+        }
+    }
+}
+
+/// An entry with the defaults filled in.
+struct Entry<'a> {
+    node: &'a Node,
+    keys: Keys<'a>,
+    defaults: &'a Keys<'a>,
+}
+
+/// Who gets the tags of `newest-tags`: of all combinations that would give the same tag, the first.
+#[derive(Default)]
+struct Newest {
+    given: BTreeSet<String>,
+}
+
+impl Newest {
+    fn takes(&mut self, template: &str, filled: &str, combination: &Combination) -> bool {
+        // A tag that names every axis is another one for each combination; only the very first is the newest.
+        let names_all = combination.0.iter().all(|(axis, _)| template.contains(&format!("{{{axis}}}")));
+        self.given.insert(if names_all { template.to_owned() } else { filled.to_owned() })
+    }
+}
+
+/// The keys that a line `base,tag,tag` stands for.
+fn line_entry(at: &Node, line: &str) -> Vec<(&'static str, Node)> {
+    let mut column = at.column;
+    let mut parts = line.split(',').map(|part| {
+        let blanks = part.chars().take_while(|c| c.is_whitespace()).count() as u64;
+        let node = Node { line: at.line, column: column + blanks, value: Value::Text(part.trim().to_owned()) };
+        column += part.chars().count() as u64 + 1;
+        node
+    });
+    let base = parts.next();
+    let tags: Vec<Node> = parts.filter(|part| !matches!(&part.value, Value::Text(text) if text.is_empty())).collect();
+    let mut keys: Vec<_> = base.into_iter().map(|base| ("base", base)).collect();
+    if !tags.is_empty() {
+        keys.push(("tags", Node { line: at.line, column: at.column, value: Value::List(tags) }));
+    }
+    keys
+}
+
+fn duplicate(texts: &[String]) -> Option<&String> {
+    let mut seen = BTreeSet::new();
+    texts.iter().find(|text| !seen.insert(*text))
+}

@@ -1,0 +1,180 @@
+//! What will be published: the version, the variants, and every tag with the reason for it.
+//!
+//! Pure: a plan is made of the inputs and the event alone, nothing remote is asked. `publish-variants plan` prints it.
+
+pub mod labels;
+mod new;
+pub mod print;
+pub mod problem;
+pub mod template;
+mod version;
+
+use std::collections::BTreeMap;
+
+use crate::image::{Platform, Reference, Repository, Tag};
+use crate::version::Version;
+
+pub use labels::RepositoryFacts;
+pub use problem::{Place, PlanError, Problem};
+pub use template::{ExactTags, Series, Template};
+
+/// What will be published.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The version of the tool.
+    pub version: Version,
+    /// The release that the version belongs to. `None` for a development build.
+    pub release: Option<Release>,
+    /// The commit that the version was made from, where the event or the version tells it.
+    pub revision: Option<String>,
+    /// The scratch image.
+    pub source: Source,
+    /// Where the executables are in the source: absolute paths with distinct file names.
+    pub binaries: Vec<String>,
+    /// The repositories that variants are pushed to, each once.
+    pub destinations: Vec<Repository>,
+    /// The variants, in the order of the matrix.
+    pub variants: Vec<Variant>,
+    /// Whether nothing may be pushed.
+    pub dry_run: bool,
+    /// Tells which exact tags of a destination belong to which version and entry of the variants.
+    pub exact_tags: ExactTags,
+    /// The same for the source's own tags.
+    pub source_exact_tags: ExactTags,
+}
+
+/// How the release of a version is found at GitHub.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Release {
+    /// The names that its tag may have, the one that was written first.
+    pub tags: Vec<String>,
+    /// When it was published (RFC 3339), where the event tells it.
+    pub published_at: Option<String>,
+}
+
+/// The image with the executables.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Its name.
+    pub reference: Reference,
+    /// Tags of its own that are to be written at the destinations, last of all.
+    pub tags: Tags,
+}
+
+/// One row of the matrix.
+#[derive(Clone, Debug)]
+pub struct Variant {
+    /// The most specific entry of its `tags`: `alpine3.23`.
+    pub name: String,
+    /// The image under it.
+    pub base: Reference,
+    /// The value of `org.opencontainers.image.version`: `0.9.26-alpine3.23`.
+    pub version_label: Tag,
+    /// The platforms that were asked for.
+    pub platforms: Platforms,
+    /// Its tags.
+    pub tags: Tags,
+    /// Environment variables to set.
+    pub env: BTreeMap<String, String>,
+    /// The command. `None` keeps the base's.
+    pub cmd: Option<Vec<String>>,
+    /// The entrypoint, empty to clear it. `None` keeps the base's.
+    pub entrypoint: Option<Vec<String>>,
+    /// The user. `None` keeps the base's.
+    pub user: Option<String>,
+    /// The working directory. `None` keeps the base's.
+    pub workdir: Option<String>,
+    /// Labels to set, before which those that are computed give way.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations to set, before which those that are computed give way.
+    pub annotations: BTreeMap<String, String>,
+    /// Extra `RUN` lines of a Dockerfile.
+    pub run: Vec<String>,
+    /// Commands that must succeed in it.
+    pub checks: Vec<Check>,
+    /// Why people should no longer use it.
+    pub deprecated: Option<String>,
+}
+
+/// The platforms of a variant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Platforms {
+    /// Those that source and base have in common.
+    Auto,
+    /// These; one that is missing is an error.
+    Listed(Vec<Platform>),
+}
+
+/// The tags of an image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tags {
+    /// Tags of this version alone, the most specific one first.
+    pub exact: Vec<Tag>,
+    /// Tags that go from version to version.
+    pub rolling: Vec<RollingTag>,
+    /// Rolling tags that don't go to this version, whatever the registry has, and why.
+    pub kept: Vec<KeptTag>,
+    /// Which template and entry each tag was made from.
+    pub reasons: BTreeMap<Tag, Reason>,
+}
+
+impl Tags {
+    /// All that will be written if no guard objects: exact tags, then rolling ones.
+    pub fn iter(&self) -> impl Iterator<Item = &Tag> {
+        self.exact.iter().chain(self.rolling.iter().map(|rolling| &rolling.tag))
+    }
+}
+
+/// A tag that goes from version to version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RollingTag {
+    /// The tag.
+    pub tag: Tag,
+    /// The versions that it may name.
+    pub series: Series,
+    /// The entry that it was made from; empty for the source's own tags. The exact tags that compete for it are those
+    /// that [`ExactTags::read_all`] gives for this entry.
+    pub entry: String,
+}
+
+/// A rolling tag that doesn't go to this version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptTag {
+    /// The tag.
+    pub tag: Tag,
+    /// Why.
+    pub reason: String,
+}
+
+/// Where a tag comes from.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Reason {
+    /// The template: `{version}-{tag}`.
+    pub template: String,
+    /// The entry of the variant's `tags`; empty for the source's own tags.
+    pub entry: String,
+    /// Where the entry stands.
+    pub place: String,
+}
+
+/// A command that must succeed in a variant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// The command and its arguments; no shell is involved.
+    pub command: Vec<String>,
+    /// What the output must contain.
+    pub contains: Option<String>,
+    /// Who asked for it.
+    pub origin: CheckOrigin,
+}
+
+/// Who asked for a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckOrigin {
+    /// By default: the tool tells its version.
+    Version,
+    /// By default: there is a shell. A base without one (a hardened image) is no reason to fail.
+    Shell,
+    /// The variant's `verify`.
+    Matrix,
+}

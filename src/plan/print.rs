@@ -1,0 +1,268 @@
+//! The plan for people and for programs.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::{Check, Plan, Platforms, Reason, Tags, Variant};
+use crate::image::{Reference, Repository, Tag};
+
+/// The width of the table.
+const WIDTH: usize = 100;
+
+#[derive(Serialize)]
+struct PlanJson<'a> {
+    version: String,
+    source: SourceJson<'a>,
+    destinations: &'a [Repository],
+    variants: Vec<VariantJson<'a>>,
+    binaries: &'a [String],
+    release_tags: &'a [String],
+    revision: Option<&'a str>,
+    dry_run: bool,
+}
+
+#[derive(Serialize)]
+struct SourceJson<'a> {
+    reference: &'a Reference,
+    tags: TagsJson<'a>,
+}
+
+#[derive(Serialize)]
+struct TagsJson<'a> {
+    exact: &'a [Tag],
+    rolling: Vec<&'a Tag>,
+    kept: Vec<KeptJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct KeptJson<'a> {
+    tag: &'a Tag,
+    reason: &'a str,
+}
+
+#[derive(Serialize)]
+struct VariantJson<'a> {
+    name: &'a str,
+    base: &'a Reference,
+    version_label: &'a Tag,
+    platforms: PlatformsJson<'a>,
+    tags: TagsJson<'a>,
+    reasons: &'a std::collections::BTreeMap<Tag, Reason>,
+    env: &'a std::collections::BTreeMap<String, String>,
+    cmd: &'a Option<Vec<String>>,
+    entrypoint: &'a Option<Vec<String>>,
+    user: &'a Option<String>,
+    workdir: &'a Option<String>,
+    labels: &'a std::collections::BTreeMap<String, String>,
+    annotations: &'a std::collections::BTreeMap<String, String>,
+    run: &'a [String],
+    verify: Vec<CheckJson<'a>>,
+    deprecated: &'a Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum PlatformsJson<'a> {
+    Auto(&'static str),
+    Listed(&'a [crate::image::Platform]),
+}
+
+#[derive(Serialize)]
+struct CheckJson<'a> {
+    command: &'a [String],
+    contains: Option<&'a str>,
+}
+
+impl<'a> From<&'a Tags> for TagsJson<'a> {
+    fn from(tags: &'a Tags) -> Self {
+        Self {
+            exact: &tags.exact,
+            rolling: tags.rolling.iter().map(|rolling| &rolling.tag).collect(),
+            kept: tags.kept.iter().map(|kept| KeptJson { tag: &kept.tag, reason: &kept.reason }).collect(),
+        }
+    }
+}
+
+impl<'a> From<&'a Variant> for VariantJson<'a> {
+    fn from(variant: &'a Variant) -> Self {
+        let check = |check: &'a Check| CheckJson { command: &check.command, contains: check.contains.as_deref() };
+        Self {
+            name: &variant.name,
+            base: &variant.base,
+            version_label: &variant.version_label,
+            platforms: match &variant.platforms {
+                Platforms::Auto => PlatformsJson::Auto("auto"),
+                Platforms::Listed(platforms) => PlatformsJson::Listed(platforms),
+            },
+            tags: (&variant.tags).into(),
+            reasons: &variant.tags.reasons,
+            env: &variant.env,
+            cmd: &variant.cmd,
+            entrypoint: &variant.entrypoint,
+            user: &variant.user,
+            workdir: &variant.workdir,
+            labels: &variant.labels,
+            annotations: &variant.annotations,
+            run: &variant.run,
+            verify: variant.checks.iter().map(check).collect(),
+            deprecated: &variant.deprecated,
+        }
+    }
+}
+
+impl Plan {
+    /// The plan as JSON, indented. Names stay what they are from release to release; more may come.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let json = PlanJson {
+            version: self.version.to_string(),
+            source: SourceJson { reference: &self.source.reference, tags: (&self.source.tags).into() },
+            destinations: &self.destinations,
+            variants: self.variants.iter().map(VariantJson::from).collect(),
+            binaries: &self.binaries,
+            release_tags: self.release.as_ref().map(|release| &release.tags[..]).unwrap_or_default(),
+            revision: self.revision.as_deref(),
+            dry_run: self.dry_run,
+        };
+        serde_json::to_string_pretty(&json).expect("texts and lists are JSON")
+    }
+
+    /// A [matrix](https://docs.github.com/en/actions/how-tos/write-workflows/choose-what-workflows-do/run-job-variations)
+    /// for a job of a workflow, on one line: one `include` for each variant.
+    #[must_use]
+    pub fn to_github_matrix(&self) -> String {
+        let include: Vec<serde_json::Value> = self
+            .variants
+            .iter()
+            .map(|variant| {
+                let tags: Vec<&str> = variant.tags.iter().map(Tag::as_str).collect();
+                let platforms = match &variant.platforms {
+                    Platforms::Auto => "auto".to_owned(),
+                    Platforms::Listed(platforms) => {
+                        platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+                    }
+                };
+                serde_json::json!({
+                    "name": variant.name,
+                    "base": variant.base,
+                    "version_label": variant.version_label,
+                    "platforms": platforms,
+                    "tags": tags.join("\n"),
+                })
+            })
+            .collect();
+        serde_json::json!({ "include": include }).to_string()
+    }
+
+    /// A table of at most 100 columns.
+    #[must_use]
+    pub fn to_table(&self) -> String {
+        let mut out = String::new();
+        let mut field = |name: &str, value: String| {
+            let value = wrap(&value, WIDTH - 14).join(&format!("\n{:14}", ""));
+            writeln!(out, "{name:<14}{value}").expect("a String takes every write");
+        };
+        field("version", self.version.to_string());
+        field("source", self.source.reference.to_string());
+        field("executables", self.binaries.join(" "));
+        for destination in &self.destinations {
+            field("to", destination.to_string());
+        }
+        if self.dry_run {
+            field("dry run", "nothing will be pushed".to_owned());
+        }
+        let mut rows = vec![["VARIANT", "EXACT TAGS", "ROLLING TAGS"].map(|title| vec![title.to_owned()])];
+        rows.extend(self.variants.iter().map(row));
+        if self.source.tags != Tags::default() {
+            rows.push(cells(vec!["the source itself".to_owned()], &self.source.tags));
+        }
+        out.push('\n');
+        out.push_str(&table(&rows));
+        if let Some(reason) = kept_reason(self) {
+            writeln!(out, "\nNo rolling tag moves: {reason}.").expect("a String takes every write");
+        }
+        out
+    }
+}
+
+/// The reason why all rolling tags are kept, which is then said once.
+fn kept_reason(plan: &Plan) -> Option<&str> {
+    plan.variants.iter().flat_map(|variant| &variant.tags.kept).map(|kept| kept.reason.as_str()).next()
+}
+
+fn row(variant: &Variant) -> [Vec<String>; 3] {
+    let platforms = match &variant.platforms {
+        Platforms::Auto => "all platforms of both".to_owned(),
+        Platforms::Listed(platforms) => platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+    };
+    let mut about = vec![variant.name.clone(), format!("  on {}", familiar(&variant.base)), format!("  {platforms}")];
+    about.extend(variant.deprecated.iter().map(|why| format!("  deprecated: {why}")));
+    cells(about, &variant.tags)
+}
+
+fn cells(about: Vec<String>, tags: &Tags) -> [Vec<String>; 3] {
+    let exact = tags.exact.iter().map(ToString::to_string).collect();
+    let rolling = tags.rolling.iter().map(|rolling| rolling.tag.to_string());
+    let kept = tags.kept.iter().map(|kept| format!("({} stays)", kept.tag));
+    [about, exact, rolling.chain(kept).collect()]
+}
+
+/// The short form in which people know images of Docker Hub.
+fn familiar(reference: &Reference) -> String {
+    let text = reference.to_string();
+    let short = text.strip_prefix("docker.io/library/").or_else(|| text.strip_prefix("docker.io/"));
+    short.map_or_else(|| text.clone(), str::to_owned)
+}
+
+/// Lays out rows of cells of lines. Columns are as wide as they need to be, and where that is too much as wide as fits.
+fn table(rows: &[[Vec<String>; 3]]) -> String {
+    const GAP: usize = 2;
+    let longest =
+        |column: usize| rows.iter().flat_map(|row| &row[column]).map(|line| line.chars().count()).max().unwrap_or(0);
+    let mut widths = [0, 1, 2].map(longest);
+    while widths.iter().sum::<usize>() + 2 * GAP > WIDTH {
+        let widest = widths.iter().copied().max().unwrap_or_default();
+        if let Some(width) = widths.iter_mut().find(|width| **width == widest) {
+            *width -= 1;
+        }
+    }
+    let mut out = String::new();
+    for (number, row) in rows.iter().enumerate() {
+        let wrapped: Vec<Vec<String>> = row
+            .iter()
+            .zip(widths)
+            .map(|(lines, width)| lines.iter().flat_map(|line| wrap(line, width)).collect())
+            .collect();
+        let height = wrapped.iter().map(Vec::len).max().unwrap_or_default();
+        for at in 0..height {
+            let mut line = String::new();
+            for (cell, width) in wrapped.iter().zip(widths) {
+                let text = cell.get(at).map_or("", String::as_str);
+                write!(line, "{text:<width$}{:GAP$}", "").expect("a String takes every write");
+            }
+            out.push_str(line.trim_end());
+            out.push('\n');
+        }
+        if number > 0 && number + 1 < rows.len() {
+            out.push('\n');
+        }
+    }
+    out
+}
+
+/// `text` in pieces of at most `width` characters, at blanks where there are some; later pieces are indented as the first.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let indent: String = text.chars().take_while(|c| *c == ' ').take(width / 2).collect();
+    let mut lines = Vec::new();
+    let mut rest: Vec<char> = text.trim_end().chars().collect();
+    while rest.len() > width {
+        let blank = rest[..=width].iter().rposition(|c| *c == ' ').filter(|at| *at > indent.len());
+        let end = blank.unwrap_or(width);
+        lines.push(rest[..end].iter().collect());
+        let remaining: String = rest[end..].iter().collect();
+        rest = format!("{indent}{}", remaining.trim_start()).chars().collect();
+    }
+    lines.push(rest.into_iter().collect());
+    lines
+}

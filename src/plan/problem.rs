@@ -1,0 +1,127 @@
+//! What is wrong with the input: every problem, each with its place and a hint, in one error.
+
+use std::fmt;
+
+use crate::error::{Fault, Situation};
+
+/// Where in the input something stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// An input of the action, which is an option of the command line under the same name.
+    Input(&'static str),
+    /// A line and column (both from 1) of a text: that of an input or of a file.
+    Line {
+        /// The input or the file.
+        of: String,
+        /// The line.
+        line: u64,
+        /// The column.
+        column: u64,
+    },
+    /// The event that started the workflow.
+    Event(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Input(name) => write!(f, "input `{name}`"),
+            Self::Line { of, line, column } => write!(f, "{of}:{line}:{column}"),
+            Self::Event(name) => write!(f, "event `{name}`"),
+        }
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    place: Place,
+    situation: String,
+    hint: Option<String>,
+}
+
+impl Problem {
+    /// `situation` may carry its hint on a second line, as the messages of our errors do.
+    #[must_use]
+    pub fn new(place: &Place, situation: impl fmt::Display) -> Self {
+        let text = situation.to_string();
+        let (situation, hint) = match text.split_once("\nhint: ") {
+            Some((situation, hint)) => (situation.to_owned(), Some(hint.to_owned())),
+            None => (text, None),
+        };
+        Self { place: place.clone(), situation, hint }
+    }
+
+    /// With what can be done about it.
+    #[must_use]
+    pub fn hint(self, hint: impl fmt::Display) -> Self {
+        Self { hint: Some(hint.to_string()), ..self }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+}
+
+/// The input can't be used. Says everything that is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanError(Vec<Problem>);
+
+/// More than this nobody reads.
+const SHOWN: usize = 30;
+
+impl PlanError {
+    /// `Err` with all `problems`, unless there are none.
+    ///
+    /// # Errors
+    /// There are some.
+    pub fn unless_none(problems: Vec<Problem>) -> Result<(), Self> {
+        if problems.is_empty() { Ok(()) } else { Err(Self(problems)) }
+    }
+
+    /// The problems, in the order in which they were found.
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        &self.0
+    }
+}
+
+impl fmt::Display for PlanError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let [problem] = &self.0[..] {
+            write!(f, "{}: {}", problem.place, problem.situation)?;
+            return problem.hint.iter().try_for_each(|hint| write!(f, "\nhint: {hint}"));
+        }
+        write!(f, "the input has {} problems", self.0.len())?;
+        for problem in self.0.iter().take(SHOWN) {
+            write!(f, "\n  {}: {}", problem.place, problem.situation)?;
+            // Indented, so that each hint stays with its problem.
+            problem.hint.iter().try_for_each(|hint| write!(f, "\n    hint: {hint}"))?;
+        }
+        match self.0.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "\n  … and {more} more"),
+        }
+    }
+}
+
+impl std::error::Error for PlanError {}
+
+impl Situation for PlanError {
+    fn fault(&self) -> Fault {
+        Fault::Input
+    }
+}
+
+/// The nearest of `known` to `word`, if one is near enough to have been meant.
+#[must_use]
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= candidate.len().max(word.len()).div_ceil(3).max(1))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}

@@ -1,0 +1,211 @@
+//! Which version is to be published, and the release and the commit that it belongs to.
+
+use super::{Place, Problem, Release};
+use crate::action::event::{Kind, ReleaseEvent};
+use crate::action::inputs::VersionPattern;
+use crate::action::{Event, Inputs};
+use crate::version::Version;
+
+/// The version with what is known about it.
+#[derive(Debug)]
+pub(super) struct Determined {
+    pub(super) version: Version,
+    pub(super) release: Option<Release>,
+    pub(super) revision: Option<String>,
+    /// Why no rolling tag goes to it, if none does.
+    pub(super) withheld: Option<String>,
+}
+
+/// From the input, else from the event. `None` if that fails, with the reason in `problems`.
+pub(super) fn determine(inputs: &Inputs, event: &Event, problems: &mut Vec<Problem>) -> Option<Determined> {
+    let before = problems.len();
+    let from_event = from_event(inputs, event, problems);
+    if problems.len() > before {
+        return None;
+    }
+    let given = match &inputs.version {
+        Some(text) => Some(parse(text, Origin::Input, inputs, &Place::Input("version"), problems)?),
+        None => None,
+    };
+    if let (Some(given), Some(found), Kind::Release(release)) = (&given, &from_event, &event.kind)
+        && given.version != found.version
+    {
+        problems.push(
+            Problem::new(
+                &Place::Input("version"),
+                format!("`{}` is not the version of the release `{}` that this run is for", given.version, release.tag),
+            )
+            .hint("leave `version` empty on a release event, or dispatch the workflow for another version"),
+        );
+        return None;
+    }
+    let same = given.as_ref().zip(from_event.as_ref()).is_some_and(|(given, found)| given.version == found.version);
+    let mut determined = match (given, from_event) {
+        (Some(given), None) => given,
+        (Some(given), Some(_)) if !same => given,
+        (_, Some(found)) => found,
+        (None, None) => development(inputs, event).or_else(|| {
+            problems.push(nothing_found(event));
+            None
+        })?,
+    };
+    if let Some(commit) = determined.version.as_commit() {
+        let known = event.commit.as_deref().filter(|known| known.to_ascii_lowercase().starts_with(commit));
+        determined.revision = Some(known.unwrap_or(commit).to_owned());
+        determined.release = None;
+        determined.withheld = Some(format!("{} is a development build", determined.version));
+    } else if determined.version.is_prerelease() {
+        determined.withheld = Some(format!("{} is a pre-release", determined.version));
+    }
+    Some(determined)
+}
+
+/// What the event says, if it says something.
+fn from_event(inputs: &Inputs, event: &Event, problems: &mut Vec<Problem>) -> Option<Determined> {
+    let place = Place::Event(event.name.clone());
+    match &event.kind {
+        Kind::Release(release) => {
+            if let Some(problem) = refused(release, &place) {
+                problems.push(problem);
+                return None;
+            }
+            let mut found = parse(&release.tag, Origin::Tag, inputs, &place, problems)?;
+            found.release =
+                Some(Release { tags: vec![release.tag.clone()], published_at: release.published_at.clone() });
+            found.revision.clone_from(&event.commit);
+            found.withheld =
+                release.prerelease.then(|| format!("release `{}` is marked as a pre-release", release.tag));
+            Some(found)
+        }
+        // With a version of its own, a run may be on any tag, such as `nightly`.
+        Kind::Tag(tag) => {
+            let mut ignored = Vec::new();
+            let problems = if inputs.version.is_some() { &mut ignored } else { problems };
+            let mut found = parse(tag, Origin::Tag, inputs, &place, problems)?;
+            found.revision.clone_from(&event.commit);
+            Some(found)
+        }
+        Kind::Dispatch(Some(text)) if inputs.version.is_none() => parse(text, Origin::Input, inputs, &place, problems),
+        Kind::Dispatch(_) | Kind::Other => {
+            let tag = event.run_tag.as_deref().filter(|_| inputs.version.is_none())?;
+            let mut found = parse(tag, Origin::Tag, inputs, &place, &mut Vec::new())?;
+            found.revision.clone_from(&event.commit);
+            Some(found)
+        }
+        Kind::Branch(_) | Kind::PullRequest { .. } => None,
+    }
+}
+
+fn refused(release: &ReleaseEvent, place: &Place) -> Option<Problem> {
+    if release.draft {
+        let situation = format!("release `{}` is a draft", release.tag);
+        return Some(
+            Problem::new(place, situation)
+                .hint("start the workflow with `on: release: types: [published]`, which drafts don't trigger"),
+        );
+    }
+    matches!(release.action.as_str(), "deleted" | "unpublished").then(|| {
+        Problem::new(place, format!("release `{}` was {}", release.tag, release.action))
+            .hint("start the workflow with `on: release: types: [published]`")
+    })
+}
+
+enum Origin {
+    /// A tag of the repository, which must fit `version-pattern`.
+    Tag,
+    /// What a person wrote: a version or a tag.
+    Input,
+}
+
+fn parse(
+    text: &str,
+    origin: Origin,
+    inputs: &Inputs,
+    place: &Place,
+    problems: &mut Vec<Problem>,
+) -> Option<Determined> {
+    let pattern = &inputs.version_pattern;
+    let bare = match (pattern.version_in(text), origin) {
+        (Some(bare), _) => bare,
+        (None, Origin::Input) => text,
+        (None, Origin::Tag) => {
+            problems.push(
+                Problem::new(place, format!("tag `{text}` doesn't fit `version-pattern`, which is `{pattern}`")).hint(
+                    "is it the release of another tool? Then let the job run only for the tags of this one: \
+                     `if: startsWith(github.ref_name, 'tool-')`",
+                ),
+            );
+            return None;
+        }
+    };
+    match Version::parse(bare, inputs.version_scheme) {
+        Ok(version) => {
+            let release = Some(Release { tags: tags_of(text, bare, pattern), published_at: None });
+            Some(Determined { version, release, revision: None, withheld: None })
+        }
+        Err(invalid) => {
+            let problem = Problem::new(place, invalid);
+            problems.push(match guess_pattern(bare, inputs).filter(|_| pattern.is_plain()) {
+                Some(pattern) => {
+                    problem.hint(format!("if that is how the tag is named, set `version-pattern: {pattern}`"))
+                }
+                None => problem,
+            });
+            None
+        }
+    }
+}
+
+/// What the tag of the release may be called, when `text` was written for the version `bare`.
+fn tags_of(text: &str, bare: &str, pattern: &VersionPattern) -> Vec<String> {
+    let text = text.trim();
+    if !pattern.is_plain() && pattern.version_in(text).is_none() {
+        return vec![pattern.tag(bare.trim())];
+    }
+    let other = match bare.trim().strip_prefix('v') {
+        Some(without) => pattern.tag(without),
+        None => pattern.tag(&format!("v{}", bare.trim())),
+    };
+    vec![text.to_owned(), other]
+}
+
+/// `tool-v{version}` for `tool-v1.2.3`.
+fn guess_pattern(tag: &str, inputs: &Inputs) -> Option<String> {
+    let starts = tag.char_indices().filter(|(at, c)| *at > 0 && c.is_ascii_digit());
+    let start = starts.map(|(at, _)| at).find(|at| Version::parse(&tag[*at..], inputs.version_scheme).is_ok())?;
+    Some(format!("{}{{version}}", &tag[..start]))
+}
+
+/// The development build of the run's commit: for pull requests, which publish nothing, and where a template with
+/// `{sha}` asks for it.
+fn development(inputs: &Inputs, event: &Event) -> Option<Determined> {
+    let asked = inputs.tag_templates.iter().any(super::Template::has_sha);
+    let commit = match &event.kind {
+        Kind::PullRequest { head } => head.as_deref().or(event.commit.as_deref()),
+        Kind::Branch(_) | Kind::Dispatch(None) | Kind::Other if asked => event.commit.as_deref(),
+        _ => None,
+    };
+    let version = Version::commit(commit?)?;
+    Some(Determined { version, release: None, revision: commit.map(str::to_owned), withheld: None })
+}
+
+fn nothing_found(event: &Event) -> Problem {
+    let looked = match &event.kind {
+        _ if event.name.is_empty() => "no event started this run".to_owned(),
+        Kind::Branch(branch) => format!("the push was to branch `{branch}`, not of a tag"),
+        Kind::Dispatch(_) if event.name == "repository_dispatch" => {
+            "its payload has no `client_payload.version`".to_owned()
+        }
+        Kind::Dispatch(_) => "it has no input `version` or `tag`".to_owned(),
+        Kind::PullRequest { .. } => "its payload names no commit".to_owned(),
+        _ => format!("event `{}` tells of none", event.name),
+    };
+    let hint = match &event.kind {
+        _ if event.name.is_empty() => "give it with `--version`",
+        Kind::Branch(_) => {
+            "run on `release: types: [published]`, set `version`, or add `sha-{sha}-{tag}` to `tag-templates` to publish development builds"
+        }
+        _ => "run on `release: types: [published]`, or set `version`",
+    };
+    Problem::new(&Place::Input("version"), format!("it is empty, and {looked}")).hint(hint)
+}

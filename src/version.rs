@@ -1,0 +1,340 @@
+//! Versions of the tool: [PEP 440](https://packaging.python.org/en/latest/specifications/version-specifiers/),
+//! [semantic versions](https://semver.org/spec/v2.0.0.html), and commits for development builds.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::str::FromStr;
+
+/// How a version is to be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Scheme {
+    /// PEP 440 where it parses, else semver.
+    #[default]
+    Auto,
+    /// PEP 440 only.
+    Pep440,
+    /// Semver only.
+    Semver,
+}
+
+/// A version, as it was written (without a leading `v`).
+///
+/// Versions have one order, whichever scheme they were read by; that of PEP 440 or semver where both follow it.
+#[derive(Clone, Debug)]
+pub struct Version {
+    text: String,
+    /// Major, minor, patch, as far as they are written, with leading zeros: `24.04`.
+    numbers: Vec<String>,
+    kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Pep440(pep440_rs::Version),
+    Semver(semver::Version),
+    /// The commit, with as many digits as are known.
+    Commit(String),
+}
+
+/// A text that is no version.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is not a version\nhint: a version looks like `1.2.3`, `1.2.3rc1` (PEP 440), `1.2.3-beta.1` (semver) or `sha-0123456` (a development build)"
+)]
+pub struct InvalidVersion(pub String);
+
+/// How many digits of a commit name a development build, as docker/metadata-action has it.
+const SHORT_COMMIT: usize = 7;
+
+impl Version {
+    /// Reads `text` by `scheme`; a leading `v` is dropped.
+    ///
+    /// # Errors
+    /// It is none by this scheme.
+    pub fn parse(text: &str, scheme: Scheme) -> Result<Self, InvalidVersion> {
+        let invalid = || InvalidVersion(text.to_owned());
+        let trimmed = text.trim();
+        if let Some(commit) = trimmed.strip_prefix("sha-") {
+            return Self::commit(commit).ok_or_else(invalid);
+        }
+        let bare = match trimmed.strip_prefix(['v', 'V']) {
+            Some(rest) if rest.starts_with(|c: char| c.is_ascii_digit()) => rest,
+            _ => trimmed,
+        };
+        if bare.len() > 128 || !bare.starts_with(|c: char| c.is_ascii_digit()) {
+            return Err(invalid());
+        }
+        let pep440 = || bare.parse().ok().map(Kind::Pep440);
+        let semver = || bare.parse().ok().map(Kind::Semver);
+        let kind = match scheme {
+            Scheme::Auto => pep440().or_else(semver),
+            Scheme::Pep440 => pep440(),
+            Scheme::Semver => semver(),
+        };
+        Ok(Self { text: bare.to_owned(), numbers: numbers(bare), kind: kind.ok_or_else(invalid)? })
+    }
+
+    /// The development build of a commit: `sha-0123456`. `None` unless it is given by 7 to 64 hexadecimal digits.
+    #[must_use]
+    pub fn commit(commit: &str) -> Option<Self> {
+        let digits = (SHORT_COMMIT..=64).contains(&commit.len()) && commit.bytes().all(|b| b.is_ascii_hexdigit());
+        digits.then(|| Self {
+            text: format!("sha-{}", commit[..SHORT_COMMIT].to_ascii_lowercase()),
+            numbers: Vec::new(),
+            kind: Kind::Commit(commit.to_ascii_lowercase()),
+        })
+    }
+
+    /// Reads the version out of a tag, where `!` and `+` are written as `-`: the inverse of [`Version::tag_text`] as
+    /// far as there is one. `1.2.3-build5` is taken for a pre-release, which never owns a rolling tag.
+    #[must_use]
+    pub fn from_tag(text: &str, scheme: Scheme) -> Option<Self> {
+        // `1-2.0.0` is epoch 1 only where nothing else is meant: `1-2` is a post-release.
+        Self::parse(text, scheme).ok().or_else(|| {
+            let (epoch, rest) = text.split_once('-')?;
+            let number = !epoch.is_empty() && epoch.bytes().all(|b| b.is_ascii_digit());
+            Self::parse(&format!("{epoch}!{rest}"), scheme).ok().filter(|_| number)
+        })
+    }
+
+    /// The version as it is written in a tag: `1!2.0.0` is `1-2.0.0`, `1.2.3+build5` is `1.2.3-build5`.
+    #[must_use]
+    pub fn tag_text(&self) -> String {
+        self.text.replace(['!', '+'], "-")
+    }
+
+    /// The first number, as it is written. `None` for a development build.
+    #[must_use]
+    pub fn major(&self) -> Option<&str> {
+        self.number(0)
+    }
+
+    /// The second number, as it is written; `0` where there is none.
+    #[must_use]
+    pub fn minor(&self) -> Option<&str> {
+        self.number(1)
+    }
+
+    /// The third number, as it is written; `0` where there is none.
+    #[must_use]
+    pub fn patch(&self) -> Option<&str> {
+        self.number(2)
+    }
+
+    /// Whether this is a pre-release (`rc1`, `a1`, `.dev1`, `-beta.1`) or a development build: no rolling tag is
+    /// ever moved to one. A post-release is none.
+    #[must_use]
+    pub fn is_prerelease(&self) -> bool {
+        match &self.kind {
+            Kind::Pep440(version) => version.any_prerelease(),
+            Kind::Semver(version) => !version.pre.is_empty(),
+            Kind::Commit(_) => true,
+        }
+    }
+
+    /// The commit of a development build, with as many digits as are known.
+    #[must_use]
+    pub fn as_commit(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Commit(commit) => Some(commit),
+            _ => None,
+        }
+    }
+
+    fn number(&self, index: usize) -> Option<&str> {
+        match self.kind {
+            Kind::Commit(_) => None,
+            _ => Some(self.numbers.get(index).map_or("0", String::as_str)),
+        }
+    }
+
+    /// What orders versions before their schemes do: epoch, release without trailing zeros, pre-release or not.
+    fn rank(&self) -> (u64, Vec<u64>, bool) {
+        match &self.kind {
+            Kind::Commit(_) => (0, Vec::new(), false),
+            Kind::Semver(v) => (0, without_trailing_zeros(&[v.major, v.minor, v.patch]), v.pre.is_empty()),
+            // A development version of a post-release comes after the final release.
+            Kind::Pep440(v) => (
+                v.epoch(),
+                without_trailing_zeros(v.release()),
+                !v.any_prerelease() || v.post().is_some() && v.pre().is_none(),
+            ),
+        }
+    }
+}
+
+fn without_trailing_zeros(numbers: &[u64]) -> Vec<u64> {
+    let length = numbers.iter().rposition(|number| *number != 0).map_or(0, |last| last + 1);
+    numbers[..length].to_vec()
+}
+
+/// The numbers of the release, as they are written.
+fn numbers(bare: &str) -> Vec<String> {
+    let release = bare.split_once('!').map_or(bare, |(_, release)| release);
+    let end = release.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(release.len());
+    release[..end].split('.').filter(|number| !number.is_empty()).map(str::to_owned).collect()
+}
+
+impl Ord for Version {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let by_scheme = || match (&self.kind, &other.kind) {
+            (Kind::Pep440(a), Kind::Pep440(b)) => a.cmp(b),
+            (Kind::Semver(a), Kind::Semver(b)) => a.cmp(b),
+            (Kind::Commit(a), Kind::Commit(b)) => a.cmp(b),
+            (a, b) => a.scheme().cmp(&b.scheme()),
+        };
+        // Commits have no order that means something; they come before all releases.
+        self.as_commit()
+            .is_none()
+            .cmp(&other.as_commit().is_none())
+            .then_with(|| self.rank().cmp(&other.rank()))
+            .then_with(by_scheme)
+    }
+}
+
+impl Kind {
+    fn scheme(&self) -> u8 {
+        match self {
+            Self::Commit(_) => 0,
+            Self::Semver(_) => 1,
+            Self::Pep440(_) => 2,
+        }
+    }
+}
+
+impl PartialOrd for Version {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The same version, though it may be written in another way (`1.0` and `1.0.0`).
+impl PartialEq for Version {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Version {}
+
+impl FromStr for Version {
+    type Err = InvalidVersion;
+
+    fn from_str(text: &str) -> Result<Self, InvalidVersion> {
+        Self::parse(text, Scheme::Auto)
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl serde::Serialize for Version {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(text: &str) -> Version {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn versions_are_read_with_their_numbers() {
+        for (text, tag, numbers, prerelease) in [
+            ("0.9.26", "0.9.26", ["0", "9", "26"], false),
+            ("v0.4.7", "0.4.7", ["0", "4", "7"], false),
+            ("V1.0", "1.0", ["1", "0", "0"], false),
+            ("7", "7", ["7", "0", "0"], false),
+            ("2024.10", "2024.10", ["2024", "10", "0"], false),
+            ("24.04", "24.04", ["24", "04", "0"], false),
+            ("1!2.0.0", "1-2.0.0", ["2", "0", "0"], false),
+            ("0.5.0rc1", "0.5.0rc1", ["0", "5", "0"], true),
+            ("0.5.0a1", "0.5.0a1", ["0", "5", "0"], true),
+            ("0.5.0.dev3", "0.5.0.dev3", ["0", "5", "0"], true),
+            ("0.5.0.post1", "0.5.0.post1", ["0", "5", "0"], false),
+            ("0.5.0.post1.dev2", "0.5.0.post1.dev2", ["0", "5", "0"], true),
+            ("1.2.3+build5", "1.2.3-build5", ["1", "2", "3"], false),
+            ("1.2.3-beta.1", "1.2.3-beta.1", ["1", "2", "3"], true),
+            ("1.2.3-alpha.beta+x.y", "1.2.3-alpha.beta-x.y", ["1", "2", "3"], true),
+            (" 1.2.3 ", "1.2.3", ["1", "2", "3"], false),
+        ] {
+            let version = version(text);
+            assert_eq!(version.tag_text(), tag, "{text}");
+            let read = [version.major(), version.minor(), version.patch()];
+            assert_eq!(read, numbers.map(Some), "{text}");
+            assert_eq!(version.is_prerelease(), prerelease, "{text}");
+        }
+        for text in ["", "v", "latest", "sha-", "sha-012345", "sha-xyzxyzx", "1.2.3 4", "1..2", "-1", "tool-v1.2.3"] {
+            assert!(text.parse::<Version>().is_err(), "{text:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn versions_are_ordered_across_schemes() {
+        let rising = [
+            "sha-0123456",
+            "0.9.9",
+            "0.9.27.dev1",
+            "0.9.27-alpha.beta",
+            "0.9.27a1",
+            "0.9.27rc1",
+            "0.9.27",
+            "0.9.27+local",
+            "0.9.27.post1.dev1",
+            "0.9.27.post1",
+            "0.10.0",
+            "1.0-rc1",
+            "1.0.0",
+            "1.0.1-x.y",
+            "1.0.1",
+            "2024.10",
+            "1!0.1",
+        ];
+        for (at, lower) in rising.iter().enumerate() {
+            for higher in &rising[at + 1..] {
+                if ["0.9.27.dev1", "0.9.27a1"].contains(lower) && higher.contains("alpha.beta")
+                    || lower.contains("alpha.beta")
+                {
+                    continue;
+                }
+                assert!(version(lower) < version(higher), "{lower} is not before {higher}");
+            }
+        }
+        assert!(version("0.9.27-alpha.beta") < version("0.9.27"));
+        assert_eq!(version("1.0"), version("v1.0.0"));
+    }
+
+    #[test]
+    fn the_scheme_decides_what_a_dash_means() {
+        assert!(!Version::parse("1.2.3-1", Scheme::Auto).unwrap().is_prerelease());
+        assert!(Version::parse("1.2.3-1", Scheme::Semver).unwrap().is_prerelease());
+        assert!(Version::parse("1.2.3-alpha.beta", Scheme::Pep440).is_err());
+        assert!(Version::parse("1!2.0", Scheme::Semver).is_err());
+    }
+
+    #[test]
+    fn development_builds_are_named_by_seven_digits() {
+        let version = version("sha-0123456789ABCDEF0123456789abcdef01234567");
+        assert_eq!(version.to_string(), "sha-0123456");
+        assert_eq!(version.as_commit(), Some("0123456789abcdef0123456789abcdef01234567"));
+        assert_eq!(version.major(), None);
+    }
+
+    #[test]
+    fn versions_are_found_again_in_tags() {
+        for text in ["0.9.26", "1!2.0.0", "0.5.0rc1", "1.2.3-beta.1", "2024.10"] {
+            assert_eq!(Version::from_tag(&version(text).tag_text(), Scheme::Auto), Some(version(text)));
+        }
+        assert!(Version::from_tag("1.2.3-build5", Scheme::Auto).unwrap().is_prerelease());
+        for text in ["alpine", "latest", "", "python3.13"] {
+            assert_eq!(Version::from_tag(text, Scheme::Auto), None);
+        }
+    }
+}
