@@ -4,6 +4,9 @@
 //! event + inputs + matrix ──▶ Plan ──▶ Resolved ──▶ Built ──▶ Verified ──▶ Published ──▶ Report
 //! ```
 
+pub mod action;
+pub mod api;
 pub mod error;
 pub mod image;
+pub mod report;
 pub mod secret;

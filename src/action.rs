@@ -1,0 +1,3 @@
+//! GitHub Actions, in both directions.
+
+pub mod workflow;
