@@ -1,3 +1,4 @@
 //! GitHub Actions, in both directions.
 
+pub mod log;
 pub mod workflow;
