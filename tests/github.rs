@@ -1,5 +1,7 @@
 //! `api::github` against a stand-in that is held to GitHub's own description.
 
+#![expect(clippy::unwrap_used, reason = "what a test prepares is there, or it fails")]
+
 use std::time::Duration;
 
 use publish_variants::api::github::{Edited, Error, GitHub};

@@ -89,7 +89,6 @@ impl Log {
     }
 
     /// Starts a stage. Its lines are one group, which ends when the value is dropped or the next group starts.
-    #[must_use]
     pub fn group(&self, title: &str) -> Group {
         let mut shared = self.shared();
         shared.end_group();
@@ -189,7 +188,7 @@ impl Shared {
 
 /// A stage's part of the log.
 #[derive(Debug)]
-#[must_use]
+#[must_use = "the group ends when this is dropped"]
 pub struct Group {
     log: Log,
     number: u64,
