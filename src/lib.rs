@@ -5,11 +5,16 @@
 //! ```
 
 pub mod action;
+pub mod api;
 pub mod build;
 pub mod cli;
 pub mod error;
 pub mod image;
 pub mod matrix;
 pub mod plan;
+pub mod publish;
+pub mod report;
+pub mod resolve;
 pub mod secret;
+pub mod verify;
 pub mod version;

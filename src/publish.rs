@@ -10,10 +10,10 @@ mod tags;
 use std::collections::BTreeMap;
 
 pub use content::Tally;
-pub use guard::Policy;
 pub use tags::{Outcomes, TagOutcome};
 
-use crate::action::workflow::Log;
+use crate::action::Log;
+use crate::action::inputs::{OnConflict, Rolling};
 use crate::api::registry::{Registries, RegistryError};
 use crate::build::compose::{self, Blob, Composed, Origin};
 use crate::error::{Fault, Situation};
@@ -22,18 +22,6 @@ use crate::image::{Digest, Document, Manifest, PinnedReference, Reference, Repos
 use crate::plan::{Plan, Tags};
 use crate::resolve::{Resolved, ResolvedVariant};
 use crate::verify::Verified;
-
-/// What to do where an exact tag names another digest already.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnConflict {
-    /// Leave it, let the variant's other tags name what it names, and say so.
-    #[default]
-    Keep,
-    /// Fail, before any tag is written.
-    Fail,
-    /// Let it name the new digest.
-    Replace,
-}
 
 /// An exact tag that named another digest before.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -131,8 +119,8 @@ impl Published {
 /// How tags are treated.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TagPolicy {
-    /// What to do with rolling tags.
-    pub rolling: Policy,
+    /// When rolling tags move.
+    pub rolling: Rolling,
     /// What to do with exact tags that are taken.
     pub on_conflict: OnConflict,
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 
-use crate::action::workflow::Log;
+use crate::action::Log;
 use crate::api::engine::{Engine, EngineError, Ran};
 use crate::build::Built;
 use crate::build::compose::Composed;

@@ -4,21 +4,10 @@
 //! which exact tags exist: every run writes its exact tags before it touches a rolling one, so that whichever run looks
 //! last sees the other's.
 
+use crate::action::inputs::Rolling;
 use crate::image::Tag;
 use crate::plan::Series;
 use crate::version::Version;
-
-/// What `rolling` says about the rolling tags of a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Policy {
-    /// Move a rolling tag unless it shows, or should show, a newer version.
-    #[default]
-    Guard,
-    /// Move every rolling tag.
-    Always,
-    /// Move none.
-    Never,
-}
 
 /// What is known about a rolling tag in one repository.
 #[derive(Clone, Debug)]
@@ -44,11 +33,11 @@ pub enum Verdict {
 
 /// Decides what a run for the version `ours` does with a rolling tag.
 #[must_use]
-pub fn judge(policy: Policy, ours: &Version, situation: &Situation<'_>) -> Verdict {
+pub fn judge(policy: Rolling, ours: &Version, situation: &Situation<'_>) -> Verdict {
     match policy {
-        Policy::Always => return Verdict::Move,
-        Policy::Never => return Verdict::Keep("`rolling: never`".to_owned()),
-        Policy::Guard => {}
+        Rolling::Always => return Verdict::Move,
+        Rolling::Never => return Verdict::Keep("`rolling: never`".to_owned()),
+        Rolling::Guard => {}
     }
     let newer = |version: &Version| version > ours && situation.series.contains(version);
     let owner = situation

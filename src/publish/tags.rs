@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::guard::{self, Policy, Verdict};
-use super::{Artifact, Conflict, OnConflict, PublishError};
+use super::guard::{self, Verdict};
+use super::{Artifact, Conflict, PublishError};
+use crate::action::inputs::{OnConflict, Rolling as Policy};
 use crate::api::registry::Registries;
 use crate::image::manifest::ManifestOrIndex;
 use crate::image::{Digest, Document, Repository, Tag};
