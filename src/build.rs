@@ -11,7 +11,7 @@ use futures_util::{Stream, StreamExt as _, stream};
 use crate::error::Failure;
 use crate::resolve::{Resolved, ResolvedVariant};
 use compose::Composed;
-use engine::{EngineBuilder, OnEngine};
+use engine::{BuildError, EngineBuilder, OnEngine};
 use recipe::Recipe;
 
 /// An image, composed and built.
@@ -43,7 +43,8 @@ pub fn build<'a>(
     stream::iter(images)
         .map(async |(variant, recipe)| {
             let executables = &resolved.executables[&recipe.platform];
-            let composed = compose::image(recipe, executables, &[], &variant.annotations)?;
+            let composed = compose::image(recipe, executables, &[], &variant.annotations)
+                .map_err(|cause| BuildError::Base(recipe.variant.clone(), cause))?;
             let on_engine = builder.build(recipe, &composed, executables).await?;
             Ok(Built { variant, recipe, composed, on_engine })
         })

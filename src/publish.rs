@@ -9,7 +9,7 @@ mod tags;
 
 use std::collections::BTreeMap;
 
-pub use content::Tally;
+pub use content::Blobs;
 pub use tags::{Outcomes, TagOutcome};
 
 use crate::action::Log;
@@ -18,7 +18,7 @@ use crate::api::registry::{Registries, RegistryError};
 use crate::build::compose::{self, Blob, Composed, Origin};
 use crate::error::{Fault, Situation};
 use crate::image::manifest::ManifestOrIndex;
-use crate::image::{Digest, Document, Manifest, PinnedReference, Reference, Repository};
+use crate::image::{Digest, Document, Manifest, PinnedReference, Platform, Reference, Repository, Tag};
 use crate::plan::{Plan, Tags};
 use crate::resolve::{Resolved, ResolvedVariant};
 use crate::verify::Verified;
@@ -61,8 +61,13 @@ impl Situation for PublishError {
 }
 
 fn conflicts(conflicts: &[Conflict]) -> String {
-    let line = |c: &Conflict| format!("`{}` is published as {}, and this run made {}", c.reference, c.published, c.ours);
-    conflicts.iter().map(line).collect::<Vec<_>>().join("\n")
+    conflicts.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+impl std::fmt::Display for Conflict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "`{}` is published as {}, and this run made {}", self.reference, self.published, self.ours)
+    }
 }
 
 /// What has tags of its own: a variant, or the source.
@@ -81,6 +86,8 @@ pub struct Artifact {
 /// An image for one platform and what it points at.
 #[derive(Clone, Debug)]
 pub struct Image {
+    /// What it runs on, where that is known.
+    pub platform: Option<Platform>,
     /// The manifest.
     pub manifest: Document,
     /// Config and layers.
@@ -99,7 +106,7 @@ pub struct Published {
     /// What was published, the source last if its own tags were asked for.
     pub artifacts: Vec<Artifact>,
     /// How the content of each artifact came to each destination.
-    pub tallies: BTreeMap<(Repository, Digest), Tally>,
+    pub blobs: BTreeMap<(Repository, Digest), Blobs>,
     /// What became of each tag.
     pub tags: Outcomes,
     /// Exact tags that named something else.
@@ -108,11 +115,18 @@ pub struct Published {
 }
 
 impl Published {
+    /// What became of each tag of a destination.
+    #[must_use]
+    pub fn tags_at(&self, destination: &Repository) -> BTreeMap<&Tag, &TagOutcome> {
+        let here = self.tags.iter().filter(|((repository, _), _)| repository == destination);
+        here.map(|((_, tag), outcome)| (tag, outcome)).collect()
+    }
+
     /// Whether all of it was there before.
     #[must_use]
     pub fn is_unchanged(&self) -> bool {
         let still = |outcome: &TagOutcome| matches!(outcome, TagOutcome::Unchanged | TagOutcome::Kept(_));
-        self.tallies.values().all(Tally::is_unchanged) && self.tags.values().all(still)
+        self.blobs.values().all(Blobs::is_unchanged) && self.tags.values().all(still)
     }
 }
 
@@ -150,7 +164,7 @@ pub async fn publish(
     let plan = &resolved.plan;
     let mut artifacts = artifacts(resolved, verified);
     artifacts.extend(source(resolved, registries).await?);
-    let tallies = content::ensure(registries, &plan.destinations, &artifacts, log).await?;
+    let blobs = content::ensure(registries, &plan.destinations, &artifacts, log).await?;
     let (shelved, conflicts) = tags::shelve(registries, &plan.destinations, &artifacts, policy.on_conflict).await?;
     let mut outcomes = tags::exact(registries, &shelved).await?;
     // The source's own come last, so that it heads the page of the package.
@@ -158,7 +172,7 @@ pub async fn publish(
     for group in [variants, source] {
         outcomes.extend(tags::rolling(registries, plan, policy.rolling, &group).await?);
     }
-    Ok(Published { tallies, tags: outcomes, conflicts, artifacts, _private: () })
+    Ok(Published { blobs, tags: outcomes, conflicts, artifacts, _private: () })
 }
 
 /// One for each variant: the index over its verified images.
@@ -171,7 +185,11 @@ fn artifacts(resolved: &Resolved, verified: &[Verified]) -> Vec<Artifact> {
             index: compose::index(&images, &variant.annotations),
             images: images
                 .into_iter()
-                .map(|image| Image { manifest: image.manifest.clone(), blobs: image.blobs.clone() })
+                .map(|image| Image {
+                    platform: Some(image.platform.clone()),
+                    manifest: image.manifest.clone(),
+                    blobs: image.blobs.clone(),
+                })
                 .collect(),
             tags: variant.variant.tags.clone(),
         }
@@ -206,5 +224,5 @@ fn source_image(repository: &Repository, document: &Document, manifest: &Manifes
     let descriptors = manifest.layers.iter().chain([&manifest.config]);
     let origin = || Origin::Repository(repository.clone());
     let blobs = descriptors.map(|descriptor| Blob { descriptor: descriptor.clone(), origin: origin() }).collect();
-    Image { manifest: document.clone(), blobs }
+    Image { platform: None, manifest: document.clone(), blobs }
 }

@@ -8,8 +8,11 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+pub use crate::publish::Blobs;
+
 use crate::image::{Digest, Platform, Reference, Repository, Tag};
 
+mod gather;
 mod markdown;
 pub mod notes;
 pub mod outputs;
@@ -138,19 +141,6 @@ pub struct KeptTag {
     pub tag: Tag,
     /// Why: `` it shows `0.9.27`, which is newer ``.
     pub reason: String,
-}
-
-/// How blobs got to a destination.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Blobs {
-    /// They were there.
-    pub already_there: u64,
-    /// The registry took them from another of its repositories.
-    pub mounted: u64,
-    /// They came from another registry.
-    pub copied: u64,
-    /// They were made by this run.
-    pub pushed: u64,
 }
 
 /// An image of a variant for one platform.

@@ -18,6 +18,7 @@ use crate::image::layer::Layer;
 use crate::image::manifest::{Annotations, InvalidManifest, ManifestOrIndex};
 use crate::image::{Config, PinnedReference, Platform, Reference};
 use crate::plan::{Plan, Platforms, Variant};
+use crate::provenance::Provenance;
 
 /// Why the plan can't be resolved.
 #[derive(Debug, thiserror::Error)]
@@ -112,15 +113,6 @@ fn list(platforms: &[Platform]) -> String {
     platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// When and from what the tool was released: what gets into an image beside the plan.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Provenance {
-    /// When the release was published.
-    pub created: chrono::DateTime<chrono::Utc>,
-    /// The labels and annotations of every variant: title, description, url, source, licenses, revision, created.
-    pub labels: Annotations,
-}
-
 /// The plan with everything that it names found and pinned.
 #[derive(Debug)]
 pub struct Resolved {
@@ -182,7 +174,7 @@ pub async fn resolve(plan: Plan, provenance: &Provenance, registries: &Registrie
         .variants
         .iter()
         .zip(&platforms)
-        .flat_map(|(variant, chosen)| chosen.iter().map(|platform| (variant, platform)))
+        .flat_map(|(variant, chosen)| chosen.iter().map(move |platform| (variant, platform)))
         .flat_map(|(variant, platform)| {
             [("source", &source.platforms[platform]), ("base", &bases[&variant.base].platforms[platform])]
         })

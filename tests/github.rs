@@ -65,8 +65,8 @@ async fn a_tag_leads_to_its_commit_also_when_it_is_annotated() {
     let releases = vec![Release::new("1.4.0").commit(commit).annotated(), Release::new("tool/1.5")];
     let Some(stand_in) = stand_in(releases) else { return };
     let client = client(&stand_in, READ_TOKEN);
-    assert_eq!(client.commit_of_tag("1.4.0").await.unwrap(), commit);
-    assert_eq!(client.commit_of_tag("tool/1.5").await.unwrap(), stand_in.release("tool/1.5").commit);
+    assert_eq!(client.commit_of_tag("1.4.0").await.unwrap().sha, commit);
+    assert_eq!(client.commit_of_tag("tool/1.5").await.unwrap().sha, stand_in.release("tool/1.5").commit);
     // `main` is a branch: a tag is asked for as a tag.
     let failure = Failure::from(client.commit_of_tag("main/../1.4").await.unwrap_err());
     insta::assert_snapshot!(failure, @r"

@@ -16,6 +16,7 @@ use super::recipe::{DESTINATION, Recipe, ResolvedImage};
 use crate::api::engine::{Container, Engine, EngineError, LocalImage};
 use crate::error::{Fault, Situation};
 use crate::image::layer::{Executable, Layer};
+use crate::image::manifest::InvalidManifest;
 use crate::image::{Digest, PinnedReference, Platform};
 
 /// What the engine built is not what will be published.
@@ -82,6 +83,9 @@ pub enum BuildError {
         #[source]
         cause: io::Error,
     },
+    /// The base can't be built upon.
+    #[error("the base of variant `{0}` can't be used: {1}")]
+    Base(String, InvalidManifest),
     /// The engine fails.
     #[error(transparent)]
     Engine(#[from] EngineError),
