@@ -4,6 +4,7 @@
 //! event + inputs + matrix ──▶ Plan ──▶ Resolved ──▶ Built ──▶ Verified ──▶ Published ──▶ Report
 //! ```
 
+pub mod api;
 pub mod error;
 pub mod image;
 pub mod secret;
