@@ -1,7 +1,7 @@
 //! GitHub's [REST API](https://docs.github.com/en/rest): releases, tags and facts of one repository.
 //!
 //! The only place that names `octocrab`. Requests are repeated until a deadline where that can help
-//! ([`retry`]); TLS roots come from the system or from `SSL_CERT_FILE`, proxies from the usual variables.
+//! (`github/retry.rs`); TLS roots come from the system or from `SSL_CERT_FILE`, proxies from the usual variables.
 
 mod error;
 mod retry;

@@ -140,10 +140,10 @@ impl Record {
         Self { version: report.version.clone(), variants, moved }
     }
 
-    /// One line. JSON has `--` and `>` in strings only, where they can be escaped; a comment may have neither.
+    /// One line. JSON has `--`, `<` and `>` in strings only, where they can be escaped: nothing ends the comment early.
     fn comment(&self) -> String {
         let json = serde_json::to_string(self).expect("a record has string keys only");
-        format!("{}{} -->", Self::NAME, json.replace("--", "-\\u002d").replace('>', "\\u003e"))
+        format!("{}{} -->", Self::NAME, json.replace("--", "-\\u002d").replace('<', "\\u003c").replace('>', "\\u003e"))
     }
 
     /// The record in the section of `body`; `None` if there's none that can be read, as after somebody's edit.
