@@ -15,6 +15,7 @@ pub mod build;
 pub mod cli;
 pub mod error;
 pub mod image;
+pub mod job;
 pub mod matrix;
 pub mod plan;
 pub mod provenance;
@@ -39,7 +40,7 @@ use stages::Stages;
 ///
 /// # Errors
 /// The first stage that fails. What is published by then is complete, or not yet visible under a tag.
-pub async fn publish(
+pub async fn run(
     plan: Plan,
     inputs: &Inputs,
     event: &Event,
@@ -47,7 +48,7 @@ pub async fn publish(
     stages: &Stages,
     log: &Log,
 ) -> Result<Report, Failure> {
-    let Remotes { engine, registries, github, scratch } = remotes;
+    let Remotes { engine, registries, github, scratch, .. } = remotes;
 
     let stage = stages.begin("resolve", log);
     let provenance = provenance::find(&plan, event, github.as_ref()).await?;

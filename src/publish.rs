@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 pub use content::Blobs;
 pub use tags::{Outcomes, TagOutcome};
 
-use crate::action::Log;
+use crate::action::{Inputs, Log};
 use crate::action::inputs::{OnConflict, Rolling};
 use crate::api::registry::{Registries, RegistryError};
 use crate::build::compose::{self, Blob, Composed, Origin};
@@ -67,6 +67,12 @@ fn conflicts(conflicts: &[Conflict]) -> String {
 impl std::fmt::Display for Conflict {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "`{}` is published as {}, and this run made {}", self.reference, self.published, self.ours)
+    }
+}
+
+impl From<&Inputs> for TagPolicy {
+    fn from(inputs: &Inputs) -> Self {
+        Self { rolling: inputs.rolling, on_conflict: inputs.on_conflict }
     }
 }
 

@@ -7,7 +7,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::future::{join_all, try_join_all};
-use tempfile::TempDir;
 
 use crate::api::registry::{Pulled, Registries, RegistryError};
 use crate::build::recipe::{Recipe, ResolvedImage};
@@ -92,9 +91,6 @@ pub enum ResolveError {
     /// Several at once.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Several(Vec<ResolveError>),
-    /// The temporary folder can't be made.
-    #[error("a temporary folder can't be made")]
-    Disk(#[source] std::io::Error),
 }
 
 impl Situation for ResolveError {
@@ -103,7 +99,6 @@ impl Situation for ResolveError {
             Self::Unavailable { cause, .. } => cause.fault(),
             Self::Source(error) => error.fault(),
             Self::Several(errors) if errors.iter().any(|error| error.fault() == Fault::Publication) => Fault::Publication,
-            Self::Disk(_) => Fault::Publication,
             _ => Fault::Input,
         }
     }
@@ -124,8 +119,6 @@ pub struct Resolved {
     pub variants: Vec<ResolvedVariant>,
     /// The layer that all variants of a platform share.
     pub executables: BTreeMap<Platform, Arc<Layer>>,
-    /// Where spooled files go; removed with this value.
-    pub scratch: TempDir,
 }
 
 /// A variant, pinned.
@@ -143,11 +136,16 @@ pub struct ResolvedVariant {
     pub left_out: Vec<Platform>,
 }
 
-/// Finds everything that `plan` names.
+/// Finds everything that `plan` names. Files go to `directory`.
 ///
 /// # Errors
 /// All that is missing or can't be used, at once; or a registry that doesn't answer.
-pub async fn resolve(plan: Plan, provenance: &Provenance, registries: &Registries) -> Result<Resolved, ResolveError> {
+pub async fn resolve(
+    plan: Plan,
+    provenance: &Provenance,
+    registries: &Registries,
+    directory: &Path,
+) -> Result<Resolved, ResolveError> {
     let bases: BTreeSet<&Reference> = plan.variants.iter().map(|variant| &variant.base).collect();
     let (source, bases) = tokio::join!(
         look_up(registries, "source", &plan.source.reference),
@@ -217,10 +215,9 @@ pub async fn resolve(plan: Plan, provenance: &Provenance, registries: &Registrie
         })
         .collect();
 
-    let scratch = tempfile::Builder::new().prefix("publish-variants-").tempdir().map_err(ResolveError::Disk)?;
     let seconds = u64::try_from(provenance.created.timestamp()).unwrap_or(0);
-    let executables = executables(registries, &plan, &variants, seconds, scratch.path()).await?;
-    Ok(Resolved { source: source.top, variants, executables, scratch, plan })
+    let executables = executables(registries, &plan, &variants, seconds, directory).await?;
+    Ok(Resolved { source: source.top, variants, executables, plan })
 }
 
 /// An image as its registry has it.

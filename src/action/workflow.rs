@@ -80,10 +80,13 @@ pub fn not_a_command(line: &str) -> String {
 #[derive(Debug, thiserror::Error)]
 #[error("`{}` can't be written\nhint: the runner names it in `{variable}`; is it mounted into the action's container?", path.display())]
 pub struct NotWritten {
-    variable: &'static str,
-    path: PathBuf,
+    /// The variable that names it.
+    pub variable: &'static str,
+    /// The file.
+    pub path: PathBuf,
+    /// Why not.
     #[source]
-    cause: io::Error,
+    pub cause: io::Error,
 }
 
 impl Situation for NotWritten {

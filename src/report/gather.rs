@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Base, BuiltPlatform, Check, Destination, KeptTag, Outcome, Report, RollingTag, Source, Stage, Status, Variant};
+use crate::api::github::{self, GitHub, Release};
 use crate::build::compose::{self, Composed};
 use crate::image::{Digest, Repository};
 use crate::plan::{self, Tags};
@@ -113,4 +114,14 @@ fn destination(to: &Repository, digest: &Digest, tags: &Tags, published: Option<
         }
     }
     destination
+}
+
+/// The variants that the release before had and this one hasn't.
+///
+/// # Errors
+/// GitHub doesn't answer.
+pub async fn dropped_variants(report: &Report, github: &GitHub, release: &Release) -> Result<Vec<String>, github::Error> {
+    let earlier = github.previous_releases(release).await?;
+    let names = || report.variants.iter().map(|variant| variant.name.as_str());
+    Ok(earlier.iter().find_map(|earlier| super::notes::dropped_variants(&earlier.body, names())).unwrap_or_default())
 }
