@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use publish_variants::action::{Environment, Folder};
 use publish_variants::cli::{Cli, Command, Format};
 use publish_variants::error::Failure;
@@ -13,8 +13,8 @@ use publish_variants::plan::Plan;
 fn main() -> ExitCode {
     let environment = Environment::of_process();
     let workspace = Folder(environment.get("GITHUB_WORKSPACE").unwrap_or(".").into());
-    let Some(command) = Cli::parse().command(&environment) else {
-        let _ = <Cli as clap::CommandFactory>::command().print_help();
+    let Some(command) = Cli::parse().chosen(&environment) else {
+        let _ = Cli::command().print_help();
         return ExitCode::from(2);
     };
     let printed = match command {
