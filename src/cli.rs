@@ -55,7 +55,7 @@ pub enum Format {
 impl Cli {
     /// The command; `None` where none is given and GitHub Actions doesn't run us, so that help is what's needed.
     #[must_use]
-    pub fn command(self, environment: &Environment) -> Option<Command> {
+    pub fn chosen(self, environment: &Environment) -> Option<Command> {
         self.command.or_else(|| environment.is_action().then(|| Command::Publish { options: Box::default() }))
     }
 }

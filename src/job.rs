@@ -67,7 +67,8 @@ pub async fn publish(
 }
 
 async fn interruption() -> &'static str {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         return std::future::pending().await;
     };
     tokio::select! {
@@ -101,7 +102,10 @@ fn write_checksums(report: &Report, environment: &Environment) -> Result<Option<
     };
     let name = PathBuf::from("publish-variants.sha256");
     let path = Path::new(workspace).join(&name);
-    std::fs::write(&path, outputs::checksums(report))
-        .map_err(|cause| workflow::NotWritten { variable: "GITHUB_WORKSPACE", path, cause })?;
+    std::fs::write(&path, outputs::checksums(report)).map_err(|cause| workflow::NotWritten {
+        variable: "GITHUB_WORKSPACE",
+        path,
+        cause,
+    })?;
     Ok(Some(name))
 }

@@ -75,7 +75,9 @@ pub async fn run(
     let mut report = Report::gather(&resolved, &verified, Some(&published), Vec::new());
     if let (true, Some(github), Some(release)) = (inputs.release_notes, github, &provenance.release) {
         report.dropped_variants = report::dropped_variants(&report, github, release).await?;
-        github.edit_release_body(release.id, |body| report::notes::update(body, &report).map_err(Failure::from)).await?;
+        github
+            .edit_release_body(release.id, |body| report::notes::update(body, &report).map_err(Failure::from))
+            .await?;
     }
     drop(stage);
     report.stages = stages.times();

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use publish_variants::action::log::Log;
 use publish_variants::action::workflow::Level;
 use publish_variants::action::{Environment, Folder, Options};
@@ -16,8 +16,8 @@ fn main() -> ExitCode {
     let environment = Environment::of_process();
     let workspace = Folder(environment.get("GITHUB_WORKSPACE").unwrap_or(".").into());
     let log = Log::of_process(environment.is_action());
-    let Some(command) = Cli::parse().command(&environment) else {
-        let _ = <Cli as clap::CommandFactory>::command().print_help();
+    let Some(command) = Cli::parse().chosen(&environment) else {
+        let _ = Cli::command().print_help();
         return ExitCode::from(2);
     };
     let done = match command {
@@ -34,12 +34,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn plan(
-    options: &Options,
-    format: Format,
-    environment: &Environment,
-    workspace: &Folder,
-) -> Result<ExitCode, Failure> {
+fn plan(options: &Options, format: Format, environment: &Environment, workspace: &Folder) -> Result<ExitCode, Failure> {
     let (plan, ..) = Plan::read(options, environment, workspace)?;
     print(&match format {
         Format::Table => plan.to_table(),

@@ -3,9 +3,10 @@
 //! Pure: a plan is made of the inputs and the event alone, nothing remote is asked. `publish-variants plan` prints it.
 
 pub mod labels;
-mod new;
+mod make;
 pub mod print;
 pub mod problem;
+mod tags;
 pub mod template;
 mod version;
 

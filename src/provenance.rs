@@ -25,7 +25,9 @@ pub struct Provenance {
 #[derive(Debug, thiserror::Error)]
 pub enum ProvenanceError {
     /// Not told which repository it is.
-    #[error("`GITHUB_REPOSITORY` is not set, so the release can't be found\nhint: run it in a workflow, or set it to `owner/name`")]
+    #[error(
+        "`GITHUB_REPOSITORY` is not set, so the release can't be found\nhint: run it in a workflow, or set it to `owner/name`"
+    )]
     NoRepository,
     /// Neither a release nor a commit with a date.
     #[error("nothing tells when `{0}` was made\nhint: publish a release of it first")]
@@ -78,11 +80,7 @@ pub async fn find(plan: &Plan, event: &Event, github: Option<&GitHub>) -> Result
 }
 
 /// The release of the plan's version. Where the event tells all about it, a run that may not ask GitHub goes without.
-async fn find_release(
-    plan: &Plan,
-    event: &Event,
-    github: Option<&GitHub>,
-) -> Result<Option<Release>, ProvenanceError> {
+async fn find_release(plan: &Plan, event: &Event, github: Option<&GitHub>) -> Result<Option<Release>, ProvenanceError> {
     let Some(wanted) = &plan.release else { return Ok(None) };
     if plan.dry_run && wanted.published_at.is_some() {
         return Ok(None);

@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 pub use content::Blobs;
 pub use tags::{Outcomes, TagOutcome};
 
-use crate::action::{Inputs, Log};
 use crate::action::inputs::{OnConflict, Rolling};
+use crate::action::{Inputs, Log};
 use crate::api::registry::{Registries, RegistryError};
 use crate::build::compose::{self, Blob, Composed, Origin};
 use crate::error::{Fault, Situation};
@@ -41,7 +41,9 @@ pub enum PublishError {
     #[error(transparent)]
     Registry(#[from] RegistryError),
     /// A registry gives back something else than it was sent.
-    #[error("`{reference}` reads back as something else than was pushed\nhint: no tag was moved; run the job again, and look at the registry if it happens twice")]
+    #[error(
+        "`{reference}` reads back as something else than was pushed\nhint: no tag was moved; run the job again, and look at the registry if it happens twice"
+    )]
     ReadBack {
         /// What was read.
         reference: PinnedReference,
@@ -184,8 +186,11 @@ pub async fn publish(
 /// One for each variant: the index over its verified images.
 fn artifacts(resolved: &Resolved, verified: &[Verified]) -> Vec<Artifact> {
     let artifact = |variant: &ResolvedVariant| {
-        let images: Vec<&Composed> =
-            verified.iter().filter(|image| image.variant == variant.variant.name).map(|image| &image.composed).collect();
+        let images: Vec<&Composed> = verified
+            .iter()
+            .filter(|image| image.variant == variant.variant.name)
+            .map(|image| &image.composed)
+            .collect();
         Artifact {
             variant: Some(variant.variant.name.clone()),
             index: compose::index(&images, &variant.annotations),

@@ -32,7 +32,9 @@ pub struct Remotes {
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
     /// The builder that was asked for isn't there.
-    #[error("input `builder`: `registry` is not available in this version\nhint: leave `builder` empty, or set it to `engine`")]
+    #[error(
+        "input `builder`: `registry` is not available in this version\nhint: leave `builder` empty, or set it to `engine`"
+    )]
     Builder,
     /// The engine.
     #[error(transparent)]

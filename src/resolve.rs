@@ -98,7 +98,9 @@ impl Situation for ResolveError {
         match self {
             Self::Unavailable { cause, .. } => cause.fault(),
             Self::Source(error) => error.fault(),
-            Self::Several(errors) if errors.iter().any(|error| error.fault() == Fault::Publication) => Fault::Publication,
+            Self::Several(errors) if errors.iter().any(|error| error.fault() == Fault::Publication) => {
+                Fault::Publication
+            }
             _ => Fault::Input,
         }
     }
@@ -253,8 +255,7 @@ async fn image(
     role: &'static str,
     reference: &PinnedReference,
 ) -> Result<ResolvedImage, ResolveError> {
-    let unavailable =
-        |cause| ResolveError::Unavailable { role, image: Reference::from(reference.clone()), cause };
+    let unavailable = |cause| ResolveError::Unavailable { role, image: Reference::from(reference.clone()), cause };
     let unusable = |cause| ResolveError::Manifest { role, image: reference.clone(), cause };
     let manifest = match registries.manifest(reference).await.map_err(unavailable)?.content {
         ManifestOrIndex::Manifest(manifest) => manifest,
@@ -349,11 +350,8 @@ async fn executables(
     created: u64,
     directory: &Path,
 ) -> Result<BTreeMap<Platform, Arc<Layer>>, ResolveError> {
-    let sources: BTreeMap<&Platform, &ResolvedImage> = variants
-        .iter()
-        .flat_map(|variant| &variant.recipes)
-        .map(|recipe| (&recipe.platform, &recipe.source))
-        .collect();
+    let sources: BTreeMap<&Platform, &ResolvedImage> =
+        variants.iter().flat_map(|variant| &variant.recipes).map(|recipe| (&recipe.platform, &recipe.source)).collect();
     let layers = sources.into_iter().map(|(platform, source)| async move {
         let layer = source::layer(registries, source, &plan.binaries, created, directory).await?;
         Ok::<_, ResolveError>((platform.clone(), Arc::new(layer)))

@@ -83,8 +83,18 @@ fn engines() -> Vec<String> {
 }
 
 const TAGS: [&str; 12] = [
-    "0.9-alpine", "0.9-alpine3.23", "0.9-bookworm-slim", "0.9-debian-slim", "0.9.26-alpine", "0.9.26-alpine3.23",
-    "0.9.26-bookworm-slim", "0.9.26-debian-slim", "alpine", "alpine3.23", "bookworm-slim", "debian-slim",
+    "0.9-alpine",
+    "0.9-alpine3.23",
+    "0.9-bookworm-slim",
+    "0.9-debian-slim",
+    "0.9.26-alpine",
+    "0.9.26-alpine3.23",
+    "0.9.26-bookworm-slim",
+    "0.9.26-debian-slim",
+    "alpine",
+    "alpine3.23",
+    "bookworm-slim",
+    "debian-slim",
 ];
 
 #[tokio::test]

@@ -221,16 +221,10 @@ impl Choice for bool {
 }
 
 /// How a version is written in a tag of the repository: `tool-v{version}`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VersionPattern {
     before: String,
     after: String,
-}
-
-impl Default for VersionPattern {
-    fn default() -> Self {
-        Self { before: String::new(), after: String::new() }
-    }
 }
 
 impl VersionPattern {

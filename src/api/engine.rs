@@ -103,9 +103,7 @@ impl Engine {
                 }
                 Docker::connect_with_unix(path, ANSWER_SECONDS, API_DEFAULT_VERSION)
             }
-            Some(("tcp" | "http", address)) => {
-                Docker::connect_with_http(address, ANSWER_SECONDS, API_DEFAULT_VERSION)
-            }
+            Some(("tcp" | "http", address)) => Docker::connect_with_http(address, ANSWER_SECONDS, API_DEFAULT_VERSION),
             _ => return Err(EngineError::UnknownHost(host)),
         };
         let docker = docker.map_err(unreachable)?;
@@ -196,7 +194,8 @@ impl Engine {
     /// # Errors
     /// The engine doesn't have it.
     pub async fn inspect(&self, image: &LocalImage) -> Result<Inspected, EngineError> {
-        let inspected = self.docker.inspect_image(&image.name).await.map_err(EngineError::request("inspect an image"))?;
+        let inspected =
+            self.docker.inspect_image(&image.name).await.map_err(EngineError::request("inspect an image"))?;
         let layers = inspected.root_fs.and_then(|fs| fs.layers).unwrap_or_default();
         let diff_ids = layers.iter().filter_map(|layer| layer.parse().ok()).collect();
         let runtime = serde_json::to_value(inspected.config.unwrap_or_default()).unwrap_or_default();
@@ -233,8 +232,11 @@ impl Engine {
         };
         // Older engines take no platform here, and need none: the image has but one.
         let options = CreateContainerOptions { platform: platform.to_string(), ..CreateContainerOptions::default() };
-        let created =
-            self.docker.create_container(Some(options), body).await.map_err(EngineError::request("create a container"))?;
+        let created = self
+            .docker
+            .create_container(Some(options), body)
+            .await
+            .map_err(EngineError::request("create a container"))?;
         Ok(Container { _held: self.leftovers.container(&created.id), id: created.id })
     }
 
@@ -285,7 +287,8 @@ impl Engine {
         let mut logs = self.docker.logs(&container.id, Some(options));
         let mut output = Vec::new();
         while let Some(piece) = logs.next().await {
-            output.extend_from_slice(&piece.map_err(EngineError::request("read what a container printed"))?.into_bytes());
+            output
+                .extend_from_slice(&piece.map_err(EngineError::request("read what a container printed"))?.into_bytes());
             let excess = output.len().saturating_sub(OUTPUT);
             output.drain(..excess);
         }

@@ -254,7 +254,18 @@ impl FoundFile {
 /// same, and the order of a set doesn't count.
 fn difference(engine: &Value, composed: &Value) -> Option<(String, Value, Value)> {
     /// Fields that the engine's API doesn't show, or always shows, or that only the builder of the base has set.
-    const IGNORED: &[&str] = &["ArgsEscaped", "Image", "Hostname", "Domainname", "AttachStdin", "AttachStdout", "AttachStderr", "Tty", "OpenStdin", "StdinOnce"];
+    const IGNORED: &[&str] = &[
+        "ArgsEscaped",
+        "Image",
+        "Hostname",
+        "Domainname",
+        "AttachStdin",
+        "AttachStdout",
+        "AttachStderr",
+        "Tty",
+        "OpenStdin",
+        "StdinOnce",
+    ];
     let fields = |value: &Value| value.as_object().cloned().unwrap_or_default();
     let (engine, composed) = (fields(engine), fields(composed));
     let names: std::collections::BTreeSet<&String> = engine.keys().chain(composed.keys()).collect();

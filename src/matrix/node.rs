@@ -43,7 +43,9 @@ impl Node {
             let place = error.location().unwrap_or(Location::UNKNOWN);
             // The place is said elsewhere, and once is enough.
             let message = error.without_snippet().to_string();
-            let message = message.split(" at line ").next().unwrap_or(&message).to_owned();
+            let message = message.split(" at line ").next().unwrap_or(&message);
+            // Nor is how a Rust program would have allowed it.
+            let message = message.split(", set DuplicateKeyPolicy").next().unwrap_or(message).to_owned();
             (place.line().max(1), place.column().max(1), message)
         })?;
         Ok(raw.node(text))

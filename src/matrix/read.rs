@@ -30,6 +30,9 @@ const KEYS: [&str; 16] = [
     "deprecated",
 ];
 
+/// Other names of `variants`: that of the list in the workflows of uv and Ruff, and that in a matrix of GitHub's.
+const SYNONYMS: [&str; 2] = ["image-mapping", "include"];
+
 /// The keys and values of a mapping.
 type Keys<'a> = BTreeMap<&'a str, &'a Node>;
 
@@ -54,18 +57,19 @@ pub(super) fn rows(matrix: &MatrixText, problems: &mut Vec<Problem>) -> Vec<Row>
         Value::List(entries) => reader.all(entries, &Keys::new()),
         Value::Text(_) => reader.all(std::slice::from_ref(&root), &Keys::new()),
         Value::Map(_) => {
-            // `image-mapping` is what the list is called in the workflows of uv and Ruff.
-            let keys = reader.keys(&root, &["defaults", "variants", "image-mapping", "include"]);
+            let keys = reader.keys(&root, &["defaults", "variants", SYNONYMS[0], SYNONYMS[1]]);
             let defaults = keys.get("defaults").map(|node| reader.keys(node, &KEYS)).unwrap_or_default();
-            let variants = ["variants", "image-mapping", "include"].iter().filter_map(|name| keys.get(name));
+            let variants = ["variants"].iter().chain(&SYNONYMS).filter_map(|name| keys.get(name));
             let mut rows = Vec::new();
             for node in variants {
                 match &node.value {
                     Value::List(entries) => rows.extend(reader.all(entries, &defaults)),
-                    Value::Text(text) if lines::is_lines(text) => {
+                    Value::Text(text) if text.contains(',') && lines::is_lines(text) => {
                         let mut entries = lines::nodes(text);
-                        // The text of a block begins on the line after its key.
-                        entries.iter_mut().for_each(|entry| entry.line += node.line);
+                        entries.iter_mut().for_each(|entry| {
+                            entry.line += node.line - 1;
+                            entry.column += node.column - 1;
+                        });
                         rows.extend(reader.all(&entries, &defaults));
                     }
                     _ => reader.expected(node, "a list of variants"),
@@ -103,7 +107,7 @@ impl Reader<'_> {
     }
 
     /// The keys of a mapping, which must all be `known`.
-    fn keys<'n>(&mut self, node: &'n Node, known: &[&str]) -> Keys<'n> {
+    fn keys<'n>(&mut self, node: &'n Node, known: &[&'n str]) -> Keys<'n> {
         let Value::Map(entries) = &node.value else {
             self.expected(node, "a mapping");
             return Keys::new();
@@ -116,8 +120,15 @@ impl Reader<'_> {
                 }
                 Value::Text(name) => {
                     let hint = match nearest(name, known.iter().copied()) {
-                        Some(nearest) => format!("did you mean `{nearest}`?"),
-                        None => format!("known keys are {}", known.join(", ")),
+                        Some(nearest) => {
+                            // Taken for what was meant, so that it isn't missing as well.
+                            keys.entry(nearest).or_insert(value);
+                            format!("did you mean `{nearest}`?")
+                        }
+                        None => {
+                            let said = known.iter().filter(|key| !SYNONYMS.contains(key)).copied().collect::<Vec<_>>();
+                            format!("known keys are {}", said.join(", "))
+                        }
                     };
                     self.problem(key, format!("unknown key `{name}`\nhint: {hint}"));
                 }
@@ -136,7 +147,11 @@ impl Reader<'_> {
                 line = line_entry(entry, text);
                 keys.extend(line.iter().map(|(key, node)| (*key, node)));
             }
-            _ => keys.extend(self.keys(entry, &KEYS)),
+            Value::Map(_) => keys.extend(self.keys(entry, &KEYS)),
+            _ => {
+                self.expected(entry, "a variant");
+                return Vec::new();
+            }
         }
         let entry_keys = Entry { node: entry, keys, defaults };
         let axes = self.axes(&entry_keys);
@@ -149,10 +164,16 @@ impl Reader<'_> {
             .into_iter()
             .filter(|combination| !excluded.iter().any(|excluded| combination.matches(excluded)))
             .collect();
-        if combinations.is_empty() {
-            self.problem(entry, "`exclude` leaves no variant of this entry");
-        }
         let mut newest = Newest::default();
+        if combinations.is_empty() {
+            if !excluded.is_empty() {
+                self.problem(entry, "`exclude` leaves no variant of this entry");
+            }
+            // The other problems of the entry are to be found nevertheless.
+            let value = |values: &[String]| values.first().cloned().unwrap_or_else(|| "x".to_owned());
+            let any = axes.iter().map(|(axis, values)| (axis.clone(), value(values))).collect();
+            let _ = self.row(&entry_keys, &Combination(any), &mut newest);
+        }
         combinations.iter().filter_map(|combination| self.row(&entry_keys, combination, &mut newest)).collect()
     }
 

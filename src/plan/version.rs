@@ -45,7 +45,10 @@ pub(super) fn determine(inputs: &Inputs, event: &Event, problems: &mut Vec<Probl
         (Some(given), Some(_)) if !same => given,
         (_, Some(found)) => found,
         (None, None) => development(inputs, event).or_else(|| {
-            problems.push(nothing_found(event));
+            // A payload that can't be read is said already.
+            if !problems.iter().any(|problem| matches!(problem.place(), Place::Event(_))) {
+                problems.push(nothing_found(event));
+            }
             None
         })?,
     };
@@ -194,10 +197,10 @@ fn nothing_found(event: &Event) -> Problem {
         _ if event.name.is_empty() => "no event started this run".to_owned(),
         Kind::Branch(branch) => format!("the push was to branch `{branch}`, not of a tag"),
         Kind::Dispatch(_) if event.name == "repository_dispatch" => {
-            "its payload has no `client_payload.version`".to_owned()
+            "the payload of `repository_dispatch` has no `client_payload.version`".to_owned()
         }
-        Kind::Dispatch(_) => "it has no input `version` or `tag`".to_owned(),
-        Kind::PullRequest { .. } => "its payload names no commit".to_owned(),
+        Kind::Dispatch(_) => format!("event `{}` has no input `version` or `tag`", event.name),
+        Kind::PullRequest { .. } => "the payload of the pull request names no commit".to_owned(),
         _ => format!("event `{}` tells of none", event.name),
     };
     let hint = match &event.kind {

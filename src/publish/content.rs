@@ -49,7 +49,12 @@ impl Blobs {
 
 impl std::fmt::Display for Blobs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let counts = [(self.already_there, "there"), (self.mounted, "mounted"), (self.copied, "copied"), (self.pushed, "pushed")];
+        let counts = [
+            (self.already_there, "there"),
+            (self.mounted, "mounted"),
+            (self.copied, "copied"),
+            (self.pushed, "pushed"),
+        ];
         let said: Vec<String> =
             counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
         f.write_str(&said.join(", "))
@@ -160,11 +165,7 @@ async fn read_back(
         .map(async |(to, index)| {
             let reference = to.pinned(index.digest().clone());
             let pulled = registries.manifest(&reference).await?;
-            if pulled.document.bytes() == index.bytes() {
-                Ok(())
-            } else {
-                Err(PublishError::ReadBack { reference })
-            }
+            if pulled.document.bytes() == index.bytes() { Ok(()) } else { Err(PublishError::ReadBack { reference }) }
         })
         .buffer_unordered(registries.concurrency())
         .try_collect()

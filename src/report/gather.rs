@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Base, BuiltPlatform, Check, Destination, KeptTag, Outcome, Report, RollingTag, Source, Stage, Status, Variant};
+use super::{
+    Base, BuiltPlatform, Check, Destination, KeptTag, Outcome, Report, RollingTag, Source, Stage, Status, Variant,
+};
 use crate::api::github::{self, GitHub, Release};
 use crate::build::compose::{self, Composed};
 use crate::image::{Digest, Repository};
@@ -14,7 +16,12 @@ use crate::verify::{self, Verified};
 impl Report {
     /// The report of a run. `published` is what was published, and `None` after a dry run: then it shows the tags that would be written.
     #[must_use]
-    pub fn gather(resolved: &Resolved, verified: &[Verified], published: Option<&Published>, stages: Vec<Stage>) -> Self {
+    pub fn gather(
+        resolved: &Resolved,
+        verified: &[Verified],
+        published: Option<&Published>,
+        stages: Vec<Stage>,
+    ) -> Self {
         let plan = &resolved.plan;
         let status = match published {
             None => Status::DryRun,
@@ -95,7 +102,10 @@ fn destination(to: &Repository, digest: &Digest, tags: &Tags, published: Option<
         exact: tags.exact.clone(),
         rolling: Vec::new(),
         kept: tags.kept.iter().map(|kept| KeptTag { tag: kept.tag.clone(), reason: kept.reason.clone() }).collect(),
-        blobs: published.and_then(|published| published.blobs.get(&(to.clone(), digest.clone()))).copied().unwrap_or_default(),
+        blobs: published
+            .and_then(|published| published.blobs.get(&(to.clone(), digest.clone())))
+            .copied()
+            .unwrap_or_default(),
     };
     for rolling in &tags.rolling {
         let tag = rolling.tag.clone();
@@ -120,7 +130,11 @@ fn destination(to: &Repository, digest: &Digest, tags: &Tags, published: Option<
 ///
 /// # Errors
 /// GitHub doesn't answer.
-pub async fn dropped_variants(report: &Report, github: &GitHub, release: &Release) -> Result<Vec<String>, github::Error> {
+pub async fn dropped_variants(
+    report: &Report,
+    github: &GitHub,
+    release: &Release,
+) -> Result<Vec<String>, github::Error> {
     let earlier = github.previous_releases(release).await?;
     let names = || report.variants.iter().map(|variant| variant.name.as_str());
     Ok(earlier.iter().find_map(|earlier| super::notes::dropped_variants(&earlier.body, names())).unwrap_or_default())

@@ -37,7 +37,8 @@ impl BuildCache {
             let mut rest = Vec::new();
             for record in &new {
                 let filters = HashMap::from([("id".to_owned(), vec![(*record).clone()])]);
-                let options = PruneBuildOptions { all: Some(true), filters: Some(filters), ..PruneBuildOptions::default() };
+                let options =
+                    PruneBuildOptions { all: Some(true), filters: Some(filters), ..PruneBuildOptions::default() };
                 let removed = self.docker.prune_build(Some(options)).await;
                 if !removed.is_ok_and(|removed| removed.caches_deleted.is_some_and(|ids| ids.contains(record))) {
                     rest.push(*record);

@@ -10,13 +10,19 @@ use crate::image::{PinnedReference, Platform};
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// Nothing at the path of the socket.
-    #[error("there is no Docker Engine at `{0}`\nhint: start one, or set `DOCKER_HOST`; a container needs the socket mounted, which GitHub's Linux runners do")]
+    #[error(
+        "there is no Docker Engine at `{0}`\nhint: start one, or set `DOCKER_HOST`; a container needs the socket mounted, which GitHub's Linux runners do"
+    )]
     NoSocket(String),
     /// Neither `unix://` nor `tcp://`.
-    #[error("`{0}` is not the address of a Docker Engine\nhint: set `DOCKER_HOST` to `unix:///path/to/docker.sock` or `tcp://host:port`")]
+    #[error(
+        "`{0}` is not the address of a Docker Engine\nhint: set `DOCKER_HOST` to `unix:///path/to/docker.sock` or `tcp://host:port`"
+    )]
     UnknownHost(String),
     /// Something is there, and doesn't answer as an engine does.
-    #[error("the Docker Engine at `{host}` does not answer\nhint: check that `docker version` works there with the same `DOCKER_HOST` and the same user")]
+    #[error(
+        "the Docker Engine at `{host}` does not answer\nhint: check that `docker version` works there with the same `DOCKER_HOST` and the same user"
+    )]
     Unreachable {
         /// Its address.
         host: String,
@@ -25,7 +31,9 @@ pub enum EngineError {
         cause: Error,
     },
     /// No BuildKit.
-    #[error("the Docker Engine at `{host}` speaks version `{api}` of the API, which is too old for BuildKit\nhint: use Docker 18.09 or newer, which speaks 1.39")]
+    #[error(
+        "the Docker Engine at `{host}` speaks version `{api}` of the API, which is too old for BuildKit\nhint: use Docker 18.09 or newer, which speaks 1.39"
+    )]
     TooOld {
         /// Its address.
         host: String,
@@ -75,9 +83,11 @@ impl EngineError {
 impl Situation for EngineError {
     fn fault(&self) -> Fault {
         match self {
-            Self::NoSocket(_) | Self::UnknownHost(_) | Self::Unreachable { .. } | Self::TooOld { .. } | Self::Windows(_) => {
-                Fault::Input
-            }
+            Self::NoSocket(_)
+            | Self::UnknownHost(_)
+            | Self::Unreachable { .. }
+            | Self::TooOld { .. }
+            | Self::Windows(_) => Fault::Input,
             Self::Pull { .. } | Self::Build { .. } | Self::Request { .. } => Fault::Publication,
         }
     }
@@ -96,7 +106,8 @@ pub(super) fn is_passing(error: &Error) -> bool {
     match error {
         Error::DockerResponseServerError { status_code: 404, .. } => false,
         Error::DockerResponseServerError { message, .. } | Error::DockerStreamError { error: message } => {
-            let final_words = ["not found", "manifest unknown", "unauthorized", "denied", "no basic auth", "no matching manifest"];
+            let final_words =
+                ["not found", "manifest unknown", "unauthorized", "denied", "no basic auth", "no matching manifest"];
             !final_words.iter().any(|words| message.contains(words))
         }
         _ => true,

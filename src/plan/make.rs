@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::template::{ExactTags, Template};
-use super::{Check, CheckOrigin, KeptTag, Place, Plan, PlanError, Problem, Reason, RollingTag, Source, Tags, Variant};
+use super::tags::{Claims, Tagger};
+use super::template::ExactTags;
+use super::version::determine;
+use super::{Check, CheckOrigin, Place, Plan, PlanError, Problem, Source, Tags, Variant};
+use crate::action::inputs::Builder;
 use crate::action::{Environment, Event, Files, Inputs, Options};
 use crate::build::recipe::DESTINATION;
-use crate::image::{Reference, Repository, Tag};
+use crate::image::{Reference, Tag};
 use crate::matrix::{self, Row, Setting, Verify};
 use crate::version::Version;
 
@@ -41,7 +44,7 @@ impl Plan {
                 );
             }
         }
-        let version = super::version::determine(inputs, event, &mut problems);
+        let version = determine(inputs, event, &mut problems);
         let rows = inputs.matrix.as_ref().map(|matrix| matrix::read(matrix, &mut problems)).unwrap_or_default();
         let Some(determined) = version else {
             return Err(PlanError::unless_none(problems).expect_err("no version is a problem"));
@@ -56,6 +59,12 @@ impl Plan {
         }
         let mut variants = Vec::with_capacity(rows.len());
         for row in rows {
+            if inputs.builder == Builder::Registry && !row.run.is_empty() {
+                problems.push(
+                    Problem::new(&row.place, "`run` needs something that runs it, and `builder: registry` doesn't")
+                        .hint("remove the `run` lines, or set `builder: engine`"),
+                );
+            }
             let tags = tagger.variant(&inputs.tag_templates, &row, &mut problems);
             claims.variant(&row, &tags, &mut problems);
             let Some(version_label) = tags.exact.first().cloned() else { continue };
@@ -81,14 +90,18 @@ impl Plan {
 
 fn source(inputs: &Inputs, tagger: &Tagger<'_>, problems: &mut Vec<Problem>) -> Option<Source> {
     let place = Place::Input("source");
-    let text = match &inputs.source {
+    let mut text = match &inputs.source {
         Some(template) => template.render(tagger.version, "").or_else(|| {
             problems
                 .push(Problem::new(&place, format!("`{template}` can't be filled for version `{}`", tagger.version)));
             None
         })?,
-        None => format!("{}:{}", inputs.images.first()?, tagger.version.tag_text()),
+        None => inputs.images.first()?.to_string(),
     };
+    // `latest` may be another version by now.
+    if !text.contains('@') && !text.rsplit('/').next().is_some_and(|name| name.contains(':')) {
+        text = format!("{text}:{}", tagger.version.tag_text());
+    }
     let reference = text.parse::<Reference>().map_err(|invalid| problems.push(Problem::new(&place, invalid))).ok()?;
     let tags = tagger.tags(&inputs.source_tags, &[(String::new(), Place::Input("source-tags"))], problems);
     Some(Source { reference, tags })
@@ -136,120 +149,4 @@ fn checks(verify: Verify, executable: String, version: &Version) -> Vec<Check> {
     ];
     let listed = listed.into_iter().map(|(command, contains)| Check { command, contains, origin: CheckOrigin::Matrix });
     by_default.into_iter().chain(listed).collect()
-}
-
-/// Makes tags of templates and entries.
-struct Tagger<'a> {
-    version: &'a Version,
-    /// Why no rolling tag goes to this version, if none does.
-    withheld: Option<&'a str>,
-}
-
-impl Tagger<'_> {
-    fn variant(&self, templates: &[Template], row: &Row, problems: &mut Vec<Problem>) -> Tags {
-        let tags = self.tags(templates, &row.tags, problems);
-        if tags.exact.is_empty() && !templates.is_empty() && problems.is_empty() {
-            problems.push(
-                Problem::new(
-                    &Place::Input("tag-templates"),
-                    format!("no template gives an exact tag of version `{}`", self.version),
-                )
-                .hint("add `{version}-{tag}`"),
-            );
-        }
-        tags
-    }
-
-    /// The tags of one image. Templates come first, then entries, so that `0.9-alpine` stands beside `0.9-alpine3.23`.
-    fn tags(&self, templates: &[Template], entries: &[(String, Place)], problems: &mut Vec<Problem>) -> Tags {
-        let mut tags = Tags::default();
-        for template in templates {
-            for (entry, place) in entries {
-                let Some(text) = template.render(self.version, entry) else { continue };
-                let tag = match text.parse::<Tag>() {
-                    Ok(tag) => tag,
-                    Err(invalid) => {
-                        problems.push(Problem::new(place, invalid));
-                        continue;
-                    }
-                };
-                // Of `{version}` and `{major}.{minor}` for a version 2024.10, the exact tag is the one to keep.
-                if tags.reasons.contains_key(&tag) {
-                    continue;
-                }
-                let reason = Reason { template: template.to_string(), entry: entry.clone(), place: place.to_string() };
-                if template.is_exact() {
-                    tags.exact.push(tag.clone());
-                } else if let Some(why) = self.withheld {
-                    tags.kept.push(KeptTag { tag: tag.clone(), reason: why.to_owned() });
-                } else {
-                    let series = template.series(self.version);
-                    tags.rolling.push(RollingTag { tag: tag.clone(), series, entry: entry.clone() });
-                }
-                tags.reasons.insert(tag, reason);
-            }
-        }
-        // Where a rolling template comes before the exact one that gives the same tag.
-        let exact = templates.iter().filter(|template| template.is_exact());
-        for text in
-            exact.flat_map(|template| entries.iter().filter_map(|(entry, _)| template.render(self.version, entry)))
-        {
-            let rolling = tags.rolling.iter().position(|rolling| rolling.tag.as_str() == text);
-            let kept = tags.kept.iter().position(|kept| kept.tag.as_str() == text);
-            let moved =
-                rolling.map(|at| tags.rolling.remove(at).tag).or_else(|| kept.map(|at| tags.kept.remove(at).tag));
-            tags.exact.extend(moved);
-        }
-        tags
-    }
-}
-
-/// Who claims which tag at the destinations.
-#[derive(Default)]
-struct Claims(BTreeMap<String, Claim>);
-
-struct Claim {
-    who: String,
-    place: Place,
-}
-
-impl Claims {
-    /// The tags of the source: those that it gets, and the one that it has if it lives at a destination.
-    fn source(&mut self, source: &Source, destinations: &[Repository]) {
-        let own = source.reference.tag().filter(|_| destinations.contains(source.reference.repository()));
-        let kept = source.tags.kept.iter().map(|kept| &kept.tag);
-        for tag in source.tags.iter().chain(kept).chain(own) {
-            let claim = Claim { who: "the source image".to_owned(), place: Place::Input("source-tags") };
-            self.0.insert(tag.to_string(), claim);
-        }
-    }
-
-    fn variant(&mut self, row: &Row, tags: &Tags, problems: &mut Vec<Problem>) {
-        let kept = tags.kept.iter().map(|kept| &kept.tag);
-        let mut named = Vec::<(String, String)>::new();
-        for tag in tags.iter().chain(kept) {
-            let entry = tags.reasons.get(tag).map(|reason| reason.entry.as_str()).unwrap_or_default();
-            let place = row.tags.iter().find(|(text, _)| text == entry).map_or(&row.place, |(_, place)| place);
-            match self.0.get(tag.as_str()) {
-                Some(other) => {
-                    // One clash of entries shows in each of their tags; once is enough.
-                    let clash = (entry.to_owned(), other.place.to_string());
-                    if !named.contains(&clash) {
-                        problems.push(
-                            Problem::new(
-                                place,
-                                format!("tag `{tag}` is claimed here and by {} at {}", other.who, other.place),
-                            )
-                            .hint("give each tag to one of them"),
-                        );
-                        named.push(clash);
-                    }
-                }
-                None => {
-                    let who = format!("variant `{}`", row.tags.first().map_or("", |(name, _)| name));
-                    self.0.insert(tag.to_string(), Claim { who, place: place.clone() });
-                }
-            }
-        }
-    }
 }

@@ -1,0 +1,17 @@
+//! The plan: any event, any matrix, exactly the right tags.
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+#[path = "plan/action.rs"]
+mod action;
+#[path = "plan/events.rs"]
+mod events;
+#[path = "plan/given.rs"]
+mod given;
+#[path = "plan/matrix.rs"]
+mod matrix;
+#[path = "plan/parity.rs"]
+mod parity;
+#[path = "plan/properties.rs"]
+mod properties;
+#[path = "plan/shown.rs"]
+mod shown;

@@ -1,0 +1,138 @@
+//! Which version each event gives, and what is said where it gives none.
+
+use serde_json::json;
+
+use crate::given::{Given, failures, given};
+
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+fn given_matrix() -> Given {
+    given().input("matrix", "alpine:3.23,alpine")
+}
+
+/// Version, candidates for the release's tag, revision, dry run or not.
+fn facts(given: &Given) -> (String, Vec<String>, Option<String>, bool) {
+    let plan = given.plan();
+    let tags = plan.release.map(|release| release.tags).unwrap_or_default();
+    (plan.version.to_string(), tags, plan.revision, plan.dry_run)
+}
+
+fn expected(
+    version: &str,
+    tags: &[&str],
+    revision: Option<&str>,
+    dry_run: bool,
+) -> (String, Vec<String>, Option<String>, bool) {
+    let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
+    (version.to_owned(), tags, revision.map(str::to_owned), dry_run)
+}
+
+#[test]
+fn recorded_events_give_their_version() {
+    for (file, facts_expected) in [
+        ("release.published", expected("0.9.26", &["0.9.26"], Some(COMMIT), false)),
+        ("release.released", expected("0.9.26", &["0.9.26"], Some(COMMIT), false)),
+        ("release.edited", expected("0.9.26", &["0.9.26"], Some(COMMIT), false)),
+        ("release.prereleased", expected("0.10.0rc1", &["0.10.0rc1"], Some(COMMIT), false)),
+        ("push.tag", expected("0.9.26", &["0.9.26", "v0.9.26"], Some(COMMIT), false)),
+        ("workflow_dispatch", expected("0.9.26", &["0.9.26", "v0.9.26"], None, false)),
+        ("repository_dispatch", expected("0.9.26", &["0.9.26", "v0.9.26"], None, false)),
+        ("pull_request.opened", expected("sha-ec26c3e", &[], Some("ec26c3e57ca3a959ca5aad62de7213c562f8c821"), true)),
+    ] {
+        assert_eq!(facts(&given_matrix().recorded(file, &[])), facts_expected, "{file}");
+    }
+}
+
+#[test]
+fn the_input_counts_more_than_the_event() {
+    let given = given_matrix().input("version", "v0.9.20").recorded("workflow_dispatch", &[]);
+    assert_eq!(facts(&given), expected("0.9.20", &["v0.9.20", "0.9.20"], None, false));
+    let given = given_matrix().input("version", "0.9.26").recorded("release.published", &[]);
+    assert_eq!(facts(&given), expected("0.9.26", &["0.9.26"], Some(COMMIT), false));
+    let given =
+        given_matrix().input("version", "1.0").event("schedule", "{}").variable("GITHUB_REF", "refs/heads/main");
+    assert_eq!(facts(&given), expected("1.0", &["1.0", "v1.0"], None, false));
+    let given = given_matrix().input("version", "1.0").event("workflow_call", "{}");
+    assert_eq!(facts(&given).0, "1.0");
+}
+
+#[test]
+fn a_dispatch_that_runs_on_a_tag_takes_it() {
+    let given = given_matrix().event("workflow_dispatch", "{}").variable("GITHUB_REF", "refs/tags/v1.2.3");
+    assert_eq!(facts(&given), expected("1.2.3", &["v1.2.3", "1.2.3"], Some(COMMIT), false));
+}
+
+#[test]
+fn a_version_pattern_finds_the_tool_in_a_repository_of_several() {
+    for (pattern, tag, version) in [
+        ("tool-v{version}", "tool-v1.2.3", "1.2.3"),
+        ("tool@{version}", "tool@1.2.3rc1", "1.2.3rc1"),
+        ("{version}-tool", "2.0-tool", "2.0"),
+    ] {
+        let given = given_matrix().input("version-pattern", pattern);
+        let release = given.clone().recorded("release.published", &[("/release/tag_name", json!(tag))]);
+        assert_eq!(facts(&release), expected(version, &[tag], Some(COMMIT), false));
+        let (found, tags, ..) = facts(&given.clone().input("version", tag).event("workflow_dispatch", "{}"));
+        assert_eq!((found.as_str(), tags[0].as_str()), (version, tag));
+        let (_, tags, ..) = facts(&given.input("version", version).event("workflow_dispatch", "{}"));
+        assert_eq!(tags, [tag]);
+    }
+}
+
+#[test]
+fn development_builds_are_published_where_a_template_asks_for_them() {
+    let push = given_matrix().event("push", "{}").variable("GITHUB_REF", "refs/heads/main");
+    let plan = push.clone().input("tag-templates", "{version}-{tag}\n{tag}\nsha-{sha}-{tag}").plan();
+    assert_eq!(plan.version.to_string(), "sha-0123456");
+    assert_eq!(plan.revision.as_deref(), Some(COMMIT));
+    let tags = &plan.variants[0].tags;
+    assert_eq!(tags.exact.iter().map(ToString::to_string).collect::<Vec<_>>(), ["sha-0123456-alpine"]);
+    assert!(tags.rolling.is_empty() && !tags.kept.is_empty());
+    let plan = push.input("version", "sha-0123456").plan();
+    assert_eq!((plan.version.to_string(), plan.revision.as_deref()), ("sha-0123456".to_owned(), Some(COMMIT)));
+    assert_eq!(plan.source.reference.to_string(), "ghcr.io/astral-sh/uv:sha-0123456");
+}
+
+#[test]
+fn a_release_that_github_marks_as_a_prerelease_moves_no_rolling_tag() {
+    let plan = given_matrix().recorded("release.published", &[("/release/prerelease", json!(true))]).plan();
+    assert!(plan.variants[0].tags.rolling.is_empty());
+    assert!(plan.to_table().contains("No rolling tag moves: release `0.9.26` is marked as a pre-release."));
+}
+
+#[test]
+fn a_pull_request_of_a_fork_has_no_secrets_and_needs_none() {
+    let given = given_matrix().input("credentials", "docker.io  \n quay.io user ").input("dry-run", "false");
+    assert!(given.clone().recorded("pull_request.opened", &[]).plan().dry_run);
+    insta::assert_snapshot!(given.input("version", "1.0").failure(), @"
+    the input has 2 problems
+      input `credentials`: line 1 has no user or no password
+        hint: write `registry username password`; is the secret or variable of that line set?
+      input `credentials`: line 2 has no user or no password
+        hint: write `registry username password`; is the secret or variable of that line set?
+    ");
+}
+
+#[test]
+fn where_no_version_is_found_the_message_says_what_was_looked_for() {
+    let plain = given_matrix();
+    let release = |tag| plain.clone().recorded("release.published", &[("/release/tag_name", json!(tag))]);
+    let cases = [
+        ("no event", plain.clone()),
+        ("schedule", plain.clone().event("schedule", "{}")),
+        ("dispatch without a version", plain.clone().event("workflow_dispatch", r#"{"inputs": {"version": ""}}"#)),
+        (
+            "repository_dispatch without a version",
+            plain.clone().event("repository_dispatch", r#"{"client_payload": {}}"#),
+        ),
+        ("push of a branch", plain.clone().event("push", "{}").variable("GITHUB_REF", "refs/heads/main")),
+        ("a draft", plain.clone().recorded("release.created-draft", &[])),
+        ("release of one tool of several", release("tool-v1.2.3")),
+        ("release of no version", release("nightly")),
+        ("release of another tool", release("0.9.26").input("version-pattern", "tool-v{version}")),
+        ("release of another version", release("0.9.26").input("version", "0.9.25")),
+        ("a word instead of a version", plain.clone().input("version", "latest")),
+        ("a payload that ends too soon", plain.clone().event("release", "{ \"release\": ")),
+    ];
+    insta::assert_snapshot!(failures(cases));
+}
