@@ -82,6 +82,12 @@ fn engines() -> Vec<String> {
     [parts::engine_classic(), parts::engine_containerd()].into_iter().flatten().collect()
 }
 
+/// The blobs and manifests that a registry was sent; not the uploads that were only opened to see whether they may be.
+fn pushes(registry: &Registry) -> usize {
+    let sent = |method: &str, status| method == "PUT" || (method == "POST" && status == 201);
+    registry.requests().iter().filter(|request| sent(&request.method, request.status)).count()
+}
+
 const TAGS: [&str; 12] = [
     "0.9-alpine",
     "0.9-alpine3.23",
@@ -126,11 +132,11 @@ async fn a_release_gets_the_same_digests_in_both_registries_on_either_engine_and
         let pull = format!("docker pull {}/{repository}:0.9.26-alpine3.23", world.open.host());
         assert!(notes.contains(&pull), "{notes}");
 
-        let before = (world.open.writes(), world.closed.writes());
+        let before = (pushes(&world.open), pushes(&world.closed));
         let again = world.run(engine, &owner).await.succeeded();
         assert_eq!(again.outputs["status"], "unchanged");
         assert_eq!(again.json("digests"), digests);
-        assert_eq!((world.open.writes(), world.closed.writes()), before, "a second run writes nothing");
+        assert_eq!((pushes(&world.open), pushes(&world.closed)), before, "a second run pushes nothing");
         assert_eq!(world.github.release("0.9.26").body, notes);
         all_digests.push(digests);
     }

@@ -250,6 +250,9 @@ impl FoundFile {
     }
 }
 
+/// What BuildKit sets on Linux where a base sets nothing.
+const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// The first field in which two runtime sections differ, with both values. What is empty and what isn't there are the
 /// same, and the order of a set doesn't count.
 fn difference(engine: &Value, composed: &Value) -> Option<(String, Value, Value)> {
@@ -268,11 +271,23 @@ fn difference(engine: &Value, composed: &Value) -> Option<(String, Value, Value)
     ];
     let fields = |value: &Value| value.as_object().cloned().unwrap_or_default();
     let (engine, composed) = (fields(engine), fields(composed));
+    let mut engine = engine;
+    // BuildKit writes the default into an image without a `PATH`; runtimes use the same default for one without.
+    if let Some(Value::Array(env)) = engine.get_mut("Env")
+        && !assigns_path(composed.get("Env"))
+    {
+        env.retain(|entry| entry != DEFAULT_PATH);
+    }
     let names: std::collections::BTreeSet<&String> = engine.keys().chain(composed.keys()).collect();
     names.into_iter().filter(|name| !IGNORED.contains(&name.as_str())).find_map(|name| {
         let (theirs, ours) = (plain(name, engine.get(name)), plain(name, composed.get(name)));
         (theirs != ours).then(|| (name.clone(), theirs, ours))
     })
+}
+
+fn assigns_path(env: Option<&Value>) -> bool {
+    let entries = env.and_then(Value::as_array).into_iter().flatten();
+    entries.filter_map(Value::as_str).any(|entry| entry.starts_with("PATH="))
 }
 
 fn plain(name: &str, value: Option<&Value>) -> Value {
@@ -305,6 +320,14 @@ mod tests {
         let engine = json!({ "Env": ["A=1"], "Cmd": [], "Volumes": ["/data"], "OnBuild": null, "User": "" });
         let composed = json!({ "Env": ["A=1"], "Volumes": { "/data": {} }, "Labels": {} });
         assert_eq!(difference(&engine, &composed), None);
+    }
+
+    #[test]
+    fn the_path_that_buildkit_adds_is_no_difference_and_another_one_is() {
+        let engine = json!({ "Env": [DEFAULT_PATH, "A=1"] });
+        assert_eq!(difference(&engine, &json!({ "Env": ["A=1"] })), None);
+        assert_eq!(difference(&json!({ "Env": [DEFAULT_PATH] }), &json!({})), None);
+        assert!(difference(&engine, &json!({ "Env": ["PATH=/bin", "A=1"] })).is_some());
     }
 
     #[test]
