@@ -4,6 +4,8 @@
 //! event + inputs + matrix ──▶ Plan ──▶ Resolved ──▶ Built ──▶ Verified ──▶ Published ──▶ Report
 //! ```
 
+pub mod api;
+pub mod build;
 pub mod error;
 pub mod image;
 pub mod secret;

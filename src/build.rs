@@ -1,0 +1,5 @@
+//! What to build, and the builders.
+
+pub mod dockerfile;
+pub mod engine;
+pub mod recipe;
