@@ -1,1 +1,50 @@
-//! Real registries and a validated stand-in for GitHub, started on loopback for tests and for the demo.
+//! What the tests and the demo run against: real registries, and a stand-in for GitHub that is held to GitHub's own description.
+//!
+//! Everything listens on 127.0.0.1, on a port that was free, and ends when it is dropped: servers with their connections,
+//! child processes by their id. The servers run on threads of their own, so a test may block while it runs the program.
+//! Paths of real parts come from the environment ([`parts`]); what isn't there gives `None`, and a test says so:
+//!
+//! ```no_run
+//! use support::fault_proxy::{Fault, FaultProxy, Rule};
+//! use support::image::TinyImage;
+//! use support::registry::{Auth, Registry};
+//! use support::token_server::TokenServer;
+//!
+//! # async fn publishing_survives_a_lost_answer() {
+//! let tokens = TokenServer::start();
+//! tokens.add_user("publisher", "s3cret");
+//! let Some(registry) = Registry::start(Auth::Token(&tokens)).await else {
+//!     return support::parts::skip("no docker-registry");
+//! };
+//! let tool = TinyImage::tool(&["linux/amd64", "linux/arm64"], &["tool"], "1.2.3").build();
+//! registry.push(&tool, "acme/tool", "1.2.3").await;
+//!
+//! let proxy = FaultProxy::start(registry.host());
+//! proxy.inject(Rule::on("PUT", "/manifests/", Fault::LoseAnswer).times(1));
+//! // … publish to `proxy.host()` …
+//! assert!(registry.manifest("acme/tool", "alpine").await.is_some());
+//! assert_eq!(proxy.sent().blobs, 1);
+//! # }
+//! ```
+//!
+//! | module | what it has |
+//! |---|---|
+//! | [`registry`] | [`Registry`](registry::Registry): distribution 2 or 3, open, with a password or with tokens. Pushes and reads images, lists tags, deletes; `requests()` and `writes()` from its access log; `seed` for an OCI layout on disk |
+//! | [`token_server`] | [`TokenServer`](token_server::TokenServer): users, grants, anonymous pulls, lifetimes, GHCR's passing `denied`; `requests()` with the scopes asked for |
+//! | [`fault_proxy`] | [`FaultProxy`](fault_proxy::FaultProxy) before a registry: [`Fault`](fault_proxy::Fault)s by [`Rule`](fault_proxy::Rule), by a function or at random from a seed; `requests()`, `sent()`, and the blob store that it redirects to |
+//! | [`github`] | [`GitHub`](github::GitHub): releases, tags, commits; refusals, limits, broken connections, edits by others; `violations()`, which fail the test unless taken. Also as the program `github-stand-in` |
+//! | [`image`] | [`TinyImage`](image::TinyImage): an image of a few files for any platforms, in OCI's or Docker's media types, with attestations if wished; OCI layouts, both ways |
+//! | [`elf`] | static executables of two hundred bytes that print a text, for amd64 and arm64 |
+//! | [`process`] | [`Process`](process::Process): a child with its log, killed when dropped |
+//! | [`parts`] | which real parts this machine has, and `skip` |
+//! | [`http`] | a server and a client of a few lines |
+
+pub mod elf;
+pub mod fault_proxy;
+pub mod github;
+pub mod http;
+pub mod image;
+pub mod parts;
+pub mod process;
+pub mod registry;
+pub mod token_server;

@@ -1,0 +1,288 @@
+//! What can go wrong between a client and a registry, and which request it happens to.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::time::Duration;
+
+use chrono::Utc;
+
+use super::Asked;
+
+/// Something that goes wrong, or is only different from what a client may expect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// The connection is closed before the request reaches the registry.
+    Reset,
+    /// The registry does what it was asked to, but its answer never arrives.
+    LoseAnswer,
+    /// The connection is closed once `after` bytes of the request's body have passed.
+    ResetUpload {
+        /// Bytes that pass.
+        after: u64,
+    },
+    /// The connection is closed once `after` bytes of the answer's body have passed.
+    ResetDownload {
+        /// Bytes that pass.
+        after: u64,
+    },
+    /// Nothing happens for a while, then everything as usual.
+    Stall(Duration),
+    /// The answer's body stops for a while after some bytes, then goes on.
+    StallDownload {
+        /// Bytes that pass first.
+        after: u64,
+        /// How long nothing comes.
+        duration: Duration,
+    },
+    /// The proxy answers by itself. See the constructors for what registries really send.
+    Status {
+        /// The status.
+        status: u16,
+        /// The `Retry-After` header.
+        retry_after: Option<RetryAfter>,
+        /// The body's media type.
+        media_type: &'static str,
+        /// The body.
+        body: String,
+    },
+    /// The answer's `Docker-Content-Digest` is another one.
+    WrongDigest,
+    /// The answer has no `Docker-Content-Digest`.
+    NoDigest,
+    /// The answer's body ends early, and its `Content-Length` agrees: only the digest tells.
+    Truncate {
+        /// Bytes that are left.
+        keep: u64,
+    },
+    /// One bit of one byte of the answer's body is another one.
+    Corrupt {
+        /// The byte's position, from 0.
+        at: u64,
+    },
+    /// A mount is answered with 202 and a (real) upload session, as a registry may that won't mount.
+    AcceptMount,
+    /// The answer's `Location` has another form.
+    Location(LocationForm),
+    /// A blob is answered with a redirect to another host, with a signature in the query, as hosted registries do. That host
+    /// refuses requests with an `Authorization` header, as S3 does.
+    RedirectBlob,
+}
+
+impl Fault {
+    /// 429, as Docker Hub has it.
+    pub fn too_many_requests(retry_after: Option<RetryAfter>) -> Self {
+        Self::registry_error(429, retry_after, "TOOMANYREQUESTS", "too many requests")
+    }
+
+    /// 408 without a body.
+    pub fn request_timeout(retry_after: Option<RetryAfter>) -> Self {
+        Self::Status { status: 408, retry_after, media_type: "text/plain", body: String::new() }
+    }
+
+    /// 500, as distribution has it.
+    pub fn internal_error() -> Self {
+        Self::registry_error(500, None, "UNKNOWN", "unknown error")
+    }
+
+    /// 502 with a load balancer's HTML.
+    pub fn bad_gateway() -> Self {
+        let body = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n<center><h1>502 Bad Gateway</h1></center>\r\n</body>\r\n</html>\r\n";
+        Self::Status { status: 502, retry_after: None, media_type: "text/html", body: body.into() }
+    }
+
+    /// 503.
+    pub fn unavailable(retry_after: Option<RetryAfter>) -> Self {
+        Self::registry_error(503, retry_after, "UNAVAILABLE", "service unavailable")
+    }
+
+    /// 401 or 403 as GHCR has it, also to those who are allowed, now and then.
+    pub fn denied(status: u16) -> Self {
+        Self::registry_error(status, None, "DENIED", "denied")
+    }
+
+    /// 403 as GHCR has it where the token may not write packages.
+    pub fn write_package() -> Self {
+        Self::registry_error(403, None, "DENIED", "permission_denied: write_package")
+    }
+
+    /// 413 as a proxy with a limit has it.
+    pub fn too_large() -> Self {
+        let body = "<html><head><title>413 Request Entity Too Large</title></head></html>";
+        Self::Status { status: 413, retry_after: None, media_type: "text/html", body: body.into() }
+    }
+
+    fn registry_error(status: u16, retry_after: Option<RetryAfter>, code: &str, message: &str) -> Self {
+        let body = serde_json::json!({ "errors": [{ "code": code, "message": message }] }).to_string();
+        Self::Status { status, retry_after, media_type: "application/json", body }
+    }
+}
+
+/// The forms of a [`Retry-After`](https://www.rfc-editor.org/rfc/rfc9110#name-retry-after) header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RetryAfter {
+    /// Seconds from now.
+    Seconds(u64),
+    /// A date, this many seconds from the answer.
+    DateIn(u64),
+    /// Any text.
+    Text(&'static str),
+}
+
+impl fmt::Display for RetryAfter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Seconds(seconds) => write!(f, "{seconds}"),
+            Self::DateIn(seconds) => {
+                let date = Utc::now() + Duration::from_secs(*seconds);
+                write!(f, "{}", date.format("%a, %d %b %Y %H:%M:%S GMT"))
+            }
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+/// How a registry may write where an upload goes on; the specification allows all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LocationForm {
+    /// As the registry wrote it.
+    AsItIs,
+    /// A path: `/v2/…`.
+    Relative,
+    /// `http://HOST/v2/…`.
+    Absolute,
+    /// `http://OTHER/v2/…`: another host that takes the same upload, and another origin for credentials.
+    OtherHost,
+}
+
+impl LocationForm {
+    pub(super) fn apply(self, location: &str, host: &str, other_host: &str) -> String {
+        let path = match location.split_once("://") {
+            Some((_, rest)) => rest.find('/').map_or("/", |at| &rest[at..]),
+            None => location,
+        };
+        match self {
+            Self::AsItIs => location.to_owned(),
+            Self::Relative => path.to_owned(),
+            Self::Absolute => format!("http://{host}{path}"),
+            Self::OtherHost => format!("http://{other_host}{path}"),
+        }
+    }
+}
+
+/// A fault and the requests that it happens to.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    method: Option<String>,
+    parts: Vec<String>,
+    skip: usize,
+    times: usize,
+    fault: Option<Fault>,
+}
+
+impl Rule {
+    /// A rule for requests of `method` (`*` for any) whose path and query contain `part`. It takes all of them.
+    pub fn on(method: &str, part: &str, fault: Fault) -> Self {
+        let method = (method != "*").then(|| method.to_owned());
+        Self { method, parts: vec![part.to_owned()], skip: 0, times: usize::MAX, fault: Some(fault) }
+    }
+
+    /// A rule that lets requests pass whole, whatever else would take them.
+    pub fn pass(method: &str, part: &str) -> Self {
+        Self { fault: None, ..Self::on(method, part, Fault::Reset) }
+    }
+
+    /// Only those whose path and query contain `part`, too.
+    #[must_use]
+    pub fn and(mut self, part: &str) -> Self {
+        self.parts.push(part.to_owned());
+        self
+    }
+
+    /// Only the first `times` of them.
+    #[must_use]
+    pub fn times(mut self, times: usize) -> Self {
+        self.times = times;
+        self
+    }
+
+    /// Not the first `skip` of them.
+    #[must_use]
+    pub fn after(mut self, skip: usize) -> Self {
+        self.skip = skip;
+        self
+    }
+
+    fn takes(&mut self, asked: &Asked) -> bool {
+        let target = format!("{}?{}", asked.path, asked.query);
+        let matches = self.method.as_deref().is_none_or(|method| method == asked.method)
+            && self.parts.iter().all(|part| target.contains(part));
+        if !matches || self.times == 0 {
+            return false;
+        }
+        if self.skip > 0 {
+            self.skip -= 1;
+            return false;
+        }
+        self.times -= 1;
+        true
+    }
+}
+
+type Choose = Box<dyn FnMut(&Asked) -> Option<Fault> + Send>;
+
+/// Everything that may decide on a request.
+#[derive(Default)]
+pub(super) struct Faults {
+    pub(super) rules: Vec<Rule>,
+    pub(super) choose: Option<Choose>,
+    pub(super) chaos: Option<Chaos>,
+}
+
+impl Faults {
+    pub(super) fn choose(&mut self, asked: &Asked) -> Option<Fault> {
+        if let Some(rule) = self.rules.iter_mut().find_map(|rule| rule.takes(asked).then_some(rule)) {
+            return rule.fault.clone();
+        }
+        let chosen = self.choose.as_mut().and_then(|choose| choose(asked));
+        chosen.or_else(|| self.chaos.as_mut().and_then(|chaos| chaos.choose(asked)))
+    }
+}
+
+impl fmt::Debug for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Faults").field("rules", &self.rules).field("chaos", &self.chaos).finish_non_exhaustive()
+    }
+}
+
+/// Faults at random, the same ones for the same seed.
+#[derive(Debug)]
+pub(super) struct Chaos {
+    seed: u64,
+    probability: f64,
+    in_a_row: usize,
+    faults: Vec<Fault>,
+    seen: HashMap<(String, String), (usize, usize)>,
+}
+
+impl Chaos {
+    pub(super) fn new(seed: u64, probability: f64, in_a_row: usize, faults: Vec<Fault>) -> Self {
+        Self { seed, probability, in_a_row, faults, seen: HashMap::new() }
+    }
+
+    fn choose(&mut self, asked: &Asked) -> Option<Fault> {
+        // An upload's session is named at random by the registry, so the name can't take part in the choice.
+        let place = asked.path.split_once("/blobs/uploads/").map_or(asked.path.as_str(), |(repository, _)| repository);
+        let (times, running) = self.seen.entry((asked.method.clone(), place.to_owned())).or_default();
+        *times += 1;
+        let mut hasher = DefaultHasher::new();
+        (self.seed, &asked.method, place, *times).hash(&mut hasher);
+        let mut random = fastrand::Rng::with_seed(hasher.finish());
+        if *running >= self.in_a_row || random.f64() >= self.probability {
+            *running = 0;
+            return None;
+        }
+        *running += 1;
+        random.choice(&self.faults).cloned()
+    }
+}

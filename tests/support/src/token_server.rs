@@ -1,0 +1,253 @@
+//! A token server: the other half of distribution's `auth: token`, and of what GHCR and Docker Hub do.
+//!
+//! Specifications: [token authentication] and the [JWT] that it gives. Tokens are signed with a key made at the start; the
+//! certificate over that key travels in each token (`x5c`), which distribution 2 and 3 both check against their `rootcertbundle`.
+//!
+//! [token authentication]: https://distribution.github.io/distribution/spec/auth/token/
+//! [JWT]: https://distribution.github.io/distribution/spec/auth/jwt/
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use chrono::{SecondsFormat, Utc};
+use hyper::body::Incoming;
+use hyper::header::AUTHORIZATION;
+use hyper::{Method, Request, Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::http::{Body, Server, json as answer, query_values};
+
+mod mint;
+
+pub use mint::Mint;
+
+/// A request that the token server has answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenRequest {
+    /// The user who gave the right password; `None` for anonymous requests and for wrong passwords.
+    pub user: Option<String>,
+    /// The `service` asked for.
+    pub service: String,
+    /// The scopes asked for, each as written: `repository:acme/tool:pull,push`.
+    pub scopes: Vec<String>,
+    /// The status of the answer.
+    pub status: u16,
+}
+
+/// A running token server. Its rules can be changed while it runs; it ends when it is dropped.
+#[derive(Debug)]
+pub struct TokenServer {
+    server: Server,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    mint: Mint,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    lifetime: i64,
+    users: Vec<(String, String)>,
+    grants: Vec<Grant>,
+    anonymous_pull: bool,
+    push_denied: bool,
+    denials: usize,
+    requests: Vec<TokenRequest>,
+}
+
+#[derive(Debug)]
+struct Grant {
+    user: String,
+    repository: String,
+    actions: Vec<String>,
+}
+
+impl TokenServer {
+    /// Starts a server without any user: it gives tokens that allow nothing until [`TokenServer::add_user`] is called.
+    pub fn start() -> Self {
+        Self::start_on("127.0.0.1:0")
+    }
+
+    /// The same on another address; port 0 for any.
+    pub fn start_on(address: &str) -> Self {
+        let state = State {
+            lifetime: 300,
+            users: Vec::new(),
+            grants: Vec::new(),
+            anonymous_pull: false,
+            push_denied: false,
+            denials: 0,
+            requests: Vec::new(),
+        };
+        let shared = Arc::new(Shared { mint: Mint::new(), state: Mutex::new(state) });
+        let server = Server::start(address, {
+            let shared = Arc::clone(&shared);
+            move |request| {
+                let response = shared.answer(&request);
+                async move { Ok(response) }
+            }
+        });
+        Self { server, shared }
+    }
+
+    /// Adds a user who may do everything in every repository, until [`TokenServer::grant`] says what exactly.
+    pub fn add_user(&self, user: &str, password: &str) {
+        self.state().users.push((user.into(), password.into()));
+    }
+
+    /// Restricts `user` to what is granted: `actions` (`pull,push`) in `repository`, or below it when it ends in `/*`.
+    pub fn grant(&self, user: &str, repository: &str, actions: &str) {
+        let actions = actions.split(',').map(str::to_owned).collect();
+        self.state().grants.push(Grant { user: user.into(), repository: repository.into(), actions });
+    }
+
+    /// Lets requests without credentials pull, from every repository.
+    pub fn allow_anonymous_pull(&self) {
+        self.state().anonymous_pull = true;
+    }
+
+    /// From now on no token carries `push`, whoever asks; the token itself is still given.
+    pub fn deny_push(&self, denied: bool) {
+        self.state().push_denied = denied;
+    }
+
+    /// Refuses the next `count` requests with 403 `denied`, as GHCR does now and then to those who are allowed.
+    pub fn deny_next(&self, count: usize) {
+        self.state().denials = count;
+    }
+
+    /// Seconds that a token is accepted for, by the registry too: its sixty seconds of leeway are taken off the token's `exp`.
+    pub fn set_lifetime(&self, seconds: i64) {
+        self.state().lifetime = seconds;
+    }
+
+    /// All requests so far.
+    pub fn requests(&self) -> Vec<TokenRequest> {
+        self.state().requests.clone()
+    }
+
+    /// The URL to ask for tokens.
+    pub fn realm(&self) -> String {
+        format!("http://{}/token", self.server.host())
+    }
+
+    /// The `service` that a registry names in its challenge.
+    pub fn service(&self) -> &'static str {
+        Mint::SERVICE
+    }
+
+    /// The issuer that the tokens name.
+    pub fn issuer(&self) -> &'static str {
+        Mint::ISSUER
+    }
+
+    /// The certificate that tokens are checked against, as PEM.
+    pub fn certificate(&self) -> &str {
+        self.shared.mint.certificate()
+    }
+
+    /// What signs the tokens, to make one without asking.
+    pub fn mint(&self) -> Mint {
+        self.shared.mint.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state()
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no request panics while it holds the rules")
+    }
+
+    fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
+        let query = request.uri().query().unwrap_or_default();
+        if request.uri().path() != "/token" {
+            return answer(StatusCode::NOT_FOUND, &error("NOT_FOUND", "not found"));
+        }
+        // The OAuth2 way of asking (POST) is optional; who tries it is expected to fall back.
+        if request.method() != Method::GET {
+            return answer(StatusCode::METHOD_NOT_ALLOWED, &error("UNSUPPORTED", "method not allowed"));
+        }
+        let mut state = self.state();
+        let scopes: Vec<String> =
+            query_values(query, "scope").iter().flat_map(|scope| scope.split(' ')).map(str::to_owned).collect();
+        let service = query_values(query, "service").into_iter().next().unwrap_or_default();
+        let credentials = request.headers().get(AUTHORIZATION).map(|value| credentials(value.as_bytes()));
+        let user = match &credentials {
+            None => Ok(None),
+            Some(given) => state.users.iter().find(|user| *user == given).map(|user| Some(user.0.clone())).ok_or(()),
+        };
+        let response = match &user {
+            Err(()) => answer(StatusCode::UNAUTHORIZED, &error("UNAUTHORIZED", "authentication required")),
+            Ok(_) if state.denials > 0 => {
+                state.denials -= 1;
+                answer(StatusCode::FORBIDDEN, &error("DENIED", "denied"))
+            }
+            Ok(user) => {
+                let access: Vec<Value> =
+                    scopes.iter().filter_map(|scope| state.access(user.as_deref(), scope)).collect();
+                let token = self.mint.sign(user.as_deref().unwrap_or_default(), &service, &access, state.lifetime);
+                let issued_at = Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true);
+                let body = json!({ "token": token, "access_token": token, "expires_in": state.lifetime, "issued_at": issued_at });
+                answer(StatusCode::OK, &body)
+            }
+        };
+        let status = response.status().as_u16();
+        state.requests.push(TokenRequest { user: user.ok().flatten(), service, scopes, status });
+        response
+    }
+}
+
+impl State {
+    /// The part of a scope that is allowed, as an entry of the token's `access`.
+    fn access(&self, user: Option<&str>, scope: &str) -> Option<Value> {
+        let (kind, rest) = scope.split_once(':')?;
+        let (name, actions) = rest.rsplit_once(':')?;
+        if kind != "repository" {
+            return None;
+        }
+        let allowed: Vec<&str> = actions.split(',').filter(|action| self.allows(user, name, action)).collect();
+        (!allowed.is_empty()).then(|| json!({ "type": kind, "name": name, "actions": allowed }))
+    }
+
+    fn allows(&self, user: Option<&str>, repository: &str, action: &str) -> bool {
+        if action == "push" && self.push_denied {
+            return false;
+        }
+        let Some(user) = user else { return self.anonymous_pull && action == "pull" };
+        let mut grants = self.grants.iter().filter(|grant| grant.user == user).peekable();
+        grants.peek().is_none()
+            || grants.any(|grant| grant.covers(repository) && grant.actions.iter().any(|granted| granted == action))
+    }
+}
+
+impl Grant {
+    fn covers(&self, repository: &str) -> bool {
+        match self.repository.strip_suffix('*') {
+            Some(prefix) => repository.starts_with(prefix),
+            None => repository == self.repository,
+        }
+    }
+}
+
+/// User and password of a `Basic` header; empty ones, which no user has, when it is something else.
+fn credentials(header: &[u8]) -> (String, String) {
+    let text = std::str::from_utf8(header).unwrap_or_default();
+    let decoded = text.strip_prefix("Basic ").and_then(|encoded| BASE64.decode(encoded).ok());
+    let pair = decoded.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+    let (user, password) = pair.split_once(':').unwrap_or_default();
+    (user.into(), password.into())
+}
+
+fn error(code: &str, message: &str) -> Value {
+    json!({ "errors": [{ "code": code, "message": message }] })
+}
+
+#[cfg(test)]
+mod tests;
