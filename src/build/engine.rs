@@ -106,8 +106,12 @@ pub async fn build(
     pull(&base, &recipe.base, &recipe.platform, progress).await?;
     let stage = engine.stage();
     let dockerfile = render(recipe, &stage, engine.knows_link())?;
-    let solve =
-        Solve { dockerfile: dockerfile.text, arguments: dockerfile.arguments, platform: recipe.platform.clone() };
+    let solve = Solve {
+        dockerfile: dockerfile.text,
+        arguments: dockerfile.arguments,
+        platform: recipe.platform.clone(),
+        commands: recipe.run.iter().map(|run| run.trim().to_owned()).collect(),
+    };
     let image = engine.solve(solve, &stage, &recipe.variant).await?;
     let inspected = image.inspect().await?;
     let added = added_layers(recipe, &inspected)?;

@@ -5,8 +5,22 @@ use serde_json::{Value, json};
 use super::http::Http;
 use super::{EngineError, Shared};
 
-/// How often a prune is repeated: a record can only go after those that are made from it.
-const PASSES: usize = 16;
+/// What BuildKit calls records that have no step of a Dockerfile to be named after, in all of its versions so far: a
+/// base's layers, the context and its unpacking, and (up to Docker 20.10) what `COPY` made.
+const ANONYMOUS: [&str; 3] = ["", "fileop target", "copy /context /"];
+const ANONYMOUS_PREFIXES: [&str; 2] = ["from local", "http url http://buildkit-session/"];
+
+/// The step whose layer all variants share, by [`Record::mentions`]: one for each platform.
+const SHARED_LAYER: &str = "] COPY --link ";
+
+/// Which of the run's records to remove.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// What later builds of the run have no use for.
+    Finished,
+    /// All.
+    Everything,
+}
 
 /// A record of the build cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,42 +30,40 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn mentions(&self, text: &str) -> bool {
+    fn mentions(&self, text: &str) -> bool {
         self.description.contains(text)
     }
 }
 
 impl Shared {
-    /// Removes the run's records that mention `text` (all of the run's, without one) and that no build is using, and tells
-    /// how many it found.
-    pub(super) async fn prune(&self, text: Option<&str>) -> Result<usize, EngineError> {
-        let mut found = 0;
-        let mut previous = Vec::new();
-        for _ in 0..PASSES {
-            let mut unwanted = records(&self.http).await?;
-            unwanted.retain(|record| self.is_ours(record) && text.is_none_or(|text| record.mentions(text)));
-            unwanted.sort_by(|a, b| a.id.cmp(&b.id));
-            if unwanted.is_empty() || unwanted == previous {
-                break;
-            }
-            found = found.max(unwanted.len());
-            for record in &unwanted {
-                let filters = json!({ "id": [record.id] }).to_string();
-                let request = self.http.post("/build/prune", "remove build cache");
-                request.query("all", "1").query("filters", filters).json().await?;
-            }
-            previous = unwanted;
+    /// Removes the run's records that no build is using, and tells how many there were.
+    pub(super) async fn prune(&self, extent: Extent) -> Result<usize, EngineError> {
+        let mut unwanted = records(&self.http).await?;
+        unwanted.retain(|record| {
+            self.is_ours(record) && (extent == Extent::Everything || !record.mentions(SHARED_LAYER))
+        });
+        if unwanted.is_empty() {
+            return Ok(0);
         }
-        Ok(found)
+        // The filter takes one expression, not a list.
+        let ids: Vec<&str> = unwanted.iter().map(|record| record.id.as_str()).collect();
+        let filters = json!({ "id": [format!("\"^({})$\"", ids.join("|"))] }).to_string();
+        let request = self.http.post("/build/prune", "remove build cache").query("all", "1").query("filters", filters);
+        request.json().await?;
+        Ok(unwanted.len())
     }
 
-    /// Whether a record is of this run: it wasn't there before, and says what only our builds say.
-    pub(super) fn is_ours(&self, record: &Record) -> bool {
-        if self.ledger.cache_before.contains(&record.id) {
-            return false;
-        }
-        let bases = self.ledger.bases();
-        record.mentions(&stage_prefix(&self.run)) || bases.keys().any(|base| record.mentions(&base.to_string()))
+    /// Whether a record is of this run: it wasn't there before, and it says what our builds say or nothing at all.
+    ///
+    /// A stranger's nameless record of the same minutes can't be told from ours. At worst, layers that are in the
+    /// engine anyway are looked up once more.
+    fn is_ours(&self, record: &Record) -> bool {
+        let description = record.description.as_str();
+        !self.ledger.cache_before.contains(&record.id)
+            && (record.mentions(&stage_prefix(&self.run))
+                || ANONYMOUS.contains(&description)
+                || ANONYMOUS_PREFIXES.iter().any(|prefix| description.starts_with(prefix))
+                || self.ledger.mentioned(description))
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
+use super::cache::Extent;
 use super::images::Base;
 use super::{Engine, EngineError, LABEL, LOCAL, Shared};
 use crate::image::PinnedReference;
@@ -25,6 +26,8 @@ pub(super) struct Ledger {
     pub(super) cache_before: HashSet<String>,
     /// The images of registries that the run uses.
     pub(super) bases: Mutex<BTreeMap<PinnedReference, Arc<Base>>>,
+    /// What the builds' steps run: BuildKit up to Docker 20.10 has no better name for their records.
+    commands: Mutex<HashSet<String>>,
     /// An operation was dropped half-way: what it asked for may come to be after we looked.
     interrupted: AtomicBool,
     counter: AtomicU64,
@@ -35,8 +38,8 @@ pub(super) struct Ledger {
 pub(super) enum Chore {
     /// A container, by its name.
     Container(String),
-    /// An image that the run built, by its name, and the cache of the build's stage.
-    Built { image: String, stage: String },
+    /// An image that the run built, by its name.
+    Built(String),
     /// An image that the run pulled, unless somebody waits for it again.
     Pulled(PinnedReference),
     /// Everything; then the answer.
@@ -88,7 +91,7 @@ impl Engine {
 impl Ledger {
     pub(super) fn new(cache_before: HashSet<String>) -> Self {
         let (interrupted, counter) = (AtomicBool::new(false), AtomicU64::new(0));
-        Self { cache_before, bases: Mutex::default(), interrupted, counter }
+        Self { cache_before, bases: Mutex::default(), commands: Mutex::default(), interrupted, counter }
     }
 
     /// A number that the run hasn't used in a name yet.
@@ -98,6 +101,20 @@ impl Ledger {
 
     pub(super) fn bases(&self) -> MutexGuard<'_, BTreeMap<PinnedReference, Arc<Base>>> {
         self.bases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ledger {
+    /// A build is about to run `commands`.
+    pub(super) fn will_run(&self, commands: impl IntoIterator<Item = String>) {
+        self.commands.lock().unwrap_or_else(PoisonError::into_inner).extend(commands);
+    }
+
+    /// Whether a record's description tells of a command or an image of the run.
+    pub(super) fn mentioned(&self, description: &str) -> bool {
+        let commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
+        commands.iter().any(|command| description.contains(command.as_str()))
+            || self.bases().keys().any(|reference| description.contains(&reference.to_string()))
     }
 }
 
@@ -146,9 +163,9 @@ impl Shared {
     async fn see_to(&self, chore: Chore) {
         match chore {
             Chore::Container(name) => drop(self.remove_container(&name).await),
-            Chore::Built { image, stage } => {
+            Chore::Built(image) => {
                 let _ = self.remove_image(&image).await;
-                let _ = self.prune(Some(&stage)).await;
+                let _ = self.prune(Extent::Finished).await;
             }
             Chore::Pulled(reference) => drop(self.remove_base(&reference).await),
             Chore::Sweep(answer) => {
@@ -161,7 +178,7 @@ impl Shared {
     async fn remove_base(&self, reference: &PinnedReference) -> Result<(), EngineError> {
         let Some(base) = self.ledger.bases().get(reference).cloned() else { return Ok(()) };
         if base.remove(self).await? {
-            self.prune(Some(&reference.to_string())).await?;
+            self.prune(Extent::Finished).await?;
         }
         Ok(())
     }
@@ -201,7 +218,7 @@ impl Shared {
         for reference in &references {
             self.remove_base(reference).await?;
         }
-        Ok(found + self.prune(None).await?)
+        Ok(found + self.prune(Extent::Everything).await?)
     }
 
     /// The names in a list of images that this run made up.

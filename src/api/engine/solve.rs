@@ -28,6 +28,9 @@ pub struct Solve {
     pub arguments: BTreeMap<String, String>,
     /// What the image is for.
     pub platform: Platform,
+    /// The commands that its steps run. With one, nothing of the engine's cache is used: what a command does depends on
+    /// more than its text.
+    pub commands: Vec<String>,
 }
 
 impl Engine {
@@ -43,20 +46,21 @@ impl Engine {
         self.shared.http.speaks(FIRST_WITH_LINK)
     }
 
-    /// Builds an image under a local name that contains `name`. Nothing of the engine's cache is used for its steps.
+    /// Builds an image under a local name that contains `name`.
     /// The image is removed with its cache when the returned lease is dropped.
     ///
     /// # Errors
     /// What BuildKit says.
     pub async fn solve(&self, solve: Solve, stage: &str, name: &str) -> Result<LocalImage, EngineError> {
         let image = format!("{LOCAL}/{}/{}:{}", self.shared.run, path_component(name), tag(stage, &solve.platform));
-        let chore = Chore::Built { image: image.clone(), stage: stage.to_owned() };
-        let lease = LocalImage::new(self, image.clone(), chore);
+        let lease = LocalImage::new(self, image.clone(), Chore::Built(image.clone()));
         let what = format!("build `{name}` for `{}`", solve.platform);
         let failed = |cause| EngineError::Request { what: what.clone(), cause };
         let context = archive(&solve.dockerfile).map_err(|error| failed(Cause::new(&error)))?;
+        let platform = build_platform(&solve.platform);
         let mut options =
-            ImageBuildFrontendOptions::builder().nocache(true).platforms(&build_platform(&solve.platform));
+            ImageBuildFrontendOptions::builder().nocache(!solve.commands.is_empty()).platforms(&platform);
+        self.shared.ledger.will_run(solve.commands);
         for (name, value) in &solve.arguments {
             options = options.buildarg(name, value);
         }
