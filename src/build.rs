@@ -6,13 +6,20 @@ pub mod engine;
 pub mod recipe;
 pub mod source;
 
+use std::path::Path;
+use std::sync::Arc;
+
 use futures_util::{Stream, StreamExt as _, stream};
 
-use crate::error::Failure;
+use crate::api::engine::{Engine, FileInImage};
+use crate::error::{Failure, Fault, Situation};
+use crate::image::Platform;
+use crate::image::layer::{Compressed, Executable, Layer};
+use crate::image::manifest::InvalidManifest;
 use crate::resolve::{Resolved, ResolvedVariant};
-use compose::Composed;
-use engine::{BuildError, EngineBuilder, OnEngine};
-use recipe::Recipe;
+use compose::{Composed, RunLayer};
+use engine::BuiltImage;
+use recipe::{DESTINATION, Recipe};
 
 /// An image, composed and built.
 #[derive(Debug)]
@@ -23,15 +30,51 @@ pub struct Built<'a> {
     pub recipe: &'a Recipe,
     /// What will be published.
     pub composed: Composed,
-    /// What the engine has.
-    pub on_engine: OnEngine,
+    /// What the engine has; it is removed there with this value.
+    pub on_engine: BuiltImage,
 }
 
-/// Builds everything, `at_once` images at the same time: as a stream, so that an image can be verified and leave the engine
-/// before the next ones are built. Those of one base follow each other.
+/// What the engine built is not what would be published.
+#[derive(Debug, thiserror::Error)]
+pub enum Mismatch {
+    /// The base can't be built upon.
+    #[error("the base of variant `{0}` can't be used: {1}")]
+    Base(String, InvalidManifest),
+    /// Another file than in the layer.
+    #[error(
+        "`{path}` in the engine's image of variant `{variant}` for `{platform}` is not the one that would be published: {difference}"
+    )]
+    Executable {
+        /// The variant.
+        variant: String,
+        /// Its platform.
+        platform: Platform,
+        /// The file.
+        path: String,
+        /// What differs.
+        difference: String,
+    },
+    /// The disk is full.
+    #[error("the layers of the `run` lines of variant `{0}` can't be compressed")]
+    Run(String, #[source] std::io::Error),
+}
+
+impl Situation for Mismatch {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Base(..) => Fault::Input,
+            Self::Executable { .. } | Self::Run(..) => Fault::Publication,
+        }
+    }
+}
+
+/// Builds everything, `at_once` images at the same time: as a stream, so that an image can be verified and leave the
+/// engine before the next ones are built. Those of one base follow each other, and the base leaves after the last. Files go
+/// to `directory`.
 pub fn build<'a>(
     resolved: &'a Resolved,
-    builder: &'a EngineBuilder<'_>,
+    engine: &'a Engine,
+    directory: &'a Path,
     at_once: usize,
 ) -> impl Stream<Item = Result<Built<'a>, Failure>> {
     let mut images: Vec<(&ResolvedVariant, &Recipe)> = resolved
@@ -40,13 +83,57 @@ pub fn build<'a>(
         .flat_map(|variant| variant.recipes.iter().map(move |recipe| (variant, recipe)))
         .collect();
     images.sort_by_key(|(_, recipe)| &recipe.base.reference);
+    // All are announced before the first is built, so that none is removed too early.
+    let images: Vec<_> =
+        images.into_iter().map(|(variant, recipe)| (variant, recipe, engine::hold(engine, recipe))).collect();
     stream::iter(images)
-        .map(async |(variant, recipe)| {
+        .map(async move |(variant, recipe, _hold)| {
+            let on_engine = engine::build(engine, recipe, &|_| {}).await?;
             let executables = &resolved.executables[&recipe.platform];
-            let composed = compose::image(recipe, executables, &[], &variant.annotations)
-                .map_err(|cause| BuildError::Base(recipe.variant.clone(), cause))?;
-            let on_engine = builder.build(recipe, &composed, executables).await?;
+            compare_executables(recipe, executables, &on_engine.executables)?;
+            let run = run_layers(recipe, &on_engine, directory).await?;
+            let composed = compose::image(recipe, executables, &run, &variant.annotations)
+                .map_err(|cause| Mismatch::Base(recipe.variant.clone(), cause))?;
             Ok(Built { variant, recipe, composed, on_engine })
         })
         .buffer_unordered(at_once)
+}
+
+/// The executables that the engine sees must be, byte for byte, those of the layer.
+fn compare_executables(recipe: &Recipe, layer: &Layer, found: &[FileInImage]) -> Result<(), Mismatch> {
+    for executable in &layer.executables {
+        let file = found.iter().find(|file| file.name == executable.name());
+        let difference = file.map_or_else(|| Some("it is not there".to_owned()), |file| difference(executable, file));
+        if let Some(difference) = difference {
+            return Err(Mismatch::Executable {
+                variant: recipe.variant.clone(),
+                platform: recipe.platform.clone(),
+                path: format!("{DESTINATION}/{}", executable.name()),
+                difference,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn difference(executable: &Executable, found: &FileInImage) -> Option<String> {
+    let FileInImage { digest, mode, uid, gid, .. } = found;
+    if *digest != executable.digest {
+        return Some(format!("its digest is {digest}, the source's is {}", executable.digest));
+    }
+    ((*mode, *uid, *gid) != (0o755, 0, 0))
+        .then(|| format!("its mode is {mode:o}, its owner {uid}:{gid}; it would be 755 and 0:0"))
+}
+
+/// The layers of the `run` lines, compressed as ours is.
+async fn run_layers(recipe: &Recipe, on_engine: &BuiltImage, directory: &Path) -> Result<Vec<Arc<RunLayer>>, Mismatch> {
+    let mut layers = Vec::new();
+    for made in &on_engine.run_layers {
+        let failed = |cause| Mismatch::Run(recipe.variant.clone(), cause);
+        let (archive, directory) = (made.layer.file.try_clone().map_err(failed)?, directory.to_owned());
+        let compressing = tokio::task::spawn_blocking(move || Compressed::read(&mut &archive, &directory));
+        let compressed = compressing.await.map_err(std::io::Error::other).and_then(|done| done).map_err(failed)?;
+        layers.push(Arc::new(RunLayer { compressed, created_by: made.created_by.clone() }));
+    }
+    Ok(layers)
 }

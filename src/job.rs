@@ -1,6 +1,7 @@
 //! A run as a step of a job: from its environment to its outputs, whatever comes in between.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -12,6 +13,9 @@ use crate::plan::Plan;
 use crate::remotes::Remotes;
 use crate::report::{Report, outputs, summary};
 use crate::stages::Stages;
+
+/// For removing what the run made on the engine: a run that is stopped ends within five seconds.
+const CLEAN_UP: Duration = Duration::from_secs(4);
 
 /// Somebody stopped the run.
 #[derive(Debug, thiserror::Error)]
@@ -58,8 +62,9 @@ pub async fn publish(
         outcome = crate::run(plan, &inputs, &event, &remotes, &stages, log) => outcome,
         signal = interruption() => Err(Interrupted { signal, stage: stages.current() }.into()),
     };
-    for left in remotes.engine.clean_up().await {
-        log.annotate(Level::Warning, "left on the engine", &format!("{left} could not be removed from the engine"));
+    let left = remotes.engine.clean_up(CLEAN_UP).await;
+    if !left.is_empty() {
+        log.annotate(Level::Warning, "publish-variants", &left.to_string());
     }
     let report = outcome?;
     tell(&report, environment, log)?;

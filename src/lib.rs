@@ -29,7 +29,6 @@ pub mod verify;
 pub mod version;
 
 use action::{Event, Inputs, Log};
-use build::engine::EngineBuilder;
 use error::Failure;
 use plan::Plan;
 use remotes::Remotes;
@@ -59,9 +58,8 @@ pub async fn run(
     drop(stage);
 
     let stage = stages.begin("build and verify", log);
-    let builder = EngineBuilder::new(engine, &remotes.name());
-    let built = build::build(&resolved, &builder, remotes.builds_at_once());
-    let verified = verify::verify(built, engine, remotes.builds_at_once(), log).await?;
+    let built = build::build(&resolved, engine, scratch.path(), remotes.builds_at_once());
+    let verified = verify::verify(built, remotes.builds_at_once(), log).await?;
     drop(stage);
 
     if resolved.plan.dry_run {

@@ -102,14 +102,8 @@ impl Remotes {
             .iter()
             .map(|known| (known.registry.clone(), (known.username.clone(), known.password.clone())))
             .collect();
-        let engine = Engine::connect(environment.get("DOCKER_HOST"), credentials).await?;
+        let engine = Engine::connect(environment.get("DOCKER_HOST")).await?.with_logins(credentials);
         Ok(Self { engine, registries, github, scratch, concurrency })
-    }
-
-    /// A name for what this run makes on the engine, which no other run there has.
-    #[must_use]
-    pub fn name(&self) -> String {
-        format!("{:08x}", fastrand::u32(..))
     }
 
     /// How many images may be built or run at the same time.

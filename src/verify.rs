@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 
 use crate::action::Log;
-use crate::api::engine::{Engine, EngineError, Ran};
+use crate::api::engine::{Attempt, EngineError};
 use crate::build::Built;
 use crate::build::compose::Composed;
 use crate::error::{Failure, Fault, Situation};
@@ -80,13 +80,12 @@ pub struct Verified {
 /// The first image that isn't what the plan says.
 pub async fn verify(
     built: impl Stream<Item = Result<Built<'_>, Failure>>,
-    engine: &Engine,
     at_once: usize,
     log: &Log,
 ) -> Result<Vec<Verified>, Failure> {
     built
         .map(async |built| {
-            let verified = image(built?, engine).await?;
+            let verified = image(built?).await?;
             log.line(&format!("{}  {}  {}", verified.variant, verified.composed.platform, told(&verified.checks)));
             Ok(verified)
         })
@@ -95,21 +94,19 @@ pub async fn verify(
         .await
 }
 
-async fn image(built: Built<'_>, engine: &Engine) -> Result<Verified, VerifyError> {
+async fn image(built: Built<'_>) -> Result<Verified, VerifyError> {
     let mut checks = Vec::new();
     for check in &built.variant.variant.checks {
-        let outcome = run(&built, check, engine).await?;
+        let outcome = run(&built, check).await?;
         checks.push((check.clone(), outcome));
     }
     Ok(Verified { variant: built.recipe.variant.clone(), composed: built.composed, checks, _private: () })
 }
 
-async fn run(built: &Built<'_>, check: &Check, engine: &Engine) -> Result<Outcome, VerifyError> {
+async fn run(built: &Built<'_>, check: &Check) -> Result<Outcome, VerifyError> {
     let platform = &built.recipe.platform;
-    let container = engine.create(&built.on_engine.image, platform, &check.command).await?;
-    let ran = engine.run(&container, LIMIT).await?;
-    let native = platform == engine.platform();
-    judge(&ran, check, native).map_err(|(what, output)| VerifyError::Command {
+    let attempt = built.on_engine.image.run(platform, &check.command, LIMIT).await?;
+    judge(&attempt, check).map_err(|(what, output)| VerifyError::Command {
         variant: built.recipe.variant.clone(),
         platform: platform.clone(),
         command: check.command.join(" "),
@@ -118,31 +115,24 @@ async fn run(built: &Built<'_>, check: &Check, engine: &Engine) -> Result<Outcom
     })
 }
 
-/// What an engine without emulation, or a kernel that can't run the executable, says.
-const NOT_EMULATED: &str = "exec format error";
-/// What an engine says of a program that the image doesn't have.
-const NOT_THERE: &[&str] = &["executable file not found", "no such file or directory"];
+/// The exit code for a command that isn't there.
+const NOT_FOUND: i64 = 127;
 
 /// What a command's end means for `check`: an outcome, or what went wrong and what it printed.
-fn judge(ran: &Ran, check: &Check, native: bool) -> Result<Outcome, (String, String)> {
-    match ran {
-        Ran::Ended(0, output) => match &check.contains {
-            Some(expected) if !output.contains(expected.as_str()) => {
-                Err((format!("does not print `{expected}`"), output.clone()))
-            }
-            _ => Ok(Outcome::Passed),
-        },
-        Ran::NotStarted(reason) | Ran::Ended(_, reason) if !native && reason.contains(NOT_EMULATED) => {
-            Ok(Outcome::Skipped("the engine has no emulation for this platform".to_owned()))
-        }
-        Ran::NotStarted(reason)
-            if check.origin == CheckOrigin::Shell && NOT_THERE.iter().any(|words| reason.contains(words)) =>
-        {
+fn judge(attempt: &Attempt, check: &Check) -> Result<Outcome, (String, String)> {
+    let ran = match attempt {
+        Attempt::Skipped(reason) => return Ok(Outcome::Skipped(reason.clone())),
+        Attempt::Ran(ran) => ran,
+    };
+    let wrong = |what: String| Err((what, ran.output.clone()));
+    match (&check.contains, ran.exit_code) {
+        _ if ran.timed_out => wrong(format!("does not end within {} seconds", LIMIT.as_secs())),
+        (_, NOT_FOUND) if check.origin == CheckOrigin::Shell => {
             Ok(Outcome::Skipped("the base has no shell".to_owned()))
         }
-        Ran::NotStarted(reason) => Err(("can't be started".to_owned(), reason.clone())),
-        Ran::Ended(code, output) => Err((format!("fails with exit code {code}"), output.clone())),
-        Ran::TimedOut(output) => Err((format!("does not end within {} seconds", LIMIT.as_secs()), output.clone())),
+        (Some(expected), 0) if !ran.output.contains(expected.as_str()) => wrong(format!("does not print `{expected}`")),
+        (_, 0) => Ok(Outcome::Passed),
+        (_, code) => wrong(format!("fails with exit code {code}")),
     }
 }
 
@@ -157,37 +147,37 @@ fn told(checks: &[(Check, Outcome)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::engine::Ran;
 
     fn check(origin: CheckOrigin) -> Check {
         Check { command: vec!["uv".into(), "--version".into()], contains: Some("0.9.26".into()), origin }
     }
 
+    fn ran(exit_code: i64, output: &str) -> Attempt {
+        Attempt::Ran(Ran { exit_code, output: output.to_owned(), timed_out: false })
+    }
+
     #[test]
     fn a_command_must_succeed_and_say_what_is_expected() {
         let check = check(CheckOrigin::Version);
-        assert_eq!(judge(&Ran::Ended(0, "uv 0.9.26".into()), &check, true), Ok(Outcome::Passed));
-        for bad in [
-            Ran::Ended(0, "uv 0.9.25".into()),
-            Ran::Ended(1, "uv 0.9.26".into()),
-            Ran::Ended(139, String::new()),
-            Ran::TimedOut("uv 0.9.26".into()),
-            Ran::NotStarted("exec: \"uv\": executable file not found in $PATH".into()),
-        ] {
-            assert!(judge(&bad, &check, true).is_err(), "{bad:?} passed");
+        assert_eq!(judge(&ran(0, "uv 0.9.26"), &check), Ok(Outcome::Passed));
+        let late = Attempt::Ran(Ran { exit_code: 0, output: "uv 0.9.26".into(), timed_out: true });
+        for bad in [ran(0, "uv 0.9.25"), ran(1, "uv 0.9.26"), ran(139, ""), ran(127, "not found"), late] {
+            assert!(judge(&bad, &check).is_err(), "{bad:?} passed");
         }
     }
 
     #[test]
-    fn a_missing_emulation_is_a_skip_only_for_another_platform() {
-        let ran = Ran::Ended(1, "exec /usr/local/bin/uv: exec format error".into());
-        assert!(matches!(judge(&ran, &check(CheckOrigin::Version), false), Ok(Outcome::Skipped(_))));
-        assert!(judge(&ran, &check(CheckOrigin::Version), true).is_err());
+    fn what_the_engine_cannot_run_is_skipped_with_its_reason() {
+        let skipped = Attempt::Skipped("no emulation".into());
+        assert_eq!(judge(&skipped, &check(CheckOrigin::Version)), Ok(Outcome::Skipped("no emulation".into())));
     }
 
     #[test]
     fn a_base_without_a_shell_is_a_skip_only_for_the_default_check() {
-        let ran = Ran::NotStarted("exec: \"sh\": executable file not found in $PATH".into());
-        assert!(matches!(judge(&ran, &check(CheckOrigin::Shell), true), Ok(Outcome::Skipped(_))));
-        assert!(judge(&ran, &check(CheckOrigin::Matrix), true).is_err());
+        let not_found = ran(127, "exec: \"sh\": executable file not found in $PATH");
+        let shell = Check { contains: None, ..check(CheckOrigin::Shell) };
+        assert!(matches!(judge(&not_found, &shell), Ok(Outcome::Skipped(_))));
+        assert!(judge(&not_found, &Check { origin: CheckOrigin::Matrix, ..shell }).is_err());
     }
 }

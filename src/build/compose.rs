@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::recipe::{DESTINATION, Recipe};
 use crate::image::config::AddedLayer;
-use crate::image::layer::Layer;
+use crate::image::layer::{Compressed, Layer};
 use crate::image::manifest::{Annotations, DescribedPlatform, InvalidManifest};
 use crate::image::{Config, Descriptor, Document, Index, Manifest, MediaType, Platform, Repository};
 
@@ -49,12 +49,10 @@ pub enum Origin {
 /// A layer that a `run` line made.
 #[derive(Debug)]
 pub struct RunLayer {
-    /// Points at the compressed layer.
-    pub descriptor: Descriptor,
-    /// The digest of the uncompressed layer.
-    pub added: AddedLayer,
-    /// The compressed layer, on disk for as long as this value lives.
-    pub blob: tempfile::NamedTempFile,
+    /// The layer.
+    pub compressed: Compressed,
+    /// What made it, for `docker history`.
+    pub created_by: String,
 }
 
 impl Composed {
@@ -80,14 +78,21 @@ pub fn image(
         layer.to_oci_layer().map(|descriptor| Blob { descriptor, origin })
     };
     let mut blobs = recipe.base.manifest.layers.iter().map(from_base).collect::<Result<Vec<_>, _>>()?;
-    let descriptor = executables.descriptor.clone();
+    let descriptor = executables.compressed.descriptor.clone();
     blobs.push(Blob { descriptor, origin: Origin::Executables(executables.clone()) });
     blobs.extend(
-        run.iter().map(|layer| Blob { descriptor: layer.descriptor.clone(), origin: Origin::Run(layer.clone()) }),
+        run.iter()
+            .map(|layer| Blob { descriptor: layer.compressed.descriptor.clone(), origin: Origin::Run(layer.clone()) }),
     );
 
-    let mut added = vec![added(recipe, executables)];
-    added.extend(run.iter().map(|layer| layer.added.clone()));
+    let created_by = format!("COPY {} {DESTINATION}/", recipe.binaries.join(" "));
+    let mut added = vec![AddedLayer { diff_id: executables.compressed.diff_id.clone(), created_by }];
+    added.extend(
+        run.iter().map(|layer| AddedLayer {
+            diff_id: layer.compressed.diff_id.clone(),
+            created_by: layer.created_by.clone(),
+        }),
+    );
     let derived = recipe.base.config.derive(&recipe.created, &added, &recipe.changes);
     let config = Document::new(MediaType::Config, derived.as_json());
     let manifest = Manifest {
@@ -100,13 +105,6 @@ pub fn image(
     let manifest = Document::new(MediaType::Manifest, &manifest);
     blobs.push(Blob { descriptor: config.descriptor(), origin: Origin::Document(config) });
     Ok(Composed { platform: recipe.platform.clone(), config: derived, manifest, blobs })
-}
-
-/// The layer of the executables, as the config knows it.
-#[must_use]
-pub fn added(recipe: &Recipe, executables: &Layer) -> AddedLayer {
-    let created_by = format!("COPY {} {DESTINATION}/", recipe.binaries.join(" "));
-    AddedLayer { diff_id: executables.diff_id.clone(), created_by }
 }
 
 /// The index over the images of one variant, one for each platform, in the order of the platforms' names.

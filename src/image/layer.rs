@@ -6,7 +6,7 @@
 //! the other, so that several cores compress it in bounded memory and the number of cores doesn't show.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, Scope};
@@ -46,16 +46,56 @@ impl Executable {
     }
 }
 
-/// The layer, compressed and on disk.
+/// A layer, compressed and on disk.
 #[derive(Debug)]
-pub struct Layer {
+pub struct Compressed {
     /// Points at the compressed layer.
     pub descriptor: Descriptor,
     /// The digest of the uncompressed layer.
     pub diff_id: Digest,
+    blob: NamedTempFile,
+}
+
+impl Compressed {
+    /// Compresses the archive in `archive` into a file of `directory`.
+    ///
+    /// # Errors
+    /// Reading or writing fails.
+    pub fn read(archive: &mut impl Read, directory: &Path) -> io::Result<Self> {
+        Self::write(directory, |members| io::copy(archive, members).map(drop))
+    }
+
+    fn write(directory: &Path, archive: impl FnOnce(&mut Members) -> io::Result<()>) -> io::Result<Self> {
+        let blob = NamedTempFile::new_in(directory)?;
+        let threads = thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
+        let (archive_hash, blob_hash, size) = thread::scope(|scope| {
+            let (mut members, writer) = Members::start(scope, blob.as_file(), threads);
+            let archived = archive(&mut members).and_then(move |()| members.finish());
+            // A failure to write also ends the archiving, and is what to report.
+            let (blob_hash, size) = writer.join().expect("writing reports errors and doesn't panic")?;
+            io::Result::Ok((archived?, blob_hash, size))
+        })?;
+        Ok(Self {
+            descriptor: Descriptor::new(MediaType::LayerGzip, Digest::from_hash(blob_hash), size),
+            diff_id: Digest::from_hash(archive_hash),
+            blob,
+        })
+    }
+
+    /// Where the compressed layer is, for as long as this value lives.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.blob.path()
+    }
+}
+
+/// The layer of the executables.
+#[derive(Debug)]
+pub struct Layer {
+    /// The layer.
+    pub compressed: Compressed,
     /// The executables in it, sorted by name.
     pub executables: Vec<Executable>,
-    blob: NamedTempFile,
 }
 
 impl Layer {
@@ -66,29 +106,9 @@ impl Layer {
     /// Reading the executables or writing the layer fails.
     pub fn write(mut executables: Vec<Executable>, folder: &str, created: u64, directory: &Path) -> io::Result<Self> {
         executables.sort_by(|a, b| a.name().cmp(b.name()));
-        let blob = NamedTempFile::new_in(directory)?;
-        let threads = thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
-        let (archive_hash, blob_hash, size) = thread::scope(|scope| {
-            let (mut members, writer) = Members::start(scope, blob.as_file(), threads);
-            let archived = archive(&executables, folder.trim_start_matches('/'), created, &mut members)
-                .and_then(move |()| members.finish());
-            // A failure to write also ends the archiving, and is what to report.
-            let (blob_hash, size) = writer.join().expect("writing reports errors and doesn't panic")?;
-            let archive_hash = archived?;
-            io::Result::Ok((archive_hash, blob_hash, size))
-        })?;
-        Ok(Self {
-            descriptor: Descriptor::new(MediaType::LayerGzip, Digest::from_hash(blob_hash), size),
-            diff_id: Digest::from_hash(archive_hash),
-            executables,
-            blob,
-        })
-    }
-
-    /// Where the compressed layer is, for as long as this value lives.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        self.blob.path()
+        let folder = folder.trim_start_matches('/');
+        let compressed = Compressed::write(directory, |members| archive(&executables, folder, created, members))?;
+        Ok(Self { compressed, executables })
     }
 }
 
@@ -196,8 +216,6 @@ fn write_in_turn(threads: &[Receiver<Vec<u8>>], mut blob: &File) -> Written {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read as _;
-
     use super::*;
 
     fn executable(path: &str, bytes: &[u8]) -> Executable {
@@ -220,8 +238,8 @@ mod tests {
     #[test]
     fn the_layer_has_the_executables_sorted_and_nothing_else() {
         let layer = layer();
-        let file = File::open(layer.path()).unwrap();
-        assert_eq!(file.metadata().unwrap().len(), layer.descriptor.size);
+        let file = File::open(layer.compressed.path()).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), layer.compressed.descriptor.size);
         let mut archive = tar::Archive::new(flate2::read::MultiGzDecoder::new(file));
         let mut entries = Vec::new();
         for entry in archive.entries().unwrap() {
@@ -240,17 +258,17 @@ mod tests {
     #[test]
     fn the_digests_are_those_of_the_bytes() {
         let layer = layer();
-        let blob = std::fs::read(layer.path()).unwrap();
-        assert_eq!(layer.descriptor.digest, Digest::of(&blob));
+        let blob = std::fs::read(layer.compressed.path()).unwrap();
+        assert_eq!(layer.compressed.descriptor.digest, Digest::of(&blob));
         let mut archive = Vec::new();
         flate2::read::MultiGzDecoder::new(&blob[..]).read_to_end(&mut archive).unwrap();
-        assert_eq!(layer.diff_id, Digest::of(&archive));
+        assert_eq!(layer.compressed.diff_id, Digest::of(&archive));
     }
 
     /// Known bytes: an update of the compressor that changes them must be seen, since it changes every digest.
     #[test]
     fn the_bytes_are_the_same_on_every_machine() {
-        assert_eq!(layer().descriptor.digest.short(), "1bdd7bfe32bd");
+        assert_eq!(layer().compressed.descriptor.digest.short(), "1bdd7bfe32bd");
     }
 
     #[test]

@@ -134,8 +134,8 @@ fn origin(blob: &Blob) -> BlobOrigin<'_> {
     match &blob.origin {
         Origin::Repository(repository) => BlobOrigin::Repository(repository),
         Origin::Document(document) => BlobOrigin::Bytes(document.bytes()),
-        Origin::Executables(layer) => BlobOrigin::File(layer.path()),
-        Origin::Run(layer) => BlobOrigin::File(layer.blob.path()),
+        Origin::Executables(layer) => BlobOrigin::File(layer.compressed.path()),
+        Origin::Run(layer) => BlobOrigin::File(layer.compressed.path()),
     }
 }
 

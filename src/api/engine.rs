@@ -1,0 +1,85 @@
+//! The Docker Engine, through its [API](https://docs.docker.com/reference/api/engine/) and BuildKit's.
+//!
+//! What a run makes in the engine is recorded before it is made, and is removed when its lease is dropped:
+//! also when a future is dropped half-way. [`Engine::clean_up`] waits until all of it is gone.
+
+mod cache;
+mod connect;
+mod containers;
+mod error;
+mod export;
+mod http;
+mod images;
+mod janitor;
+mod run;
+mod solve;
+mod spool;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub use containers::{FileInImage, FilesLease};
+pub use error::{Cause, EngineError};
+pub use export::ExportedLayer;
+pub use images::{ImageLease, LocalImage, Progress};
+pub use janitor::LeftBehind;
+pub use run::{Attempt, Ran};
+pub use solve::Solve;
+
+use crate::image::Platform;
+use crate::secret::Secret;
+
+/// Who we are to each registry: its host (as in [`Repository::registry`](crate::image::Repository::registry)) to user and password.
+pub type Logins = BTreeMap<String, (String, Secret)>;
+
+/// A connection to a Docker Engine for one run. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    shared: Arc<Shared>,
+    logins: Arc<Logins>,
+    janitor: janitor::Janitor,
+}
+
+/// What the janitor needs, too.
+#[derive(Debug)]
+struct Shared {
+    http: http::Http,
+    docker: bollard::Docker,
+    platform: Platform,
+    can_limit: Limits,
+    run: String,
+    ledger: janitor::Ledger,
+    emulation: run::Emulation,
+}
+
+/// The limits that the engine's kernel can set.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    memory: bool,
+    pids: bool,
+}
+
+impl Engine {
+    /// Pulls and builds with these credentials from now on.
+    #[must_use]
+    pub fn with_logins(self, logins: Logins) -> Self {
+        Self { logins: Arc::new(logins), ..self }
+    }
+
+    /// The platform of the engine's machine.
+    #[must_use]
+    pub fn platform(&self) -> &Platform {
+        &self.shared.platform
+    }
+
+    /// What everything that this run makes in the engine has in its name or label.
+    #[must_use]
+    pub fn run_id(&self) -> &str {
+        &self.shared.run
+    }
+}
+
+/// The label of the containers that a run makes; its value is the run's id.
+const LABEL: &str = "publish-variants.run";
+/// The registry that local names pretend to; the top-level domain `.local` is nobody's.
+const LOCAL: &str = "publish-variants.local";

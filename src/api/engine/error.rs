@@ -1,0 +1,178 @@
+//! How the engine fails us.
+
+use std::fmt;
+
+use crate::error::{Fault, Situation};
+
+/// Why the engine can't be used, or what it refused.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// An address of a kind that we don't speak.
+    #[error(
+        "`{0}` is not the address of a Docker Engine\nhint: set DOCKER_HOST to `unix:///path/of/docker.sock` or `tcp://host:port`"
+    )]
+    UnsupportedAddress(String),
+    /// Nobody listens there.
+    #[error(
+        "`{address}` has no Docker Engine\nhint: start the engine, set DOCKER_HOST to its address, or use `builder: registry`, which needs none"
+    )]
+    NotThere {
+        /// The address as it was given.
+        address: String,
+        /// What the connection failed with.
+        #[source]
+        cause: Cause,
+    },
+    /// The socket is there and isn't for us.
+    #[error(
+        "`{address}` can't be opened by this user\nhint: run as root or as a member of the group `docker`, or use `builder: registry`, which needs no engine"
+    )]
+    NotAllowed {
+        /// The address as it was given.
+        address: String,
+        /// What the connection failed with.
+        #[source]
+        cause: Cause,
+    },
+    /// Something listens there and doesn't speak the engine's API.
+    #[error("`{address}` doesn't answer as a Docker Engine does\nhint: set DOCKER_HOST to the address of one")]
+    NotAnEngine {
+        /// The address as it was given.
+        address: String,
+        /// What was wrong with the answer.
+        #[source]
+        cause: Cause,
+    },
+    /// An engine from before BuildKit.
+    #[error(
+        "the Docker Engine at `{address}` is too old: it is version `{version}` with API {api}, and BuildKit needs API 1.39\nhint: update Docker to 20.10 or newer, or use `builder: registry`, which needs no engine"
+    )]
+    TooOld {
+        /// The address as it was given.
+        address: String,
+        /// What the engine calls its version; not necessarily a number.
+        version: String,
+        /// The newest API version that it speaks.
+        api: String,
+    },
+    /// An engine that runs Windows containers.
+    #[error(
+        "the Docker Engine at `{address}` runs `{os}` containers\nhint: switch it to Linux containers, or run the job on `ubuntu-latest`"
+    )]
+    NotLinux {
+        /// The address as it was given.
+        address: String,
+        /// Its operating system.
+        os: String,
+    },
+    /// The engine, or what claims to be one, has no BuildKit.
+    #[error(
+        "the engine at `{address}` has no BuildKit\nhint: use Docker Engine 20.10 or newer; Podman's Docker API has no BuildKit"
+    )]
+    NoBuildKit {
+        /// The address as it was given.
+        address: String,
+        /// What it answered.
+        #[source]
+        cause: Cause,
+    },
+    /// The engine refused a request, or couldn't be asked.
+    #[error("the engine failed to {what}")]
+    Request {
+        /// What it was asked to do.
+        what: String,
+        /// Its own message, or how the connection failed.
+        #[source]
+        cause: Cause,
+    },
+    /// An image that isn't to be had.
+    #[error("`{reference}` can't be pulled by the engine{hint}")]
+    Pull {
+        /// The image.
+        reference: String,
+        /// What can be done about it, on a line of its own, or nothing.
+        hint: &'static str,
+        /// The engine's message.
+        #[source]
+        cause: Cause,
+    },
+    /// A path that a container doesn't have as a regular file.
+    #[error("image `{image}` has no file at `{path}`")]
+    NoFile {
+        /// The image.
+        image: String,
+        /// The path.
+        path: String,
+    },
+}
+
+/// What the engine said, or what happened to the connection.
+#[derive(Debug)]
+pub struct Cause {
+    status: Option<u16>,
+    message: String,
+}
+
+impl Cause {
+    pub(super) fn refused(status: u16, message: impl Into<String>) -> Self {
+        Self { status: Some(status), message: message.into().trim().to_owned() }
+    }
+
+    /// An error of a library, with all of its causes: the outer messages of HTTP clients say nothing.
+    pub(super) fn new(error: &dyn std::error::Error) -> Self {
+        let mut message = error.to_string();
+        let mut next = error.source();
+        while let Some(error) = next {
+            let text = error.to_string();
+            if !message.contains(&text) {
+                message = format!("{message}: {text}");
+            }
+            next = error.source();
+        }
+        Self { status: None, message }
+    }
+
+    pub(super) fn text(message: impl Into<String>) -> Self {
+        Self { status: None, message: message.into() }
+    }
+
+    /// The HTTP status, if the engine answered.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        self.status
+    }
+
+    /// The message.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Cause {}
+
+impl EngineError {
+    /// The HTTP status of a refused request.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Request { cause, .. } | Self::Pull { cause, .. } => cause.status(),
+            _ => None,
+        }
+    }
+}
+
+impl Situation for EngineError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Request { .. } | Self::Pull { .. } | Self::NoFile { .. } => Fault::Publication,
+            _ => Fault::Input,
+        }
+    }
+}

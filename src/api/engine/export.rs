@@ -1,0 +1,102 @@
+//! Taking layers out of the engine, by its [export of an image](https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Image/operation/ImageGet).
+//!
+//! The archive has every layer, in no order that helps, under names that depend on the engine's store: classic stores
+//! write them uncompressed, containerd's as they were stored. So each is recognised by its digest.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _};
+
+use flate2::read::MultiGzDecoder;
+
+use super::spool::{copy, read_archive};
+use super::{EngineError, LocalImage};
+use crate::image::Digest;
+
+/// A layer that was taken out of the engine, in a file that has no name and so is gone once this is dropped.
+#[derive(Debug)]
+pub struct ExportedLayer {
+    /// The digest of the uncompressed layer.
+    pub diff_id: Digest,
+    /// The length of the uncompressed layer in bytes.
+    pub size: u64,
+    /// The uncompressed layer, a tar archive, from its beginning.
+    pub file: File,
+}
+
+impl LocalImage {
+    /// Takes out the layers of `wanted` (by diff id), in that order. Blobs of `skipped` go by unread: the diff ids and
+    /// compressed digests of layers that are known.
+    ///
+    /// # Errors
+    /// The engine can't be asked, the disk is full, or a layer isn't in the image.
+    pub async fn export(&self, wanted: &[Digest], skipped: HashSet<Digest>) -> Result<Vec<ExportedLayer>, EngineError> {
+        let what = format!("export image `{}`", self.name());
+        let http = &self.engine().shared.http;
+        let body = http.get(format!("/images/{}/get", self.name()), what.clone()).stream().await?;
+        let list = wanted.to_vec();
+        let layers = read_archive(body, move |archive| {
+            let mut layers: Vec<Option<ExportedLayer>> = list.iter().map(|_| None).collect();
+            for entry in archive.entries()? {
+                let mut entry = entry?;
+                let path = entry.path()?.to_string_lossy().into_owned();
+                if !entry.header().entry_type().is_file() || path.ends_with(".json") || is_known(&path, &skipped) {
+                    continue;
+                }
+                let Some(layer) = spool(&mut entry, &list)? else { continue };
+                let place = list.iter().position(|diff_id| *diff_id == layer.diff_id);
+                if let Some(place) = place {
+                    layers[place] = Some(layer);
+                }
+            }
+            let missing = || io::Error::new(io::ErrorKind::NotFound, "the export lacks a layer of the image");
+            // One layer may be there twice, and is then exported once.
+            fill_repeated(&list, &mut layers)?;
+            layers.into_iter().map(|layer| layer.ok_or_else(missing)).collect()
+        });
+        layers.await.map_err(|cause| EngineError::Request { what, cause })
+    }
+}
+
+/// `blobs/sha256/<hex>` names the digest.
+fn is_known(path: &str, skipped: &HashSet<Digest>) -> bool {
+    let hex = path.strip_prefix("blobs/sha256/").unwrap_or_default();
+    format!("sha256:{hex}").parse().is_ok_and(|digest: Digest| skipped.contains(&digest))
+}
+
+/// Keeps the entry in a file if it is one of the wanted layers, compressed or not.
+fn spool(entry: &mut impl io::Read, wanted: &[Digest]) -> io::Result<Option<ExportedLayer>> {
+    let mut file = tempfile::tempfile()?;
+    let (digest, size) = copy(entry, &mut file)?;
+    file.rewind()?;
+    if wanted.contains(&digest) {
+        return Ok(Some(ExportedLayer { diff_id: digest, size, file }));
+    }
+    let mut magic = [0; 2];
+    let is_gzip = file.read(&mut magic)? == 2 && magic == [0x1f, 0x8b];
+    file.rewind()?;
+    if !is_gzip {
+        return Ok(None);
+    }
+    let mut uncompressed = tempfile::tempfile()?;
+    let (diff_id, size) = copy(&mut MultiGzDecoder::new(io::BufReader::new(file)), &mut uncompressed)?;
+    uncompressed.rewind()?;
+    Ok(wanted.contains(&diff_id).then_some(ExportedLayer { diff_id, size, file: uncompressed }))
+}
+
+fn fill_repeated(wanted: &[Digest], layers: &mut [Option<ExportedLayer>]) -> io::Result<()> {
+    for place in 0..layers.len() {
+        if layers[place].is_some() {
+            continue;
+        }
+        let first = layers.iter().flatten().find(|layer| layer.diff_id == wanted[place]);
+        let Some(ExportedLayer { diff_id, size, file }) = first else { continue };
+        let mut copied = tempfile::tempfile()?;
+        let mut original = file.try_clone()?;
+        io::copy(&mut original, &mut copied)?;
+        original.rewind()?;
+        copied.rewind()?;
+        layers[place] = Some(ExportedLayer { diff_id: diff_id.clone(), size: *size, file: copied });
+    }
+    Ok(())
+}

@@ -1,0 +1,179 @@
+//! Requests of the [Engine API](https://docs.docker.com/reference/api/engine/).
+//!
+//! bollard sends no API version and its models leave out what we compare and what the build cache holds, so
+//! its part here is the gRPC session of a build; the dozen other requests are plain HTTP.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
+use reqwest::{Method, Response};
+use serde_json::Value;
+
+use super::error::{Cause, EngineError};
+
+/// The newest API version that we know; the engine's own counts where that is older.
+const NEWEST: ApiVersion = ApiVersion(1, 48);
+/// For requests that answer at once. What may take longer (a pull, a wait) has its own limits.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A version of the Engine API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ApiVersion(pub(super) u16, pub(super) u16);
+
+impl ApiVersion {
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (major, minor) = text.split_once('.')?;
+        Some(Self(major.parse().ok()?, minor.parse().ok()?))
+    }
+}
+
+/// A connection to an engine, with the negotiated version.
+#[derive(Debug)]
+pub(super) struct Http {
+    client: reqwest::Client,
+    origin: String,
+    version: Option<ApiVersion>,
+}
+
+/// A body as it arrives.
+pub(super) type Body = BoxStream<'static, Result<Bytes, Cause>>;
+
+/// A request that is being put together.
+pub(super) struct Call<'a> {
+    http: &'a Http,
+    what: String,
+    method: Method,
+    path: String,
+    query: Vec<(&'a str, String)>,
+    headers: Vec<(&'a str, String)>,
+    body: Option<Value>,
+}
+
+impl Http {
+    pub(super) fn unix(path: &str) -> Result<Self, Cause> {
+        let client = Self::builder()?.unix_socket(std::path::Path::new(path));
+        Self::new(client, "http://engine".to_owned())
+    }
+
+    pub(super) fn tcp(authority: &str) -> Result<Self, Cause> {
+        Self::new(Self::builder()?, format!("http://{authority}"))
+    }
+
+    fn builder() -> Result<reqwest::ClientBuilder, Cause> {
+        // Never used: the engine is asked in plain HTTP. Without it reqwest looks for a provider of cryptography.
+        let tls = rustls::ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| Cause::new(&error))?
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth();
+        let client = reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().http1_only();
+        Ok(client.connect_timeout(Duration::from_secs(10)).redirect(reqwest::redirect::Policy::none()))
+    }
+
+    fn new(client: reqwest::ClientBuilder, origin: String) -> Result<Self, Cause> {
+        let client = client.build().map_err(|error| Cause::new(&error))?;
+        Ok(Self { client, origin, version: None })
+    }
+
+    /// From now on the older one of `theirs` and ours is spoken.
+    pub(super) fn negotiate(&mut self, theirs: ApiVersion) {
+        self.version = Some(theirs.min(NEWEST));
+    }
+
+    pub(super) fn speaks(&self, version: ApiVersion) -> bool {
+        self.version.is_some_and(|ours| ours >= version)
+    }
+
+    /// `what` completes "the engine failed to".
+    pub(super) fn get(&self, path: impl Into<String>, what: impl Into<String>) -> Call<'_> {
+        self.call(Method::GET, path, what)
+    }
+
+    pub(super) fn post(&self, path: impl Into<String>, what: impl Into<String>) -> Call<'_> {
+        self.call(Method::POST, path, what)
+    }
+
+    pub(super) fn delete(&self, path: impl Into<String>, what: impl Into<String>) -> Call<'_> {
+        self.call(Method::DELETE, path, what)
+    }
+
+    fn call(&self, method: Method, path: impl Into<String>, what: impl Into<String>) -> Call<'_> {
+        let (path, what) = (path.into(), what.into());
+        Call { http: self, what, method, path, query: Vec::new(), headers: Vec::new(), body: None }
+    }
+}
+
+impl<'a> Call<'a> {
+    pub(super) fn query(mut self, name: &'a str, value: impl Into<String>) -> Self {
+        self.query.push((name, value.into()));
+        self
+    }
+
+    pub(super) fn header(mut self, name: &'a str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    pub(super) fn body(mut self, body: Value) -> Self {
+        self.body = Some(body);
+        self
+    }
+
+    /// Sends it, for the answer's JSON (`null` where there is none).
+    pub(super) async fn json(self) -> Result<Value, EngineError> {
+        let what = self.what.clone();
+        let failed = |cause| EngineError::Request { what: what.clone(), cause };
+        let answer = async {
+            let response = self.send().await?;
+            response.bytes().await.map_err(|error| failed(Cause::new(&error)))
+        };
+        let bytes = tokio::time::timeout(PATIENCE, answer)
+            .await
+            .map_err(|_| failed(Cause::text(format!("no answer within {} s", PATIENCE.as_secs()))))??;
+        if bytes.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&bytes).map_err(|error| failed(Cause::new(&error)))
+    }
+
+    /// Sends it, for the answer's body as it arrives.
+    pub(super) async fn stream(self) -> Result<Body, EngineError> {
+        let response = self.send().await?;
+        Ok(response.bytes_stream().map(|chunk| chunk.map_err(|error| Cause::new(&error))).boxed())
+    }
+
+    /// Sends it, for the answer's head.
+    pub(super) async fn send(self) -> Result<Response, EngineError> {
+        let version = self.http.version.map(|ApiVersion(major, minor)| format!("/v{major}.{minor}"));
+        let mut url = format!("{}{}{}", self.http.origin, version.unwrap_or_default(), self.path);
+        if !self.query.is_empty() {
+            let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&self.query).finish();
+            url = format!("{url}?{query}");
+        }
+        let mut request = self.http.client.request(self.method, url);
+        for (name, value) in self.headers {
+            request = request.header(name, value);
+        }
+        if let Some(body) = self.body {
+            request = request.header("content-type", "application/json").body(body.to_string());
+        }
+        let what = self.what;
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) => return Err(EngineError::Request { what, cause: Cause::new(&error.without_url()) }),
+        };
+        if response.status().is_success() || response.status() == 304 {
+            return Ok(response);
+        }
+        let status = response.status().as_u16();
+        let text = response.text().await.unwrap_or_default();
+        let message = serde_json::from_str::<Value>(&text)
+            .ok()
+            .and_then(|answer| Some(answer.get("message")?.as_str()?.to_owned()))
+            .filter(|message| !message.is_empty())
+            .unwrap_or(if text.is_empty() { format!("HTTP status {status}") } else { text });
+        Err(EngineError::Request { what, cause: Cause::refused(status, message) })
+    }
+}

@@ -1,0 +1,331 @@
+//! Images in the engine's store: pulled from registries, or built here.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE;
+use futures_util::StreamExt as _;
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+
+use super::error::Cause;
+use super::janitor::{Chore, Making};
+use super::{Engine, EngineError, Shared};
+use crate::image::{Digest, PinnedReference, Platform};
+
+const ATTEMPTS: u32 = 5;
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+
+/// An image that the run built. It is removed when this is dropped.
+#[derive(Debug)]
+pub struct LocalImage {
+    engine: Engine,
+    name: String,
+    chore: Option<Chore>,
+}
+
+impl LocalImage {
+    pub(super) fn new(engine: &Engine, name: String, chore: Chore) -> Self {
+        Self { engine: engine.clone(), name, chore: Some(chore) }
+    }
+
+    /// Its name in the engine.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The engine that has it.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// What the engine tells about it: `Config`, `RootFS`, `Architecture`, ….
+    ///
+    /// # Errors
+    /// The engine can't be asked.
+    pub async fn inspect(&self) -> Result<Value, EngineError> {
+        let what = format!("inspect image `{}`", self.name);
+        self.engine.shared.http.get(format!("/images/{}/json", self.name), what).json().await
+    }
+}
+
+impl Drop for LocalImage {
+    fn drop(&mut self) {
+        self.chore.take().into_iter().for_each(|chore| self.engine.janitor.hand(chore));
+    }
+}
+
+/// How far a pull is, in bytes; `total` grows while layers are discovered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// What has been downloaded.
+    pub current: u64,
+    /// What is known to be downloaded.
+    pub total: u64,
+}
+
+/// Holds an image of a registry in the engine. When the last lease of an image is dropped and the run pulled it, it is removed.
+#[derive(Debug)]
+pub struct ImageLease {
+    engine: Engine,
+    reference: PinnedReference,
+    base: Arc<Base>,
+}
+
+/// An image of a registry that the run uses.
+#[derive(Debug, Default)]
+pub(super) struct Base {
+    waiting: AtomicUsize,
+    presence: Mutex<Presence>,
+    reference: Option<PinnedReference>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Presence {
+    #[default]
+    Unknown,
+    /// It was there before the run: not ours to remove.
+    Theirs,
+    /// The run pulled it, or began to.
+    Ours { complete: bool },
+    /// The run pulled it and removed it.
+    Removed,
+}
+
+impl Engine {
+    /// Announces that the image of `reference` (one platform's manifest) is needed, without pulling it yet.
+    #[must_use]
+    pub fn lease(&self, reference: &PinnedReference) -> ImageLease {
+        let mut bases = self.shared.ledger.bases();
+        let base = bases
+            .entry(reference.clone())
+            .or_insert_with(|| Arc::new(Base { reference: Some(reference.clone()), ..Base::default() }));
+        base.waiting.fetch_add(1, Ordering::SeqCst);
+        ImageLease { engine: self.clone(), reference: reference.clone(), base: Arc::clone(base) }
+    }
+}
+
+impl ImageLease {
+    /// Pulls the image, unless it is there. `config` is the digest of its config, by which the engine may know it.
+    /// Passing failures of the registry are tried again.
+    ///
+    /// # Errors
+    /// The image isn't to be had.
+    pub async fn pull(
+        &self,
+        platform: &Platform,
+        config: &Digest,
+        progress: &(dyn Fn(Progress) + Sync),
+    ) -> Result<(), EngineError> {
+        let mut presence = self.base.presence.lock().await;
+        if matches!(*presence, Presence::Theirs | Presence::Ours { complete: true }) {
+            return Ok(());
+        }
+        let shared = &self.engine.shared;
+        if *presence == Presence::Unknown {
+            if shared.image(&self.reference.to_string()).await?.is_some() {
+                *presence = Presence::Theirs;
+                return Ok(());
+            }
+            // Somebody's image that has no name gets one by our pull; removing that name would remove the image.
+            for id in [config, self.reference.digest()] {
+                let nameless = |image: &Value| no_entries(&image["RepoTags"]) && no_entries(&image["RepoDigests"]);
+                if shared.image(id.as_str()).await?.is_some_and(|image| nameless(&image)) {
+                    *presence = Presence::Theirs;
+                }
+            }
+        }
+        if *presence != Presence::Theirs {
+            *presence = Presence::Ours { complete: false };
+        }
+        let making = Making::begin(&shared.ledger);
+        self.try_pulling(platform, progress).await?;
+        making.made();
+        if *presence != Presence::Theirs {
+            *presence = Presence::Ours { complete: true };
+        }
+        Ok(())
+    }
+
+    async fn try_pulling(&self, platform: &Platform, progress: &(dyn Fn(Progress) + Sync)) -> Result<(), EngineError> {
+        let mut pause = FIRST_PAUSE;
+        for attempt in 1.. {
+            match self.pull_once(platform, progress).await {
+                Err(cause) if attempt < ATTEMPTS && may_pass(&cause) => {
+                    tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
+                    pause *= 2;
+                }
+                result => return result.map_err(|cause| self.explain(cause)),
+            }
+        }
+        unreachable!("the last attempt returns")
+    }
+
+    async fn pull_once(&self, platform: &Platform, progress: &(dyn Fn(Progress) + Sync)) -> Result<(), Cause> {
+        let mut request = self
+            .engine
+            .shared
+            .http
+            .post("/images/create", "pull")
+            .query("fromImage", self.reference.repository().to_string())
+            .query("tag", self.reference.digest().as_str())
+            .query("platform", platform.to_string());
+        let registry = self.reference.repository().registry();
+        if let Some((user, password)) = self.engine.logins.get(registry) {
+            let address = hub_address(registry, "https://index.docker.io/v1/");
+            let login = json!({ "username": user, "password": password.expose(), "serveraddress": address });
+            request = request.header("X-Registry-Auth", URL_SAFE.encode(login.to_string()));
+        }
+        let mut body = request.stream().await.map_err(|error| match error {
+            EngineError::Request { cause, .. } => cause,
+            other => Cause::new(&other),
+        })?;
+        let mut layers = std::collections::BTreeMap::<String, Progress>::new();
+        let mut rest = Vec::new();
+        while let Some(chunk) = body.next().await {
+            rest.extend_from_slice(&chunk?);
+            while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
+                let line: Vec<u8> = rest.drain(..=end).collect();
+                // Only whole messages count; an unknown one is of no interest.
+                let Ok(message) = serde_json::from_slice::<Value>(&line) else { continue };
+                if let Some(error) = message["errorDetail"]["message"].as_str().or(message["error"].as_str()) {
+                    return Err(Cause::text(error));
+                }
+                if let Some(known) = downloaded(&message, &mut layers) {
+                    progress(known);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn explain(&self, cause: Cause) -> EngineError {
+        let message = cause.message().to_lowercase();
+        let hint = if is_refusal(&message) {
+            "\nhint: check the line of this registry in `credentials`, and that its account may pull the image"
+        } else if message.contains("no space left") {
+            "\nhint: free disk space on the engine's machine, or use `builder: registry`, which downloads nothing"
+        } else {
+            ""
+        };
+        EngineError::Pull { reference: self.reference.to_string(), hint, cause }
+    }
+}
+
+impl Drop for ImageLease {
+    fn drop(&mut self) {
+        if self.base.waiting.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.engine.janitor.hand(Chore::Pulled(self.reference.clone()));
+        }
+    }
+}
+
+impl Base {
+    /// Removes it if it is ours and nobody waits for it, and tells whether it did.
+    pub(super) async fn remove(&self, shared: &Shared) -> Result<bool, EngineError> {
+        // Held by a pull in progress: then somebody waits, and their lease's end brings us back.
+        let Ok(mut presence) = self.presence.try_lock() else { return Ok(false) };
+        let Some(reference) = &self.reference else { return Ok(false) };
+        if self.waiting.load(Ordering::SeqCst) > 0 || !matches!(*presence, Presence::Ours { .. }) {
+            return Ok(false);
+        }
+        shared.remove_image(&reference.to_string()).await?;
+        *presence = Presence::Removed;
+        Ok(true)
+    }
+}
+
+impl Shared {
+    async fn image(&self, name: &str) -> Result<Option<Value>, EngineError> {
+        match self.http.get(format!("/images/{name}/json"), format!("inspect image `{name}`")).json().await {
+            Ok(image) => Ok(Some(image)),
+            Err(error) if error.status() == Some(404) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Docker Hub has other names where credentials are looked up.
+pub(super) fn hub_address<'a>(registry: &'a str, hub: &'a str) -> &'a str {
+    if registry == crate::image::reference::DOCKER_HUB { hub } else { registry }
+}
+
+fn no_entries(list: &Value) -> bool {
+    list.as_array().is_none_or(Vec::is_empty)
+}
+
+/// Whether another attempt may succeed: the engine answers most failures of registries with 500 or in mid-stream.
+fn may_pass(cause: &Cause) -> bool {
+    let message = cause.message().to_lowercase();
+    let lasting = ["manifest unknown", "not found", "no matching manifest", "no space left", "invalid reference"];
+    let client = cause.status().is_some_and(|status| (400..500).contains(&status) && status != 429 && status != 408);
+    !client && !is_refusal(&message) && !lasting.iter().any(|text| message.contains(text))
+}
+
+fn is_refusal(message: &str) -> bool {
+    ["unauthorized", "denied", "no basic auth credentials", "authentication required", "forbidden"]
+        .iter()
+        .any(|text| message.contains(text))
+}
+
+/// The sum over all layers after `message`, if it tells of one.
+fn downloaded(message: &Value, layers: &mut std::collections::BTreeMap<String, Progress>) -> Option<Progress> {
+    let layer = layers.entry(message["id"].as_str()?.to_owned()).or_default();
+    match message["status"].as_str()? {
+        "Downloading" => {
+            let detail = &message["progressDetail"];
+            *layer = Progress { current: detail["current"].as_u64()?, total: detail["total"].as_u64()? };
+        }
+        "Download complete" | "Pull complete" => layer.current = layer.total,
+        _ => return None,
+    }
+    let sum = |sum: Progress, next: &Progress| Progress {
+        current: sum.current + next.current,
+        total: sum.total + next.total,
+    };
+    Some(layers.values().fold(Progress::default(), sum))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_pass_is_tried_again() {
+        for message in [
+            "toomanyrequests: You have reached your pull rate limit",
+            "received unexpected HTTP status: 503 Service Unavailable",
+            "Get \"http://127.0.0.1:5000/v2/\": dial tcp 127.0.0.1:5000: connect: connection refused",
+            "unexpected EOF",
+        ] {
+            assert!(may_pass(&Cause::text(message)), "{message}");
+            assert!(may_pass(&Cause::refused(500, message)), "{message}");
+        }
+        for message in [
+            "manifest for a@sha256:0 not found: manifest unknown: manifest unknown",
+            "pull access denied for a, repository does not exist or may require 'docker login'",
+            "unauthorized: authentication required",
+            "write /var/lib/docker/x: no space left on device",
+        ] {
+            assert!(!may_pass(&Cause::refused(500, message)), "{message}");
+        }
+        assert!(!may_pass(&Cause::refused(400, "invalid")));
+        assert!(may_pass(&Cause::refused(429, "slow down")));
+    }
+
+    #[test]
+    fn progress_is_the_sum_over_the_layers() {
+        let mut layers = std::collections::BTreeMap::new();
+        let mut tell = |message: Value| downloaded(&message, &mut layers);
+        assert_eq!(tell(json!({ "status": "Pulling from a", "id": "sha256:0" })), None);
+        let download = |id, current| json!({ "status": "Downloading", "id": id, "progressDetail": { "current": current, "total": 10 } });
+        tell(download("a", 4));
+        assert_eq!(tell(download("b", 1)), Some(Progress { current: 5, total: 20 }));
+        let done = tell(json!({ "status": "Download complete", "id": "a", "progressDetail": {} }));
+        assert_eq!(done, Some(Progress { current: 11, total: 20 }));
+    }
+}

@@ -1,0 +1,256 @@
+//! Removing what the run made, and nothing else.
+//!
+//! A lease's `Drop` can't wait for the engine, so it hands its removal to a task that works them off in order.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot};
+
+use super::cache::Extent;
+use super::images::Base;
+use super::{Engine, EngineError, LABEL, LOCAL, Shared};
+use crate::image::PinnedReference;
+
+/// Between two looks at what an interrupted operation may still be making.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What has to be removed, sooner or later.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    /// The build cache's records of before the run.
+    pub(super) cache_before: HashSet<String>,
+    /// The images of registries that the run uses.
+    pub(super) bases: Mutex<BTreeMap<PinnedReference, Arc<Base>>>,
+    /// What the builds' steps run: BuildKit up to Docker 20.10 has no better name for their records.
+    commands: Mutex<HashSet<String>>,
+    /// An operation was dropped half-way: what it asked for may come to be after we looked.
+    interrupted: AtomicBool,
+    counter: AtomicU64,
+}
+
+/// Something to remove.
+#[derive(Debug)]
+pub(super) enum Chore {
+    /// A container, by its name.
+    Container(String),
+    /// An image that the run built, by its name.
+    Built(String),
+    /// An image that the run pulled, unless somebody waits for it again.
+    Pulled(PinnedReference),
+    /// Everything; then the answer.
+    Sweep(oneshot::Sender<Vec<String>>),
+}
+
+/// The task's front door.
+#[derive(Clone, Debug)]
+pub(super) struct Janitor(mpsc::UnboundedSender<Chore>);
+
+/// What could not be removed, for a warning.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeftBehind(Vec<String>);
+
+impl LeftBehind {
+    /// Whether everything is gone.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for LeftBehind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+impl Engine {
+    /// Waits until everything that the run made in the engine is removed, for at most `budget`, and tells what is left.
+    ///
+    /// Drop what holds leases first: built images, base leases, futures that were working with the engine.
+    pub async fn clean_up(&self, budget: Duration) -> LeftBehind {
+        let (answer, swept) = oneshot::channel();
+        self.janitor.hand(Chore::Sweep(answer));
+        match tokio::time::timeout(budget, swept).await {
+            Ok(Ok(left)) => LeftBehind(left),
+            _ => {
+                let run = &self.shared.run;
+                LeftBehind(vec![format!(
+                    "the engine was not cleaned up within {} s; look for containers with the label `{LABEL}={run}` and images named `{LOCAL}/{run}/…`",
+                    budget.as_secs()
+                )])
+            }
+        }
+    }
+}
+
+impl Ledger {
+    pub(super) fn new(cache_before: HashSet<String>) -> Self {
+        let (interrupted, counter) = (AtomicBool::new(false), AtomicU64::new(0));
+        Self { cache_before, bases: Mutex::default(), commands: Mutex::default(), interrupted, counter }
+    }
+
+    /// A number that the run hasn't used in a name yet.
+    pub(super) fn number(&self) -> u64 {
+        self.counter.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn bases(&self) -> MutexGuard<'_, BTreeMap<PinnedReference, Arc<Base>>> {
+        self.bases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ledger {
+    /// A build is about to run `commands`.
+    pub(super) fn will_run(&self, commands: impl IntoIterator<Item = String>) {
+        self.commands.lock().unwrap_or_else(PoisonError::into_inner).extend(commands);
+    }
+
+    /// Whether a record's description tells of a command or an image of the run.
+    pub(super) fn mentioned(&self, description: &str) -> bool {
+        let commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
+        commands.iter().any(|command| description.contains(command.as_str()))
+            || self.bases().keys().any(|reference| description.contains(&reference.to_string()))
+    }
+}
+
+/// Around a request that makes something: dropped before [`Making::made`], it tells the ledger.
+pub(super) struct Making<'a>(Option<&'a Ledger>);
+
+impl<'a> Making<'a> {
+    pub(super) fn begin(ledger: &'a Ledger) -> Self {
+        Self(Some(ledger))
+    }
+
+    /// The engine has answered.
+    pub(super) fn made(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        if let Some(ledger) = self.0 {
+            ledger.interrupted.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Janitor {
+    pub(super) fn start(shared: &Arc<Shared>) -> Self {
+        let (sender, mut chores) = mpsc::unbounded_channel();
+        let shared = Arc::clone(shared);
+        tokio::spawn(async move {
+            while let Some(chore) = chores.recv().await {
+                shared.see_to(chore).await;
+            }
+        });
+        Self(sender)
+    }
+
+    pub(super) fn hand(&self, chore: Chore) {
+        // Without a janitor there is no runtime any more, and nobody who could wait.
+        let _ = self.0.send(chore);
+    }
+}
+
+impl Shared {
+    /// A failure is no news yet: the sweep at the end looks again, and tells.
+    async fn see_to(&self, chore: Chore) {
+        match chore {
+            Chore::Container(name) => drop(self.remove_container(&name).await),
+            Chore::Built(image) => {
+                let _ = self.remove_image(&image).await;
+                let _ = self.prune(Extent::Finished).await;
+            }
+            Chore::Pulled(reference) => drop(self.remove_base(&reference).await),
+            Chore::Sweep(answer) => {
+                // Nobody may be waiting any more.
+                let _ = answer.send(self.sweep().await);
+            }
+        }
+    }
+
+    async fn remove_base(&self, reference: &PinnedReference) -> Result<(), EngineError> {
+        let Some(base) = self.ledger.bases().get(reference).cloned() else { return Ok(()) };
+        if base.remove(self).await? {
+            self.prune(Extent::Finished).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes all of the run's things until none is left.
+    async fn sweep(&self) -> Vec<String> {
+        loop {
+            let mut left = Vec::new();
+            let found = self.sweep_once().await.unwrap_or_else(|error| {
+                left.push(describe(&error));
+                0
+            });
+            let again = self.ledger.interrupted.swap(false, Ordering::Relaxed);
+            if !left.is_empty() || (found == 0 && !again) {
+                return left;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// How many things of ours were there.
+    async fn sweep_once(&self) -> Result<usize, EngineError> {
+        let mut found = 0;
+        let label = json!({ "label": [format!("{LABEL}={}", self.run)] }).to_string();
+        let listing = self.http.get("/containers/json", "list containers").query("all", "1").query("filters", label);
+        for container in listing.json().await?.as_array().into_iter().flatten() {
+            found += 1;
+            self.remove_container(container["Id"].as_str().unwrap_or_default()).await?;
+        }
+        let names = json!({ "reference": [format!("{LOCAL}/{}/*", self.run)] }).to_string();
+        let listing = self.http.get("/images/json", "list images").query("filters", names).json().await?;
+        for name in self.local_names(&listing) {
+            found += 1;
+            self.remove_image(&name).await?;
+        }
+        let references: Vec<_> = self.ledger.bases().keys().cloned().collect();
+        for reference in &references {
+            self.remove_base(reference).await?;
+        }
+        Ok(found + self.prune(Extent::Everything).await?)
+    }
+
+    /// The names in a list of images that this run made up.
+    fn local_names(&self, listing: &Value) -> Vec<String> {
+        let prefix = format!("{LOCAL}/{}/", self.run);
+        let tags = listing.as_array().into_iter().flatten().filter_map(|image| image["RepoTags"].as_array()).flatten();
+        tags.filter_map(Value::as_str).filter(|name| name.starts_with(&prefix)).map(str::to_owned).collect()
+    }
+
+    async fn remove_container(&self, name: &str) -> Result<(), EngineError> {
+        let what = format!("remove container `{name}`");
+        let request = self.http.delete(format!("/containers/{name}"), what).query("force", "1").query("v", "1");
+        gone(request.json().await)
+    }
+
+    pub(super) async fn remove_image(&self, name: &str) -> Result<(), EngineError> {
+        let request = self.http.delete(format!("/images/{name}"), format!("remove image `{name}`"));
+        // Its untagged parents, if there are any, were there before.
+        gone(request.query("noprune", "1").json().await)
+    }
+}
+
+/// Not being there, or being removed already, is what was wanted.
+fn gone(answer: Result<Value, EngineError>) -> Result<(), EngineError> {
+    match answer {
+        Err(error) if error.status() == Some(404) => Ok(()),
+        Err(EngineError::Request { cause, .. }) if cause.message().contains("already in progress") => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+fn describe(error: &EngineError) -> String {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
+    format!("{error}{}", cause.unwrap_or_default())
+}

@@ -1,0 +1,170 @@
+//! Running a command in an image: no network, nothing writable but `/tmp`, no capabilities, a time limit.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use serde_json::{Value, json};
+
+use super::containers::{Container, unframe};
+use super::{Engine, EngineError, LocalImage, Shared};
+use crate::image::Platform;
+
+/// How much of the output is kept.
+const OUTPUT: usize = 64 * 1024;
+const MEMORY: u64 = 2 << 30;
+const PROCESSES: u32 = 256;
+/// What a shell answers for a command that is not there; 126 is for one that can not be executed.
+const NOT_FOUND: i64 = 127;
+const NOT_EXECUTABLE: i64 = 126;
+/// What the kernel says of an executable of another platform, when nothing emulates it.
+const FOREIGN: &str = "exec format error";
+
+/// What came of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ran {
+    /// The exit code; 127 if the image has no such command, 126 if it can't be executed.
+    pub exit_code: i64,
+    /// Standard output and standard error as they came, the first 64 KiB.
+    pub output: String,
+    /// Whether it was killed at the end of its time.
+    pub timed_out: bool,
+}
+
+/// Whether the command could be tried at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// It was run.
+    Ran(Ran),
+    /// The engine can't run this platform; the reason.
+    Skipped(String),
+}
+
+/// The platforms that turned out not to run, each with the reason.
+#[derive(Debug, Default)]
+pub(super) struct Emulation(Mutex<BTreeMap<Platform, String>>);
+
+impl Engine {
+    /// Why images of `platform` don't run here, as far as was found out by trying. The engine's own always do.
+    #[must_use]
+    pub fn cannot_run(&self, platform: &Platform) -> Option<String> {
+        self.shared.emulation.0.lock().unwrap_or_else(PoisonError::into_inner).get(platform).cloned()
+    }
+}
+
+impl LocalImage {
+    /// Runs `command` (an executable and its arguments) in this image, which is of `platform`, for at most `limit`.
+    ///
+    /// The container has no network, a read-only root, `/tmp` in memory, no capabilities and no volumes that stay.
+    ///
+    /// # Errors
+    /// The engine can't be asked. A command that fails is no error.
+    pub async fn run(&self, platform: &Platform, command: &[String], limit: Duration) -> Result<Attempt, EngineError> {
+        let engine = self.engine();
+        if let Some(reason) = engine.cannot_run(platform) {
+            return Ok(Attempt::Skipped(reason));
+        }
+        let container = Container::create(self, confined(&engine.shared, command)).await?;
+        let ran = engine.shared.start_and_wait(&container, limit).await?;
+        let foreign = ran.exit_code != 0 && ran.output.contains(FOREIGN) && platform != engine.platform();
+        if !foreign {
+            return Ok(Attempt::Ran(ran));
+        }
+        let reason = format!(
+            "this machine ({}) does not emulate `{platform}`; docker/setup-qemu-action adds that",
+            engine.platform()
+        );
+        let mut known = engine.shared.emulation.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(platform.clone(), reason.clone());
+        Ok(Attempt::Skipped(reason))
+    }
+}
+
+fn confined(shared: &Shared, command: &[String]) -> Value {
+    let (executable, arguments) = command.split_first().map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
+    let mut host = json!({
+        "NetworkMode": "none",
+        "ReadonlyRootfs": true,
+        "CapDrop": ["ALL"],
+        "SecurityOpt": ["no-new-privileges"],
+        "Tmpfs": { "/tmp": "rw,nosuid,nodev,exec,size=256m,mode=1777" },
+        // Whatever the engine's default is, this one can be read back.
+        "LogConfig": { "Type": "json-file", "Config": { "max-size": "4m", "max-file": "1" } },
+    });
+    if shared.can_limit.memory {
+        host["Memory"] = MEMORY.into();
+    }
+    if shared.can_limit.pids {
+        host["PidsLimit"] = PROCESSES.into();
+    }
+    json!({ "Entrypoint": [executable], "Cmd": arguments, "NetworkDisabled": true, "HostConfig": host })
+}
+
+impl Shared {
+    async fn start_and_wait(&self, container: &Container, limit: Duration) -> Result<Ran, EngineError> {
+        let path = |verb: &str| format!("/containers/{}/{verb}", container.name);
+        let started = self.http.post(path("start"), "start a container").json().await;
+        if let Err(EngineError::Request { what, cause }) = started {
+            let Some(exit_code) = refused_to_start(cause.message()) else {
+                return Err(EngineError::Request { what, cause });
+            };
+            return Ok(Ran { exit_code, output: cause.message().to_owned(), timed_out: false });
+        }
+        started?;
+        let wait = async {
+            // Not the usual request: its answer takes as long as the command.
+            let mut body = self.http.post(path("wait"), "wait for a container").stream().await?;
+            let mut answer = Vec::new();
+            while let Some(chunk) = body.next().await {
+                let failed = |cause| EngineError::Request { what: "wait for a container".to_owned(), cause };
+                answer.extend_from_slice(&chunk.map_err(failed)?);
+            }
+            let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
+            Ok::<i64, EngineError>(answer["StatusCode"].as_i64().unwrap_or(-1))
+        };
+        let (exit_code, timed_out) = match tokio::time::timeout(limit, wait).await {
+            Ok(exit_code) => (exit_code?, false),
+            Err(_) => {
+                match self.http.post(path("kill"), "kill a container").json().await {
+                    // It has ended by itself in this moment.
+                    Err(error) if error.status() == Some(409) => {}
+                    other => drop(other?),
+                }
+                (137, true)
+            }
+        };
+        let output = String::from_utf8_lossy(&self.log(container).await?).into_owned();
+        Ok(Ran { exit_code, output, timed_out })
+    }
+
+    async fn log(&self, container: &Container) -> Result<Vec<u8>, EngineError> {
+        let what = "read a container's output";
+        let failed = |cause| EngineError::Request { what: what.to_owned(), cause };
+        let request = self.http.get(format!("/containers/{}/logs", container.name), what);
+        let mut body = request.query("stdout", "1").query("stderr", "1").stream().await?;
+        let mut log = Vec::new();
+        while let Some(chunk) = body.next().await {
+            log.extend_from_slice(&chunk.map_err(failed)?);
+            // The frames' heads make it longer than the text.
+            if log.len() > 2 * OUTPUT {
+                break;
+            }
+        }
+        let mut text = unframe(&log).map_err(failed)?;
+        text.truncate(OUTPUT);
+        Ok(text)
+    }
+}
+
+/// The exit code that a shell would give; `None` where the engine has failed, not the command.
+fn refused_to_start(message: &str) -> Option<i64> {
+    let says = |texts: &[&str]| texts.iter().any(|text| message.contains(text));
+    if says(&["executable file not found", "no such file or directory"]) {
+        Some(NOT_FOUND)
+    } else if says(&["permission denied", FOREIGN, "is a directory"]) {
+        Some(NOT_EXECUTABLE)
+    } else {
+        None
+    }
+}

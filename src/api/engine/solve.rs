@@ -1,0 +1,119 @@
+//! A build by BuildKit, through the engine's `/grpc` and `/session`.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bollard::auth::DockerCredentials;
+use bollard::grpc::build::{ImageBuildFrontendOptions, ImageBuildLoadInput, ImageBuildPlatform};
+use bollard::grpc::driver::Build as _;
+use bollard::grpc::driver::moby::Moby;
+use bollard::grpc::error::GrpcError;
+
+use super::cache::stage_prefix;
+use super::error::Cause;
+use super::http::ApiVersion;
+use super::images::hub_address;
+use super::janitor::{Chore, Making};
+use super::{Engine, EngineError, LOCAL, LocalImage};
+use crate::image::Platform;
+
+/// `COPY --link` came with BuildKit 0.10, and that with Docker 23.
+const FIRST_WITH_LINK: ApiVersion = ApiVersion(1, 42);
+
+/// A build to be done.
+#[derive(Clone, Debug)]
+pub struct Solve {
+    /// The Dockerfile. Its stages have names that begin with [`Engine::stage`]'s.
+    pub dockerfile: String,
+    /// Values for its `ARG`s.
+    pub arguments: BTreeMap<String, String>,
+    /// What the image is for.
+    pub platform: Platform,
+    /// The commands that its steps run. With one, nothing of the engine's cache is used: what a command does depends on
+    /// more than its text.
+    pub commands: Vec<String>,
+}
+
+impl Engine {
+    /// A name for a build's stage, by which its cache is found again.
+    #[must_use]
+    pub fn stage(&self) -> String {
+        format!("{}{}", stage_prefix(&self.shared.run), self.shared.ledger.number())
+    }
+
+    /// Whether the engine's Dockerfile frontend knows `COPY --link`.
+    #[must_use]
+    pub fn knows_link(&self) -> bool {
+        self.shared.http.speaks(FIRST_WITH_LINK)
+    }
+
+    /// Builds an image under a local name that contains `name`.
+    /// The image is removed with its cache when the returned lease is dropped.
+    ///
+    /// # Errors
+    /// What BuildKit says.
+    pub async fn solve(&self, solve: Solve, stage: &str, name: &str) -> Result<LocalImage, EngineError> {
+        let image = format!("{LOCAL}/{}/{}:{}", self.shared.run, path_component(name), tag(stage, &solve.platform));
+        let lease = LocalImage::new(self, image.clone(), Chore::Built(image.clone()));
+        let what = format!("build `{name}` for `{}`", solve.platform);
+        let failed = |cause| EngineError::Request { what: what.clone(), cause };
+        let context = archive(&solve.dockerfile).map_err(|error| failed(Cause::new(&error)))?;
+        let platform = build_platform(&solve.platform);
+        let mut options = ImageBuildFrontendOptions::builder().nocache(!solve.commands.is_empty()).platforms(&platform);
+        self.shared.ledger.will_run(solve.commands);
+        for (name, value) in &solve.arguments {
+            options = options.buildarg(name, value);
+        }
+        let credentials = self.logins.iter().map(|(registry, (user, password))| {
+            let credentials = DockerCredentials {
+                username: Some(user.clone()),
+                password: Some(password.expose().to_owned()),
+                ..DockerCredentials::default()
+            };
+            (hub_address(registry, "registry-1.docker.io"), credentials)
+        });
+        let credentials: HashMap<&str, DockerCredentials> = credentials.collect();
+        let making = Making::begin(&self.shared.ledger);
+        Moby::new(&self.shared.docker)
+            .docker_build(&image, options.build(), ImageBuildLoadInput::Upload(context.into()), Some(credentials), None)
+            .await
+            .map_err(|error| failed(explain(error)))?;
+        making.made();
+        Ok(lease)
+    }
+}
+
+/// A context with nothing but the Dockerfile.
+fn archive(dockerfile: &str) -> std::io::Result<Vec<u8>> {
+    let mut header = tar::Header::new_gnu();
+    header.set_size(dockerfile.len() as u64);
+    header.set_mode(0o644);
+    let mut archive = tar::Builder::new(Vec::new());
+    archive.append_data(&mut header, "Dockerfile", dockerfile.as_bytes())?;
+    archive.into_inner()
+}
+
+fn build_platform(platform: &Platform) -> ImageBuildPlatform {
+    ImageBuildPlatform {
+        architecture: platform.architecture().to_owned(),
+        os: platform.os().to_owned(),
+        variant: platform.variant().map(str::to_owned),
+    }
+}
+
+/// The variant's name as a part of a repository's path, whose grammar is narrower.
+fn path_component(name: &str) -> String {
+    let words = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let component = words.collect::<Vec<_>>().join("-").to_ascii_lowercase();
+    if component.is_empty() { "variant".to_owned() } else { component }
+}
+
+fn tag(stage: &str, platform: &Platform) -> String {
+    format!("{stage}-{}", platform.to_string().replace('/', "-"))
+}
+
+fn explain(error: GrpcError) -> Cause {
+    match error {
+        GrpcError::TonicStatus { err } => Cause::text(err.message()),
+        other => Cause::new(&other),
+    }
+}

@@ -1,0 +1,74 @@
+//! An archive that the engine sends, read entry by entry while it arrives.
+
+use std::io::{self, Read};
+
+use bytes::{Buf as _, Bytes};
+use futures_util::StreamExt as _;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::mpsc;
+
+use super::error::Cause;
+use super::http::Body;
+use crate::image::Digest;
+
+/// How many chunks may wait for the reader.
+const AHEAD: usize = 16;
+const BUFFER: usize = 128 * 1024;
+
+/// Reads `body` by `read` on a thread where blocking is allowed. Dropping the future ends both.
+pub(super) async fn read_archive<T: Send + 'static>(
+    mut body: Body,
+    read: impl FnOnce(&mut tar::Archive<Arriving>) -> io::Result<T> + Send + 'static,
+) -> Result<T, Cause> {
+    let (sender, receiver) = mpsc::channel(AHEAD);
+    let reader = tokio::task::spawn_blocking(move || {
+        let mut archive = tar::Archive::new(Arriving { receiver, chunk: Bytes::new() });
+        let read = read(&mut archive)?;
+        // The connection is whole only if the end has arrived.
+        io::copy(&mut archive.into_inner(), &mut io::sink())?;
+        Ok(read)
+    });
+    while let Some(chunk) = body.next().await {
+        // A reader that has ended early has an error to tell.
+        if sender.send(chunk.map_err(io::Error::other)).await.is_err() {
+            break;
+        }
+    }
+    drop(sender);
+    let read: io::Result<T> = reader.await.map_err(|error| Cause::new(&error))?;
+    read.map_err(|error| Cause::new(&error))
+}
+
+/// The bytes of a body, for a thread that waits for them.
+pub(super) struct Arriving {
+    receiver: mpsc::Receiver<io::Result<Bytes>>,
+    chunk: Bytes,
+}
+
+impl Read for Arriving {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.chunk.is_empty() {
+            match self.receiver.blocking_recv() {
+                Some(chunk) => self.chunk = chunk?,
+                None => return Ok(0),
+            }
+        }
+        let length = self.chunk.len().min(buffer.len());
+        self.chunk.copy_to_slice(&mut buffer[..length]);
+        Ok(length)
+    }
+}
+
+/// Copies all of `from` to `to`, for the digest and the length of what was copied.
+pub(super) fn copy(from: &mut impl Read, to: &mut impl io::Write) -> io::Result<(Digest, u64)> {
+    let (mut hash, mut size, mut buffer) = (Sha256::new(), 0, vec![0; BUFFER]);
+    loop {
+        let length = from.read(&mut buffer)?;
+        if length == 0 {
+            return Ok((Digest::from_hash(hash), size));
+        }
+        hash.update(&buffer[..length]);
+        to.write_all(&buffer[..length])?;
+        size += length as u64;
+    }
+}

@@ -1,0 +1,223 @@
+//! A recipe as a [Dockerfile](https://docs.docker.com/reference/dockerfile/).
+//!
+//! Only what every BuildKit since Docker 20.10 understands is used; a newer syntax would have to be downloaded.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::recipe::{DESTINATION, Recipe};
+
+/// A Dockerfile and the values of its `ARG`s.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dockerfile {
+    /// The text.
+    pub text: String,
+    /// The arguments: values that can't be written in a line.
+    pub arguments: BTreeMap<String, String>,
+}
+
+/// A `run` entry that isn't the rest of one `RUN` instruction.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`run` of variant `{variant}` has an entry that is no single `RUN` instruction: `{line}`\nhint: end every line but the last with `\\`, or make it an entry of its own"
+)]
+pub struct InvalidRun {
+    /// The variant.
+    pub variant: String,
+    /// The first line that doesn't end as it should.
+    pub line: String,
+}
+
+/// Older parsers refuse lines of 64 KiB.
+const LONGEST: usize = 32 * 1024;
+
+/// Renders a recipe. Stages are named after `stage`; `link` makes the layer of the executables independent of the base,
+/// so that BuildKit makes it once for all of them.
+///
+/// # Errors
+/// A `run` entry that would end in other instructions.
+pub fn render(recipe: &Recipe, stage: &str, link: bool) -> Result<Dockerfile, InvalidRun> {
+    let mut file = Dockerfile { text: String::new(), arguments: BTreeMap::new() };
+    let platform = &recipe.platform;
+    file.line(&format!("FROM --platform={platform} {} AS {stage}-source", recipe.source.reference));
+    file.line(&format!("FROM --platform={platform} {} AS {stage}", recipe.base.reference));
+    let link = if link { "--link " } else { "" };
+    let mut paths: Vec<String> = recipe.binaries.iter().map(|path| literal_path(path)).collect();
+    paths.push(format!("{DESTINATION}/"));
+    file.line(&format!("COPY {link}--from={stage}-source {}", json(&paths)));
+    for (name, value) in &recipe.changes.env {
+        let value = file.word(value);
+        file.line(&format!("ENV {name}={value}"));
+    }
+    if !recipe.run.is_empty() {
+        // BuildKit itself and many programs take the time of what they make from it.
+        let published = chrono::DateTime::parse_from_rfc3339(&recipe.created).map(|time| time.timestamp());
+        file.arguments.insert("SOURCE_DATE_EPOCH".to_owned(), published.unwrap_or_default().to_string());
+        file.line("ARG SOURCE_DATE_EPOCH");
+    }
+    for run in &recipe.run {
+        let run = one_instruction(run)
+            .map_err(|line| InvalidRun { variant: recipe.variant.clone(), line: line.to_owned() })?;
+        file.line(&format!("RUN {run}"));
+    }
+    for (name, value) in &recipe.changes.labels {
+        let (name, value) = (file.word(name), file.word(value));
+        file.line(&format!("LABEL {name}={value}"));
+    }
+    // The entrypoint goes first: it drops the base's command, as the changes do.
+    for (instruction, list) in [("ENTRYPOINT", &recipe.changes.entrypoint), ("CMD", &recipe.changes.cmd)] {
+        if let Some(list) = list {
+            file.line(&format!("{instruction} {}", json(list)));
+        }
+    }
+    for (instruction, text) in [("WORKDIR", &recipe.changes.workdir), ("USER", &recipe.changes.user)] {
+        if let Some(text) = text {
+            let text = file.word(text);
+            file.line(&format!("{instruction} {text}"));
+        }
+    }
+    Ok(file)
+}
+
+impl Dockerfile {
+    fn line(&mut self, line: &str) {
+        writeln!(self.text, "{line}").expect("a String takes every write");
+    }
+
+    /// `value` as one word of an instruction that expands variables. What no line can hold goes through an argument,
+    /// whose value is not read as Dockerfile text.
+    fn word(&mut self, value: &str) -> String {
+        if value.contains(['\n', '\r']) || value.len() > LONGEST {
+            let name = format!("pv_value_{}", self.arguments.len());
+            self.line(&format!("ARG {name}"));
+            self.arguments.insert(name.clone(), value.to_owned());
+            return format!("\"${{{name}}}\"");
+        }
+        let mut word = String::from('"');
+        for character in value.chars() {
+            if matches!(character, '"' | '\\' | '$') {
+                word.push('\\');
+            }
+            word.push(character);
+        }
+        word.push('"');
+        word
+    }
+}
+
+fn json(list: &[String]) -> String {
+    serde_json::to_string(list).expect("strings are JSON")
+}
+
+/// A path that `COPY` takes as it is: without it, it would expand variables and patterns.
+fn literal_path(path: &str) -> String {
+    let mut literal = String::new();
+    for character in path.chars() {
+        match character {
+            '$' | '\\' => literal.extend(['\\', character]),
+            '*' | '?' | '[' => literal.extend(['[', character, ']']),
+            other => literal.push(other),
+        }
+    }
+    literal
+}
+
+/// The entry without the white space around it, if it is all one instruction; else the line that isn't.
+fn one_instruction(run: &str) -> Result<&str, &str> {
+    let run = run.trim();
+    let mut lines = run.lines().map(str::trim_end).peekable();
+    while let Some(line) = lines.next() {
+        let continued = line.ends_with('\\');
+        if continued == lines.peek().is_none() {
+            return Err(line);
+        }
+    }
+    if run.is_empty() { Err(run) } else { Ok(run) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::build::recipe::ResolvedImage;
+    use crate::image::config::Changes;
+    use crate::image::{Config, Descriptor, Digest, Manifest, MediaType};
+
+    fn image(repository: &str) -> ResolvedImage {
+        let config = json!({ "os": "linux", "architecture": "arm64", "rootfs": { "diff_ids": [] } });
+        ResolvedImage {
+            reference: repository.parse::<crate::image::Repository>().unwrap().pinned(Digest::of(b"")),
+            manifest: Manifest {
+                schema_version: 2,
+                media_type: String::new(),
+                config: Descriptor::new(MediaType::Config, Digest::of(b""), 0),
+                layers: Vec::new(),
+                annotations: BTreeMap::new(),
+            },
+            config: Config::parse(config.to_string().as_bytes()).unwrap(),
+        }
+    }
+
+    fn recipe(changes: Changes, run: &[&str]) -> Recipe {
+        Recipe {
+            variant: "alpine3.23".into(),
+            platform: "linux/arm64".parse().unwrap(),
+            base: image("alpine"),
+            source: image("ghcr.io/astral-sh/uv"),
+            binaries: vec!["/uv".into(), "/uvx".into()],
+            changes,
+            run: run.iter().map(ToString::to_string).collect(),
+            created: "2026-01-15T20:44:00Z".into(),
+        }
+    }
+
+    #[test]
+    fn a_recipe_reads_like_a_dockerfile() {
+        let changes = Changes {
+            env: [("UV_TOOL_BIN_DIR".into(), "/usr/local/bin".into())].into(),
+            labels: [("org.opencontainers.image.title".into(), "it's \"uv\" for $5\\".into())].into(),
+            cmd: Some(vec!["/usr/local/bin/uv".into()]),
+            entrypoint: Some(vec![]),
+            user: Some("1000:1000".into()),
+            workdir: Some("/work".into()),
+        };
+        let file = render(&recipe(changes, &["apk add git"]), "pv-x-0", false).unwrap();
+        let digest = Digest::of(b"");
+        let expected = format!(
+            r#"FROM --platform=linux/arm64 ghcr.io/astral-sh/uv@{digest} AS pv-x-0-source
+FROM --platform=linux/arm64 docker.io/library/alpine@{digest} AS pv-x-0
+COPY --from=pv-x-0-source ["/uv","/uvx","/usr/local/bin/"]
+ENV UV_TOOL_BIN_DIR="/usr/local/bin"
+ARG SOURCE_DATE_EPOCH
+RUN apk add git
+LABEL "org.opencontainers.image.title"="it's \"uv\" for \$5\\"
+ENTRYPOINT []
+CMD ["/usr/local/bin/uv"]
+WORKDIR "/work"
+USER "1000:1000"
+"#
+        );
+        assert_eq!(file.text, expected);
+        assert_eq!(file.arguments, [("SOURCE_DATE_EPOCH".to_owned(), "1768509840".to_owned())].into());
+    }
+
+    #[test]
+    fn a_line_break_goes_through_an_argument() {
+        let changes = Changes { env: [("A".into(), "1\n2".into())].into(), ..Changes::default() };
+        let file = render(&recipe(changes, &[]), "pv-x-0", false).unwrap();
+        assert!(file.text.ends_with("ARG pv_value_0\nENV A=\"${pv_value_0}\"\n"), "{}", file.text);
+        assert_eq!(file.arguments["pv_value_0"], "1\n2");
+    }
+
+    #[test]
+    fn only_single_run_instructions_are_taken() {
+        for good in ["apk add git", "apk add \\\n  git\n", "  true  "] {
+            assert!(one_instruction(good).is_ok(), "{good:?}");
+        }
+        for bad in ["", " \n", "true\nUSER root", "true \\", "true \\\n true\\"] {
+            assert!(one_instruction(bad).is_err(), "{bad:?}");
+            assert!(render(&recipe(Changes::default(), &[bad]), "pv-x-0", true).is_err());
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! The engine's builder: the [Docker Engine](https://docs.docker.com/reference/api/engine/) builds, and what it built is compared with the composed image.
+//!
+//! Two ways to one image that know nothing of each other: what they disagree on is not published.
+
+mod agreement;
+
+use std::collections::HashSet;
+
+use serde_json::Value;
+
+pub use agreement::Difference;
+
+use super::dockerfile::{InvalidRun, render};
+use super::recipe::{DESTINATION, Recipe, ResolvedImage};
+use crate::api::engine::{Engine, EngineError, ExportedLayer, FileInImage, ImageLease, LocalImage, Progress, Solve};
+use crate::error::{Fault, Situation};
+use crate::image::{Digest, Platform};
+
+/// Why an image was not built, or not as it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The engine couldn't.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A recipe that is no Dockerfile.
+    #[error(transparent)]
+    Run(#[from] InvalidRun),
+    /// The layers aren't the base's with ours on top.
+    #[error("the engine built `{image}` with other layers than its recipe has: {found}")]
+    Layers {
+        /// Variant and platform.
+        image: String,
+        /// What is different.
+        found: String,
+    },
+    /// The engine's config differs from the composed one.
+    #[error(
+        "the engine built `{image}` with another config than the composed one: {}\nhint: please report this; nothing was published",
+        differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    )]
+    Config {
+        /// Variant and platform.
+        image: String,
+        /// Each field that differs.
+        differences: Vec<Difference>,
+    },
+}
+
+impl Situation for BuildError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Engine(error) => error.fault(),
+            Self::Run(_) => Fault::Input,
+            Self::Layers { .. } | Self::Config { .. } => Fault::Publication,
+        }
+    }
+}
+
+/// Keeps the images that a recipe starts from in the engine. Take one for each recipe before the first is built:
+/// an image that nothing holds any more is removed.
+#[derive(Debug)]
+pub struct Hold {
+    _base: ImageLease,
+    _source: ImageLease,
+}
+
+/// What the engine built. The image is removed from the engine when this is dropped.
+#[derive(Debug)]
+pub struct BuiltImage {
+    /// The image in the engine, to run commands in.
+    pub image: LocalImage,
+    /// What it is for.
+    pub platform: Platform,
+    /// The executables as the image has them, in the order of the recipe's `binaries`.
+    pub executables: Vec<FileInImage>,
+    /// The layers of the `run` lines, the lowest first; they belong above the layer of the executables.
+    pub run_layers: Vec<RunLayer>,
+}
+
+/// The layer that one `run` line made.
+#[derive(Debug)]
+pub struct RunLayer {
+    /// What made it, for the config's history.
+    pub created_by: String,
+    /// The layer.
+    pub layer: ExportedLayer,
+}
+
+/// Announces what `recipe` starts from.
+#[must_use]
+pub fn hold(engine: &Engine, recipe: &Recipe) -> Hold {
+    Hold { _base: engine.lease(&recipe.base.reference), _source: engine.lease(&recipe.source.reference) }
+}
+
+/// Builds `recipe` on the engine, and checks layers and config of what came out. `progress` hears of the base's download.
+///
+/// # Errors
+/// The engine fails, or what it built isn't what the recipe says.
+pub async fn build(
+    engine: &Engine,
+    recipe: &Recipe,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<BuiltImage, BuildError> {
+    let (base, source) = (engine.lease(&recipe.base.reference), engine.lease(&recipe.source.reference));
+    pull(&source, &recipe.source, &recipe.platform, &|_| {}).await?;
+    pull(&base, &recipe.base, &recipe.platform, progress).await?;
+    let stage = engine.stage();
+    let dockerfile = render(recipe, &stage, engine.knows_link())?;
+    let solve = Solve {
+        dockerfile: dockerfile.text,
+        arguments: dockerfile.arguments,
+        platform: recipe.platform.clone(),
+        commands: recipe.run.iter().map(|run| run.trim().to_owned()).collect(),
+    };
+    let image = engine.solve(solve, &stage, &recipe.variant).await?;
+    let inspected = image.inspect().await?;
+    let added = added_layers(recipe, &inspected)?;
+    let composed = recipe.base.config.derive(&recipe.created, &[], &recipe.changes);
+    let differences = agreement::differences(&inspected["Config"], &composed.runtime());
+    if !differences.is_empty() {
+        return Err(BuildError::Config { image: name(recipe), differences });
+    }
+    let files = image.files().await?;
+    let mut executables = Vec::new();
+    for path in &recipe.binaries {
+        let file = path.rsplit('/').next().unwrap_or_default();
+        executables.push(files.read(&format!("{DESTINATION}/{file}")).await?);
+    }
+    let run_layers = export_run_layers(recipe, &image, &added).await?;
+    Ok(BuiltImage { image, platform: recipe.platform.clone(), executables, run_layers })
+}
+
+async fn pull(
+    lease: &ImageLease,
+    image: &ResolvedImage,
+    platform: &Platform,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<(), EngineError> {
+    lease.pull(platform, &image.manifest.config.digest, progress).await
+}
+
+fn name(recipe: &Recipe) -> String {
+    format!("{} {}", recipe.variant, recipe.platform)
+}
+
+/// The diff ids above the base's, of which there must be exactly as many as the recipe makes: one for the executables,
+/// one for each `run` line, and one for `WORKDIR`, which makes its folder. That one isn't published: runtimes make it.
+fn added_layers(recipe: &Recipe, inspected: &Value) -> Result<Vec<Digest>, BuildError> {
+    let wrong = |found: String| BuildError::Layers { image: name(recipe), found };
+    let layers: Option<Vec<Digest>> = inspected["RootFS"]["Layers"]
+        .as_array()
+        .map(|layers| layers.iter().filter_map(|layer| layer.as_str()?.parse().ok()).collect());
+    let layers = layers.unwrap_or_default();
+    let base = recipe.base.config.diff_ids();
+    let Some(added) = layers.strip_prefix(&base[..]) else {
+        return Err(wrong("the base's layers are not the lowest ones".to_owned()));
+    };
+    let folder = usize::from(recipe.changes.workdir.as_deref().is_some_and(|path| path != "/"));
+    let expected = 1 + recipe.run.len() + folder;
+    if added.len() != expected {
+        return Err(wrong(format!("{} on top of the base's, instead of {expected}", added.len())));
+    }
+    Ok(added.to_vec())
+}
+
+async fn export_run_layers(
+    recipe: &Recipe,
+    image: &LocalImage,
+    added: &[Digest],
+) -> Result<Vec<RunLayer>, EngineError> {
+    if recipe.run.is_empty() {
+        return Ok(Vec::new());
+    }
+    let known = recipe.base.config.diff_ids().into_iter();
+    let known: HashSet<Digest> =
+        known.chain(recipe.base.manifest.layers.iter().map(|layer| layer.digest.clone())).collect();
+    let wanted = &added[1..=recipe.run.len()];
+    // A `run` line may make a layer that the base has, too: an empty one.
+    let skipped = known.into_iter().filter(|digest| !wanted.contains(digest)).collect();
+    let layers = image.export(wanted, skipped).await?;
+    let layers = recipe.run.iter().zip(layers);
+    Ok(layers.map(|(run, layer)| RunLayer { created_by: format!("RUN {}", run.trim()), layer }).collect())
+}

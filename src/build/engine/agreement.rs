@@ -1,0 +1,122 @@
+//! Whether the engine's config and the composed one say the same.
+
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+/// The fields that describe how to run an image; the others describe the container that once made it.
+///
+/// [The specification](https://github.com/moby/docker-image-spec/blob/v1.3.1/spec.md) lists them.
+const FIELDS: [&str; 12] = [
+    "Cmd",
+    "Entrypoint",
+    "Env",
+    "ExposedPorts",
+    "Healthcheck",
+    "Labels",
+    "OnBuild",
+    "Shell",
+    "StopSignal",
+    "User",
+    "Volumes",
+    "WorkingDir",
+];
+
+/// What BuildKit adds where an image has no `PATH`; runtimes do the same.
+const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// A field that the two configs don't agree on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// The field's name.
+    pub field: &'static str,
+    /// What the engine's has.
+    pub engine: Value,
+    /// What ours has.
+    pub composed: Value,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` is {} in the engine and {} in ours", self.field, self.engine, self.composed)
+    }
+}
+
+/// The fields of two runtime sections that mean something different.
+pub(super) fn differences(engine: &Value, composed: &Value) -> Vec<Difference> {
+    let mut differences = Vec::new();
+    for field in FIELDS {
+        let (engine, composed) = (meaning(field, &engine[field]), meaning(field, &composed[field]));
+        if engine != composed && !(field == "Env" && is_default_path_added(&engine, &composed)) {
+            differences.push(Difference { field, engine, composed });
+        }
+    }
+    differences
+}
+
+/// The field's value; `null` where it says nothing.
+fn meaning(field: &str, value: &Value) -> Value {
+    match value {
+        Value::String(text) if text.is_empty() => Value::Null,
+        Value::Array(list) if list.is_empty() => Value::Null,
+        Value::Object(map) if map.is_empty() => Value::Null,
+        Value::String(text) if field == "WorkingDir" && text == "/" => Value::Null,
+        Value::Object(map) if field == "Healthcheck" => Value::Object(healthcheck(map)),
+        other => other.clone(),
+    }
+}
+
+/// Zero means "inherited" in a health check. `StartInterval` came later than the oldest engine that we use.
+fn healthcheck(map: &Map<String, Value>) -> Map<String, Value> {
+    let says = |(name, value): &(&String, &Value)| name.as_str() != "StartInterval" && value.as_i64() != Some(0);
+    map.iter().filter(says).map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+fn is_default_path_added(engine: &Value, composed: &Value) -> bool {
+    let entries = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let (mut engine, composed) = (entries(engine), entries(composed));
+    let Some(place) = engine.iter().position(|entry| entry == DEFAULT_PATH) else { return false };
+    engine.remove(place);
+    engine == composed
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_engines_add_and_leave_out_is_no_difference() {
+        let engine = json!({
+            "Hostname": "", "AttachStdin": false, "Image": "", "Env": [DEFAULT_PATH, "A=1"], "Cmd": null, "Volumes": null,
+            "WorkingDir": "/", "Entrypoint": [], "OnBuild": null, "Labels": {}, "Healthcheck": { "Test": ["NONE"], "Retries": 0 },
+            "ExposedPorts": { "80/tcp": {} },
+        });
+        let composed = json!({
+            "Image": "sha256:0", "Env": ["A=1"], "Healthcheck": { "Test": ["NONE"], "StartInterval": 5 },
+            "ExposedPorts": { "80/tcp": {} },
+        });
+        assert_eq!(differences(&engine, &composed), []);
+    }
+
+    #[test]
+    fn every_other_difference_is_told() {
+        for (field, engine, composed) in [
+            ("Env", json!(["A=1"]), json!(["A=2"])),
+            ("Env", json!(["PATH=/bin"]), json!(null)),
+            ("Cmd", json!(null), json!(["sh"])),
+            ("User", json!("root"), json!(null)),
+            ("WorkingDir", json!("/a"), json!("/")),
+            ("Labels", json!({ "a": "" }), json!({})),
+            ("Volumes", json!({ "/data": {} }), json!(null)),
+            ("Healthcheck", json!({ "Test": ["NONE"] }), json!({ "Test": ["CMD", "true"] })),
+        ] {
+            let found = differences(&json!({ field: engine }), &json!({ field: composed }));
+            assert_eq!(found.len(), 1, "{field}");
+            assert_eq!(found[0].field, field);
+        }
+        let difference = differences(&json!({ "User": "root" }), &json!({})).remove(0);
+        assert_eq!(difference.to_string(), "`User` is \"root\" in the engine and null in ours");
+    }
+}
