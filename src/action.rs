@@ -4,7 +4,9 @@ pub mod credentials;
 pub mod environment;
 pub mod event;
 pub mod inputs;
+pub mod options;
 
 pub use environment::{Environment, Files, Folder};
 pub use event::Event;
-pub use inputs::{Inputs, Options};
+pub use inputs::Inputs;
+pub use options::Options;

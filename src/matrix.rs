@@ -7,6 +7,7 @@ mod file;
 mod lines;
 mod node;
 mod read;
+mod values;
 mod words;
 
 use std::collections::BTreeMap;

@@ -18,38 +18,7 @@ fn failure(matrix: &str) -> String {
 
 #[test]
 fn every_key_of_a_variant_gets_into_the_plan() {
-    let plan = plan(
-        "
-defaults:
-  env: { UV_TOOL_BIN_DIR: /usr/local/bin, KEPT: default }
-  platforms: [linux/amd64, linux/arm64]
-  labels: { team: tools }
-  verify: python --version
-variants:
-  - base: python:3.13-slim
-    tags: python3.13
-    platforms: linux/amd64
-    env: { KEPT: own, NUMBER: 3.10 }
-    cmd: [uv, 'help me']
-    entrypoint: env -i
-    user: 1000
-    workdir: /work
-    labels: { org.opencontainers.image.title: mine }
-    annotations: { a: b }
-    run:
-      - apt-get update && rm -rf /var/lib/apt/lists/*
-    verify:
-      - python --version
-      - { command: [python, -c, 'print(1)'], contains: 1 }
-    deprecated: Python 3.13 is old
-  - base: alpine
-    tags: [alpine]
-    cmd: null
-    entrypoint: ~
-    verify: false
-  - debian:trixie,trixie
-",
-    );
+    let plan = plan(include_str!("../fixtures/matrix/everything.yml"));
     insta::assert_snapshot!(plan.to_json());
     let all = &plan.variants;
     assert_eq!((&all[1].cmd, &all[1].entrypoint, all[1].checks.len()), (&None, &None, 0));
