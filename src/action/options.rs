@@ -24,7 +24,7 @@ pub struct Options {
     #[arg(long, value_name = "PATHS", help_heading = "What to publish")]
     pub binaries: Vec<String>,
     /// The variants: YAML, JSON, lines `base,tag,tag`, or the path of a file
-    #[arg(long, value_name = "MATRIX", help_heading = "What to publish")]
+    #[arg(long, value_name = "MATRIX", allow_hyphen_values = true, help_heading = "What to publish")]
     pub matrix: Option<String>,
     /// The file with the variants; the same as its path as `--matrix`
     #[arg(short, long = "file", value_name = "FILE", help_heading = "What to publish", conflicts_with = "matrix")]

@@ -30,6 +30,9 @@ const KEYS: [&str; 16] = [
     "deprecated",
 ];
 
+/// Those of them for which `null` says something: that the base's is kept.
+const NULLABLE: [&str; 2] = ["cmd", "entrypoint"];
+
 /// Other names of `variants`: that of the list in the workflows of uv and Ruff, and that in a matrix of GitHub's.
 const SYNONYMS: [&str; 2] = ["image-mapping", "include"];
 
@@ -114,7 +117,10 @@ impl Reader<'_> {
         };
         let mut keys = Keys::new();
         for (key, value) in entries {
+            // A key without a value is as good as none, save where that has a meaning.
+            let unset = matches!(value.value, Value::Null);
             match &key.value {
+                Value::Text(name) if unset && known.contains(&name.as_str()) && !NULLABLE.contains(&name.as_str()) => {}
                 Value::Text(name) if known.contains(&name.as_str()) => {
                     keys.insert(name, value);
                 }

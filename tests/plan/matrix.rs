@@ -259,3 +259,26 @@ fn inputs_that_cannot_be_used_are_all_named() {
         .input("version-pattern", "tool-v");
     insta::assert_snapshot!(given.failure());
 }
+
+#[test]
+fn the_schema_takes_what_the_reader_takes_and_is_kept_for_editors() {
+    let schema = serde_json::to_value(publish_variants::matrix::schema()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let mut matrix: serde_json::Value =
+        serde_saphyr::from_str(include_str!("../fixtures/matrix/everything.yml")).unwrap();
+    let problems: Vec<String> = validator.iter_errors(&matrix).map(|error| error.to_string()).collect();
+    assert!(problems.is_empty(), "{problems:?}");
+    matrix["variants"][0]["bsae"] = "x".into();
+    assert!(!validator.is_valid(&matrix));
+
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/variants.schema.json");
+    let kept: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    assert!(kept == schema, "run `publish-variants schema > docs/variants.schema.json`");
+}
+
+#[test]
+fn a_key_without_a_value_is_as_good_as_none() {
+    let plan = plan("variants:\n  - base: alpine\n    tags: [a]\n    env:\n    platforms:\n    verify:\n    user: ~\n");
+    assert_eq!(plan.variants[0].env.len(), 0);
+    assert!(failure("variants:\n  - base:\n    tags: [a]\n").contains("`base` is missing"));
+}
