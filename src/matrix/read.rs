@@ -1,6 +1,6 @@
 //! From the tree of a matrix to its rows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::axes::{Combination, MOST_VARIANTS, combinations};
 use super::node::{Node, Value};
@@ -9,6 +9,11 @@ use crate::action::inputs::MatrixText;
 use crate::image::Tag;
 use crate::plan::problem::nearest;
 use crate::plan::{Place, Problem};
+
+/// More problems than these are not looked for.
+const MOST_PROBLEMS: usize = 1_000;
+/// More tags or exclusions than these in one entry are a mistake.
+const MOST_ITEMS: usize = 1_000;
 
 /// The keys of a variant.
 const KEYS: [&str; 16] = [
@@ -40,7 +45,7 @@ const SYNONYMS: [&str; 2] = ["image-mapping", "include"];
 type Keys<'a> = BTreeMap<&'a str, &'a Node>;
 
 pub(super) fn rows(matrix: &MatrixText, problems: &mut Vec<Problem>) -> Vec<Row> {
-    let mut reader = Reader { of: &matrix.name, problems };
+    let mut reader = Reader { of: &matrix.name, problems, said: HashSet::new(), made: 0 };
     if lines::is_lines(&matrix.text) {
         return reader.all(&lines::nodes(&matrix.text), &Keys::new());
     }
@@ -86,11 +91,18 @@ pub(super) fn rows(matrix: &MatrixText, problems: &mut Vec<Problem>) -> Vec<Row>
 pub(super) struct Reader<'a> {
     of: &'a str,
     problems: &'a mut Vec<Problem>,
+    /// A fault in `defaults` or in an entry with axes shows in each variant that is made of it.
+    said: HashSet<Problem>,
+    /// Variants that were made, with those that can't be used.
+    made: usize,
 }
 
 impl Reader<'_> {
     pub(super) fn problem(&mut self, at: &Node, situation: impl std::fmt::Display) {
-        self.problems.push(Problem::new(&at.place(self.of), situation));
+        let problem = Problem::new(&at.place(self.of), situation);
+        if self.said.len() < MOST_PROBLEMS && self.said.insert(problem.clone()) {
+            self.problems.push(problem);
+        }
     }
 
     pub(super) fn expected(&mut self, at: &Node, what: &str) {
@@ -101,7 +113,7 @@ impl Reader<'_> {
         let mut rows = Vec::new();
         for entry in entries {
             rows.extend(self.entry(entry, defaults));
-            if rows.len() > MOST_VARIANTS {
+            if self.made > MOST_VARIANTS {
                 self.problem(entry, format!("the matrix has more than {MOST_VARIANTS} variants"));
                 break;
             }
@@ -214,8 +226,11 @@ impl Reader<'_> {
             return Vec::new();
         };
         let names: Vec<&str> = axes.iter().map(|(name, _)| name.as_str()).collect();
+        if items.len() > MOST_ITEMS {
+            self.problem(node, format!("more than {MOST_ITEMS} combinations are excluded"));
+        }
         let mut excluded = Vec::new();
-        for item in items {
+        for item in items.iter().take(MOST_ITEMS) {
             let mut combination = Vec::new();
             for (axis, value) in self.keys(item, &names) {
                 let Some(text) = self.text(value) else { continue };
@@ -243,6 +258,7 @@ impl Reader<'_> {
                 None
             }
         };
+        self.made += 1;
         let tags = self.tags(entry, combination, newest);
         let row = Row {
             place: entry.node.place(self.of),
@@ -292,6 +308,10 @@ impl Reader<'_> {
                     tags.push((filled, at));
                 }
             }
+        }
+        if tags.len() > MOST_ITEMS {
+            self.problem(entry.node, format!("the variant has more than {MOST_ITEMS} tags"));
+            tags.truncate(MOST_ITEMS);
         }
         let mut valid = Vec::new();
         for (text, at) in tags {
