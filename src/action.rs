@@ -1,12 +1,15 @@
-//! GitHub Actions: what a workflow gives us.
+//! GitHub Actions, in both directions.
 
 pub mod credentials;
 pub mod environment;
 pub mod event;
 pub mod inputs;
+pub mod log;
 pub mod options;
+pub mod workflow;
 
 pub use environment::{Environment, Files, Folder};
 pub use event::Event;
 pub use inputs::Inputs;
+pub use log::Log;
 pub use options::Options;

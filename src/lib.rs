@@ -2,14 +2,84 @@
 //!
 //! ```text
 //! event + inputs + matrix ──▶ Plan ──▶ Resolved ──▶ Built ──▶ Verified ──▶ Published ──▶ Report
+//!               parse         plan     resolve      build     verify       publish       report
+//!                             pure     registries   engine    engine       registries    GitHub
 //! ```
+//!
+//! Each stage takes what the one before it made, so none can be skipped. Decisions are in pure code; the three remote APIs are
+//! one module each under [`api`].
 
 pub mod action;
+pub mod api;
 pub mod build;
 pub mod cli;
 pub mod error;
 pub mod image;
+pub mod job;
 pub mod matrix;
 pub mod plan;
+pub mod provenance;
+pub mod publish;
+pub mod remotes;
+pub mod report;
+pub mod resolve;
 pub mod secret;
+pub mod stages;
+pub mod verify;
 pub mod version;
+
+use action::{Event, Inputs, Log};
+use build::engine::EngineBuilder;
+use error::Failure;
+use plan::Plan;
+use remotes::Remotes;
+use report::Report;
+use stages::Stages;
+
+/// Publishes `plan`: the way through the program.
+///
+/// # Errors
+/// The first stage that fails. What is published by then is complete, or not yet visible under a tag.
+pub async fn run(
+    plan: Plan,
+    inputs: &Inputs,
+    event: &Event,
+    remotes: &Remotes,
+    stages: &Stages,
+    log: &Log,
+) -> Result<Report, Failure> {
+    let Remotes { engine, registries, github, scratch, .. } = remotes;
+
+    let stage = stages.begin("resolve", log);
+    let provenance = provenance::find(&plan, event, github.as_ref()).await?;
+    let resolved = resolve::resolve(plan, &provenance, registries, scratch.path()).await?;
+    if !resolved.plan.dry_run {
+        publish::preflight(&resolved.plan, registries).await?;
+    }
+    drop(stage);
+
+    let stage = stages.begin("build and verify", log);
+    let builder = EngineBuilder::new(engine, &remotes.name());
+    let built = build::build(&resolved, &builder, remotes.builds_at_once());
+    let verified = verify::verify(built, engine, remotes.builds_at_once(), log).await?;
+    drop(stage);
+
+    if resolved.plan.dry_run {
+        return Ok(Report::gather(&resolved, &verified, None, stages.times()));
+    }
+    let stage = stages.begin("publish", log);
+    let published = publish::publish(&resolved, &verified, registries, inputs.into(), log).await?;
+    drop(stage);
+
+    let stage = stages.begin("report", log);
+    let mut report = Report::gather(&resolved, &verified, Some(&published), Vec::new());
+    if let (true, Some(github), Some(release)) = (inputs.release_notes, github, &provenance.release) {
+        report.dropped_variants = report::dropped_variants(&report, github, release).await?;
+        github
+            .edit_release_body(release.id, |body| report::notes::update(body, &report).map_err(Failure::from))
+            .await?;
+    }
+    drop(stage);
+    report.stages = stages.times();
+    Ok(report)
+}

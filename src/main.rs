@@ -4,40 +4,57 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
-use publish_variants::action::{Environment, Folder};
+use publish_variants::action::log::Log;
+use publish_variants::action::workflow::Level;
+use publish_variants::action::{Environment, Folder, Options};
 use publish_variants::cli::{Cli, Command, Format};
 use publish_variants::error::Failure;
-use publish_variants::matrix;
 use publish_variants::plan::Plan;
+use publish_variants::{job, matrix};
 
 fn main() -> ExitCode {
     let environment = Environment::of_process();
     let workspace = Folder(environment.get("GITHUB_WORKSPACE").unwrap_or(".").into());
+    let log = Log::of_process(environment.is_action());
     let Some(command) = Cli::parse().chosen(&environment) else {
         let _ = Cli::command().print_help();
         return ExitCode::from(2);
     };
-    let printed = match command {
-        Command::Schema => Ok(serde_json::to_string_pretty(&matrix::schema()).expect("a schema is JSON")),
-        Command::Plan { options, format } => {
-            Plan::read(&options, &environment, &workspace).map_err(Failure::from).map(|(plan, ..)| match format {
-                Format::Table => plan.to_table(),
-                Format::Json => plan.to_json(),
-                Format::GithubMatrix => plan.to_github_matrix(),
-            })
-        }
-        Command::Publish { options } => {
-            Plan::read(&options, &environment, &workspace).map_err(Failure::from).map(|(plan, ..)| plan.to_table())
-        }
+    let done = match command {
+        Command::Schema => print(&serde_json::to_string_pretty(&matrix::schema()).expect("a schema is JSON")),
+        Command::Plan { options, format } => plan(&options, format, &environment, &workspace),
+        Command::Publish { options } => publish(&options, &environment, &workspace, &log),
     };
-    match printed {
-        // Who reads the output may have had enough of it.
-        Ok(text) => {
-            writeln!(std::io::stdout(), "{}", text.trim_end()).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
-        }
+    match done {
+        Ok(code) => code,
         Err(failure) => {
-            let _ = writeln!(std::io::stderr(), "error: {failure}");
+            log.annotate(Level::Error, "publish-variants", &failure.to_string());
             ExitCode::from(failure.exit_code())
         }
     }
+}
+
+fn plan(options: &Options, format: Format, environment: &Environment, workspace: &Folder) -> Result<ExitCode, Failure> {
+    let (plan, ..) = Plan::read(options, environment, workspace)?;
+    print(&match format {
+        Format::Table => plan.to_table(),
+        Format::Json => plan.to_json(),
+        Format::GithubMatrix => plan.to_github_matrix(),
+    })
+}
+
+fn publish(options: &Options, environment: &Environment, workspace: &Folder, log: &Log) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a process may have threads");
+    let report = runtime.block_on(job::publish(options, environment, workspace, log))?;
+    log.line(&format!("{} {}: {} variants", report.status.as_str(), report.version, report.variants.len()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Who reads the output may have had enough of it.
+fn print(text: &str) -> Result<ExitCode, Failure> {
+    Ok(writeln!(std::io::stdout(), "{}", text.trim_end()).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS))
 }

@@ -160,6 +160,12 @@ impl Event {
         Self { name: name.to_owned(), kind, commit, run_tag, repository: payload.repository }
     }
 
+    /// Whether a tag was pushed.
+    #[must_use]
+    pub fn is_tag(&self) -> bool {
+        matches!(self.kind, Kind::Tag(_))
+    }
+
     /// Whether nothing may be published, whatever the inputs say.
     #[must_use]
     pub fn is_pull_request(&self) -> bool {

@@ -52,7 +52,9 @@ pub enum SourceError {
         found: String,
     },
     /// A compression that we don't read.
-    #[error("a layer of source `{0}` has the media type `{1}`\nhint: push the source with layers compressed by gzip or zstd")]
+    #[error(
+        "a layer of source `{0}` has the media type `{1}`\nhint: push the source with layers compressed by gzip or zstd"
+    )]
     Compression(PinnedReference, String),
     /// The registry doesn't give the layer.
     #[error(transparent)]
@@ -189,7 +191,8 @@ impl Search {
                 self.seen.insert(path.clone());
             }
             if let Some(slot @ None) = self.found.get_mut(&path) {
-                *slot = Some(if kind.is_file() { extract(&mut entry, path, directory)? } else { Found::Other(name(kind)) });
+                *slot =
+                    Some(if kind.is_file() { extract(&mut entry, path, directory)? } else { Found::Other(name(kind)) });
             }
         }
         // A whiteout speaks of the layers below, not of its own.
@@ -360,7 +363,8 @@ mod tests {
 
     #[test]
     fn the_uppermost_layer_that_has_a_file_decides() {
-        let found = search(&["/uv", "/bin/x"], &[&[("./uv", b"#!new")], &[("uv", b"#!old"), ("bin/x", b"#!x")]]).unwrap();
+        let found =
+            search(&["/uv", "/bin/x"], &[&[("./uv", b"#!new")], &[("uv", b"#!old"), ("bin/x", b"#!x")]]).unwrap();
         let digests: Vec<_> = found.iter().map(|e| (e.name(), e.digest.clone())).collect();
         assert_eq!(digests, [("x", Digest::of(b"#!x")), ("uv", Digest::of(b"#!new"))]);
     }
@@ -379,7 +383,10 @@ mod tests {
     fn a_missing_binary_names_those_that_are_there() {
         let error = search(&["/ruff"], &[&[("uv", b"#!"), ("uvx", b"#!")]]).unwrap_err();
         let text = error.to_string();
-        assert!(text.ends_with("has no file `/ruff` for `linux/arm64`\nhint: check `binaries`; the image has /uv, /uvx"), "{text}");
+        assert!(
+            text.ends_with("has no file `/ruff` for `linux/arm64`\nhint: check `binaries`; the image has /uv, /uvx"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -289,6 +289,12 @@ impl PinnedReference {
     }
 }
 
+impl From<PinnedReference> for Reference {
+    fn from(pinned: PinnedReference) -> Self {
+        Self { repository: pinned.repository, tag: None, digest: Some(pinned.digest) }
+    }
+}
+
 impl FromStr for PinnedReference {
     type Err = InvalidName;
 

@@ -5,31 +5,39 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{Artifact, PublishError};
+use crate::action::Log;
 use crate::api::registry::{BlobOrigin, Ensured, Registries};
 use crate::build::compose::{Blob, Origin};
 use crate::image::{Digest, Document, Repository};
 
-/// How blobs and manifests came to be where they are now.
+/// How blobs got to a destination.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Tally {
-    /// Were there before.
-    pub there: usize,
-    /// Mounted from another repository of the registry.
-    pub mounted: usize,
-    /// Copied from another registry.
-    pub copied: usize,
-    /// Sent from here.
-    pub pushed: usize,
+pub struct Blobs {
+    /// They were there.
+    pub already_there: u64,
+    /// The registry took them from another of its repositories.
+    pub mounted: u64,
+    /// They came from another registry.
+    pub copied: u64,
+    /// They were made by this run.
+    pub pushed: u64,
 }
 
-impl Tally {
+impl Blobs {
     fn count(&mut self, ensured: Ensured) {
         *match ensured {
-            Ensured::AlreadyThere => &mut self.there,
+            Ensured::AlreadyThere => &mut self.already_there,
             Ensured::Mounted => &mut self.mounted,
             Ensured::Copied => &mut self.copied,
             Ensured::Pushed => &mut self.pushed,
         } += 1;
+    }
+
+    fn add(&mut self, other: Self) {
+        self.already_there += other.already_there;
+        self.mounted += other.mounted;
+        self.copied += other.copied;
+        self.pushed += other.pushed;
     }
 
     /// Whether nothing had to be sent.
@@ -39,9 +47,14 @@ impl Tally {
     }
 }
 
-impl std::fmt::Display for Tally {
+impl std::fmt::Display for Blobs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let counts = [(self.there, "there"), (self.mounted, "mounted"), (self.copied, "copied"), (self.pushed, "pushed")];
+        let counts = [
+            (self.already_there, "there"),
+            (self.mounted, "mounted"),
+            (self.copied, "copied"),
+            (self.pushed, "pushed"),
+        ];
         let said: Vec<String> =
             counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
         f.write_str(&said.join(", "))
@@ -57,7 +70,8 @@ pub(super) async fn ensure(
     registries: &Registries,
     destinations: &[Repository],
     artifacts: &[Artifact],
-) -> Result<BTreeMap<(Repository, Digest), Tally>, PublishError> {
+    log: &Log,
+) -> Result<BTreeMap<(Repository, Digest), Blobs>, PublishError> {
     let everywhere = destinations.iter().flat_map(|to| artifacts.iter().map(move |artifact| (to, artifact)));
     // An index is sent after all that it points at, so where it is there, the rest is as well.
     let missing: Vec<(&Repository, &Artifact)> = stream::iter(everywhere)
@@ -70,74 +84,74 @@ pub(super) async fn ensure(
         .try_collect()
         .await?;
 
-    let blobs = missing.iter().flat_map(|(to, artifact)| artifact.blobs().map(move |blob| (*to, blob)));
-    let blobs = each_once(blobs, |blob| &blob.descriptor.digest);
-    let sent_blobs = concurrently(registries, blobs, async |to, blob: &Blob| {
-        Ok((blob.descriptor.digest.clone(), ensure_blob(registries, to, blob).await?))
-    })
-    .await?;
+    let mut wanted = BTreeMap::<&Digest, (&Blob, BTreeSet<&Repository>)>::new();
+    for (to, artifact) in &missing {
+        for blob in artifact.blobs() {
+            wanted.entry(&blob.descriptor.digest).or_insert_with(|| (blob, BTreeSet::new())).1.insert(to);
+        }
+    }
+    // Each blob once, to all destinations that lack it, so that it is read from its source once.
+    let sent_blobs: BTreeMap<(Repository, Digest), Ensured> = stream::iter(wanted.into_values())
+        .map(async |(blob, to)| {
+            let to: Vec<Repository> = to.into_iter().cloned().collect();
+            let ensured = registries.ensure_blob_everywhere(&to, &blob.descriptor, origin(blob)).await?;
+            let digest = &blob.descriptor.digest;
+            Ok::<_, PublishError>(to.into_iter().map(|to| (to, digest.clone())).zip(ensured).collect::<Vec<_>>())
+        })
+        .buffer_unordered(registries.concurrency())
+        .try_collect::<Vec<_>>()
+        .await?
+        .into_iter()
+        .flatten()
+        .collect();
 
     let manifests = missing.iter().flat_map(|(to, artifact)| artifact.images.iter().map(move |i| (*to, &i.manifest)));
-    let manifests = each_once(manifests, Document::digest);
-    concurrently(registries, manifests, async |to, manifest: &Document| {
-        Ok((manifest.digest().clone(), registries.ensure_manifest(to, manifest).await?))
-    })
-    .await?;
-
-    let indexes = each_once(missing.iter().map(|(to, artifact)| (*to, &artifact.index)), Document::digest);
-    concurrently(registries, indexes, async |to, index: &Document| {
-        Ok((index.digest().clone(), registries.ensure_manifest(to, index).await?))
-    })
-    .await?;
+    push(registries, manifests).await?;
+    push(registries, missing.iter().map(|(to, artifact)| (*to, &artifact.index))).await?;
     read_back(registries, destinations, artifacts).await?;
 
     let mut tallies = BTreeMap::new();
     for to in destinations {
         for artifact in artifacts {
-            let mut tally = Tally::default();
-            for blob in artifact.blobs() {
-                let sent = sent_blobs.get(&(to.clone(), blob.descriptor.digest.clone()));
-                tally.count(sent.copied().unwrap_or(Ensured::AlreadyThere));
+            let mut all = Blobs::default();
+            for image in &artifact.images {
+                let mut tally = Blobs::default();
+                for blob in &image.blobs {
+                    let sent = sent_blobs.get(&(to.clone(), blob.descriptor.digest.clone()));
+                    tally.count(sent.copied().unwrap_or(Ensured::AlreadyThere));
+                }
+                let reference = to.pinned(image.manifest.digest().clone());
+                log.image(&reference, image.platform.as_ref(), &tally.to_string());
+                all.add(tally);
             }
-            tallies.insert((to.clone(), artifact.index.digest().clone()), tally);
+            tallies.insert((to.clone(), artifact.index.digest().clone()), all);
         }
     }
     Ok(tallies)
 }
 
-async fn ensure_blob(registries: &Registries, to: &Repository, blob: &Blob) -> Result<Ensured, PublishError> {
-    let origin = match &blob.origin {
+fn origin(blob: &Blob) -> BlobOrigin<'_> {
+    match &blob.origin {
         Origin::Repository(repository) => BlobOrigin::Repository(repository),
         Origin::Document(document) => BlobOrigin::Bytes(document.bytes()),
         Origin::Executables(layer) => BlobOrigin::File(layer.path()),
         Origin::Run(layer) => BlobOrigin::File(layer.blob.path()),
-    };
-    Ok(registries.ensure_blob(to, &blob.descriptor, origin).await?)
+    }
 }
 
-/// What several artifacts share is sent once to each destination.
-fn each_once<'a, T>(
-    items: impl Iterator<Item = (&'a Repository, &'a T)>,
-    digest: impl Fn(&T) -> &Digest,
-) -> Vec<(&'a Repository, &'a T)> {
-    let mut seen = BTreeSet::new();
-    items.filter(|(to, item)| seen.insert(((*to).clone(), digest(item).clone()))).collect()
-}
-
-/// Does `work` for each item, as many at once as the registries allow; stops at the first failure.
-async fn concurrently<'a, T>(
+/// Sends documents, each once to each destination, as many at once as the registries allow.
+async fn push<'a>(
     registries: &Registries,
-    items: Vec<(&'a Repository, &'a T)>,
-    work: impl AsyncFn(&'a Repository, &'a T) -> Result<(Digest, Ensured), PublishError>,
-) -> Result<BTreeMap<(Repository, Digest), Ensured>, PublishError> {
-    stream::iter(items)
-        .map(async |(to, item)| {
-            let (digest, ensured) = work(to, item).await?;
-            Ok(((to.clone(), digest), ensured))
-        })
+    documents: impl Iterator<Item = (&'a Repository, &'a Document)>,
+) -> Result<(), PublishError> {
+    let once: BTreeMap<(&Repository, &Digest), &Document> =
+        documents.map(|(to, document)| ((to, document.digest()), document)).collect();
+    stream::iter(once)
+        .map(async |((to, _), document)| registries.ensure_manifest(to, document).await)
         .buffer_unordered(registries.concurrency())
-        .try_collect()
-        .await
+        .try_for_each(async |_| Ok(()))
+        .await?;
+    Ok(())
 }
 
 /// Reads every index by digest, at every destination.
@@ -151,11 +165,7 @@ async fn read_back(
         .map(async |(to, index)| {
             let reference = to.pinned(index.digest().clone());
             let pulled = registries.manifest(&reference).await?;
-            if pulled.document.bytes() == index.bytes() {
-                Ok(())
-            } else {
-                Err(PublishError::ReadBack { reference })
-            }
+            if pulled.document.bytes() == index.bytes() { Ok(()) } else { Err(PublishError::ReadBack { reference }) }
         })
         .buffer_unordered(registries.concurrency())
         .try_collect()

@@ -37,6 +37,7 @@
 //! | [`elf`] | static executables of two hundred bytes that print a text, for amd64 and arm64 |
 //! | [`process`] | [`Process`](process::Process): a child with its log, killed when dropped |
 //! | [`parts`] | which real parts this machine has, and `skip` |
+//! | [`runner`] | [`Step`](runner::Step): runs the action's binary as GitHub's runner does, and reads what it wrote |
 //! | [`http`] | a server and a client of a few lines |
 
 pub mod elf;
@@ -47,4 +48,5 @@ pub mod image;
 pub mod parts;
 pub mod process;
 pub mod registry;
+pub mod runner;
 pub mod token_server;

@@ -104,7 +104,7 @@ impl Description {
     }
 
     /// What is wrong with a request, by the description: each a sentence. Properties and parameters that the description
-    /// doesn't know count as wrong, although GitHub ignores them: they are slips of the pen.
+    /// doesn't know count as wrong, although GitHub ignores them: they are slips of the pen. A body may repeat a parameter of the path.
     pub fn request(&self, method: &str, template: &str, given: Given<'_>) -> Vec<String> {
         let operation = self.operation(method, template);
         let mut wrong = Vec::new();
@@ -136,8 +136,15 @@ impl Description {
             (None, Some(_)) => wrong.push("it takes no body".into()),
             (Some(body), Some(value)) => {
                 wrong.extend(complaints(&body.schema, value, "body"));
-                let unknown =
-                    value.as_object().into_iter().flatten().filter(|(name, _)| !body.properties.contains(name));
+                // octocrab repeats the path's `release_id` in the body.
+                let repeats = |name: &str, value: &Value| {
+                    given
+                        .path
+                        .iter()
+                        .any(|(key, text)| *key == name && text.parse::<Value>().is_ok_and(|text| text == *value))
+                };
+                let unknown = value.as_object().into_iter().flatten();
+                let unknown = unknown.filter(|(name, value)| !body.properties.contains(name) && !repeats(name, value));
                 wrong.extend(unknown.map(|(name, _)| format!("`{name}` is no property of its body")));
             }
             (_, None) => {}

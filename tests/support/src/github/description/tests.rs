@@ -24,6 +24,8 @@ fn wrong_requests_are_told_from_right_ones() {
         ("PATCH", "1", None, Some(json!({ "body": null })), Some("body/body: null is not of type \"string\"")),
         ("PATCH", "1", None, Some(json!({ "make_latest": "yes" })), Some("body/make_latest: \"yes\" is not one of")),
         ("PATCH", "1", None, Some(json!({ "notes": "x" })), Some("`notes` is no property of its body")),
+        ("PATCH", "1", None, Some(json!({ "release_id": 1, "body": "text" })), None),
+        ("PATCH", "1", None, Some(json!({ "release_id": 2 })), Some("`release_id` is no property of its body")),
         ("PATCH", "0.9.26", None, Some(json!({})), Some("`release_id`: \"0.9.26\" is not of type \"integer\"")),
         ("GET", "1", None, None, None),
         ("GET", "1", Some("page"), None, Some("`page` is no parameter of its query")),

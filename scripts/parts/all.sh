@@ -1,0 +1,11 @@
+# shellcheck shell=bash
+# Everything beside this file, for the scripts that run it.
+
+parts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+for part in cache packages processes emulation layers oci-layout debian-trees bases scratch-images go-tools engines registries github action; do
+  # shellcheck source=/dev/null
+  source "$parts/$part.sh"
+done
+
+# default_state: the folder of what runs for the tests of this checkout.
+default_state() { echo "${TMPDIR:-/tmp}/publish-variants-$(recipe <(echo "$parts"))"; }

@@ -1,0 +1,111 @@
+# shellcheck shell=bash
+# Docker Engines of our own: `classic` is Debian's (20.10, classic image store), `containerd` is today's (29, containerd
+# image store). Each has its own socket, bridge, data and containerd, so that nothing of the machine's is touched, and
+# survives that the last one was killed: whatever that left is swept before the start.
+
+classic_packages=(docker.io containerd runc tini)
+classic_root=$(unpacked_packages "${classic_packages[@]}")
+docker_cli=$classic_root/usr/bin/docker
+
+install_classic_engine() {
+  need libdevmapper1.02.1 libseccomp2 libsystemd0 iptables=iptables ip=iproute2 jq=jq curl=curl
+  unpack_packages "${classic_packages[@]}"
+}
+
+# The other engine is built by Go, with what its executables are linked to.
+need_for_containerd_engine() { need gcc=gcc pkg-config=pkg-config libc6-dev libseccomp-dev; }
+
+# What runs has short names below /run: a socket's address has room for 107 characters.
+engine_run() { echo "/run/publish-variants/$(recipe <(echo "$1"))"; }
+
+# engine_socket STATE NAME
+engine_socket() { echo "$(engine_run "$1")/$2.sock"; }
+
+# start_engine STATE NAME: starts it with its data in STATE/NAME, unless it runs.
+start_engine() {
+  local state=$1 name=$2 run path
+  run=$(engine_run "$state")
+  if running "$run/$name.pid" && engine_answers "$run/$name.sock"; then return; fi
+  sweep_engine "$state" "$name"
+  mkdir -p "$run" "$state/$name"
+  add_bridge "$(bridge_name "$state" "$name")"
+  engine_config "$state" "$name" >"$state/$name/daemon.json"
+  path=$classic_root/usr/sbin:$classic_root/usr/bin
+  if [[ $name == containerd ]]; then path=$(go_bin engine):$path; fi
+  start "$run/$name.pid" "$state/$name/engine.log" env "PATH=$path:$PATH" dockerd --config-file "$state/$name/daemon.json"
+  within 60 engine_answers "$run/$name.sock" || fail "the engine $name doesn't answer; see $state/$name/engine.log"
+}
+
+engine_answers() { [[ $(curl -s --unix-socket "$1" http://engine/_ping) == OK ]]; }
+
+# engine_config STATE NAME: a file of our own also keeps the machine's /etc/docker/daemon.json out.
+engine_config() {
+  local run
+  run=$(engine_run "$1")
+  jq -n --arg run "$run" --arg data "$1/$2/data" --arg name "$2" --arg bridge "$(bridge_name "$1" "$2")" \
+    --arg overlay "$(overlay_works "$1/$2" && echo yes)" '{
+      hosts: ["unix://\($run)/\($name).sock"], pidfile: "\($run)/\($name).docker.pid",
+      "exec-root": "\($run)/\($name)", "data-root": $data, bridge: $bridge, "shutdown-timeout": 5,
+      iptables: false, "ip-forward": false, "ip-masq": false, features: {"containerd-snapshotter": ($name == "containerd")},
+      "storage-driver": (if $name == "containerd" then (if $overlay == "yes" then "overlayfs" else "native" end)
+                         else (if $overlay == "yes" then "overlay2" else "vfs" end) end)}
+    | if $name == "classic" then del(.features) else . end'
+}
+
+# overlay_works FOLDER: whether its file system can be below an overlay; another overlay, say, can't.
+overlay_works() {
+  local trial status=0
+  trial=$(mktemp -d "$1/overlay.XXXXXX")
+  mkdir "$trial"/{lower,upper,work,merged}
+  mount -t overlay overlay -o "lowerdir=$trial/lower,upperdir=$trial/upper,workdir=$trial/work" "$trial/merged" 2>/dev/null || status=1
+  discard "$trial"
+  return $status
+}
+
+# stop_engine STATE NAME
+stop_engine() {
+  stop "$(engine_run "$1")/$2.pid" 20
+  sweep_engine "$1" "$2"
+}
+
+# sweep_engine STATE NAME: ends and removes what an engine that was killed left behind, its data aside.
+sweep_engine() {
+  local run bridge pid
+  run=$(engine_run "$1")
+  bridge=$(bridge_name "$1" "$2")
+  stop "$run/$2.pid" 20
+  for pid in $(mentioning "dockerd --config-file $1/$2/daemon.json") $(mentioning "$run/$2/containerd/") $(container_pids "$run/$2"); do
+    kill -KILL "$pid" 2>/dev/null || true
+  done
+  unmount_below "$run/$2"
+  unmount_below "$1/$2"
+  rm -rf "${run:?}/$2" "$run/$2".*
+  if ip link show "$bridge" >/dev/null 2>&1; then ip link delete "$bridge"; fi
+  rmdir "$run" 2>/dev/null || true
+}
+
+# container_pids EXEC-ROOT: the first processes of its containers, each checked to be in the container's control group.
+container_pids() {
+  local file pid
+  for file in "$1"/containerd/daemon/io.containerd.runtime.v2.task/*/*/init.pid; do
+    if [[ -e $file ]] && pid=$(<"$file") && grep -q "$(basename "$(dirname "$file")")" "/proc/$pid/cgroup" 2>/dev/null; then
+      echo "$pid"
+    fi
+  done
+}
+
+# bridge_name STATE NAME: at most 15 characters.
+bridge_name() { echo "pv-$(recipe <(echo "$1/$2"))"; }
+
+# add_bridge NAME: adds it with the first subnet that isn't in use.
+add_bridge() {
+  local subnet
+  ip link add "$1" type bridge
+  for subnet in 172.30.{64..127}; do
+    if ip -4 route show | grep -q "^$subnet\."; then continue; fi
+    ip address add "$subnet.1/24" dev "$1"
+    ip link set "$1" up
+    return
+  done
+  fail "no subnet is left for the bridge $1"
+}

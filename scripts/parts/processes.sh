@@ -1,0 +1,68 @@
+# shellcheck shell=bash
+# Processes in the background, each known by a file with its id and its start time: an id alone may by now be
+# somebody else's.
+
+# start FILE LOG COMMAND...: starts the command, detached, without the locks that this script holds.
+start() {
+  local file=$1 log=$2
+  shift 2
+  setsid "$@" >"$log" 2>&1 </dev/null 8>&- 9>&- &
+  echo "$! $(start_time $!)" >"$file"
+}
+
+# start_time PID: nothing for a process that has ended, though nobody has waited for it yet.
+start_time() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | awk '$1 != "Z" { print $20 }'; }
+
+# running FILE: whether the process that the file names is still that one.
+running() {
+  local pid started
+  [[ -e $1 ]] && read -r pid started <"$1" && [[ $started && $(start_time "$pid") == "$started" ]]
+}
+
+# stop FILE [SECONDS]: ends it, at first politely.
+stop() {
+  local pid
+  if running "$1"; then
+    read -r pid _ <"$1"
+    kill -TERM "$pid"
+    within "${2:-10}" gone "$1" || kill -KILL "$pid" || true
+  fi
+  rm -f "$1"
+}
+
+gone() { ! running "$1"; }
+
+# within SECONDS COMMAND...: tries until it succeeds.
+within() {
+  local until=$((SECONDS + $1))
+  shift
+  until "$@"; do
+    if ((SECONDS >= until)); then return 1; fi
+    sleep 0.1
+  done
+}
+
+# mentioning TEXT: the ids of processes that have the text in their command line, this one aside.
+mentioning() {
+  local process
+  for process in /proc/[0-9]*; do
+    if [[ ${process#/proc/} != "$$" ]] && { tr '\0' ' ' <"$process/cmdline"; } 2>/dev/null | grep -qF -- "$1"; then
+      echo "${process#/proc/}"
+    fi
+  done
+}
+
+# port FILE FIRST: the port that the file remembers, else FIRST; where somebody else listens there, the next free one.
+port() {
+  local port=$2 process=${1%.port}.pid
+  if [[ -e $1 ]]; then port=$(<"$1"); fi
+  if ! running "$process"; then port=$(free_port "$port"); fi
+  mkdir -p "$(dirname "$1")"
+  echo "$port" | tee "$1"
+}
+
+free_port() {
+  local port=$1
+  while (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done
+  echo "$port"
+}

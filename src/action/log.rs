@@ -1,0 +1,364 @@
+//! What a run says while it runs: one group per stage, one line per image, reference first.
+//!
+//! In a workflow these are lines and [workflow commands](super::workflow) on standard output; at a terminal, plain
+//! lines with progress bars below them on standard error.
+
+use std::fmt;
+use std::io::{self, IsTerminal as _, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use super::workflow::{self, Level};
+use crate::image::Platform;
+use crate::secret::Secret;
+
+/// Says what happens. Clones write to the same place, from any task.
+#[derive(Clone)]
+pub struct Log {
+    shared: Arc<Mutex<Shared>>,
+}
+
+struct Shared {
+    target: Target,
+    /// What is never shown, the longest first.
+    secrets: Vec<String>,
+    group: Option<u64>,
+    groups: u64,
+}
+
+enum Target {
+    /// The runner reads it.
+    Workflow(Box<dyn Write + Send>),
+    /// People read it, in a file or a pipe.
+    Plain(Box<dyn Write + Send>),
+    /// People watch it.
+    Terminal(MultiProgress),
+}
+
+impl Log {
+    /// The log for where the process runs: the runner's on standard output where `github_actions` (the variable `GITHUB_ACTIONS` is
+    /// `true`), else for people on standard error.
+    #[must_use]
+    pub fn of_process(github_actions: bool) -> Self {
+        if github_actions {
+            Self::workflow(io::stdout())
+        } else if io::stderr().is_terminal() {
+            Self::on(Target::Terminal(MultiProgress::new()))
+        } else {
+            Self::plain(io::stderr())
+        }
+    }
+
+    /// A log that the runner reads.
+    #[must_use]
+    pub fn workflow(out: impl Write + Send + 'static) -> Self {
+        Self::on(Target::Workflow(Box::new(out)))
+    }
+
+    /// A log for people, without colours or bars.
+    #[must_use]
+    pub fn plain(out: impl Write + Send + 'static) -> Self {
+        Self::on(Target::Plain(Box::new(out)))
+    }
+
+    fn on(target: Target) -> Self {
+        Self { shared: Arc::new(Mutex::new(Shared { target, secrets: Vec::new(), group: None, groups: 0 })) }
+    }
+
+    /// Never shows `secret` from now on, nor its base64 and percent-encoded forms; the runner is told, too.
+    pub fn mask(&self, secret: &Secret) {
+        let mut shared = self.shared();
+        for form in forms(secret.expose()) {
+            if !shared.secrets.contains(&form) {
+                if let Target::Workflow(out) = &mut shared.target {
+                    // Written past `line`, which would hide the secret from the runner.
+                    let _ = writeln!(out, "{}", workflow::add_mask(&form));
+                }
+                shared.secrets.push(form);
+            }
+        }
+        shared.secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    }
+
+    /// `text` with `***` for everything that was given to [`Self::mask`]: for what is written elsewhere.
+    #[must_use]
+    pub fn redacted(&self, text: &str) -> String {
+        self.shared().redacted(text)
+    }
+
+    /// Starts a stage. Its lines are one group, which ends when the value is dropped or the next group starts.
+    pub fn group(&self, title: &str) -> Group {
+        let mut shared = self.shared();
+        shared.end_group();
+        shared.groups += 1;
+        let number = shared.groups;
+        shared.group = Some(number);
+        let title = shared.redacted(&printable(title));
+        match shared.target {
+            Target::Workflow(_) => shared.write(&workflow::group(&title)),
+            Target::Plain(_) | Target::Terminal(_) => shared.write(&title),
+        }
+        Group { log: self.clone(), number }
+    }
+
+    /// Says something; each of its lines is one of the log.
+    pub fn line(&self, text: &str) {
+        self.shared().lines(text);
+    }
+
+    /// Says what became of an image: `ghcr.io/acme/tool:1.4-alpine  linux/arm64  3 mounted, 1 pushed`.
+    pub fn image(&self, reference: &impl fmt::Display, platform: Option<&Platform>, outcome: &str) {
+        let platform = platform.map_or_else(String::new, |platform| format!("{platform}  "));
+        self.line(&format!("{reference}  {platform}{outcome}"));
+    }
+
+    /// Says something about the run as a whole. It is never folded into a group.
+    pub fn annotate(&self, level: Level, title: &str, message: &str) {
+        let mut shared = self.shared();
+        shared.end_group();
+        let (title, message) = (shared.redacted(&printable(title)), shared.redacted(&printable(message)));
+        let text = match &shared.target {
+            Target::Workflow(_) => workflow::annotation(level, &title, &message),
+            Target::Plain(_) | Target::Terminal(_) => format!("{}: {message}", level.as_str()),
+        };
+        shared.write(&text);
+    }
+
+    /// A bar below the log while something takes its time, of `total` steps or bytes. Only a terminal shows it.
+    #[must_use]
+    pub fn progress(&self, label: &str, total: u64) -> Progress {
+        let shared = self.shared();
+        let bar = match &shared.target {
+            Target::Terminal(bars) => {
+                let style = ProgressStyle::with_template("{msg:40!}  {bar:24} {percent:>3} %  {elapsed}")
+                    .expect("a valid template");
+                let bar = bars.add(ProgressBar::new(total).with_style(style));
+                bar.set_message(shared.redacted(&printable(label)).replace('\n', " "));
+                bar.enable_steady_tick(Duration::from_millis(200));
+                bar
+            }
+            Target::Workflow(_) | Target::Plain(_) => ProgressBar::hidden(),
+        };
+        Progress { bar }
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Log")
+    }
+}
+
+impl Shared {
+    fn redacted(&self, text: &str) -> String {
+        self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "***"))
+    }
+
+    fn lines(&mut self, text: &str) {
+        // A secret may have several lines, so it is looked for before they are parted.
+        for line in self.redacted(&printable(text)).lines() {
+            match self.target {
+                Target::Workflow(_) => self.write(&workflow::not_a_command(line)),
+                Target::Plain(_) | Target::Terminal(_) if self.group.is_some() => self.write(&format!("  {line}")),
+                Target::Plain(_) | Target::Terminal(_) => self.write(line),
+            }
+        }
+    }
+
+    fn end_group(&mut self) {
+        if self.group.take().is_some() && matches!(self.target, Target::Workflow(_)) {
+            self.write(workflow::END_GROUP);
+        }
+    }
+
+    /// A log that nobody reads any more is no reason to stop publishing.
+    fn write(&mut self, line: &str) {
+        let _ = match &mut self.target {
+            Target::Workflow(out) | Target::Plain(out) => writeln!(out, "{line}").and_then(|()| out.flush()),
+            Target::Terminal(bars) => bars.println(line),
+        };
+    }
+}
+
+/// A stage's part of the log.
+#[derive(Debug)]
+#[must_use = "the group ends when this is dropped"]
+pub struct Group {
+    log: Log,
+    number: u64,
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let mut shared = self.log.shared();
+        if shared.group == Some(self.number) {
+            shared.end_group();
+        }
+    }
+}
+
+/// A bar; it goes away when it is dropped.
+#[derive(Debug)]
+pub struct Progress {
+    bar: ProgressBar,
+}
+
+impl Progress {
+    /// Moves it on.
+    pub fn advance(&self, by: u64) {
+        self.bar.inc(by);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// The forms in which a secret could be met: as it is, line by line, in base64, percent-encoded and in JSON.
+fn forms(secret: &str) -> Vec<String> {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+
+    let lines = secret.lines().map(str::trim).filter(|line| line.len() >= 4 && *line != secret);
+    let mut forms: Vec<String> = std::iter::once(secret).chain(lines).map(str::to_owned).collect();
+    forms.push(STANDARD.encode(secret));
+    forms.push(URL_SAFE_NO_PAD.encode(secret));
+    forms.push(url::form_urlencoded::byte_serialize(secret.as_bytes()).collect());
+    forms.push(serde_json::Value::from(secret).to_string().trim_matches('"').to_owned());
+    forms.retain(|form| !form.trim().is_empty());
+    forms.sort();
+    forms.dedup();
+    forms
+}
+
+/// `text` without what moves a terminal's cursor or changes its colours: it may come from an image under test.
+fn printable(text: &str) -> String {
+    text.replace("\r\n", "\n").chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '�' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Written {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    fn story(log: &Log) {
+        {
+            let _resolve = log.group("Resolve");
+            log.image(&"docker.io/library/alpine:3.23", None, "2 platforms");
+        }
+        log.line("between");
+        let _publish = log.group("Publish");
+        log.image(&"ghcr.io/acme/tool:1.4-alpine", Some(&"linux/arm64".parse().unwrap()), "3 mounted, 1 pushed");
+        log.line("from outside:\n::error::forged\r\n\u{1b}[31mred");
+        log.progress("ghcr.io/acme/tool", 10).advance(3);
+        log.annotate(Level::Error, "Publication failed", "no\nhint: try again");
+    }
+
+    #[test]
+    fn the_runner_gets_groups_and_commands() {
+        let written = Written::default();
+        story(&Log::workflow(written.clone()));
+        assert_eq!(
+            written.text(),
+            "::group::Resolve\n\
+             docker.io/library/alpine:3.23  2 platforms\n\
+             ::endgroup::\n\
+             between\n\
+             ::group::Publish\n\
+             ghcr.io/acme/tool:1.4-alpine  linux/arm64  3 mounted, 1 pushed\n\
+             from outside:\n\
+             : :error::forged\n\
+             �[31mred\n\
+             ::endgroup::\n\
+             ::error title=Publication failed::no%0Ahint: try again\n"
+        );
+    }
+
+    #[test]
+    fn people_get_indented_lines() {
+        let written = Written::default();
+        story(&Log::plain(written.clone()));
+        assert_eq!(
+            written.text(),
+            "Resolve\n\
+             \x20 docker.io/library/alpine:3.23  2 platforms\n\
+             between\n\
+             Publish\n\
+             \x20 ghcr.io/acme/tool:1.4-alpine  linux/arm64  3 mounted, 1 pushed\n\
+             \x20 from outside:\n\
+             \x20 ::error::forged\n\
+             \x20 �[31mred\n\
+             error: no\nhint: try again\n"
+        );
+    }
+
+    #[test]
+    fn a_group_ends_the_one_before_and_only_itself() {
+        let written = Written::default();
+        let log = Log::workflow(written.clone());
+        let first = log.group("first");
+        let second = log.group("second");
+        drop(first);
+        log.line("in the second");
+        drop(second);
+        assert_eq!(written.text(), "::group::first\n::endgroup::\n::group::second\nin the second\n::endgroup::\n");
+    }
+
+    #[test]
+    fn secrets_are_masked_in_every_form_and_place() {
+        let written = Written::default();
+        let log = Log::workflow(written.clone());
+        let secret = "pa%ss/w\"ord+1";
+        log.mask(&Secret::new(secret).unwrap());
+        log.mask(&Secret::new("pa%ss").unwrap());
+        log.mask(&Secret::new("-----BEGIN KEY-----\nMIIEvQ\n-----END KEY-----").unwrap());
+        let masks = written.text();
+        assert!(masks.contains("::add-mask::pa%25ss/w\"ord+1\n"), "{masks}");
+        written.0.lock().unwrap().clear();
+
+        use base64::Engine as _;
+        let everything = format!(
+            "{secret} {} {} {} MIIEvQ",
+            base64::engine::general_purpose::STANDARD.encode(secret),
+            "pa%25ss%2Fw%22ord%2B1",
+            serde_json::json!({ "p": secret })
+        );
+        log.line(&everything);
+        let _group = log.group(&everything);
+        log.annotate(Level::Warning, &everything, &everything);
+        assert_eq!(
+            written.text(),
+            "*** *** *** {\"p\":\"***\"} ***\n\
+             ::group::*** *** *** {\"p\":\"***\"} ***\n\
+             ::endgroup::\n\
+             ::warning title=*** *** *** {\"p\"%3A\"***\"} ***::*** *** *** {\"p\":\"***\"} ***\n"
+        );
+        assert_eq!(log.redacted(&format!("x{secret}y")), "x***y");
+    }
+}

@@ -1,0 +1,146 @@
+//! Registries, as the [distribution specification](https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md) has them.
+//!
+//! [`Registries`] is all registries of a run. Every request is retried until it succeeds, is refused for good or has failed for
+//! [`Options::deadline`]; every downloaded byte is checked against its digest and size before it is handed out. What is named
+//! `ensure_…` looks before it sends, so that a second run sends nothing. This module and its children are the only ones that
+//! know the HTTP client.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use crate::secret::Secret;
+
+mod auth;
+mod blobs;
+mod challenge;
+mod endpoint;
+mod error;
+mod manifests;
+mod refusal;
+mod retry;
+mod spool;
+mod transport;
+mod upload;
+
+pub use blobs::{BlobOrigin, Ensured};
+pub use error::{Answered, Cause, RegistryError, Request};
+pub use manifests::Pulled;
+pub use spool::SpooledBlob;
+
+/// Who we are at one registry.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    /// The registry as people write it: `ghcr.io`, `docker.io`, `https://index.docker.io/v1/`.
+    pub registry: String,
+    /// The user's name.
+    pub username: String,
+    /// The password or access token. It is sent over TLS or to loopback only, to the registry and to the token server that it names.
+    pub password: Secret,
+}
+
+/// How a run talks to its registries.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Who we are, per registry; others are asked anonymously.
+    pub credentials: Vec<Credential>,
+    /// Hosts (`host` or `host:port`) that may be spoken to without TLS. Loopback always may.
+    pub insecure: Vec<String>,
+    /// Requests in flight at most, over all registries. One at least.
+    pub concurrency: usize,
+    /// How long a request is retried, from its first failure on.
+    pub deadline: Duration,
+    /// The wait before the first retry; it doubles from one to the next.
+    pub first_wait: Duration,
+    /// How long a connection may show no sign of life.
+    pub idle: Duration,
+    /// The folder for blobs on their way from one registry to another; together they take as much room as the blobs
+    /// that are under way at the same time.
+    pub spool: PathBuf,
+    /// The seed of the random part of waits.
+    pub seed: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            credentials: Vec::new(),
+            insecure: Vec::new(),
+            concurrency: 8,
+            deadline: Duration::from_secs(300),
+            first_wait: Duration::from_millis(250),
+            idle: Duration::from_secs(20),
+            spool: std::env::temp_dir(),
+            seed: 0,
+        }
+    }
+}
+
+/// All registries of a run. Cheap to clone; clones share connections, tokens and what is known about blobs.
+#[derive(Clone, Debug)]
+pub struct Registries(Arc<Shared>);
+
+struct Shared {
+    options: Options,
+    through_proxies: reqwest::Client,
+    direct: reqwest::Client,
+    in_flight: Arc<Semaphore>,
+    random: Mutex<fastrand::Rng>,
+    failures: AtomicU64,
+    schemes: Mutex<HashMap<String, endpoint::Scheme>>,
+    auth: auth::Auth,
+    blobs: blobs::Known,
+    spools: spool::Spools,
+    chunks: Mutex<HashMap<String, u64>>,
+}
+
+impl Registries {
+    /// Prepares to talk to registries; sends nothing yet.
+    ///
+    /// # Errors
+    /// There are no certificates to trust.
+    pub fn new(options: Options) -> Result<Self, RegistryError> {
+        transport::install_crypto();
+        let concurrency = options.concurrency.max(1);
+        Ok(Self(Arc::new(Shared {
+            through_proxies: transport::client(false).map_err(RegistryError::Client)?,
+            direct: transport::client(true).map_err(RegistryError::Client)?,
+            in_flight: Arc::new(Semaphore::new(concurrency)),
+            random: Mutex::new(fastrand::Rng::with_seed(options.seed)),
+            failures: AtomicU64::new(0),
+            schemes: Mutex::default(),
+            auth: auth::Auth::new(&options.credentials),
+            blobs: blobs::Known::default(),
+            spools: spool::Spools::default(),
+            chunks: Mutex::default(),
+            options,
+        })))
+    }
+
+    /// How many requests may be in flight at once.
+    #[must_use]
+    pub fn concurrency(&self) -> usize {
+        self.0.options.concurrency.max(1)
+    }
+
+    /// How many attempts have failed so far and were made again, for the report.
+    #[must_use]
+    pub fn retried(&self) -> u64 {
+        self.0.failures.load(Ordering::Relaxed)
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registries").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// Locks state that is only ever held for a few statements.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nothing panics while it holds the lock")
+}

@@ -1,0 +1,161 @@
+//! Where a registry is: its host, its scheme, and the URLs that it sends us to.
+
+use url::{Host, Url};
+
+use crate::image::Repository;
+use crate::image::reference::DOCKER_HUB;
+
+/// How a host is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scheme {
+    Http,
+    Https,
+}
+
+impl Scheme {
+    /// The scheme to begin with: TLS, unless plain HTTP is allowed.
+    pub(super) fn of(registry: &str, insecure: &[String]) -> Self {
+        match Url::parse(&format!("http://{registry}/")) {
+            Ok(url) if may_be_plain(&url, insecure) => Self::Http,
+            _ => Self::Https,
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// The name of a registry in a list of credentials, as [`Repository::registry`] gives it.
+pub(super) fn registry_name(written: &str) -> String {
+    let host = written.trim_start_matches("https://").trim_start_matches("http://");
+    match host.split('/').next().unwrap_or_default().to_ascii_lowercase().as_str() {
+        "index.docker.io" | "registry-1.docker.io" => DOCKER_HUB.to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+/// The URL of `rest` (`manifests/latest`) in a repository.
+pub(super) fn url(repository: &Repository, scheme: Scheme, rest: &str) -> Url {
+    let host = match repository.registry() {
+        DOCKER_HUB => "registry-1.docker.io",
+        host => host,
+    };
+    let text = format!("{}://{host}/v2/{}/{rest}", scheme.as_str(), repository.path());
+    Url::parse(&text).expect("a repository's registry is checked to be an authority, and its path to need no escapes")
+}
+
+/// Whether a URL is fit for use: TLS, or plain HTTP where that is allowed.
+pub(super) fn is_allowed(url: &Url, insecure: &[String]) -> bool {
+    match url.scheme() {
+        "https" => true,
+        "http" => may_be_plain(url, insecure),
+        _ => false,
+    }
+}
+
+/// Whether the URL's host is this machine.
+pub(super) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        None => false,
+    }
+}
+
+/// `host:port` of a URL, or `host` where the port is its scheme's own.
+pub(super) fn authority(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+/// Where an answer's `Location` leads. A registry behind something that ends TLS often calls itself `http`: the same host keeps our scheme.
+pub(super) fn follow(asked: &Url, location: &str) -> Option<Url> {
+    let mut to = asked.join(location).ok()?;
+    if asked.scheme() == "https" && to.scheme() == "http" && to.host() == asked.host() && to.port() == asked.port() {
+        to.set_scheme("https").ok()?;
+    }
+    // Never sent as credentials: it is the registry's answer, not the user's.
+    to.set_username("").ok()?;
+    to.set_password(None).ok()?;
+    matches!(to.scheme(), "http" | "https").then_some(to)
+}
+
+fn may_be_plain(url: &Url, insecure: &[String]) -> bool {
+    let (host, authority) = (url.host_str().unwrap_or_default(), authority(url));
+    is_loopback(url) || insecure.iter().any(|i| i.eq_ignore_ascii_case(host) || i.eq_ignore_ascii_case(&authority))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_and_what_is_listed_is_spoken_to_without_tls() {
+        let insecure = ["172.17.0.1:5000".to_owned(), "registry.lan".to_owned()];
+        for (registry, scheme) in [
+            ("127.0.0.1:5000", Scheme::Http),
+            ("127.9.9.9", Scheme::Http),
+            ("localhost:5000", Scheme::Http),
+            ("[::1]:5000", Scheme::Http),
+            ("172.17.0.1:5000", Scheme::Http),
+            ("registry.lan:81", Scheme::Http),
+            ("172.17.0.1:5001", Scheme::Https),
+            ("ghcr.io", Scheme::Https),
+            ("localhost.example.org", Scheme::Https),
+            ("127.0.0.1.example.org", Scheme::Https),
+        ] {
+            assert_eq!(Scheme::of(registry, &insecure), scheme, "{registry}");
+        }
+    }
+
+    #[test]
+    fn docker_hub_has_one_name_and_another_host() {
+        for written in ["docker.io", "https://index.docker.io/v1/", "index.docker.io", "registry-1.docker.io"] {
+            assert_eq!(registry_name(written), "docker.io");
+        }
+        assert_eq!(registry_name("https://GHCR.io"), "ghcr.io");
+        let alpine: Repository = "alpine".parse().unwrap();
+        assert_eq!(
+            url(&alpine, Scheme::Https, "tags/list").as_str(),
+            "https://registry-1.docker.io/v2/library/alpine/tags/list"
+        );
+    }
+
+    #[test]
+    fn a_location_may_have_every_form() {
+        let asked = Url::parse("https://reg.io:8443/v2/a/blobs/uploads/").unwrap();
+        for (location, followed) in [
+            ("/v2/a/blobs/uploads/1?_state=x%2Fy", Some("https://reg.io:8443/v2/a/blobs/uploads/1?_state=x%2Fy")),
+            ("1", Some("https://reg.io:8443/v2/a/blobs/uploads/1")),
+            ("https://reg.io:8443/u/1", Some("https://reg.io:8443/u/1")),
+            ("http://reg.io:8443/u/1", Some("https://reg.io:8443/u/1")),
+            ("https://cdn.io/u/1", Some("https://cdn.io/u/1")),
+            ("http://cdn.io/u/1", Some("http://cdn.io/u/1")),
+            ("//cdn.io/u/1", Some("https://cdn.io/u/1")),
+            ("https://user:password@cdn.io/", Some("https://cdn.io/")),
+            ("ftp://cdn.io/u", None),
+            ("file:///etc/passwd", None),
+            ("https://", None),
+        ] {
+            assert_eq!(follow(&asked, location).as_ref().map(Url::as_str), followed, "{location}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_to_plain_http_is_not_allowed() {
+        for (url, allowed) in [
+            ("https://cdn.io/", true),
+            ("http://cdn.io/", false),
+            ("http://127.0.0.1:1/", true),
+            ("http://minio.lan:9000/", true),
+            ("http://minio.lan:9001/", false),
+        ] {
+            assert_eq!(is_allowed(&Url::parse(url).unwrap(), &["minio.lan:9000".to_owned()]), allowed, "{url}");
+        }
+    }
+}

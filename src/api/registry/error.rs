@@ -1,0 +1,194 @@
+//! How a registry fails us.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::error::{Fault, Situation};
+use crate::image::Digest;
+use crate::image::manifest::InvalidManifest;
+
+/// Why something couldn't be done at a registry.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// There is nothing to check a registry's certificate with.
+    #[error(
+        "no registry can be trusted\nhint: install `ca-certificates`, or set `SSL_CERT_FILE` to a file of certificates"
+    )]
+    Client(#[source] reqwest::Error),
+    /// The registry's certificate is not signed by anybody we trust.
+    #[error(
+        "{request}: the certificate is not trusted\nhint: set `SSL_CERT_FILE` to a file that has the certificate of its CA"
+    )]
+    Untrusted {
+        /// What was asked.
+        request: Box<Request>,
+        /// What is wrong with the certificate.
+        #[source]
+        cause: Cause,
+    },
+    /// Without TLS, to a host that isn't this machine.
+    #[error("{request}: `{url}` is without TLS\nhint: if that is meant to be, add `{host}` to `insecure-registries`")]
+    PlainHttp {
+        /// What was asked.
+        request: Box<Request>,
+        /// Where the registry wants us to go, without its query.
+        url: String,
+        /// Its host and port.
+        host: String,
+    },
+    /// The tag, manifest or blob isn't there.
+    #[error(
+        "`{0}` does not exist\nhint: look for a typing error; if it is private, check that `credentials` may pull it"
+    )]
+    Missing(String),
+    /// We aren't allowed to.
+    #[error("{request} is refused: {answered}\nhint: {hint}")]
+    Refused {
+        /// What was asked.
+        request: Box<Request>,
+        /// What the registry said.
+        answered: Box<Answered>,
+        /// The setting to change.
+        hint: String,
+    },
+    /// It failed, in the end.
+    #[error("{request} failed{}", Effort { attempts: *attempts, elapsed: *elapsed })]
+    Failed {
+        /// What was asked.
+        request: Box<Request>,
+        /// How often.
+        attempts: u32,
+        /// From the first failure to the last.
+        elapsed: Duration,
+        /// What happened the last time.
+        #[source]
+        cause: Cause,
+    },
+    /// More bytes than we are ready to take.
+    #[error("`{what}` has {size} bytes, more than the {limit} that are allowed")]
+    TooLarge {
+        /// A reference or a digest.
+        what: String,
+        /// How many bytes it has, at least.
+        size: u64,
+        /// How many are allowed.
+        limit: u64,
+    },
+    /// It isn't the manifest of an image.
+    #[error("`{reference}` can't be used")]
+    Invalid {
+        /// What was asked for.
+        reference: String,
+        /// Why.
+        #[source]
+        cause: InvalidManifest,
+    },
+    /// A local file can't be read or written.
+    #[error("`{}` can't be used", path.display())]
+    Disk {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+}
+
+impl Situation for RegistryError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Missing(_) | Self::Invalid { .. } | Self::TooLarge { .. } | Self::PlainHttp { .. } => Fault::Input,
+            _ => Fault::Publication,
+        }
+    }
+}
+
+/// What happened to one attempt.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// The registry answered with something else than what was wished for.
+    #[error("the registry answered {0}")]
+    Answered(Box<Answered>),
+    /// There was no answer, or not all of it.
+    #[error("the connection failed")]
+    Broken(#[source] reqwest::Error),
+    /// Nothing came, or went, for so long.
+    #[error("the connection stalled for {} s", .0.as_secs())]
+    Stalled(Duration),
+    /// The bytes, or the digest that the registry names, are others.
+    #[error("`{expected}` was expected and `{found}` came")]
+    Mismatch {
+        /// The digest that was asked for, or that the bytes have.
+        expected: Digest,
+        /// What came instead.
+        found: String,
+    },
+    /// The answer makes no sense.
+    #[error("the registry's answer can't be used: {0}")]
+    Malformed(String),
+    /// Something that has a name of its own.
+    #[error(transparent)]
+    Other(Box<RegistryError>),
+}
+
+/// A request, as an error names it: without query, which may hold a signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The repository, with its registry.
+    pub repository: String,
+    /// `GET`, `PUT` …
+    pub method: String,
+    /// The path; with its host in front where that isn't the registry's.
+    pub path: String,
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`: `{} {}`", self.repository, self.method, self.path)
+    }
+}
+
+/// An answer that wasn't wished for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// The status.
+    pub status: u16,
+    /// The registry's own code for the error: `DENIED`.
+    pub code: Option<String>,
+    /// What the registry says, on one line of bounded length. It may be empty.
+    pub message: String,
+    /// How long it asks us to wait.
+    pub retry_after: Option<Duration>,
+}
+
+impl fmt::Display for Answered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.status)?;
+        if let Some(code) = &self.code {
+            write!(f, " {code}")?;
+        }
+        if !self.message.is_empty() {
+            write!(f, " ({})", self.message)?;
+        }
+        if let Some(wait) = self.retry_after {
+            write!(f, " and asks to wait {} s", wait.as_secs())?;
+        }
+        Ok(())
+    }
+}
+
+/// ` after 7 attempts in 300 s`, where there was more than one.
+struct Effort {
+    attempts: u32,
+    elapsed: Duration,
+}
+
+impl fmt::Display for Effort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.attempts < 2 {
+            return Ok(());
+        }
+        write!(f, " after {} attempts in {} s", self.attempts, self.elapsed.as_secs())
+    }
+}

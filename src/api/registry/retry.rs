@@ -1,0 +1,143 @@
+//! When an attempt is made again, and when we give up.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::error::{Cause, RegistryError, Request};
+use super::{Registries, lock};
+
+/// Attempts at what is probably meant as it was said, but isn't always.
+const FEW: u32 = 5;
+/// The longest wait that nobody asked for.
+const LONGEST: Duration = Duration::from_secs(15);
+
+/// Whether another attempt may help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    /// Yes, as long as there is time.
+    UntilDeadline {
+        /// The registry's own wish: not before that.
+        after: Option<Duration>,
+    },
+    /// Perhaps.
+    FewTimes,
+    /// No.
+    Never,
+}
+
+/// An attempt that failed.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    pub(super) request: Box<Request>,
+    pub(super) cause: Cause,
+    pub(super) again: Again,
+    /// Where we aren't allowed to: the setting to change.
+    pub(super) hint: Option<String>,
+}
+
+impl Trouble {
+    pub(super) fn new(request: impl Into<Box<Request>>, cause: Cause, again: Again) -> Self {
+        Self { request: request.into(), cause, again, hint: None }
+    }
+
+    /// A failure that no attempt changes and that has its own words.
+    pub(super) fn last(request: impl Into<Box<Request>>, error: RegistryError) -> Self {
+        Self::new(request, Cause::Other(Box::new(error)), Again::Never)
+    }
+
+    /// The status that the registry answered with, where it did.
+    pub(super) fn status(&self) -> Option<u16> {
+        match &self.cause {
+            Cause::Answered(answered) => Some(answered.status),
+            _ => None,
+        }
+    }
+
+    pub(super) fn into_error(self, attempts: u32, elapsed: Duration) -> RegistryError {
+        let request = self.request;
+        match (self.cause, self.hint) {
+            (Cause::Other(error), _) => *error,
+            (Cause::Answered(answered), Some(hint)) => RegistryError::Refused { request, answered, hint },
+            (cause @ Cause::Broken(_), _) if self.again == Again::Never => RegistryError::Untrusted { request, cause },
+            (cause, _) => RegistryError::Failed { request, attempts, elapsed, cause },
+        }
+    }
+}
+
+/// The attempts at one thing.
+pub(super) struct Retry<'a> {
+    registries: &'a Registries,
+    first_failure: Option<Instant>,
+    attempts: u32,
+    few: u32,
+    doublings: u32,
+}
+
+impl Registries {
+    pub(super) fn retry(&self) -> Retry<'_> {
+        Retry { registries: self, first_failure: None, attempts: 0, few: 0, doublings: 0 }
+    }
+
+    fn jitter(&self) -> f64 {
+        lock(&self.0.random).f64()
+    }
+}
+
+impl Retry<'_> {
+    /// Waits until the next attempt should be made.
+    ///
+    /// # Errors
+    /// No further attempt should be made.
+    pub(super) async fn pause(&mut self, trouble: Trouble) -> Result<(), RegistryError> {
+        self.attempts += 1;
+        let now = Instant::now();
+        let elapsed = now - *self.first_failure.get_or_insert(now);
+        let options = &self.registries.0.options;
+        let own = backoff(options.first_wait, self.doublings, self.registries.jitter());
+        self.doublings += 1;
+        let wait = match trouble.again {
+            Again::Never => return Err(trouble.into_error(self.attempts, elapsed)),
+            Again::FewTimes => {
+                self.few += 1;
+                (self.few < FEW).then_some(own)
+            }
+            // Everybody who was told the same second would come back at once.
+            Again::UntilDeadline { after } => Some(after.map_or(own, |after| after + own / 4)),
+        };
+        let Some(wait) = wait.filter(|wait| elapsed + *wait <= options.deadline) else {
+            return Err(trouble.into_error(self.attempts, elapsed));
+        };
+        self.registries.0.failures.fetch_add(1, Ordering::Relaxed);
+        tokio::time::sleep(wait).await;
+        Ok(())
+    }
+
+    /// Something was achieved since the last failure: the time and the waits start anew.
+    pub(super) fn progressed(&mut self) {
+        self.first_failure = None;
+        self.doublings = 0;
+    }
+}
+
+/// Twice as long each time, up to [`LONGEST`]; half of it by chance.
+fn backoff(first: Duration, doublings: u32, random: f64) -> Duration {
+    let whole = first.saturating_mul(2_u32.saturating_pow(doublings)).min(LONGEST);
+    whole.mul_f64(0.5 + random / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_a_limit_and_half_of_them_is_chance() {
+        let first = Duration::from_millis(100);
+        for (doublings, random, millis) in
+            [(0, 0.0, 50), (0, 1.0, 100), (1, 1.0, 200), (3, 0.5, 600), (40, 1.0, 15_000)]
+        {
+            assert_eq!(backoff(first, doublings, random), Duration::from_millis(millis));
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! A run as a step of a job: from its environment to its outputs, whatever comes in between.
+
+use std::path::{Path, PathBuf};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::action::log::Log;
+use crate::action::workflow::{self, Level};
+use crate::action::{Environment, Files, Options};
+use crate::error::{Failure, Fault, Situation};
+use crate::plan::Plan;
+use crate::remotes::Remotes;
+use crate::report::{Report, outputs, summary};
+use crate::stages::Stages;
+
+/// Somebody stopped the run.
+#[derive(Debug, thiserror::Error)]
+#[error("the run was stopped by {signal} {}; {}\nhint: run it again: it goes on from what is there", during(*.stage), visible(*.stage))]
+pub struct Interrupted {
+    signal: &'static str,
+    stage: Option<&'static str>,
+}
+
+impl Situation for Interrupted {
+    fn fault(&self) -> Fault {
+        Fault::Publication
+    }
+}
+
+fn during(stage: Option<&str>) -> String {
+    stage.map_or_else(|| "before its first stage".to_owned(), |stage| format!("during the stage `{stage}`"))
+}
+
+/// What outsiders see of a run that ends in `stage`.
+fn visible(stage: Option<&str>) -> &'static str {
+    match stage {
+        Some("publish") => "the tags that the log names were written, the others were not",
+        Some("report") => "everything was published, and the release's notes may not tell",
+        _ => "nothing was published",
+    }
+}
+
+/// Publishes what `options`, `environment` and `files` ask for, and writes what the runner reads.
+///
+/// # Errors
+/// The first stage that fails. What the run made on the engine is removed all the same.
+pub async fn publish(
+    options: &Options,
+    environment: &Environment,
+    files: &dyn Files,
+    log: &Log,
+) -> Result<Report, Failure> {
+    let (plan, inputs, event) = Plan::read(options, environment, files)?;
+    inputs.secrets().for_each(|secret| log.mask(secret));
+    let remotes = Remotes::connect(&inputs, environment).await?;
+    let stages = Stages::start();
+    let outcome = tokio::select! {
+        outcome = crate::run(plan, &inputs, &event, &remotes, &stages, log) => outcome,
+        signal = interruption() => Err(Interrupted { signal, stage: stages.current() }.into()),
+    };
+    for left in remotes.engine.clean_up().await {
+        log.annotate(Level::Warning, "left on the engine", &format!("{left} could not be removed from the engine"));
+    }
+    let report = outcome?;
+    tell(&report, environment, log)?;
+    Ok(report)
+}
+
+async fn interruption() -> &'static str {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    }
+}
+
+/// Writes outputs and summary, and warnings into the log.
+fn tell(report: &Report, environment: &Environment, log: &Log) -> Result<(), workflow::NotWritten> {
+    for warning in &report.warnings {
+        log.annotate(Level::Warning, "publish-variants", warning);
+    }
+    let files = workflow::Files::of(|name| environment.get(name).map(str::to_owned));
+    let mut values = outputs::outputs(report);
+    if let Some(path) = write_checksums(report, environment)? {
+        values.push(("checksums", path.display().to_string()));
+    }
+    for (_, value) in &mut values {
+        *value = log.redacted(value);
+    }
+    files.set_outputs(&values)?;
+    files.append_summary(&log.redacted(&summary::markdown(report)))
+}
+
+/// The file of checksums, in the workspace, which is the one folder that this step and the next ones share. Its path
+/// is relative to it.
+fn write_checksums(report: &Report, environment: &Environment) -> Result<Option<PathBuf>, workflow::NotWritten> {
+    let Some(workspace) = environment.get("GITHUB_WORKSPACE").filter(|_| environment.is_action()) else {
+        return Ok(None);
+    };
+    let name = PathBuf::from("publish-variants.sha256");
+    let path = Path::new(workspace).join(&name);
+    std::fs::write(&path, outputs::checksums(report)).map_err(|cause| workflow::NotWritten {
+        variable: "GITHUB_WORKSPACE",
+        path,
+        cause,
+    })?;
+    Ok(Some(name))
+}

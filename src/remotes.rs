@@ -1,0 +1,120 @@
+//! The remote sides of a run, connected: engine, registries, GitHub; and the folder for what is on its way between them.
+
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::action::inputs::Builder;
+use crate::action::{Environment, Inputs};
+use crate::api::engine::{Engine, EngineError};
+use crate::api::github::{self, GitHub};
+use crate::api::registry::{Credential, Options, Registries, RegistryError};
+use crate::error::{Fault, Situation};
+
+/// Builds at the same time. An engine gains little from more, and each takes memory and disk there.
+const BUILDS_AT_ONCE: usize = 4;
+
+/// Everything remote.
+#[derive(Debug)]
+pub struct Remotes {
+    /// The Docker Engine.
+    pub engine: Engine,
+    /// The registries.
+    pub registries: Registries,
+    /// GitHub; `None` where no repository is named, outside of a workflow.
+    pub github: Option<GitHub>,
+    /// Where spooled files go; removed with this value.
+    pub scratch: TempDir,
+    concurrency: usize,
+}
+
+/// Why a remote side can't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoteError {
+    /// The builder that was asked for isn't there.
+    #[error(
+        "input `builder`: `registry` is not available in this version\nhint: leave `builder` empty, or set it to `engine`"
+    )]
+    Builder,
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The registries.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// GitHub.
+    #[error(transparent)]
+    GitHub(#[from] github::Error),
+    /// The disk.
+    #[error("a temporary folder can't be made\nhint: point `TMPDIR` to a folder that can be written")]
+    Disk(#[source] std::io::Error),
+}
+
+impl Situation for RemoteError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Builder => Fault::Input,
+            Self::Engine(error) => error.fault(),
+            Self::Registry(error) => error.fault(),
+            Self::GitHub(error) => error.fault(),
+            Self::Disk(_) => Fault::Publication,
+        }
+    }
+}
+
+impl Remotes {
+    /// Connects to the engine, and makes ready for the others.
+    ///
+    /// # Errors
+    /// There is no usable engine, or an address is none.
+    pub async fn connect(inputs: &Inputs, environment: &Environment) -> Result<Self, RemoteError> {
+        if inputs.builder == Builder::Registry {
+            return Err(RemoteError::Builder);
+        }
+        let scratch = tempfile::Builder::new().prefix("publish-variants-").tempdir().map_err(RemoteError::Disk)?;
+        let concurrency = inputs.concurrency.get();
+        let registries = Registries::new(Options {
+            credentials: inputs
+                .credentials
+                .iter()
+                .map(|known| Credential {
+                    registry: known.registry.clone(),
+                    username: known.username.clone(),
+                    password: known.password.clone(),
+                })
+                .collect(),
+            insecure: inputs.insecure_registries.clone(),
+            concurrency,
+            deadline: Duration::from_secs(300),
+            spool: scratch.path().to_owned(),
+            seed: fastrand::u64(..),
+            ..Options::default()
+        })?;
+        let github = environment
+            .get("GITHUB_REPOSITORY")
+            .map(|repository| {
+                let api = environment.get("GITHUB_API_URL").unwrap_or("https://api.github.com");
+                GitHub::new(api, inputs.github_token.as_ref(), repository, &inputs.insecure_registries)
+            })
+            .transpose()?;
+        let credentials = inputs
+            .credentials
+            .iter()
+            .map(|known| (known.registry.clone(), (known.username.clone(), known.password.clone())))
+            .collect();
+        let engine = Engine::connect(environment.get("DOCKER_HOST"), credentials).await?;
+        Ok(Self { engine, registries, github, scratch, concurrency })
+    }
+
+    /// A name for what this run makes on the engine, which no other run there has.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{:08x}", fastrand::u32(..))
+    }
+
+    /// How many images may be built or run at the same time.
+    #[must_use]
+    pub fn builds_at_once(&self) -> usize {
+        self.concurrency.min(BUILDS_AT_ONCE)
+    }
+}

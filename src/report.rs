@@ -1,0 +1,198 @@
+//! What came of a run, for people and for the steps that follow. Pure: a [`Report`] in, texts out.
+//!
+//! - [`notes`]: a section of the release's notes,
+//! - [`summary`]: the job's step summary,
+//! - [`outputs`]: the action's outputs.
+
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+pub use crate::publish::Blobs;
+pub use gather::dropped_variants;
+
+use crate::image::{Digest, Platform, Reference, Repository, Tag};
+
+mod gather;
+mod markdown;
+pub mod notes;
+pub mod outputs;
+pub mod section;
+pub mod summary;
+
+/// What came of a run. As JSON, it is the action's output `images`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// How it ended.
+    pub status: Status,
+    /// The version, without a leading `v`.
+    pub version: String,
+    /// The scratch image.
+    pub source: Source,
+    /// The variants in the order of the matrix.
+    pub variants: Vec<Variant>,
+    /// Variants that the release before had and this one hasn't.
+    pub dropped_variants: Vec<String>,
+    /// What somebody should look at, a sentence each.
+    pub warnings: Vec<String>,
+    /// Where the time went.
+    pub stages: Vec<Stage>,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// Something was written to a registry.
+    Published,
+    /// Everything was there already.
+    Unchanged,
+    /// Everything was built and verified, and nothing written.
+    DryRun,
+}
+
+impl Status {
+    /// The status as the output `status` has it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Published => "published",
+            Self::Unchanged => "unchanged",
+            Self::DryRun => "dry-run",
+        }
+    }
+}
+
+/// The scratch image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Source {
+    /// Its name.
+    pub reference: Reference,
+    /// Its digest when it was resolved.
+    pub digest: Digest,
+    /// The tags it was given itself; empty unless `source-tags` asks for them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub destinations: Vec<Destination>,
+}
+
+/// A variant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Variant {
+    /// Its name: the most specific tag without the version.
+    pub name: String,
+    /// The digest of its index, the same at every destination.
+    pub digest: Digest,
+    /// The image under it.
+    pub base: Base,
+    /// Where it can be had, the first destination first. Never empty.
+    pub destinations: Vec<Destination>,
+    /// One entry for each manifest of the index, in its order.
+    pub platforms: Vec<BuiltPlatform>,
+    /// What to use instead, where the matrix says that it is deprecated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deprecated: Option<String>,
+}
+
+/// The image under a variant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Base {
+    /// Its name in the matrix, in full.
+    pub reference: Reference,
+    /// Its digest when it was resolved.
+    pub digest: Digest,
+}
+
+/// An image at one destination.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Destination {
+    /// The repository.
+    pub repository: Repository,
+    /// The tags that name this version, the most specific first.
+    pub exact: Vec<Tag>,
+    /// The rolling tags that show this image now.
+    pub rolling: Vec<RollingTag>,
+    /// The tags that were left where they are.
+    pub kept: Vec<KeptTag>,
+    /// What became of the blobs.
+    pub blobs: Blobs,
+}
+
+impl Destination {
+    /// The references under which the image can be pulled now, exact ones first.
+    pub fn references(&self) -> impl Iterator<Item = Reference> {
+        let rolling = self.rolling.iter().map(|rolling| &rolling.tag);
+        self.exact.iter().chain(rolling).map(|tag| self.repository.tagged(tag.clone()))
+    }
+}
+
+/// A tag that moves from release to release, and shows this one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RollingTag {
+    /// The tag.
+    pub tag: Tag,
+    /// What it showed before, where this run has moved it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Digest>,
+}
+
+/// A tag that was left where it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct KeptTag {
+    /// The tag.
+    pub tag: Tag,
+    /// Why: `` it shows `0.9.27`, which is newer ``.
+    pub reason: String,
+}
+
+/// An image of a variant for one platform.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BuiltPlatform {
+    /// What it runs on.
+    pub platform: Platform,
+    /// The digest of its manifest.
+    pub digest: Digest,
+    /// What a pull transfers: config and compressed layers, in bytes.
+    pub size: u64,
+    /// What was run in it. That base, executables and config are as planned is verified on every platform.
+    pub checks: Vec<Check>,
+}
+
+/// A command that was run in an image, or would have been.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// The command.
+    pub command: String,
+    /// What came of it; a failed check ends the run and is in no report.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+/// What came of a check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum Outcome {
+    /// As expected.
+    Passed,
+    /// It couldn't be done here.
+    Skipped {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A stage of the run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Stage {
+    /// Its verb.
+    pub name: String,
+    /// When it started, since the start of the run.
+    #[serde(rename = "start_ms", serialize_with = "milliseconds")]
+    pub start: Duration,
+    /// How long it took.
+    #[serde(rename = "duration_ms", serialize_with = "milliseconds")]
+    pub duration: Duration,
+}
+
+fn milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,141 @@
+//! Gathers a report from what the stages did.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Base, BuiltPlatform, Check, Destination, KeptTag, Outcome, Report, RollingTag, Source, Stage, Status, Variant,
+};
+use crate::api::github::{self, GitHub, Release};
+use crate::build::compose::{self, Composed};
+use crate::image::{Digest, Repository};
+use crate::plan::{self, Tags};
+use crate::publish::{Published, TagOutcome};
+use crate::resolve::{Resolved, ResolvedVariant};
+use crate::verify::{self, Verified};
+
+impl Report {
+    /// The report of a run. `published` is what was published, and `None` after a dry run: then it shows the tags that would be written.
+    #[must_use]
+    pub fn gather(
+        resolved: &Resolved,
+        verified: &[Verified],
+        published: Option<&Published>,
+        stages: Vec<Stage>,
+    ) -> Self {
+        let plan = &resolved.plan;
+        let status = match published {
+            None => Status::DryRun,
+            Some(published) if published.is_unchanged() => Status::Unchanged,
+            Some(_) => Status::Published,
+        };
+        let at = |digest: &Digest, tags: &Tags| {
+            plan.destinations.iter().map(|to| destination(to, digest, tags, published)).collect::<Vec<_>>()
+        };
+        let source_digest = resolved.source.reference.digest();
+        let has_tags = plan.source.tags.iter().next().is_some();
+        let source = Source {
+            reference: plan.source.reference.clone(),
+            digest: source_digest.clone(),
+            destinations: if has_tags { at(source_digest, &plan.source.tags) } else { Vec::new() },
+        };
+        let variants = resolved
+            .variants
+            .iter()
+            .map(|resolved| {
+                let mut images: Vec<&Verified> =
+                    verified.iter().filter(|image| image.variant == resolved.variant.name).collect();
+                images.sort_by_cached_key(|image| image.composed.platform.to_string());
+                let composed: Vec<&Composed> = images.iter().map(|image| &image.composed).collect();
+                let digest = compose::index(&composed, &resolved.annotations).digest().clone();
+                Variant {
+                    name: resolved.variant.name.clone(),
+                    base: Base { reference: resolved.variant.base.clone(), digest: resolved.base.digest().clone() },
+                    destinations: at(&digest, &resolved.variant.tags),
+                    platforms: images.into_iter().map(platform).collect(),
+                    deprecated: resolved.variant.deprecated.clone(),
+                    digest,
+                }
+            })
+            .collect();
+        let mut warnings: Vec<String> = resolved.variants.iter().filter_map(left_out).collect();
+        warnings.extend(published.into_iter().flat_map(|published| &published.conflicts).map(ToString::to_string));
+        Self {
+            status,
+            version: plan.version.to_string(),
+            source,
+            variants,
+            dropped_variants: Vec::new(),
+            warnings,
+            stages,
+        }
+    }
+}
+
+fn left_out(resolved: &ResolvedVariant) -> Option<String> {
+    let platforms: Vec<String> = resolved.left_out.iter().map(ToString::to_string).collect();
+    let name = &resolved.variant.name;
+    (!platforms.is_empty()).then(|| {
+        format!("`{name}` leaves out {}, which base `{}` doesn't have", platforms.join(", "), resolved.variant.base)
+    })
+}
+
+fn platform(image: &Verified) -> BuiltPlatform {
+    let check = |(check, outcome): &(plan::Check, verify::Outcome)| Check {
+        command: check.command.join(" "),
+        outcome: match outcome {
+            verify::Outcome::Passed => Outcome::Passed,
+            verify::Outcome::Skipped(reason) => Outcome::Skipped { reason: reason.clone() },
+        },
+    };
+    BuiltPlatform {
+        platform: image.composed.platform.clone(),
+        digest: image.composed.manifest.digest().clone(),
+        size: image.composed.size(),
+        checks: image.checks.iter().map(check).collect(),
+    }
+}
+
+fn destination(to: &Repository, digest: &Digest, tags: &Tags, published: Option<&Published>) -> Destination {
+    let outcomes = published.map_or_else(BTreeMap::new, |published| published.tags_at(to));
+    let mut destination = Destination {
+        repository: to.clone(),
+        exact: tags.exact.clone(),
+        rolling: Vec::new(),
+        kept: tags.kept.iter().map(|kept| KeptTag { tag: kept.tag.clone(), reason: kept.reason.clone() }).collect(),
+        blobs: published
+            .and_then(|published| published.blobs.get(&(to.clone(), digest.clone())))
+            .copied()
+            .unwrap_or_default(),
+    };
+    for rolling in &tags.rolling {
+        let tag = rolling.tag.clone();
+        match outcomes.get(&tag) {
+            Some(TagOutcome::Kept(reason)) => destination.kept.push(KeptTag { tag, reason: reason.clone() }),
+            Some(TagOutcome::GivenTo(version)) => {
+                let reason = format!("it belongs to `{version}`, which is newer, and shows that now");
+                destination.kept.push(KeptTag { tag, reason });
+            }
+            Some(TagOutcome::Moved(previous)) => {
+                destination.rolling.push(RollingTag { tag, previous: Some(previous.clone()) });
+            }
+            Some(TagOutcome::Created | TagOutcome::Unchanged) | None => {
+                destination.rolling.push(RollingTag { tag, previous: None });
+            }
+        }
+    }
+    destination
+}
+
+/// The variants that the release before had and this one hasn't.
+///
+/// # Errors
+/// GitHub doesn't answer.
+pub async fn dropped_variants(
+    report: &Report,
+    github: &GitHub,
+    release: &Release,
+) -> Result<Vec<String>, github::Error> {
+    let earlier = github.previous_releases(release).await?;
+    let names = || report.variants.iter().map(|variant| variant.name.as_str());
+    Ok(earlier.iter().find_map(|earlier| super::notes::dropped_variants(&earlier.body, names())).unwrap_or_default())
+}

@@ -1,0 +1,301 @@
+//! The parts that notes and summary share: a table of the variants, and the details of each.
+//!
+//! [GitHub's Markdown](https://github.github.com/gfm/). Texts from outside (commands, reasons, what the matrix says) are
+//! escaped, so that they show as they are: no cell ends early, no HTML, nobody is mentioned.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::{BuiltPlatform, Destination, Outcome, Report, Variant};
+use crate::image::Reference;
+use crate::image::reference::DOCKER_HUB;
+
+/// `text` in a code span, in one line.
+pub(super) fn code(text: &str) -> String {
+    let text = one_line(text);
+    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or_default();
+    let fence = "`".repeat(longest + 1);
+    let pad = if text.starts_with('`') || text.ends_with('`') || text.is_empty() { " " } else { "" };
+    format!("{fence}{pad}{text}{pad}{fence}")
+}
+
+/// `text` as prose, in one line. What it has in backticks becomes code.
+pub(super) fn prose(text: &str) -> String {
+    let text = one_line(text);
+    let parts: Vec<&str> = text.split('`').collect();
+    // Without a partner, a backtick is one.
+    if parts.len().is_multiple_of(2) {
+        return escaped(&text);
+    }
+    let part = |(number, part): (usize, &&str)| match number % 2 {
+        1 => code(part),
+        _ => escaped(part),
+    };
+    parts.iter().enumerate().map(part).collect()
+}
+
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '&' => escaped.push_str("&amp;"),
+            // GitHub would notify whoever is called so.
+            '@' => escaped.push_str("@<!-- -->"),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '~' | '#' => {
+                escaped.push('\\');
+                escaped.push(character);
+            }
+            _ => escaped.push(character),
+        }
+    }
+    escaped
+}
+
+fn one_line(text: &str) -> String {
+    let printable: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    printable.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Bytes as people read them.
+pub(super) fn size(bytes: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
+    match bytes {
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{:.2} GB", bytes as f64 / 1e9),
+    }
+}
+
+/// A reference as people write it: `alpine:3.23` for `docker.io/library/alpine:3.23`.
+fn familiar(reference: &Reference) -> String {
+    let text = reference.to_string();
+    let short = text.strip_prefix(DOCKER_HUB).and_then(|text| text.strip_prefix('/'));
+    short.map_or(text.as_str(), |path| path.strip_prefix("library/").unwrap_or(path)).to_owned()
+}
+
+/// Where a variant is had first: its most specific tag, else its digest.
+pub(super) fn pull_name(variant: &Variant) -> String {
+    let Some(destination) = variant.destinations.first() else { return variant.digest.to_string() };
+    match destination.references().next() {
+        Some(reference) => reference.to_string(),
+        None => destination.repository.pinned(variant.digest.clone()).to_string(),
+    }
+}
+
+/// The table: one row for each variant.
+pub(super) fn table(report: &Report) -> String {
+    let mut text = String::from("| Image | Base | Platforms | Run on |\n| --- | --- | --- | --- |\n");
+    for variant in &report.variants {
+        let platforms: Vec<String> =
+            variant.platforms.iter().map(|built| format!("{} {}", built.platform, size(built.size))).collect();
+        let started: Vec<String> =
+            variant.platforms.iter().filter(|built| was_run(built)).map(|built| built.platform.to_string()).collect();
+        let mut image = code(&format!("docker pull {}", pull_name(variant)));
+        if let Some(instead) = &variant.deprecated {
+            let _ = write!(image, "<br>deprecated: {}", prose(instead));
+        }
+        let started = if started.is_empty() { "–".to_owned() } else { started.join("<br>") };
+        let cells = [image, code(&familiar(&variant.base.reference)), platforms.join("<br>"), started];
+        // Also in code, a bar ends a cell unless it is escaped; outside of a table, the escape would show.
+        let _ = writeln!(text, "| {} |", cells.map(|cell| cell.replace('|', "\\|")).join(" | "));
+    }
+    text
+}
+
+/// Whether everything that was to be run on the platform was run.
+fn was_run(built: &BuiltPlatform) -> bool {
+    !built.checks.is_empty() && built.checks.iter().all(|check| check.outcome == Outcome::Passed)
+}
+
+/// Everything about one variant.
+pub(super) fn details(variant: &Variant) -> String {
+    let mut text = format!("#### {}\n\n", code(&variant.name));
+    let _ = writeln!(text, "```sh\ndocker pull {}\n```\n", pull_name(variant));
+    if let Some(instead) = &variant.deprecated {
+        let _ = writeln!(text, "- deprecated: {}", prose(instead));
+    }
+    let _ = writeln!(text, "- digest {}", code(variant.digest.as_str()));
+    let base = format!("{}@{}", tag_only(&variant.base.reference), variant.base.digest);
+    let _ = writeln!(text, "- base {}", code(&base));
+    for (tags, places) in by_place(&variant.destinations, tags_of) {
+        let _ = writeln!(text, "- tags{places}: {tags}");
+    }
+    for (moved, places) in by_place(&variant.destinations, moved_tags) {
+        let _ = writeln!(text, "- moved{places}: {moved}");
+    }
+    for built in &variant.platforms {
+        let _ = writeln!(
+            text,
+            "- {}, {}, {}{}",
+            built.platform,
+            size(built.size),
+            code(built.digest.as_str()),
+            checks(built)
+        );
+    }
+    text
+}
+
+fn tag_only(reference: &Reference) -> String {
+    match reference.tag() {
+        Some(tag) => reference.repository().tagged(tag.clone()).to_string(),
+        None => reference.repository().to_string(),
+    }
+}
+
+fn tags_of(destination: &Destination) -> String {
+    let exact = destination.exact.iter();
+    exact
+        .chain(destination.rolling.iter().map(|rolling| &rolling.tag))
+        .map(|tag| code(tag.as_str()))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn moved_tags(destination: &Destination) -> String {
+    // Tags move together, as a rule: each former digest is said once.
+    let mut by_digest = Vec::<(&str, Vec<String>)>::new();
+    for rolling in &destination.rolling {
+        let Some(previous) = &rolling.previous else { continue };
+        let tag = code(rolling.tag.as_str());
+        match by_digest.iter_mut().find(|(digest, _)| *digest == previous.as_str()) {
+            Some((_, tags)) => tags.push(tag),
+            None => by_digest.push((previous.as_str(), vec![tag])),
+        }
+    }
+    let parts: Vec<String> =
+        by_digest.iter().map(|(digest, tags)| format!("{} from {}", tags.join(", "), code(digest))).collect();
+    parts.join("; ")
+}
+
+/// What `says` of each destination; without places where it is the same at all, and nothing for what is empty.
+fn by_place(destinations: &[Destination], says: impl Fn(&Destination) -> String) -> Vec<(String, String)> {
+    let said: Vec<String> = destinations.iter().map(says).collect();
+    if said.windows(2).all(|pair| pair[0] == pair[1]) {
+        return said.into_iter().take(1).filter(|text| !text.is_empty()).map(|text| (text, String::new())).collect();
+    }
+    let places = destinations.iter().map(|destination| format!(" in {}", code(&destination.repository.to_string())));
+    said.into_iter().zip(places).filter(|(text, _)| !text.is_empty()).collect()
+}
+
+fn checks(built: &BuiltPlatform) -> String {
+    let passed: Vec<String> = built
+        .checks
+        .iter()
+        .filter(|check| check.outcome == Outcome::Passed)
+        .map(|check| code(&check.command))
+        .collect();
+    let mut skipped = Vec::<(&str, Vec<String>)>::new();
+    for check in &built.checks {
+        let Outcome::Skipped { reason } = &check.outcome else { continue };
+        match skipped.iter_mut().find(|(other, _)| other == reason) {
+            Some((_, commands)) => commands.push(code(&check.command)),
+            None => skipped.push((reason, vec![code(&check.command)])),
+        }
+    }
+    let mut text = String::new();
+    if !passed.is_empty() {
+        let _ = write!(text, "; passed: {}", passed.join(", "));
+    }
+    for (reason, commands) in skipped {
+        let _ = write!(text, "; skipped: {} ({})", commands.join(", "), prose(reason));
+    }
+    text
+}
+
+/// The rolling tags that weren't moved, one line for each reason; empty where all were.
+pub(super) fn kept_tags(report: &Report) -> String {
+    let images = report.variants.iter().map(|variant| &variant.destinations).chain([&report.source.destinations]);
+    let mut by_reason = Vec::<(&str, Vec<String>)>::new();
+    for destinations in images {
+        // A tag that is kept for one reason everywhere is named once.
+        let mut places = BTreeMap::<(&str, &str), Vec<&Destination>>::new();
+        let mut order = Vec::new();
+        for destination in destinations {
+            for kept in &destination.kept {
+                let key = (kept.tag.as_str(), kept.reason.as_str());
+                let known = places.entry(key).or_default();
+                if known.is_empty() {
+                    order.push(key);
+                }
+                known.push(destination);
+            }
+        }
+        for key in order {
+            let (tag, reason) = key;
+            let names: Vec<String> = if places[&key].len() == destinations.len() {
+                vec![code(tag)]
+            } else {
+                places[&key].iter().map(|destination| code(&format!("{}:{tag}", destination.repository))).collect()
+            };
+            match by_reason.iter_mut().find(|(other, _)| *other == reason) {
+                Some((_, tags)) => tags.extend(names),
+                None => by_reason.push((reason, names)),
+            }
+        }
+    }
+    let mut text = String::new();
+    for (reason, tags) in by_reason {
+        let _ = writeln!(text, "- {}: {}", tags.join(", "), prose(reason));
+    }
+    text
+}
+
+/// The destinations, as a sentence has them.
+pub(super) fn places(report: &Report) -> String {
+    let mut places = Vec::<String>::new();
+    for destination in report.variants.iter().flat_map(|variant| &variant.destinations) {
+        let place = code(&destination.repository.to_string());
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    match places.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} and {last}", others.join(", ")),
+        _ => places.concat(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_shows_any_text_and_stays_in_its_cell() {
+        for (text, expected) in [
+            ("uv --version", "`uv --version`"),
+            ("a | b", "`a | b`"),
+            ("echo `x`", "`` echo `x` ``"),
+            ("`` ` ``", "``` `` ` `` ```"),
+            ("a\n\n<!-- publish-variants:end -->\nb", "`a <!-- publish-variants:end --> b`"),
+            ("", "`  `"),
+        ] {
+            assert_eq!(code(text), expected);
+        }
+    }
+
+    #[test]
+    fn prose_is_no_markdown_but_for_its_code() {
+        for (text, expected) in [
+            ("it shows `0.9.27`, which is newer", "it shows `0.9.27`, which is newer"),
+            ("a ` b | c", "a \\` b | c"),
+            ("<b>@acme</b> *x* [y](z) #1", "&lt;b&gt;@<!-- -->acme&lt;/b&gt; \\*x\\* \\[y\\](z) \\#1"),
+            ("line\n# title\r\n| x |", "line \\# title | x |"),
+            ("`@acme`", "`@acme`"),
+        ] {
+            assert_eq!(prose(text), expected);
+        }
+    }
+
+    #[test]
+    fn sizes_are_read_by_people() {
+        for (bytes, text) in
+            [(0, "0 B"), (999, "999 B"), (1_000, "1.0 kB"), (22_460_000, "22.5 MB"), (1_040_000_000, "1.04 GB")]
+        {
+            assert_eq!(size(bytes), text);
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Which stage a run is in, and where its time went.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use crate::action::Log;
+use crate::action::log::Group;
+use crate::report::Stage;
+
+/// The stages of a run, so far.
+#[derive(Debug)]
+pub struct Stages {
+    started: Instant,
+    times: Mutex<Vec<Stage>>,
+    current: Mutex<Option<&'static str>>,
+}
+
+/// A stage under way. It ends when this is dropped.
+#[derive(Debug)]
+#[must_use = "the stage ends when this is dropped"]
+pub struct UnderWay<'a> {
+    stages: &'a Stages,
+    name: &'static str,
+    started: Instant,
+    _group: Group,
+}
+
+impl Stages {
+    /// None yet.
+    #[must_use]
+    pub fn start() -> Self {
+        Self { started: Instant::now(), times: Mutex::default(), current: Mutex::default() }
+    }
+
+    /// Begins a stage, and its group in the log.
+    pub fn begin(&self, name: &'static str, log: &Log) -> UnderWay<'_> {
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(name);
+        UnderWay { stages: self, name, started: Instant::now(), _group: log.group(name) }
+    }
+
+    /// The stage that was begun last.
+    #[must_use]
+    pub fn current(&self) -> Option<&'static str> {
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The stages that have ended.
+    #[must_use]
+    pub fn times(&self) -> Vec<Stage> {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        let stage = Stage {
+            name: self.name.to_owned(),
+            start: self.started - self.stages.started,
+            duration: self.started.elapsed(),
+        };
+        self.stages.times.lock().unwrap_or_else(PoisonError::into_inner).push(stage);
+    }
+}

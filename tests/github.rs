@@ -1,0 +1,259 @@
+//! `api::github` against a stand-in that is held to GitHub's own description.
+
+#![expect(clippy::unwrap_used, reason = "what a test prepares is there, or it fails")]
+
+use std::time::Duration;
+
+use publish_variants::api::github::{Edited, Error, GitHub};
+use publish_variants::error::{Failure, Situation as _};
+use publish_variants::secret::Secret;
+use support::github::{self, Failure as Broken, READ_TOKEN, Release, WRITE_TOKEN};
+
+const REPOSITORY: &str = "acme/tool";
+
+/// Starts a stand-in with these releases; `None` where GitHub's description isn't at hand.
+fn stand_in(releases: Vec<Release>) -> Option<github::GitHub> {
+    let stand_in = github::GitHub::start(REPOSITORY, releases);
+    if stand_in.is_none() {
+        support::parts::skip("GitHub's description is not at hand");
+    }
+    stand_in
+}
+
+fn client(stand_in: &github::GitHub, token: &str) -> GitHub {
+    GitHub::new(&stand_in.url(), Secret::new(token).as_ref(), REPOSITORY, &[])
+        .unwrap()
+        .with_deadline(Duration::from_secs(8))
+}
+
+/// Puts one line at the end, once.
+fn with_line(body: &str) -> Result<String, Failure> {
+    Ok(if body.ends_with("our line\n") { body.to_owned() } else { format!("{body}our line\n") })
+}
+
+#[tokio::test]
+async fn a_release_is_found_by_its_tag_and_a_draft_is_not() {
+    let releases = vec![Release::new("v1.4.0"), Release::new("tool/1.5"), Release::new("2.0.0").draft()];
+    let Some(stand_in) = stand_in(releases) else { return };
+    for token in [WRITE_TOKEN, READ_TOKEN, ""] {
+        let client = client(&stand_in, token);
+        let release = client.release_by_tag("v1.4.0").await.unwrap().unwrap();
+        assert_eq!((release.tag_name.as_str(), release.draft, release.prerelease), ("v1.4.0", false, false));
+        assert_eq!(release.published_at.unwrap().to_rfc3339(), "2026-01-15T20:53:11+00:00");
+        assert_eq!(release.body, stand_in.release("v1.4.0").body);
+        assert_eq!(client.release_by_tag("tool/1.5").await.unwrap().unwrap().tag_name, "tool/1.5");
+        assert_eq!(client.release_by_tag("2.0.0").await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn a_release_that_is_not_there_is_reported_with_all_that_was_looked_for() {
+    let Some(stand_in) = stand_in(vec![Release::new("v1.4.0")]) else { return };
+    let client = client(&stand_in, READ_TOKEN);
+    assert_eq!(client.release(&["1.4.0", "v1.4.0"]).await.unwrap().tag_name, "v1.4.0");
+    let failure = Failure::from(client.release(&["1.4.1", "v1.4.1"]).await.unwrap_err());
+    insta::assert_snapshot!(failure, @r"
+    `acme/tool` has no release of `1.4.1` or `v1.4.1`
+    hint: publish the release first (a draft has no tag), or correct `version`
+    ");
+    assert_eq!(failure.exit_code(), 2);
+}
+
+#[tokio::test]
+async fn a_tag_leads_to_its_commit_also_when_it_is_annotated() {
+    let commit = "0123456789abcdef0123456789abcdef01234567";
+    let releases = vec![Release::new("1.4.0").commit(commit).annotated(), Release::new("tool/1.5")];
+    let Some(stand_in) = stand_in(releases) else { return };
+    let client = client(&stand_in, READ_TOKEN);
+    assert_eq!(client.commit_of_tag("1.4.0").await.unwrap().sha, commit);
+    assert_eq!(client.commit_of_tag("tool/1.5").await.unwrap().sha, stand_in.release("tool/1.5").commit);
+    // `main` is a branch: a tag is asked for as a tag.
+    let failure = Failure::from(client.commit_of_tag("main/../1.4").await.unwrap_err());
+    insta::assert_snapshot!(failure, @r"
+    `acme/tool` has no tag `main/../1.4`
+    hint: push the tag, or correct `version`
+    ");
+}
+
+#[tokio::test]
+async fn previous_releases_are_those_published_before_the_newest_first() {
+    let releases = vec![
+        Release::new("1.2.0").published_at("2026-01-01T00:00:00Z"),
+        Release::new("1.4.0").published_at("2026-03-01T00:00:00Z"),
+        Release::new("1.3.0").published_at("2026-02-01T00:00:00Z"),
+        Release::new("1.5.0").published_at("2026-04-01T00:00:00Z").draft(),
+    ];
+    let Some(stand_in) = stand_in(releases) else { return };
+    let client = client(&stand_in, WRITE_TOKEN);
+    let release = client.release(&["1.3.0"]).await.unwrap();
+    let previous = client.previous_releases(&release).await.unwrap();
+    assert_eq!(previous.iter().map(|release| release.tag_name.as_str()).collect::<Vec<_>>(), ["1.2.0"]);
+    let release = client.release(&["1.4.0"]).await.unwrap();
+    let previous = client.previous_releases(&release).await.unwrap();
+    assert_eq!(previous.iter().map(|release| release.tag_name.as_str()).collect::<Vec<_>>(), ["1.3.0", "1.2.0"]);
+}
+
+#[tokio::test]
+async fn the_repository_tells_its_facts() {
+    let Some(stand_in) = stand_in(vec![]) else { return };
+    let facts = client(&stand_in, READ_TOKEN).repository().await.unwrap();
+    assert_eq!((facts.full_name.as_str(), facts.name.as_str()), (REPOSITORY, "tool"));
+    assert!(facts.html_url.ends_with("/acme/tool"), "{}", facts.html_url);
+
+    let elsewhere = GitHub::new(&stand_in.url(), None, "acme/other", &[]).unwrap();
+    insta::assert_snapshot!(Failure::from(elsewhere.repository().await.unwrap_err()), @r"
+    repository `acme/other` is not to be found on GitHub
+    hint: a private repository needs `github-token`
+    ");
+}
+
+#[tokio::test]
+async fn notes_are_written_once_and_left_alone_the_second_time() {
+    let Some(stand_in) = stand_in(vec![Release::new("1.4.0").body("Notes\r\n")]) else { return };
+    let client = client(&stand_in, WRITE_TOKEN);
+    let id = stand_in.release("1.4.0").id;
+    assert_eq!(client.edit_release_body(id, with_line).await.unwrap(), Edited::Written);
+    assert_eq!(stand_in.release("1.4.0").body, "Notes\r\nour line\n");
+    assert_eq!(client.edit_release_body(id, with_line).await.unwrap(), Edited::AlreadyThere);
+    assert_eq!(stand_in.count("PATCH"), 1);
+}
+
+#[tokio::test]
+async fn what_somebody_writes_meanwhile_is_kept() {
+    let Some(stand_in) = stand_in(vec![Release::new("1.4.0").body("Notes\n")]) else { return };
+    let client = client(&stand_in, WRITE_TOKEN);
+    stand_in.edit_after_next_read("1.4.0", "Better notes\n");
+    client.edit_release_body(stand_in.release("1.4.0").id, with_line).await.unwrap();
+    assert_eq!(stand_in.release("1.4.0").body, "Better notes\nour line\n");
+}
+
+#[tokio::test]
+async fn what_somebody_writes_while_a_failed_write_waits_is_kept() {
+    let Some(stand_in) = stand_in(vec![Release::new("1.4.0").body("Notes\n")]) else { return };
+    let client = client(&stand_in, WRITE_TOKEN);
+    let id = stand_in.release("1.4.0").id;
+    stand_in.fail("PATCH", 1, Broken::SecondaryRateLimit { status: 403, retry_after: Some(2) });
+    let edit = client.edit_release_body(id, with_line);
+    let somebody = async {
+        while stand_in.count("PATCH") == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        stand_in.set_body("1.4.0", "Better notes\n");
+    };
+    let (edited, ()) = tokio::join!(edit, somebody);
+    assert_eq!(edited.unwrap(), Edited::Written);
+    assert_eq!(stand_in.release("1.4.0").body, "Better notes\nour line\n");
+}
+
+#[tokio::test]
+async fn a_lost_answer_to_a_write_is_found_out_by_reading() {
+    let Some(stand_in) = stand_in(vec![Release::new("1.4.0").body("Notes\n")]) else { return };
+    let client = client(&stand_in, WRITE_TOKEN);
+    stand_in.fail("PATCH", 1, Broken::LoseAnswer);
+    let edited = client.edit_release_body(stand_in.release("1.4.0").id, with_line).await.unwrap();
+    assert_eq!(edited, Edited::Written);
+    assert_eq!(stand_in.count("PATCH"), 1);
+    assert_eq!(stand_in.release("1.4.0").body, "Notes\nour line\n");
+}
+
+#[tokio::test]
+async fn notes_that_never_stand_still_are_given_up() {
+    let Some(stand_in) = stand_in(vec![Release::new("1.4.0").body("Notes\n")]) else { return };
+    let client = client(&stand_in, WRITE_TOKEN);
+    for n in 0..100 {
+        stand_in.edit_after_next_read("1.4.0", &format!("Notes {n}\n"));
+    }
+    let error = client.edit_release_body(stand_in.release("1.4.0").id, with_line).await.unwrap_err();
+    assert!(error.to_string().contains("changed each time"), "{error}");
+    assert_eq!(stand_in.count("PATCH"), 0);
+}
+
+#[tokio::test]
+async fn passing_failures_are_outlasted() {
+    let Some(stand_in) = stand_in(vec![Release::new("1.4.0")]) else { return };
+    let client = client(&stand_in, READ_TOKEN);
+    for failure in [
+        Broken::Reset,
+        Broken::BadGateway,
+        Broken::ServerError,
+        Broken::Unavailable,
+        Broken::LoseAnswer,
+        Broken::RateLimit { reset_in: 1 },
+        Broken::SecondaryRateLimit { status: 403, retry_after: Some(1) },
+        Broken::SecondaryRateLimit { status: 429, retry_after: Some(1) },
+    ] {
+        stand_in.fail("GET", 1, failure.clone());
+        let before = stand_in.count("GET");
+        let release = client.release_by_tag("1.4.0").await.unwrap_or_else(|error| panic!("{failure:?}: {error}"));
+        assert!(release.is_some(), "{failure:?}");
+        // A closed connection that was kept open is opened anew by the HTTP client itself, too.
+        assert!(stand_in.count("GET") >= before + 2, "{failure:?} was not met");
+    }
+}
+
+#[tokio::test]
+async fn a_limit_beyond_the_deadline_is_not_waited_for() {
+    let Some(stand_in) = stand_in(vec![]) else { return };
+    stand_in.fail("GET", 1, Broken::RateLimit { reset_in: 3_000 });
+    let error = client(&stand_in, "").repository().await.unwrap_err();
+    assert!(matches!(error, Error::Limited { .. }), "{error:?}");
+    let text = Failure::from(error).to_string();
+    assert!(
+        text.contains("GitHub asks to wait until 20") && text.contains("with `github-token` the limit is higher"),
+        "{text}"
+    );
+    assert_eq!(stand_in.count("GET"), 1);
+}
+
+#[tokio::test]
+async fn a_github_that_stays_broken_is_given_up_at_the_deadline() {
+    let Some(stand_in) = stand_in(vec![]) else { return };
+    let client = client(&stand_in, READ_TOKEN).with_deadline(Duration::from_secs(2));
+    stand_in.fail("GET", 1_000, Broken::BadGateway);
+    let Error::Refused { status, attempts, message, .. } = client.repository().await.unwrap_err() else {
+        panic!("another error");
+    };
+    assert_eq!((status, message.as_str()), (502, "an HTML page"));
+    assert!(attempts > 1);
+
+    let nobody =
+        GitHub::new("http://127.0.0.1:1", None, REPOSITORY, &[]).unwrap().with_deadline(Duration::from_secs(1));
+    let failure = Failure::from(nobody.repository().await.unwrap_err());
+    assert!(failure.to_string().starts_with("GitHub didn't answer `GET /repos/acme/tool`, "), "{failure}");
+    assert!(failure.to_string().contains("Connection refused"), "{failure}");
+    assert_eq!(failure.exit_code(), 1);
+}
+
+#[tokio::test]
+async fn refusals_say_what_to_change() {
+    let Some(stand_in) = stand_in(vec![Release::new("1.4.0")]) else { return };
+    let id = stand_in.release("1.4.0").id;
+
+    let failure = client(&stand_in, READ_TOKEN).edit_release_body(id, with_line).await.unwrap_err();
+    insta::assert_snapshot!(failure.to_string().replace(&id.to_string(), "ID"), @r"
+    `github-token` may not write the releases of `acme/tool` (`PATCH /repos/acme/tool/releases/ID`: Resource not accessible by integration)
+    hint: give the job `permissions: contents: write`
+    ");
+    assert_eq!(failure.exit_code(), 1, "images have been published before the notes are written");
+
+    let failure = client(&stand_in, "").edit_release_body(id, with_line).await.unwrap_err();
+    insta::assert_snapshot!(failure.to_string().replace(&id.to_string(), "ID"), @r"
+    GitHub needs a token (`PATCH /repos/acme/tool/releases/ID`: Requires authentication)
+    hint: set `github-token`; in a workflow its default is `${{ github.token }}`
+    ");
+
+    let token = "ghs_an_expired_token";
+    let error = client(&stand_in, token).release_by_tag("1.4.0").await.unwrap_err();
+    assert_eq!(error.fault(), publish_variants::error::Fault::Input);
+    assert!(!format!("{error:?} {error}").contains(token));
+    insta::assert_snapshot!(Failure::from(error), @r"
+    GitHub doesn't accept `github-token` (`GET /repos/acme/tool/releases/tags/1.4.0`: Bad credentials)
+    hint: the token has expired or was revoked; in a workflow, leave `github-token` at its default
+    ");
+}
+
+#[tokio::test]
+async fn a_debug_view_of_the_client_shows_no_token() {
+    let client = GitHub::new("https://api.github.com", Secret::new(WRITE_TOKEN).as_ref(), REPOSITORY, &[]).unwrap();
+    assert!(!format!("{client:?}").contains(WRITE_TOKEN));
+}

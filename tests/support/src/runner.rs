@@ -1,0 +1,214 @@
+//! Runs the action's binary as [GitHub's runner does][docs]: inputs, event and files by environment variables, nothing else.
+//!
+//! [docs]: https://docs.github.com/en/actions/reference/workflows-and-actions/metadata-syntax#inputs
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A step of a job that uses the action.
+#[derive(Debug)]
+pub struct Step {
+    binary: PathBuf,
+    folder: TempDir,
+    environment: BTreeMap<String, String>,
+}
+
+/// What a step did.
+#[derive(Debug)]
+pub struct Done {
+    /// The exit code; `None` when it was killed.
+    pub code: Option<i32>,
+    /// All that it printed: standard output, then standard error.
+    pub log: String,
+    /// Its outputs.
+    pub outputs: BTreeMap<String, String>,
+    /// Its part of the job's summary.
+    pub summary: String,
+}
+
+impl Step {
+    /// A step that runs `binary`, with every input of `action` (the text of `action.yml`) as yet unset: GitHub passes
+    /// those as empty strings, or as their default.
+    pub fn new(binary: &str, action: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix("step-").tempdir().expect("a temporary folder can be made");
+        let mut environment: BTreeMap<String, String> = inputs(action)
+            .into_iter()
+            .map(|(name, default)| (format!("INPUT_{}", name.replace(' ', "_").to_uppercase()), default))
+            .collect();
+        let file = |name: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, "").expect("the temporary folder is writable");
+            path.display().to_string()
+        };
+        let workspace = folder.path().join("workspace");
+        let temporary = folder.path().join("temp");
+        for made in [&workspace, &temporary] {
+            fs::create_dir(made).expect("the temporary folder is writable");
+        }
+        let set = [
+            ("CI", "true".to_owned()),
+            ("GITHUB_ACTIONS", "true".to_owned()),
+            ("GITHUB_ENV", file("env")),
+            ("GITHUB_OUTPUT", file("output")),
+            ("GITHUB_REPOSITORY", "astral-sh/uv".to_owned()),
+            ("GITHUB_RUN_ID", "20999000111".to_owned()),
+            ("GITHUB_SERVER_URL", "https://github.com".to_owned()),
+            ("GITHUB_STEP_SUMMARY", file("summary.md")),
+            ("GITHUB_WORKSPACE", workspace.display().to_string()),
+            ("HOME", folder.path().join("home").display().to_string()),
+            ("PATH", "/usr/local/bin:/usr/bin:/bin".to_owned()),
+            ("RUNNER_TEMP", temporary.display().to_string()),
+            ("TMPDIR", temporary.display().to_string()),
+        ];
+        environment.extend(set.map(|(name, value)| (name.to_owned(), value)));
+        Self { binary: binary.into(), folder, environment }
+    }
+
+    /// Sets an input.
+    #[must_use]
+    pub fn input(self, name: &str, value: &str) -> Self {
+        let variable = format!("INPUT_{}", name.to_uppercase());
+        assert!(self.environment.contains_key(&variable), "action.yml has no input `{name}`");
+        self.variable(&variable, value)
+    }
+
+    /// Sets an environment variable.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Sets the event and its payload.
+    #[must_use]
+    pub fn event(self, name: &str, payload: &Value) -> Self {
+        let path = self.folder.path().join("event.json");
+        fs::write(&path, payload.to_string()).expect("the temporary folder is writable");
+        self.variable("GITHUB_EVENT_NAME", name).variable("GITHUB_EVENT_PATH", &path.display().to_string())
+    }
+
+    /// Writes a file into the workspace.
+    #[must_use]
+    pub fn file(self, name: &str, text: &str) -> Self {
+        fs::write(self.folder.path().join("workspace").join(name), text).expect("the temporary folder is writable");
+        self
+    }
+
+    /// The folder for temporary files, which a run leaves empty.
+    pub fn temporary(&self) -> PathBuf {
+        self.folder.path().join("temp")
+    }
+
+    /// The command, for a test that wants to stop it on the way. Its output is piped.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.binary);
+        command
+            .current_dir(self.folder.path().join("workspace"))
+            .env_clear()
+            .envs(&self.environment)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs the step to its end. A second run begins with empty outputs and an empty summary, as another job's would.
+    pub async fn run(&self) -> Done {
+        for file in ["output", "summary.md"] {
+            fs::write(self.folder.path().join(file), "").expect("the temporary folder is writable");
+        }
+        let mut command = self.command();
+        // The stand-ins of the test run on this thread's executor, so it must not wait.
+        let output = tokio::task::spawn_blocking(move || command.output()).await.expect("waiting doesn't panic");
+        self.done(&output.expect("the binary can be run"))
+    }
+
+    /// What a finished process did.
+    pub fn done(&self, output: &Output) -> Done {
+        let read = |name: &str| fs::read_to_string(self.folder.path().join(name)).unwrap_or_default();
+        Done {
+            code: output.status.code(),
+            log: String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr),
+            outputs: outputs(&read("output")),
+            summary: read("summary.md"),
+        }
+    }
+}
+
+impl Done {
+    /// Panics with the log unless the step succeeded.
+    #[track_caller]
+    pub fn succeeded(self) -> Self {
+        assert_eq!(self.code, Some(0), "the step failed:\n{}", self.log);
+        self
+    }
+
+    /// An output that holds JSON.
+    #[track_caller]
+    pub fn json(&self, output: &str) -> Value {
+        let text = self.outputs.get(output).unwrap_or_else(|| panic!("there is no output `{output}`"));
+        serde_json::from_str(text).unwrap_or_else(|error| panic!("output `{output}` is no JSON: {error}\n{text}"))
+    }
+}
+
+/// The recorded payload of an event, from `folder`.
+pub fn payload(folder: &Path, name: &str) -> Value {
+    let path = folder.join(format!("{name}.json"));
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The inputs of an `action.yml` with their defaults: the keys below `inputs:`, indented by two.
+fn inputs(action: &str) -> Vec<(String, String)> {
+    let section = action.lines().skip_while(|line| *line != "inputs:").skip(1);
+    let section = section.take_while(|line| line.is_empty() || line.starts_with([' ', '#']));
+    let mut inputs: Vec<(String, String)> = Vec::new();
+    for line in section {
+        if let Some(name) = line.strip_prefix("  ").and_then(|line| line.strip_suffix(':'))
+            && !name.starts_with([' ', '#'])
+        {
+            inputs.push((name.to_owned(), String::new()));
+        } else if let (Some(value), Some(input)) = (line.strip_prefix("    default: "), inputs.last_mut()) {
+            input.1 = value.trim_matches(['"', '\'']).to_owned();
+        }
+    }
+    inputs
+}
+
+/// Reads what was written to `GITHUB_OUTPUT`: `name=value` lines and `name<<DELIMITER` blocks.
+fn outputs(text: &str) -> BTreeMap<String, String> {
+    let mut outputs = BTreeMap::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if let Some((name, delimiter)) = line.split_once("<<") {
+            let block: Vec<&str> = lines.by_ref().take_while(|line| *line != delimiter).collect();
+            outputs.insert(name.to_owned(), block.join("\n"));
+        } else if let Some((name, value)) = line.split_once('=') {
+            outputs.insert(name.to_owned(), value.to_owned());
+        }
+    }
+    outputs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inputs_and_defaults_are_read_from_the_action() {
+        let action = "name: x\ninputs:\n  version:\n    description: v\n  # a comment\n  dry-run:\n    default: \"false\"\n\noutputs:\n  digests:\n    description: d\n";
+        assert_eq!(inputs(action), [("version".into(), String::new()), ("dry-run".into(), "false".into())]);
+    }
+
+    #[test]
+    fn outputs_of_one_and_of_several_lines_are_read() {
+        let read = outputs("status=published\ntags<<EOF_1\na=1\nb\nEOF_1\nversion=0.9.26\n");
+        assert_eq!(read["tags"], "a=1\nb");
+        assert_eq!((read["status"].as_str(), read["version"].as_str()), ("published", "0.9.26"));
+    }
+}
