@@ -5,9 +5,11 @@ pub mod environment;
 pub mod event;
 pub mod inputs;
 pub mod log;
+pub mod options;
 pub mod workflow;
 
 pub use environment::{Environment, Files, Folder};
 pub use event::Event;
-pub use inputs::{Inputs, Options};
+pub use inputs::Inputs;
 pub use log::Log;
+pub use options::Options;

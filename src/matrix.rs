@@ -7,6 +7,7 @@ mod file;
 mod lines;
 mod node;
 mod read;
+mod values;
 mod words;
 
 use std::collections::BTreeMap;
@@ -76,9 +77,6 @@ pub enum Verify {
 pub fn read(matrix: &MatrixText, problems: &mut Vec<Problem>) -> Vec<Row> {
     let mut found = Vec::new();
     let rows = read::rows(matrix, &mut found);
-    // A fault in `defaults` or in an entry with axes shows in each variant that is made of it.
-    let mut seen = std::collections::HashSet::new();
-    found.retain(|problem| seen.insert(format!("{problem:?}")));
     if rows.is_empty() && found.is_empty() {
         let place = Place::Line { of: matrix.name.clone(), line: 1, column: 1 };
         found.push(Problem::new(&place, "it has no variants").hint("add one, such as `alpine:3.23,alpine3.23,alpine`"));

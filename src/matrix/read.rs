@@ -1,14 +1,19 @@
 //! From the tree of a matrix to its rows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::axes::{Combination, MOST_VARIANTS, combinations};
 use super::node::{Node, Value};
-use super::{Row, Setting, Verify, lines};
+use super::{Row, lines};
 use crate::action::inputs::MatrixText;
-use crate::image::{Platform, Tag};
+use crate::image::Tag;
 use crate::plan::problem::nearest;
-use crate::plan::{Platforms, Problem};
+use crate::plan::{Place, Problem};
+
+/// More problems than these are not looked for.
+const MOST_PROBLEMS: usize = 1_000;
+/// More tags or exclusions than these in one entry are a mistake.
+const MOST_ITEMS: usize = 1_000;
 
 /// The keys of a variant.
 const KEYS: [&str; 16] = [
@@ -30,6 +35,9 @@ const KEYS: [&str; 16] = [
     "deprecated",
 ];
 
+/// Those of them for which `null` says something: that the base's is kept.
+const NULLABLE: [&str; 2] = ["cmd", "entrypoint"];
+
 /// Other names of `variants`: that of the list in the workflows of uv and Ruff, and that in a matrix of GitHub's.
 const SYNONYMS: [&str; 2] = ["image-mapping", "include"];
 
@@ -37,7 +45,7 @@ const SYNONYMS: [&str; 2] = ["image-mapping", "include"];
 type Keys<'a> = BTreeMap<&'a str, &'a Node>;
 
 pub(super) fn rows(matrix: &MatrixText, problems: &mut Vec<Problem>) -> Vec<Row> {
-    let mut reader = Reader { of: &matrix.name, problems };
+    let mut reader = Reader { of: &matrix.name, problems, said: HashSet::new(), made: 0 };
     if lines::is_lines(&matrix.text) {
         return reader.all(&lines::nodes(&matrix.text), &Keys::new());
     }
@@ -80,17 +88,24 @@ pub(super) fn rows(matrix: &MatrixText, problems: &mut Vec<Problem>) -> Vec<Row>
     }
 }
 
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     of: &'a str,
     problems: &'a mut Vec<Problem>,
+    /// A fault in `defaults` or in an entry with axes shows in each variant that is made of it.
+    said: HashSet<Problem>,
+    /// Variants that were made, with those that can't be used.
+    made: usize,
 }
 
 impl Reader<'_> {
-    fn problem(&mut self, at: &Node, situation: impl std::fmt::Display) {
-        self.problems.push(Problem::new(&at.place(self.of), situation));
+    pub(super) fn problem(&mut self, at: &Node, situation: impl std::fmt::Display) {
+        let problem = Problem::new(&at.place(self.of), situation);
+        if self.said.len() < MOST_PROBLEMS && self.said.insert(problem.clone()) {
+            self.problems.push(problem);
+        }
     }
 
-    fn expected(&mut self, at: &Node, what: &str) {
+    pub(super) fn expected(&mut self, at: &Node, what: &str) {
         self.problem(at, format!("expected {what}, found {}", at.kind()));
     }
 
@@ -98,7 +113,7 @@ impl Reader<'_> {
         let mut rows = Vec::new();
         for entry in entries {
             rows.extend(self.entry(entry, defaults));
-            if rows.len() > MOST_VARIANTS {
+            if self.made > MOST_VARIANTS {
                 self.problem(entry, format!("the matrix has more than {MOST_VARIANTS} variants"));
                 break;
             }
@@ -107,14 +122,17 @@ impl Reader<'_> {
     }
 
     /// The keys of a mapping, which must all be `known`.
-    fn keys<'n>(&mut self, node: &'n Node, known: &[&'n str]) -> Keys<'n> {
+    pub(super) fn keys<'n>(&mut self, node: &'n Node, known: &[&'n str]) -> Keys<'n> {
         let Value::Map(entries) = &node.value else {
             self.expected(node, "a mapping");
             return Keys::new();
         };
         let mut keys = Keys::new();
         for (key, value) in entries {
+            // A key without a value is as good as none, save where that has a meaning.
+            let unset = matches!(value.value, Value::Null);
             match &key.value {
+                Value::Text(name) if unset && known.contains(&name.as_str()) && !NULLABLE.contains(&name.as_str()) => {}
                 Value::Text(name) if known.contains(&name.as_str()) => {
                     keys.insert(name, value);
                 }
@@ -208,8 +226,11 @@ impl Reader<'_> {
             return Vec::new();
         };
         let names: Vec<&str> = axes.iter().map(|(name, _)| name.as_str()).collect();
+        if items.len() > MOST_ITEMS {
+            self.problem(node, format!("more than {MOST_ITEMS} combinations are excluded"));
+        }
         let mut excluded = Vec::new();
-        for item in items {
+        for item in items.iter().take(MOST_ITEMS) {
             let mut combination = Vec::new();
             for (axis, value) in self.keys(item, &names) {
                 let Some(text) = self.text(value) else { continue };
@@ -237,6 +258,7 @@ impl Reader<'_> {
                 None
             }
         };
+        self.made += 1;
         let tags = self.tags(entry, combination, newest);
         let row = Row {
             place: entry.node.place(self.of),
@@ -257,12 +279,7 @@ impl Reader<'_> {
         (!row.tags.is_empty()).then_some(row)
     }
 
-    fn tags(
-        &mut self,
-        entry: &Entry<'_>,
-        combination: &Combination,
-        newest: &mut Newest,
-    ) -> Vec<(String, crate::plan::Place)> {
+    fn tags(&mut self, entry: &Entry<'_>, combination: &Combination, newest: &mut Newest) -> Vec<(String, Place)> {
         let mut tags = Vec::new();
         match entry.keys.get("tags") {
             Some(node) => {
@@ -291,6 +308,10 @@ impl Reader<'_> {
                     tags.push((filled, at));
                 }
             }
+        }
+        if tags.len() > MOST_ITEMS {
+            self.problem(entry.node, format!("the variant has more than {MOST_ITEMS} tags"));
+            tags.truncate(MOST_ITEMS);
         }
         let mut valid = Vec::new();
         for (text, at) in tags {
@@ -321,139 +342,13 @@ impl Reader<'_> {
             })
             .ok()
     }
-
-    fn platforms(&mut self, node: &Node) -> Platforms {
-        let mut platforms = Vec::new();
-        for (at, text) in self.list(node) {
-            for word in text.split([',', ' ']).filter(|word| !word.is_empty() && *word != "auto") {
-                match word.parse::<Platform>() {
-                    Ok(platform) if platforms.contains(&platform) => {}
-                    Ok(platform) => platforms.push(platform),
-                    Err(invalid) => self.problem(at, invalid),
-                }
-            }
-        }
-        if platforms.is_empty() { Platforms::Auto } else { Platforms::Listed(platforms) }
-    }
-
-    /// A mapping of names to texts: that of the defaults, then the variant's own.
-    fn map(&mut self, entry: &Entry<'_>, key: &str, combination: &Combination) -> BTreeMap<String, String> {
-        let mut map = BTreeMap::new();
-        let own =
-            entry.keys.get(key).filter(|own| !entry.defaults.get(key).is_some_and(|node| std::ptr::eq(*node, **own)));
-        for node in [entry.defaults.get(key), own].into_iter().flatten() {
-            let Value::Map(entries) = &node.value else {
-                self.expected(node, "names with their values");
-                continue;
-            };
-            for (name, value) in entries {
-                let Value::Text(name_text) = &name.value else {
-                    self.expected(name, "a name");
-                    continue;
-                };
-                if name_text.is_empty() || name_text.contains('=') && key == "env" {
-                    self.problem(name, format!("`{name_text}` is no name of a variable"));
-                }
-                let text = match &value.value {
-                    Value::Null => Some(String::new()),
-                    _ => self.text(value),
-                };
-                map.extend(text.map(|text| (name_text.clone(), combination.fill_known(&text))));
-            }
-        }
-        map
-    }
-
-    fn setting(&mut self, entry: &Entry<'_>, key: &str, combination: &Combination) -> Setting {
-        let Some(node) = entry.keys.get(key) else { return Setting::Unsaid };
-        match &node.value {
-            Value::Null => Setting::OfBase,
-            Value::Text(line) => Setting::Set(self.words(node, line, combination)),
-            _ => Setting::Set(self.list(node).iter().map(|(_, text)| combination.fill_known(text)).collect()),
-        }
-    }
-
-    fn words(&mut self, node: &Node, line: &str, combination: &Combination) -> Vec<String> {
-        super::words::words(&combination.fill_known(line)).unwrap_or_else(|| {
-            self.problem(node, format!("`{line}` is no command\nhint: is there a quote without its counterpart?"));
-            Vec::new()
-        })
-    }
-
-    fn run(&mut self, entry: &Entry<'_>, combination: &Combination) -> Vec<String> {
-        let Some(node) = entry.keys.get("run") else { return Vec::new() };
-        self.list(node).iter().map(|(_, text)| combination.fill_known(text)).collect()
-    }
-
-    fn verify(&mut self, entry: &Entry<'_>, combination: &Combination) -> Verify {
-        let Some(node) = entry.keys.get("verify") else { return Verify::Also(Vec::new()) };
-        let commands = match &node.value {
-            Value::Text(text) if text == "false" => return Verify::Nothing,
-            Value::Text(text) if text == "true" => &[],
-            Value::Null => &[],
-            Value::Text(_) | Value::Map(_) => std::slice::from_ref(*node),
-            Value::List(commands) => &commands[..],
-        };
-        let checks = commands.iter().filter_map(|command| self.check(command, combination)).collect();
-        Verify::Also(checks)
-    }
-
-    fn check(&mut self, node: &Node, combination: &Combination) -> Option<(Vec<String>, Option<String>)> {
-        match &node.value {
-            Value::Text(line) => Some((self.words(node, line, combination), None)),
-            Value::Map(_) => {
-                let keys = self.keys(node, &["command", "contains"]);
-                let contains = keys.get("contains").and_then(|node| self.text(node));
-                let Some(command) = keys.get("command") else {
-                    self.problem(node, "`command` is missing");
-                    return None;
-                };
-                let words = match &command.value {
-                    Value::Text(line) => self.words(command, line, combination),
-                    _ => self.list(command).iter().map(|(_, text)| combination.fill_known(text)).collect(),
-                };
-                Some((words, contains.map(|text| combination.fill_known(&text))))
-            }
-            _ => {
-                self.expected(node, "a command");
-                None
-            }
-        }
-    }
-
-    fn optional_text(&mut self, entry: &Entry<'_>, key: &str, combination: &Combination) -> Option<String> {
-        let node = entry.keys.get(key).filter(|node| !matches!(node.value, Value::Null))?;
-        self.text(node).map(|text| combination.fill_known(&text))
-    }
-
-    fn text(&mut self, node: &Node) -> Option<String> {
-        match &node.value {
-            Value::Text(text) => Some(text.clone()),
-            _ => {
-                self.expected(node, "a text");
-                None
-            }
-        }
-    }
-
-    /// A list of texts, or a single one.
-    fn list<'n>(&mut self, node: &'n Node) -> Vec<(&'n Node, String)> {
-        match &node.value {
-            Value::List(items) => items.iter().filter_map(|item| Some((item, self.text(item)?))).collect(),
-            Value::Text(text) => vec![(node, text.clone())],
-            _ => {
-                self.expected(node, "a list of texts");
-                Vec::new()
-            }
-        }
-    }
 }
 
 /// An entry with the defaults filled in.
-struct Entry<'a> {
-    node: &'a Node,
-    keys: Keys<'a>,
-    defaults: &'a Keys<'a>,
+pub(super) struct Entry<'a> {
+    pub(super) node: &'a Node,
+    pub(super) keys: Keys<'a>,
+    pub(super) defaults: &'a Keys<'a>,
 }
 
 /// Who gets the tags of `newest-tags`: of all combinations that would give the same tag, the first.

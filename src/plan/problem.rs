@@ -5,7 +5,7 @@ use std::fmt;
 use crate::error::{Fault, Situation};
 
 /// Where in the input something stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Place {
     /// An input of the action, which is an option of the command line under the same name.
     Input(&'static str),
@@ -33,7 +33,7 @@ impl fmt::Display for Place {
 }
 
 /// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Problem {
     place: Place,
     situation: String,
@@ -118,8 +118,9 @@ impl Situation for PlanError {
 /// The nearest of `known` to `word`, if one is near enough to have been meant.
 #[must_use]
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // The distance takes time and memory by the length of both; nobody mistypes that much.
+    let known = known.into_iter().filter(|_| word.len() <= 64);
     known
-        .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
         .filter(|(distance, candidate)| *distance <= candidate.len().max(word.len()).div_ceil(3).max(1))
         .min_by_key(|(distance, _)| *distance)

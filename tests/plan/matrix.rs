@@ -18,38 +18,7 @@ fn failure(matrix: &str) -> String {
 
 #[test]
 fn every_key_of_a_variant_gets_into_the_plan() {
-    let plan = plan(
-        "
-defaults:
-  env: { UV_TOOL_BIN_DIR: /usr/local/bin, KEPT: default }
-  platforms: [linux/amd64, linux/arm64]
-  labels: { team: tools }
-  verify: python --version
-variants:
-  - base: python:3.13-slim
-    tags: python3.13
-    platforms: linux/amd64
-    env: { KEPT: own, NUMBER: 3.10 }
-    cmd: [uv, 'help me']
-    entrypoint: env -i
-    user: 1000
-    workdir: /work
-    labels: { org.opencontainers.image.title: mine }
-    annotations: { a: b }
-    run:
-      - apt-get update && rm -rf /var/lib/apt/lists/*
-    verify:
-      - python --version
-      - { command: [python, -c, 'print(1)'], contains: 1 }
-    deprecated: Python 3.13 is old
-  - base: alpine
-    tags: [alpine]
-    cmd: null
-    entrypoint: ~
-    verify: false
-  - debian:trixie,trixie
-",
-    );
+    let plan = plan(include_str!("../fixtures/matrix/everything.yml"));
     insta::assert_snapshot!(plan.to_json());
     let all = &plan.variants;
     assert_eq!((&all[1].cmd, &all[1].entrypoint, all[1].checks.len()), (&None, &None, 0));
@@ -289,4 +258,27 @@ fn inputs_that_cannot_be_used_are_all_named() {
         .input("version-scheme", "calver")
         .input("version-pattern", "tool-v");
     insta::assert_snapshot!(given.failure());
+}
+
+#[test]
+fn the_schema_takes_what_the_reader_takes_and_is_kept_for_editors() {
+    let schema = serde_json::to_value(publish_variants::matrix::schema()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let mut matrix: serde_json::Value =
+        serde_saphyr::from_str(include_str!("../fixtures/matrix/everything.yml")).unwrap();
+    let problems: Vec<String> = validator.iter_errors(&matrix).map(|error| error.to_string()).collect();
+    assert!(problems.is_empty(), "{problems:?}");
+    matrix["variants"][0]["bsae"] = "x".into();
+    assert!(!validator.is_valid(&matrix));
+
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/variants.schema.json");
+    let kept: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    assert!(kept == schema, "run `publish-variants schema > docs/variants.schema.json`");
+}
+
+#[test]
+fn a_key_without_a_value_is_as_good_as_none() {
+    let plan = plan("variants:\n  - base: alpine\n    tags: [a]\n    env:\n    platforms:\n    verify:\n    user: ~\n");
+    assert_eq!(plan.variants[0].env.len(), 0);
+    assert!(failure("variants:\n  - base:\n    tags: [a]\n").contains("`base` is missing"));
 }

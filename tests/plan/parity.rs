@@ -209,3 +209,14 @@ fn the_lines_are_accepted_in_every_shape_that_a_workflow_has() {
         assert_eq!(places(&plan.to_json()), places(&expected), "{matrix}");
     }
 }
+
+#[test]
+fn the_lines_of_the_workflows_are_kept_as_examples() {
+    for (tool, lines) in
+        [("uv", include_str!("../fixtures/matrix/uv.txt")), ("ruff", include_str!("../fixtures/matrix/ruff.txt"))]
+    {
+        let rows = rows();
+        let row = rows.iter().find(|row| row.tool == tool).unwrap();
+        assert!(row.variants.iter().map(|variant| variant.line.as_str()).eq(lines.lines()), "{tool}");
+    }
+}

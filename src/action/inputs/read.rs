@@ -1,0 +1,344 @@
+//! Reading the inputs, with all problems in one go.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use super::{Builder, Inputs, MatrixText, OnConflict, Rolling, VersionPattern};
+use crate::action::credentials::Credentials;
+use crate::action::environment::{Environment, Files, read_text};
+use crate::action::options::Options;
+use crate::image::{Platform, Repository};
+use crate::plan::{Place, Platforms, Problem, Template};
+use crate::secret::Secret;
+use crate::version::Scheme;
+
+/// The tags of a variant, where `tag-templates` doesn't say otherwise.
+const DEFAULT_TEMPLATES: [&str; 3] = ["{version}-{tag}", "{major}.{minor}-{tag}", "{tag}"];
+/// What `source-tags: default` means.
+const DEFAULT_SOURCE_TAGS: [&str; 3] = ["{version}", "{major}.{minor}", "latest"];
+/// The largest matrix that is read.
+const MATRIX_LIMIT: u64 = 8 << 20;
+
+impl Inputs {
+    /// Reads the options, or else the variables that GitHub sets for the action's inputs. What is wrong with them goes
+    /// to `problems`, and a default takes its place.
+    #[must_use]
+    pub fn read(options: &Options, environment: &Environment, files: &dyn Files, problems: &mut Vec<Problem>) -> Self {
+        let github_token = written("github-token", options.github_token.as_deref(), environment).and_then(Secret::new);
+        let credentials = lines("credentials", &options.credentials, environment);
+        let credentials = Credentials::read(&credentials, github_token.as_ref(), environment, files, problems);
+        let mut reader = Reader { options, environment, problems };
+        Self {
+            version: reader.text("version", |o| &o.version),
+            version_pattern: reader.pattern(),
+            version_scheme: reader.choice("version-scheme", |o| &o.version_scheme, Scheme::Auto),
+            source: reader.source(),
+            source_tags: reader.source_tags(),
+            binaries: reader.binaries(),
+            matrix: reader.matrix(files),
+            tag_templates: reader.tag_templates(),
+            platforms: reader.platforms(),
+            env: reader.assignments("env", |o| &o.env),
+            labels: reader.assignments("labels", |o| &o.labels),
+            annotations: reader.assignments("annotations", |o| &o.annotations),
+            images: reader.images(),
+            insecure_registries: reader.words("insecure-registries", |o| &o.insecure_registries),
+            builder: reader.choice("builder", |o| &o.builder, Builder::default()),
+            dry_run: reader.choice("dry-run", |o| &o.dry_run, false),
+            verify: reader.choice("verify", |o| &o.verify, true),
+            rolling: reader.choice("rolling", |o| &o.rolling, Rolling::default()),
+            on_conflict: reader.choice("on-conflict", |o| &o.on_conflict, OnConflict::default()),
+            release_notes: reader.choice("release-notes", |o| &o.release_notes, true),
+            concurrency: reader.concurrency(),
+            credentials,
+            github_token,
+        }
+    }
+}
+
+/// What was written for an input, on the command line or else in the workflow.
+fn written(name: &str, option: Option<&str>, environment: &Environment) -> Option<String> {
+    option.or_else(|| environment.input(name)).map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+fn lines(name: &str, option: &[String], environment: &Environment) -> String {
+    if option.is_empty() { environment.input(name).unwrap_or_default().to_owned() } else { option.join("\n") }
+}
+
+/// Reads one input after the other.
+struct Reader<'a> {
+    options: &'a Options,
+    environment: &'a Environment,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Reader<'_> {
+    fn problem(&mut self, input: &'static str, situation: impl fmt::Display) {
+        self.problems.push(Problem::new(&Place::Input(input), situation));
+    }
+
+    fn text(&self, name: &str, option: fn(&Options) -> &Option<String>) -> Option<String> {
+        written(name, option(self.options).as_deref(), self.environment)
+    }
+
+    fn lines(&self, name: &str, option: fn(&Options) -> &Vec<String>) -> Vec<String> {
+        let text = lines(name, option(self.options), self.environment);
+        text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// Words apart by blanks, commas or line ends.
+    fn words(&self, name: &str, option: fn(&Options) -> &Vec<String>) -> Vec<String> {
+        let lines = self.lines(name, option);
+        let words = lines.iter().flat_map(|line| line.split(|c: char| c == ',' || c.is_whitespace()));
+        words.filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    }
+
+    fn choice<T: Choice>(&mut self, name: &'static str, option: fn(&Options) -> &Option<String>, default: T) -> T {
+        let Some(text) = self.text(name, option) else { return default };
+        match T::VALUES.iter().find(|(value, _)| text.eq_ignore_ascii_case(value)) {
+            Some((_, choice)) => *choice,
+            None => {
+                let values: Vec<String> = T::VALUES.iter().map(|(value, _)| format!("`{value}`")).collect();
+                self.problem(name, format!("`{text}` is none of its values\nhint: use {}", values.join(" or ")));
+                default
+            }
+        }
+    }
+
+    fn assignments(&mut self, name: &'static str, option: fn(&Options) -> &Vec<String>) -> BTreeMap<String, String> {
+        let mut map = BTreeMap::new();
+        for line in self.lines(name, option) {
+            match line.split_once('=') {
+                Some((key, value)) if !key.is_empty() && !key.contains(char::is_whitespace) => {
+                    map.insert(key.to_owned(), value.to_owned());
+                }
+                _ => self.problem(name, format!("`{line}` has no name\nhint: write `NAME=value`, one a line")),
+            }
+        }
+        map
+    }
+
+    fn templates(&mut self, name: &'static str, lines: &[String]) -> Vec<Template> {
+        let mut templates = Vec::new();
+        for line in lines {
+            match line.parse::<Template>() {
+                Ok(template) if templates.contains(&template) => {}
+                Ok(template) => templates.push(template),
+                Err(invalid) => self.problem(name, invalid),
+            }
+        }
+        templates
+    }
+
+    fn pattern(&mut self) -> VersionPattern {
+        let Some(text) = self.text("version-pattern", |o| &o.version_pattern) else { return VersionPattern::default() };
+        text.parse().unwrap_or_else(|invalid| {
+            self.problem("version-pattern", invalid);
+            VersionPattern::default()
+        })
+    }
+
+    fn source(&mut self) -> Option<Template> {
+        let text = self.text("source", |o| &o.source)?;
+        match text.parse::<Template>() {
+            Ok(template) if template.has_tag() => {
+                self.problem("source", format!("`{text}` has `{{tag}}`, which only variants have"));
+                None
+            }
+            Ok(template) => Some(template),
+            Err(invalid) => {
+                self.problem("source", invalid);
+                None
+            }
+        }
+    }
+
+    fn source_tags(&mut self) -> Vec<Template> {
+        let lines = self.lines("source-tags", |o| &o.source_tags);
+        let lines: Vec<String> = match &lines[..] {
+            [word] if word == "none" || word == "false" => return Vec::new(),
+            [word] if word == "default" || word == "true" => DEFAULT_SOURCE_TAGS.map(str::to_owned).to_vec(),
+            _ => lines,
+        };
+        let templates = self.templates("source-tags", &lines);
+        if let Some(template) = templates.iter().find(|template| template.has_tag()) {
+            self.problem("source-tags", format!("`{template}` has `{{tag}}`, which only variants have"));
+        }
+        templates
+    }
+
+    fn tag_templates(&mut self) -> Vec<Template> {
+        let mut lines = self.lines("tag-templates", |o| &o.tag_templates);
+        if lines.is_empty() {
+            lines = DEFAULT_TEMPLATES.map(str::to_owned).to_vec();
+        }
+        let before = self.problems.len();
+        let templates = self.templates("tag-templates", &lines);
+        if let Some(template) = templates.iter().find(|template| !template.has_tag()) {
+            self.problem(
+                "tag-templates",
+                format!("`{template}` gives all variants the same tag\nhint: add `{{tag}}`, the entry of the variant's `tags`"),
+            );
+        }
+        if self.problems.len() == before && !templates.iter().any(Template::is_exact) {
+            self.problem(
+                "tag-templates",
+                "no template names the version\nhint: add `{version}-{tag}`; rolling tags are moved by the exact tags that exist",
+            );
+        }
+        templates
+    }
+
+    fn binaries(&mut self) -> Vec<String> {
+        let paths = self.words("binaries", |o| &o.binaries);
+        if paths.is_empty() {
+            self.problem(
+                "binaries",
+                "no executables are named\nhint: list their paths in the source image, such as `/uv /uvx`",
+            );
+        }
+        let mut names = BTreeMap::<&str, &str>::new();
+        for path in &paths {
+            let name = path.rsplit('/').next().unwrap_or_default();
+            let plain = path.split('/').skip(1).all(|part| !matches!(part, "" | "." | ".."));
+            if !path.starts_with('/') || !plain {
+                self.problem(
+                    "binaries",
+                    format!(
+                        "`{path}` is not the absolute path of a file\nhint: write `/{}`",
+                        path.trim_matches(['/', '.'])
+                    ),
+                );
+            } else if let Some(first) = names.insert(name, path) {
+                self.problem(
+                    "binaries",
+                    format!("`{first}` and `{path}` would both become `/usr/local/bin/{name}`\nhint: keep one of them"),
+                );
+            }
+        }
+        paths
+    }
+
+    fn platforms(&mut self) -> Platforms {
+        let words = self.words("platforms", |o| &o.platforms);
+        if words.is_empty() || words == ["auto"] {
+            return Platforms::Auto;
+        }
+        let mut platforms = Vec::new();
+        for word in &words {
+            match word.parse::<Platform>() {
+                Ok(platform) if platforms.contains(&platform) => {}
+                Ok(platform) => platforms.push(platform),
+                Err(invalid) => self.problem("platforms", invalid),
+            }
+        }
+        Platforms::Listed(platforms)
+    }
+
+    fn images(&mut self) -> Vec<Repository> {
+        let mut words = self.words("images", |o| &o.images);
+        if words.is_empty() {
+            words.extend(
+                self.environment.get("GITHUB_REPOSITORY").map(|name| format!("ghcr.io/{}", name.to_lowercase())),
+            );
+        }
+        if words.is_empty() {
+            self.problem(
+                "images",
+                "no repository to publish to is named\nhint: list some, such as `ghcr.io/astral-sh/uv`",
+            );
+        }
+        let mut images = Vec::new();
+        for word in &words {
+            match word.parse::<Repository>() {
+                Ok(repository) if images.contains(&repository) => {}
+                Ok(repository) => images.push(repository),
+                Err(invalid) => self.problem("images", invalid),
+            }
+        }
+        images
+    }
+
+    fn concurrency(&mut self) -> NonZeroUsize {
+        const DEFAULT: NonZeroUsize = NonZeroUsize::new(8).expect("8 is not 0");
+        let Some(text) = self.text("concurrency", |o| &o.concurrency) else { return DEFAULT };
+        text.parse().ok().filter(|number: &NonZeroUsize| number.get() <= 64).unwrap_or_else(|| {
+            self.problem("concurrency", format!("`{text}` is no number from 1 to 64"));
+            DEFAULT
+        })
+    }
+
+    fn matrix(&mut self, files: &dyn Files) -> Option<MatrixText> {
+        let file = self.options.file.clone();
+        let text = match (&file, &self.options.matrix) {
+            (Some(_), _) => None,
+            // Not trimmed: columns are to be those of the text.
+            (None, Some(text)) => Some(text.clone()),
+            (None, None) => self.environment.input("matrix").map(str::to_owned),
+        };
+        let path = match (file, text) {
+            (Some(path), _) => path,
+            (None, Some(text)) if is_path(&text) => text.trim().to_owned(),
+            (None, Some(text)) if text.len() as u64 > MATRIX_LIMIT => {
+                self.problem("matrix", format!("it has more than {} MiB", MATRIX_LIMIT >> 20));
+                return None;
+            }
+            (None, Some(text)) => return Some(MatrixText { name: "matrix".to_owned(), text }),
+            (None, None) => {
+                self.problem(
+                    "matrix",
+                    "no variants are given\nhint: give YAML, lines such as `alpine:3.23,alpine3.23,alpine`, or the path of a file",
+                );
+                return None;
+            }
+        };
+        match read_text(files, Path::new(&path), MATRIX_LIMIT) {
+            Ok(text) => Some(MatrixText { name: path, text }),
+            Err(error) => {
+                self.problem(
+                    "matrix",
+                    format!("file `{path}` can't be read: {error}\nhint: the path is relative to the workspace; is there an `actions/checkout` step before?"),
+                );
+                None
+            }
+        }
+    }
+}
+
+/// One line that is neither YAML nor `base,tag`: a path.
+fn is_path(text: &str) -> bool {
+    let text = text.trim();
+    let one_word = !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || matches!(c, ',' | '{' | '['));
+    let extension = Path::new(text).extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    one_word && (matches!(extension, "yml" | "yaml" | "json" | "txt") || !text.contains(':'))
+}
+
+/// An input with few values, which are written as these.
+trait Choice: Copy + Default + 'static {
+    const VALUES: &'static [(&'static str, Self)];
+}
+
+impl Choice for Builder {
+    const VALUES: &'static [(&'static str, Self)] = &[("engine", Self::Engine), ("registry", Self::Registry)];
+}
+
+impl Choice for Rolling {
+    const VALUES: &'static [(&'static str, Self)] =
+        &[("guard", Self::Guard), ("always", Self::Always), ("never", Self::Never)];
+}
+
+impl Choice for OnConflict {
+    const VALUES: &'static [(&'static str, Self)] =
+        &[("keep", Self::Keep), ("fail", Self::Fail), ("replace", Self::Replace)];
+}
+
+impl Choice for Scheme {
+    const VALUES: &'static [(&'static str, Self)] =
+        &[("auto", Self::Auto), ("pep440", Self::Pep440), ("semver", Self::Semver)];
+}
+
+impl Choice for bool {
+    const VALUES: &'static [(&'static str, Self)] = &[("true", true), ("false", false)];
+}

@@ -1,0 +1,80 @@
+//! The options of the command line, which are the inputs of the action under the same names.
+//!
+//! `action.yml` describes them once more, for GitHub; a test sees to it that both agree.
+
+/// The options as they were written, on the command line or as inputs of the action.
+#[derive(Clone, Default, clap::Args)]
+pub struct Options {
+    /// The version to publish; taken from the event if empty
+    #[arg(long, value_name = "VERSION", help_heading = "What to publish")]
+    pub version: Option<String>,
+    /// How the version is written in tags of the repository: `tool-v{version}`
+    #[arg(long, value_name = "PATTERN", help_heading = "What to publish")]
+    pub version_pattern: Option<String>,
+    /// How versions are read: `auto` (PEP 440, else semver), `pep440` or `semver`
+    #[arg(long, value_name = "SCHEME", help_heading = "What to publish")]
+    pub version_scheme: Option<String>,
+    /// The scratch image with the executables [default: the first of `images`, tagged `{version}`]
+    #[arg(long, value_name = "IMAGE", help_heading = "What to publish")]
+    pub source: Option<String>,
+    /// Tags to give the source image itself: `default` or templates, one a line
+    #[arg(long, value_name = "TEMPLATES", help_heading = "What to publish")]
+    pub source_tags: Vec<String>,
+    /// The executables in the source image, as absolute paths: `/uv /uvx`
+    #[arg(long, value_name = "PATHS", help_heading = "What to publish")]
+    pub binaries: Vec<String>,
+    /// The variants: YAML, JSON, lines `base,tag,tag`, or the path of a file
+    #[arg(long, value_name = "MATRIX", allow_hyphen_values = true, help_heading = "What to publish")]
+    pub matrix: Option<String>,
+    /// The file with the variants; the same as its path as `--matrix`
+    #[arg(short, long = "file", value_name = "FILE", help_heading = "What to publish", conflicts_with = "matrix")]
+    pub file: Option<String>,
+    /// The tags of a variant, one template a line [default: {version}-{tag}, {major}.{minor}-{tag}, {tag}]
+    #[arg(long, value_name = "TEMPLATES", help_heading = "What to publish")]
+    pub tag_templates: Vec<String>,
+    /// The platforms of all variants: `auto` (all that source and base have) or `linux/amd64 linux/arm64`
+    #[arg(long, value_name = "PLATFORMS", help_heading = "What to publish")]
+    pub platforms: Vec<String>,
+    /// Environment variables of all variants, `NAME=value`, one a line
+    #[arg(long, value_name = "LINES", help_heading = "What to publish")]
+    pub env: Vec<String>,
+    /// Labels of all variants, `name=value`, one a line
+    #[arg(long, value_name = "LINES", help_heading = "What to publish")]
+    pub labels: Vec<String>,
+    /// Annotations of all variants, `name=value`, one a line
+    #[arg(long, value_name = "LINES", help_heading = "What to publish")]
+    pub annotations: Vec<String>,
+    /// The repositories to publish to [default: the package of the repository at ghcr.io]
+    #[arg(long, value_name = "REPOSITORIES", help_heading = "Where to publish")]
+    pub images: Vec<String>,
+    /// Credentials, `registry username password`, one a line (better given as an environment variable)
+    #[arg(long, value_name = "LINES", help_heading = "Where to publish", hide_default_value = true)]
+    pub credentials: Vec<String>,
+    /// The token for GitHub and ghcr.io (better given as an environment variable)
+    #[arg(long, value_name = "TOKEN", help_heading = "Where to publish")]
+    pub github_token: Option<String>,
+    /// Registries that are spoken to without TLS, beside those on loopback
+    #[arg(long, value_name = "HOSTS", help_heading = "Where to publish")]
+    pub insecure_registries: Vec<String>,
+    /// What builds: `engine` (the Docker Engine) or `registry` (nothing; layers are put together)
+    #[arg(long, value_name = "BUILDER", help_heading = "How to publish")]
+    pub builder: Option<String>,
+    /// Do everything but push
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "How to publish")]
+    pub dry_run: Option<String>,
+    /// Whether to run every variant before it is published
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "How to publish")]
+    pub verify: Option<String>,
+    /// When a rolling tag moves: `guard` (never back), `always` or `never`
+    #[arg(long, value_name = "WHEN", help_heading = "How to publish")]
+    pub rolling: Option<String>,
+    /// An exact tag names something else already: `keep` it, `fail` or `replace` it
+    #[arg(long, value_name = "WHAT", help_heading = "How to publish")]
+    pub on_conflict: Option<String>,
+    /// Whether to write the images into the release's notes
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "How to publish")]
+    pub release_notes: Option<String>,
+    /// How many requests and builds may run at once
+    #[arg(long, value_name = "NUMBER", help_heading = "How to publish")]
+    pub concurrency: Option<String>,
+}
