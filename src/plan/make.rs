@@ -134,7 +134,7 @@ fn variant(row: Row, version_label: Tag, tags: Tags, inputs: &Inputs, version: &
         labels: merged(&inputs.labels, row.labels),
         annotations: merged(&inputs.annotations, row.annotations),
         run: row.run,
-        checks: checks(row.verify, executable, version),
+        checks: if inputs.verify { checks(row.verify, executable, version) } else { Vec::new() },
         deprecated: row.deprecated,
     }
 }
