@@ -35,6 +35,8 @@ pub(super) enum Access<'a> {
     Push,
     /// To write, and to read from another repository of the same registry.
     Mount(&'a Repository),
+    /// To cancel an upload, which some registries count as deleting.
+    Cancel,
 }
 
 impl Access<'_> {
@@ -47,6 +49,7 @@ impl Access<'_> {
         match self {
             Self::Pull => vec![scope(repository, "pull")],
             Self::Push => vec![scope(repository, "pull,push")],
+            Self::Cancel => vec![scope(repository, "pull,push,delete")],
             Self::Mount(source) => vec![scope(repository, "pull,push"), scope(source, "pull")],
         }
     }
