@@ -440,7 +440,7 @@ struct Life {
 
 impl Progress {
     fn new(idle: Duration, length: u64) -> Self {
-        Self(Arc::new(Mutex::new(Life { idle, length, left: length, patience: Instant::now() + CONNECT + idle })))
+        Self(Arc::new(Mutex::new(Life { idle, length, left: length, patience: Instant::now() + idle })))
     }
 
     fn sent(&self, bytes: u64) {
