@@ -1,5 +1,7 @@
 //! The client of registries against real ones: what it does, what it sends, and what it makes of their failures.
 
+#![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
+
 use std::path::Path;
 use std::time::Duration;
 

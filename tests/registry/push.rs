@@ -150,3 +150,25 @@ async fn a_file_that_is_not_the_blob_is_not_published() {
     assert!(wrong.contains("400 DIGEST_INVALID"), "{wrong}");
     assert!(!registry.blob_exists("acme/tool", layer.digest.as_str()).await);
 }
+
+#[tokio::test]
+async fn uploads_can_be_tasks_of_their_own() {
+    let Some(registry) = Registry::start(Auth::None).await else { return skip("no docker-registry") };
+    let (client, to) = (Client::new(), repository(registry.host(), "acme/tool"));
+    let tasks: Vec<_> = (0..3)
+        .map(|seed| {
+            let (registries, to) = (client.registries.clone(), to.clone());
+            tokio::spawn(async move {
+                let image = Image::new(seed);
+                image.push(&registries, &to).await?;
+                registries.ensure_blob_everywhere(&[], &image.layer.1, BlobOrigin::Repository(&to)).await?;
+                registries.check_push(&to).await?;
+                registries.spool_blob(&to, &image.layer.1, &std::env::temp_dir()).await?;
+                registries.resolve(&to.pinned(image.manifest.digest().clone()).to_string().parse().unwrap()).await
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap().unwrap();
+    }
+}

@@ -14,10 +14,11 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use url::Url;
 
+use super::answer::refused;
+use super::call::{Call, Payload};
 use super::challenge::Challenge;
 use super::error::{Cause, Request};
 use super::retry::{Again, Trouble};
-use super::transport::{Call, Payload, refused};
 use super::{Credential, Registries, endpoint, lock};
 use crate::image::Repository;
 

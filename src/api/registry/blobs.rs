@@ -12,10 +12,10 @@ use tokio::sync::OnceCell;
 use url::Url;
 
 use super::auth::Access;
+use super::call::{Call, Payload};
 use super::error::{Cause, RegistryError};
 use super::retry::{Again, Trouble};
 use super::spool::SpooledBlob;
-use super::transport::{Call, Payload};
 use super::{Registries, lock};
 use crate::image::{Descriptor, Digest, Repository};
 
