@@ -15,12 +15,15 @@ use tokio::sync::Semaphore;
 
 use crate::secret::Secret;
 
+mod answer;
 mod auth;
 mod blobs;
+mod call;
 mod challenge;
 mod endpoint;
 mod error;
 mod manifests;
+mod progress;
 mod refusal;
 mod retry;
 mod spool;
@@ -52,11 +55,11 @@ pub struct Options {
     pub insecure: Vec<String>,
     /// Requests in flight at most, over all registries. One at least.
     pub concurrency: usize,
-    /// How long a request is retried, from its first failure on.
+    /// How long a request is retried, from its first failure on. A registry that asks us to wait beyond that is given up at once.
     pub deadline: Duration,
     /// The wait before the first retry; it doubles from one to the next.
     pub first_wait: Duration,
-    /// How long a connection may show no sign of life.
+    /// How long a connection may show no sign of life. After an upload, a second more for each 10 MB.
     pub idle: Duration,
     /// The folder for blobs on their way from one registry to another; together they take as much room as the blobs
     /// that are under way at the same time.
@@ -91,6 +94,7 @@ struct Shared {
     in_flight: Arc<Semaphore>,
     random: Mutex<fastrand::Rng>,
     failures: AtomicU64,
+    /// What was found out: plain HTTP is only the first thing that is tried where it is allowed.
     schemes: Mutex<HashMap<String, endpoint::Scheme>>,
     auth: auth::Auth,
     blobs: blobs::Known,

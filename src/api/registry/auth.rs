@@ -14,10 +14,11 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use url::Url;
 
+use super::answer::refused;
+use super::call::{Call, Payload};
 use super::challenge::Challenge;
 use super::error::{Cause, Request};
 use super::retry::{Again, Trouble};
-use super::transport::{Call, Payload, refused};
 use super::{Credential, Registries, endpoint, lock};
 use crate::image::Repository;
 
@@ -35,6 +36,8 @@ pub(super) enum Access<'a> {
     Push,
     /// To write, and to read from another repository of the same registry.
     Mount(&'a Repository),
+    /// To cancel an upload, which some registries count as deleting.
+    Cancel,
 }
 
 impl Access<'_> {
@@ -47,6 +50,7 @@ impl Access<'_> {
         match self {
             Self::Pull => vec![scope(repository, "pull")],
             Self::Push => vec![scope(repository, "pull,push")],
+            Self::Cancel => vec![scope(repository, "pull,push,delete")],
             Self::Mount(source) => vec![scope(repository, "pull,push"), scope(source, "pull")],
         }
     }

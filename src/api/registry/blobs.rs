@@ -12,10 +12,10 @@ use tokio::sync::OnceCell;
 use url::Url;
 
 use super::auth::Access;
+use super::call::{Call, Payload};
 use super::error::{Cause, RegistryError};
 use super::retry::{Again, Trouble};
 use super::spool::SpooledBlob;
-use super::transport::{Call, Payload};
 use super::{Registries, lock};
 use crate::image::{Descriptor, Digest, Repository};
 
@@ -123,8 +123,8 @@ impl Registries {
             }
         };
         // One attempt: some registries don't allow it, and all of them clean up by themselves in the end.
-        let cancel = Call::new(to, Access::Push, Method::DELETE, "", &[200, 202, 204]).to(session);
-        let _ = self.send(&cancel).await;
+        let cancel = Call::new(to, Access::Cancel, Method::DELETE, "", &[200, 202, 204]).to(session);
+        let _ = tokio::time::timeout(self.0.options.idle, self.send(&cancel)).await;
         Ok(())
     }
 

@@ -5,11 +5,12 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use serde::Deserialize;
 use url::Url;
 
+use super::answer::Answer;
 use super::auth::Access;
 use super::blobs::Ensured;
+use super::call::{Call, Payload};
 use super::error::{Cause, RegistryError};
 use super::retry::{Again, Trouble};
-use super::transport::{Answer, Call, Payload};
 use super::{Registries, endpoint};
 use crate::image::manifest::{ACCEPTED, ManifestOrIndex};
 use crate::image::{Digest, Document, PinnedReference, Reference, Repository, Tag};

@@ -44,7 +44,7 @@ impl Answered {
         }
     }
 
-    /// Whether the request had the wrong scheme: servers of TLS answer plain HTTP so.
+    /// Whether the request had the wrong scheme: that's how servers of TLS answer plain HTTP.
     pub(super) fn wants_tls(&self) -> bool {
         self.status == 400 && self.message.contains("HTTPS")
     }

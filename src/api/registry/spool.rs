@@ -14,10 +14,11 @@ use tempfile::TempPath;
 use tokio::fs::File;
 use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _};
 
+use super::answer::Answer;
 use super::auth::Access;
+use super::call::Call;
 use super::error::{Cause, RegistryError};
 use super::retry::{Again, Trouble};
-use super::transport::{Answer, Call};
 use super::{Registries, lock};
 use crate::image::{Descriptor, Digest, Repository};
 

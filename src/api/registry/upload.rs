@@ -5,10 +5,11 @@ use reqwest::Method;
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE};
 use url::Url;
 
+use super::answer::Answer;
 use super::auth::Access;
+use super::call::{Call, Payload};
 use super::error::{Cause, RegistryError};
 use super::retry::{Again, Trouble};
-use super::transport::{Answer, Call, Payload};
 use super::{Registries, lock};
 use crate::image::{Descriptor, Repository};
 

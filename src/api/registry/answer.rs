@@ -1,0 +1,147 @@
+//! What a registry answers, or why it doesn't.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use chrono::{DateTime, Utc};
+use reqwest::Response;
+use reqwest::header::{DATE, RETRY_AFTER, WWW_AUTHENTICATE};
+use tokio::sync::OwnedSemaphorePermit;
+use url::Url;
+
+use super::challenge::Challenge;
+use super::endpoint;
+use super::error::{Answered, Cause, RegistryError, Request};
+use super::refusal::retry_after;
+use super::retry::{Again, Trouble};
+
+/// What is read of an answer that wasn't wished for, in bytes.
+const REFUSAL: u64 = 64 * 1024;
+
+/// An answer that was wished for; its body isn't read yet. It counts as a request in flight while it lives.
+pub(super) struct Answer {
+    pub(super) request: Request,
+    response: Response,
+    idle: Duration,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Answer {
+    pub(super) fn new(request: Request, response: Response, idle: Duration, permit: OwnedSemaphorePermit) -> Self {
+        Self { request, response, idle, _permit: permit }
+    }
+
+    pub(super) fn status(&self) -> u16 {
+        self.response.status().as_u16()
+    }
+
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.response.headers().get(name)?.to_str().ok()
+    }
+
+    pub(super) fn trouble(&self, cause: Cause, again: Again) -> Trouble {
+        Trouble::new(self.request.clone(), cause, again)
+    }
+
+    /// Where `Location` says to go on.
+    pub(super) fn location(&self) -> Result<Url, Trouble> {
+        let location = self.header("location").and_then(|l| endpoint::follow(self.response.url(), l));
+        location.ok_or_else(|| {
+            self.trouble(Cause::Malformed("it has no `Location`".to_owned()), Again::UntilDeadline { after: None })
+        })
+    }
+
+    /// Where a redirect leads; `None` where the answer is none.
+    pub(super) fn redirect(&self) -> Option<Url> {
+        let is_redirect = matches!(self.status(), 301 | 302 | 303 | 307 | 308);
+        endpoint::follow(self.url(), self.header("location").filter(|_| is_redirect)?)
+    }
+
+    /// How the registry wants to know who asks.
+    pub(super) fn challenge(&self) -> Option<Challenge> {
+        let headers = self.response.headers().get_all(WWW_AUTHENTICATE);
+        Challenge::choose(headers.iter().filter_map(|value| value.to_str().ok()))
+    }
+
+    pub(super) fn url(&self) -> &Url {
+        self.response.url()
+    }
+
+    /// The next piece of the body.
+    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, Trouble> {
+        match tokio::time::timeout(self.idle, self.response.chunk()).await {
+            Ok(Ok(chunk)) => Ok(chunk),
+            Ok(Err(error)) => Err(broken(self.request.clone(), error)),
+            Err(_) => Err(self.trouble(Cause::Stalled(self.idle), Again::UntilDeadline { after: None })),
+        }
+    }
+
+    /// The whole body, if it isn't longer than `limit` bytes.
+    pub(super) async fn bytes(mut self, what: &str, limit: u64) -> Result<Bytes, Trouble> {
+        let mut bytes = BytesMut::new();
+        while let Some(chunk) = self.chunk().await? {
+            bytes.extend_from_slice(&chunk);
+            let size = bytes.len() as u64;
+            if size > limit {
+                return Err(Trouble::last(
+                    self.request,
+                    RegistryError::TooLarge { what: what.to_owned(), size, limit },
+                ));
+            }
+        }
+        Ok(bytes.freeze())
+    }
+
+    /// As much of the body as came, up to a limit: for people to read.
+    async fn beginning(mut self, limit: u64) -> BytesMut {
+        let mut bytes = BytesMut::new();
+        while (bytes.len() as u64) < limit {
+            match self.chunk().await {
+                Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        bytes.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        bytes
+    }
+}
+
+/// The trouble with an answer that wasn't wished for.
+pub(super) async fn refused(answer: Answer) -> Trouble {
+    let (status, request) = (answer.status(), answer.request.clone());
+    let now = answer.header(DATE.as_str()).and_then(|date| DateTime::parse_from_rfc2822(date).ok());
+    let now = now.map_or_else(|| SystemTime::now().into(), |date| date.with_timezone(&Utc));
+    let wait = answer.header(RETRY_AFTER.as_str()).and_then(|header| retry_after(header, now));
+    let answered = Answered::read(status, &answer.beginning(REFUSAL).await, wait);
+    let again = answered.again();
+    Trouble::new(request, Cause::Answered(Box::new(answered)), again)
+}
+
+/// A connection that failed. The URL is taken out: its query may be a signature.
+pub(super) fn broken(request: Request, error: reqwest::Error) -> Trouble {
+    let again = match () {
+        () if is_untrusted(&error) => Again::Never,
+        // A name that doesn't resolve is a typing error more often than an outage.
+        () if error.is_dns() => Again::FewTimes,
+        () => Again::UntilDeadline { after: None },
+    };
+    Trouble::new(request, Cause::Broken(error.without_url()), again)
+}
+
+/// Whether the server has shown a certificate that we can't accept.
+fn is_untrusted(error: &reqwest::Error) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        // An `io::Error` doesn't have what it wraps as its source.
+        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let tls = inner.and_then(|inner| inner.downcast_ref()).or_else(|| cause.downcast_ref());
+        if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
+            return true;
+        }
+        source = match inner {
+            Some(inner) => Some(inner),
+            None => cause.source(),
+        };
+    }
+    false
+}

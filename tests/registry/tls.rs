@@ -1,0 +1,87 @@
+//! TLS: private authorities, and a registry on loopback that speaks it.
+
+use std::env;
+use std::path::Path;
+use std::process::Command;
+
+use support::parts::{self, skip};
+use support::process::Process;
+
+use super::*;
+
+/// Names the registry to the process that a test starts: variables of the environment are read once, when a client is made.
+const HOST: &str = "PV_TEST_TLS_HOST";
+
+/// A distribution registry with a certificate of its own authority, which is at `ca.pem` of the folder.
+async fn registry(folder: &Path) -> Option<(Process, String)> {
+    let Some(program) = parts::registry() else {
+        skip("no docker-registry");
+        return None;
+    };
+    if !certify(folder) {
+        skip("no openssl");
+        return None;
+    }
+    let config = format!(
+        "version: 0.1\nstorage:\n  inmemory: {{}}\nhttp:\n  addr: 127.0.0.1:0\n  tls:\n    certificate: {0}/server.pem\n    key: {0}/server.key\n",
+        folder.display()
+    );
+    std::fs::write(folder.join("config.yml"), config).unwrap();
+    let mut command = Command::new(program);
+    let mut process = Process::spawn(command.arg("serve").arg(folder.join("config.yml")));
+    let listening = |log: &str| {
+        let after = log.split_once("listening on ")?.1;
+        Some(after[..after.find([',', '"'])?].to_owned())
+    };
+    let host = process.wait_for("its address", listening).await;
+    Some((process, host))
+}
+
+/// Makes an authority and a certificate for 127.0.0.1; false where there is no `openssl`.
+fn certify(folder: &Path) -> bool {
+    std::fs::write(folder.join("names"), "subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth\n").unwrap();
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+    let commands = [
+        format!("req -x509 {key} -keyout ca.key -out ca.pem -days 2 -subj /CN=authority"),
+        format!("req {key} -keyout server.key -out server.csr -subj /CN=registry"),
+        "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out server.pem"
+            .to_owned(),
+    ];
+    commands.iter().all(|arguments| {
+        let done = Command::new("openssl").args(arguments.split(' ')).current_dir(folder).output();
+        done.is_ok_and(|output| output.status.success())
+    })
+}
+
+#[tokio::test]
+async fn a_private_authority_is_trusted_through_ssl_cert_file_and_only_then() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some((_process, host)) = registry(folder.path()).await else { return };
+
+    let error = Client::new().registries.check_push(&repository(&host, "a/b")).await.unwrap_err();
+    assert!(matches!(error, RegistryError::Untrusted { .. }), "{error:?}");
+    assert!(said(error).contains("hint: set `SSL_CERT_FILE`"));
+
+    // The proxy is one that nobody listens at: loopback has to go past it.
+    let child = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "tls::push_and_pull_over_tls", "--ignored", "--nocapture"])
+        .env("SSL_CERT_FILE", folder.path().join("ca.pem"))
+        .env("HTTPS_PROXY", "http://127.0.0.1:1")
+        .env("HTTP_PROXY", "http://127.0.0.1:1")
+        .env(HOST, &host)
+        .output()
+        .unwrap();
+    let printed = String::from_utf8_lossy(&[child.stdout, child.stderr].concat()).into_owned();
+    assert!(child.status.success() && printed.contains("1 passed"), "{printed}");
+}
+
+#[tokio::test]
+#[ignore = "run by the test above, with SSL_CERT_FILE set"]
+async fn push_and_pull_over_tls() {
+    let to = repository(&env::var(HOST).unwrap(), "acme/tool");
+    let (client, image) = (Client::new(), Image::new(1));
+    image.push(&client.registries, &to).await.unwrap();
+    let pulled = client.registries.resolve(&to.tagged("latest".parse().unwrap())).await.unwrap();
+    assert_eq!(pulled.bytes, image.manifest.bytes());
+    assert_eq!(client.registries.retried(), 1, "the first request found out that it is TLS");
+}
