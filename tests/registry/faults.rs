@@ -34,7 +34,7 @@ impl Setup {
         let to = repository(&self.to_proxy.host(), path);
         let registries = &client.registries;
         let pulled = registries.resolve(&from.tagged("latest".parse().unwrap())).await?;
-        assert_eq!(pulled.bytes, self.image.manifest.bytes());
+        assert_eq!(pulled.document.bytes(), self.image.manifest.bytes());
         let config = registries.small_blob(&from, &self.image.config.descriptor()).await?;
         registries.check_push(&to).await?;
         registries.ensure_blob(&to, &self.image.config.descriptor(), BlobOrigin::Bytes(&config)).await?;

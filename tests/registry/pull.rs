@@ -42,7 +42,7 @@ async fn an_index_and_its_manifests_are_read_by_tag_and_by_digest() {
     let by_tag = client.registries.resolve(&base.tagged("3".parse().unwrap())).await.unwrap();
     let by_digest = client.registries.manifest(&base.pinned(digest)).await.unwrap();
     assert_eq!(by_tag.reference, by_digest.reference);
-    assert_eq!(&by_tag.bytes[..], image.top().bytes);
+    assert_eq!(&by_tag.document.bytes()[..], image.top().bytes);
     assert_eq!(client.registries.tags(&base).await.unwrap(), ["3".parse().unwrap()]);
 }
 

@@ -26,7 +26,7 @@ async fn what_was_pushed_can_be_pulled_and_a_second_push_sends_nothing() {
         assert_eq!(proxy.sent(), Sent { blobs: 2, manifests: 3 }, "only the tag is written again");
 
         let pulled = client.registries.resolve(&to.tagged("latest".parse().unwrap())).await.unwrap();
-        assert_eq!(pulled.bytes, image.manifest.bytes());
+        assert_eq!(pulled.document.bytes(), image.manifest.bytes());
         assert_eq!(pulled.reference, to.pinned(image.manifest.digest().clone()));
         let layer = client.registries.small_blob(&to, &image.layer.1).await.unwrap();
         assert_eq!(layer, image.layer.0);

@@ -82,6 +82,6 @@ async fn push_and_pull_over_tls() {
     let (client, image) = (Client::new(), Image::new(1));
     image.push(&client.registries, &to).await.unwrap();
     let pulled = client.registries.resolve(&to.tagged("latest".parse().unwrap())).await.unwrap();
-    assert_eq!(pulled.bytes, image.manifest.bytes());
+    assert_eq!(pulled.document.bytes(), image.manifest.bytes());
     assert_eq!(client.registries.retried(), 1, "the first request found out that it is TLS");
 }

@@ -1,5 +1,7 @@
 //! The build cache, record by record.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::http::Http;
@@ -12,6 +14,9 @@ const ANONYMOUS_PREFIXES: [&str; 2] = ["from local", "http url http://buildkit-s
 
 /// The step whose layer all variants share, by [`Record::mentions`]: one for each platform.
 const SHARED_LAYER: &str = "] COPY --link ";
+
+const ATTEMPTS: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Which of the run's records to remove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,20 +41,25 @@ impl Record {
 }
 
 impl Shared {
-    /// Removes the run's records that no build is using, and tells how many there were.
-    pub(super) async fn prune(&self, extent: Extent) -> Result<usize, EngineError> {
+    /// Removes the run's records that no build is using, and tells which there were.
+    pub(super) async fn prune(&self, extent: Extent) -> Result<Vec<Record>, EngineError> {
         let mut unwanted = records(&self.http).await?;
         unwanted
             .retain(|record| self.is_ours(record) && (extent == Extent::Everything || !record.mentions(SHARED_LAYER)));
         if unwanted.is_empty() {
-            return Ok(0);
+            return Ok(unwanted);
         }
         // The filter takes one expression, not a list.
         let ids: Vec<&str> = unwanted.iter().map(|record| record.id.as_str()).collect();
         let filters = json!({ "id": [format!("\"^({})$\"", ids.join("|"))] }).to_string();
         let request = self.http.post("/build/prune", "remove build cache").query("all", "1").query("filters", filters);
         request.json().await?;
-        Ok(unwanted.len())
+        Ok(unwanted)
+    }
+
+    /// Whether a record's name says that it is of this run.
+    pub(super) fn is_named_ours(&self, record: &Record) -> bool {
+        record.mentions(&stage_prefix(&self.run)) || self.ledger.mentioned(&record.description)
     }
 
     /// Whether a record is of this run: it wasn't there before, and it says what our builds say or nothing at all.
@@ -59,10 +69,9 @@ impl Shared {
     fn is_ours(&self, record: &Record) -> bool {
         let description = record.description.as_str();
         !self.ledger.cache_before.contains(&record.id)
-            && (record.mentions(&stage_prefix(&self.run))
+            && (self.is_named_ours(record)
                 || ANONYMOUS.contains(&description)
-                || ANONYMOUS_PREFIXES.iter().any(|prefix| description.starts_with(prefix))
-                || self.ledger.mentioned(description))
+                || ANONYMOUS_PREFIXES.iter().any(|prefix| description.starts_with(prefix)))
     }
 }
 
@@ -72,10 +81,24 @@ pub(super) fn stage_prefix(run: &str) -> String {
 }
 
 pub(super) async fn records(http: &Http) -> Result<Vec<Record>, EngineError> {
-    let usage = http.get("/system/df", "list the build cache").query("type", "build-cache").json().await?;
+    let mut attempt = 1;
+    let usage = loop {
+        match http.get("/system/df", "list the build cache").query("type", "build-cache").json().await {
+            // Docker 20.10 counts for one client at a time.
+            Err(EngineError::Request { cause, .. })
+                if cause.message().contains("already running") && attempt < ATTEMPTS =>
+            {
+                attempt += 1;
+                tokio::time::sleep(PAUSE).await;
+            }
+            answer => break answer?,
+        }
+    };
     let record = |record: &Value| {
         let text = |name: &str| record[name].as_str().unwrap_or_default().to_owned();
         Record { id: text("ID"), description: text("Description") }
     };
-    Ok(usage["BuildCache"].as_array().into_iter().flatten().map(record).collect())
+    let mut records: Vec<Record> = usage["BuildCache"].as_array().into_iter().flatten().map(record).collect();
+    records.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(records)
 }

@@ -114,6 +114,7 @@ pub struct Cause {
 }
 
 impl Cause {
+    /// The engine has answered, and not with what was asked for.
     pub(super) fn refused(status: u16, message: impl Into<String>) -> Self {
         Self { status: Some(status), message: message.into().trim().to_owned() }
     }

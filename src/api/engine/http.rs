@@ -135,7 +135,7 @@ impl<'a> Call<'a> {
         if bytes.is_empty() {
             return Ok(Value::Null);
         }
-        serde_json::from_slice(&bytes).map_err(|error| failed(Cause::new(&error)))
+        serde_json::from_slice(&bytes).map_err(|error| failed(Cause::refused(200, error.to_string())))
     }
 
     /// Sends it, for the answer's body as it arrives.

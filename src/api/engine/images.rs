@@ -82,6 +82,8 @@ pub(super) struct Base {
     waiting: AtomicUsize,
     presence: Mutex<Presence>,
     reference: Option<PinnedReference>,
+    /// The digest of its config, by which classic stores know it, if they had no such image before.
+    config: Mutex<Option<Digest>>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,8 +92,10 @@ enum Presence {
     Unknown,
     /// It was there before the run: not ours to remove.
     Theirs,
-    /// The run pulled it, or began to.
-    Ours { complete: bool },
+    /// The run has begun to pull it, and may have been interrupted.
+    Begun,
+    /// The run pulled it.
+    Ours,
     /// The run pulled it and removed it.
     Removed,
 }
@@ -122,7 +126,7 @@ impl ImageLease {
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<(), EngineError> {
         let mut presence = self.base.presence.lock().await;
-        if matches!(*presence, Presence::Theirs | Presence::Ours { complete: true }) {
+        if matches!(*presence, Presence::Theirs | Presence::Ours) {
             return Ok(());
         }
         let shared = &self.engine.shared;
@@ -133,20 +137,21 @@ impl ImageLease {
             }
             // Somebody's image that has no name gets one by our pull; removing that name would remove the image.
             for id in [config, self.reference.digest()] {
-                let nameless = |image: &Value| no_entries(&image["RepoTags"]) && no_entries(&image["RepoDigests"]);
-                if shared.image(id.as_str()).await?.is_some_and(|image| nameless(&image)) {
-                    *presence = Presence::Theirs;
+                match shared.image(id.as_str()).await? {
+                    Some(image) if is_nameless(&image) => *presence = Presence::Theirs,
+                    None if id == config => *self.base.config.lock().await = Some(config.clone()),
+                    _ => {}
                 }
             }
         }
         if *presence != Presence::Theirs {
-            *presence = Presence::Ours { complete: false };
+            *presence = Presence::Begun;
         }
         let making = Making::begin(&shared.ledger);
         self.try_pulling(platform, progress).await?;
         making.made();
         if *presence != Presence::Theirs {
-            *presence = Presence::Ours { complete: true };
+            *presence = Presence::Ours;
         }
         Ok(())
     }
@@ -230,12 +235,24 @@ impl Base {
         // Held by a pull in progress: then somebody waits, and their lease's end brings us back.
         let Ok(mut presence) = self.presence.try_lock() else { return Ok(false) };
         let Some(reference) = &self.reference else { return Ok(false) };
-        if self.waiting.load(Ordering::SeqCst) > 0 || !matches!(*presence, Presence::Ours { .. }) {
+        if self.waiting.load(Ordering::SeqCst) > 0 || !matches!(*presence, Presence::Begun | Presence::Ours) {
             return Ok(false);
         }
-        shared.remove_image(&reference.to_string()).await?;
-        *presence = Presence::Removed;
-        Ok(true)
+        let mut found = false;
+        // An interrupted pull may leave the image without its name. No nameless one was there before.
+        let ids = self.config.lock().await;
+        for name in [Some(reference.to_string()), ids.as_ref().map(ToString::to_string)].into_iter().flatten() {
+            let Some(image) = shared.image(&name).await? else { continue };
+            if name.contains('@') || is_nameless(&image) {
+                found = true;
+                shared.remove_image(&name).await?;
+            }
+        }
+        // What was only begun may still come: the last look counts.
+        if *presence == Presence::Ours {
+            *presence = Presence::Removed;
+        }
+        Ok(found)
     }
 }
 
@@ -254,8 +271,8 @@ pub(super) fn hub_address<'a>(registry: &'a str, hub: &'a str) -> &'a str {
     if registry == crate::image::reference::DOCKER_HUB { hub } else { registry }
 }
 
-fn no_entries(list: &Value) -> bool {
-    list.as_array().is_none_or(Vec::is_empty)
+fn is_nameless(image: &Value) -> bool {
+    ["RepoTags", "RepoDigests"].iter().all(|list| image[list].as_array().is_none_or(Vec::is_empty))
 }
 
 /// Whether another attempt may succeed: the engine answers most failures of registries with 500 or in mid-stream.

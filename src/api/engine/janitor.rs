@@ -11,13 +11,17 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
-use super::cache::Extent;
+use super::cache::{Extent, Record};
 use super::images::Base;
 use super::{Engine, EngineError, LABEL, LOCAL, Shared};
 use crate::image::PinnedReference;
 
 /// Between two looks at what an interrupted operation may still be making.
 const PAUSE: Duration = Duration::from_millis(200);
+/// How many looks have to find nothing after something was interrupted.
+const LOOKS: usize = 3;
+/// How many looks are taken at what doesn't go.
+const PATIENCE: usize = 60;
 
 /// What has to be removed, sooner or later.
 #[derive(Debug)]
@@ -105,15 +109,18 @@ impl Ledger {
 }
 
 impl Ledger {
-    /// A build is about to run `commands`.
-    pub(super) fn will_run(&self, commands: impl IntoIterator<Item = String>) {
-        self.commands.lock().unwrap_or_else(PoisonError::into_inner).extend(commands);
+    /// A build is about to run `commands`, of which the first lines are noted: the others are joined on the way.
+    pub(super) fn will_run(&self, commands: &[String]) {
+        let first =
+            |command: &String| command.lines().next().unwrap_or_default().trim_end_matches(['\\', ' ']).to_owned();
+        self.commands.lock().unwrap_or_else(PoisonError::into_inner).extend(commands.iter().map(first));
     }
 
     /// Whether a record's description tells of a command or an image of the run.
     pub(super) fn mentioned(&self, description: &str) -> bool {
         let commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
-        commands.iter().any(|command| description.contains(command.as_str()))
+        (description.starts_with("mount / from exec ")
+            && commands.iter().any(|command| description.contains(command.as_str())))
             || self.bases().keys().any(|reference| description.contains(&reference.to_string()))
     }
 }
@@ -158,6 +165,14 @@ impl Janitor {
     }
 }
 
+/// What a look at the engine has found, and asked it to remove.
+struct Found {
+    /// Containers and images.
+    things: usize,
+    /// Records of the build cache.
+    records: Vec<Record>,
+}
+
 impl Shared {
     /// A failure is no news yet: the sweep at the end looks again, and tells.
     async fn see_to(&self, chore: Chore) {
@@ -175,50 +190,60 @@ impl Shared {
         }
     }
 
-    async fn remove_base(&self, reference: &PinnedReference) -> Result<(), EngineError> {
-        let Some(base) = self.ledger.bases().get(reference).cloned() else { return Ok(()) };
-        if base.remove(self).await? {
+    /// Tells whether there was something to remove.
+    async fn remove_base(&self, reference: &PinnedReference) -> Result<bool, EngineError> {
+        let Some(base) = self.ledger.bases().get(reference).cloned() else { return Ok(false) };
+        let removed = base.remove(self).await?;
+        if removed {
             self.prune(Extent::Finished).await?;
         }
-        Ok(())
+        Ok(removed)
     }
 
-    /// Removes all of the run's things until none is left.
+    /// Removes all of the run's things until none is left, or until those that are left don't go.
     async fn sweep(&self) -> Vec<String> {
+        // The engine may still be at what was dropped: one quiet look is then not enough.
+        let mut looks = if self.ledger.interrupted.load(Ordering::Relaxed) { LOOKS } else { 1 };
+        let (mut before, mut patience) = (None, PATIENCE);
         loop {
-            let mut left = Vec::new();
-            let found = self.sweep_once().await.unwrap_or_else(|error| {
-                left.push(describe(&error));
-                0
-            });
-            let again = self.ledger.interrupted.swap(false, Ordering::Relaxed);
-            if !left.is_empty() || (found == 0 && !again) {
-                return left;
+            let found = match self.sweep_once().await {
+                Ok(found) => found,
+                Err(error) => return vec![describe(&error)],
+            };
+            // A nameless record that doesn't go is in use, hence a stranger's. One of ours is in use by a build that
+            // was dropped and hasn't noticed yet.
+            let left: Vec<&Record> = found.records.iter().filter(|record| self.is_named_ours(record)).collect();
+            if found.things == 0 && (found.records.is_empty() || before.as_ref() == Some(&found.records)) {
+                patience -= 1;
+                looks = looks.saturating_sub(usize::from(left.is_empty()));
             }
+            if looks == 0 || patience == 0 {
+                return left.iter().map(|record| format!("build cache `{}`", record.id)).collect();
+            }
+            before = Some(found.records);
             tokio::time::sleep(PAUSE).await;
         }
     }
 
-    /// How many things of ours were there.
-    async fn sweep_once(&self) -> Result<usize, EngineError> {
-        let mut found = 0;
+    async fn sweep_once(&self) -> Result<Found, EngineError> {
+        let mut things = 0;
         let label = json!({ "label": [format!("{LABEL}={}", self.run)] }).to_string();
         let listing = self.http.get("/containers/json", "list containers").query("all", "1").query("filters", label);
         for container in listing.json().await?.as_array().into_iter().flatten() {
-            found += 1;
+            things += 1;
             self.remove_container(container["Id"].as_str().unwrap_or_default()).await?;
         }
         let names = json!({ "reference": [format!("{LOCAL}/{}/*", self.run)] }).to_string();
         let listing = self.http.get("/images/json", "list images").query("filters", names).json().await?;
         for name in self.local_names(&listing) {
-            found += 1;
+            things += 1;
             self.remove_image(&name).await?;
         }
         let references: Vec<_> = self.ledger.bases().keys().cloned().collect();
         for reference in &references {
-            self.remove_base(reference).await?;
+            things += usize::from(self.remove_base(reference).await?);
         }
-        Ok(found + self.prune(Extent::Everything).await?)
+        Ok(Found { things, records: self.prune(Extent::Everything).await? })
     }
 
     /// The names in a list of images that this run made up.

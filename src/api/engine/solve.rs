@@ -59,7 +59,7 @@ impl Engine {
         let context = archive(&solve.dockerfile).map_err(|error| failed(Cause::new(&error)))?;
         let platform = build_platform(&solve.platform);
         let mut options = ImageBuildFrontendOptions::builder().nocache(!solve.commands.is_empty()).platforms(&platform);
-        self.shared.ledger.will_run(solve.commands);
+        self.shared.ledger.will_run(&solve.commands);
         for (name, value) in &solve.arguments {
             options = options.buildarg(name, value);
         }
