@@ -52,6 +52,7 @@ pub async fn run(
     let stage = stages.begin("resolve", log);
     let provenance = provenance::find(&plan, event, github.as_ref()).await?;
     let resolved = resolve::resolve(plan, &provenance, registries, scratch.path()).await?;
+    resolved.tell(log);
     if !resolved.plan.dry_run {
         publish::preflight(&resolved.plan, registries).await?;
     }

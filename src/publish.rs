@@ -109,6 +109,7 @@ impl Artifact {
 }
 
 /// A publication that every destination has confirmed. Only [`publish`] makes one.
+#[expect(clippy::manual_non_exhaustive, reason = "nor may the other modules of this crate make one")]
 #[derive(Debug)]
 pub struct Published {
     /// What was published, the source last if its own tags were asked for.
@@ -175,12 +176,21 @@ pub async fn publish(
     let blobs = content::ensure(registries, &plan.destinations, &artifacts, log).await?;
     let (shelved, conflicts) = tags::shelve(registries, &plan.destinations, &artifacts, policy.on_conflict).await?;
     let mut outcomes = tags::exact(registries, &shelved).await?;
+    tell(&outcomes, log);
     // The source's own come last, so that it heads the page of the package.
     let (variants, source): (Vec<_>, Vec<_>) = shelved.into_iter().partition(|at| at.artifact.variant.is_some());
     for group in [variants, source] {
-        outcomes.extend(tags::rolling(registries, plan, policy.rolling, &group).await?);
+        let rolling = tags::rolling(registries, plan, policy.rolling, &group).await?;
+        tell(&rolling, log);
+        outcomes.extend(rolling);
     }
     Ok(Published { blobs, tags: outcomes, conflicts, artifacts, _private: () })
+}
+
+fn tell(outcomes: &Outcomes, log: &Log) {
+    for ((repository, tag), outcome) in outcomes {
+        log.image(&repository.tagged(tag.clone()), None, &outcome.to_string());
+    }
 }
 
 /// One for each variant: the index over its verified images.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use futures_util::future::{join_all, try_join_all};
 
+use crate::action::Log;
 use crate::api::registry::{Pulled, Registries, RegistryError};
 use crate::build::recipe::{Recipe, ResolvedImage};
 use crate::build::source::{self, SourceError};
@@ -136,6 +137,18 @@ pub struct ResolvedVariant {
     pub recipes: Vec<Recipe>,
     /// Platforms of the source that the base doesn't have.
     pub left_out: Vec<Platform>,
+}
+
+impl Resolved {
+    /// Says what was found: a line for the source and for each variant.
+    pub fn tell(&self, log: &Log) {
+        log.image(&self.plan.source.reference, None, self.source.reference.digest().as_str());
+        for variant in &self.variants {
+            let platforms: Vec<String> = variant.recipes.iter().map(|recipe| recipe.platform.to_string()).collect();
+            let found = format!("{}  for `{}`  {}", variant.base.digest(), variant.variant.name, platforms.join(", "));
+            log.image(&variant.variant.base, None, &found);
+        }
+    }
 }
 
 /// Finds everything that `plan` names. Files go to `directory`.

@@ -63,6 +63,7 @@ pub enum Outcome {
 }
 
 /// An image that may be published. Only this module makes one.
+#[expect(clippy::manual_non_exhaustive, reason = "nor may the other modules of this crate make one")]
 #[derive(Debug)]
 pub struct Verified {
     /// The variant's name.

@@ -50,7 +50,7 @@ impl Blobs {
 impl std::fmt::Display for Blobs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let counts = [
-            (self.already_there, "there"),
+            (self.already_there, "already there"),
             (self.mounted, "mounted"),
             (self.copied, "copied"),
             (self.pushed, "pushed"),
@@ -120,8 +120,8 @@ pub(super) async fn ensure(
                     let sent = sent_blobs.get(&(to.clone(), blob.descriptor.digest.clone()));
                     tally.count(sent.copied().unwrap_or(Ensured::AlreadyThere));
                 }
-                let reference = to.pinned(image.manifest.digest().clone());
-                log.image(&reference, image.platform.as_ref(), &tally.to_string());
+                let name = artifact.tags.exact.first().map_or_else(String::new, |tag| format!(":{tag}"));
+                log.image(&format!("{to}{name}"), image.platform.as_ref(), &tally.to_string());
                 all.add(tally);
             }
             tallies.insert((to.clone(), artifact.index.digest().clone()), all);

@@ -1,6 +1,7 @@
 //! Tags: exact ones, then rolling ones, once all content is readable everywhere.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
@@ -29,6 +30,18 @@ pub enum TagOutcome {
     Kept(String),
     /// It belongs to a newer version, and that is what it names now.
     GivenTo(Version),
+}
+
+impl fmt::Display for TagOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unchanged => f.write_str("unchanged"),
+            Self::Created => f.write_str("created"),
+            Self::Moved(from) => write!(f, "moved from {from}"),
+            Self::Kept(reason) => write!(f, "kept: {reason}"),
+            Self::GivenTo(version) => write!(f, "given to {version}, which is newer"),
+        }
+    }
 }
 
 /// The tags of a repository as they are afterwards.
