@@ -1,5 +1,7 @@
 //! The engine's builder on real engines: one with the classic image store, one with containerd's.
 
+#![expect(clippy::unwrap_used, reason = "what the tests share is outside of functions that clippy knows as tests")]
+
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -17,6 +19,7 @@ use serde_json::{Value, json};
 use support::image::{Image, MediaTypes, TinyImage, executable, file};
 use support::parts;
 use support::registry::{Auth, Registry};
+use support::token_server::TokenServer;
 use tokio::sync::RwLock;
 
 const AMD64: &str = "linux/amd64";
@@ -490,13 +493,18 @@ async fn many_builds_at_once_do_not_disturb_each_other() {
             })
             .collect();
         let started = Instant::now();
-        let builds = recipes.chunks(4).map(async |recipes| {
-            for recipe in recipes {
-                let image = built(&engine, recipe).await;
-                assert_eq!(run(&image, &["/usr/local/bin/tool"], LIMIT).await.output, "tool 1.2.3\n");
-            }
+        let builds = recipes.chunks(4).map(|recipes| {
+            let (engine, recipes) = (engine.clone(), recipes.to_vec());
+            tokio::spawn(async move {
+                for recipe in &recipes {
+                    let image = built(&engine, recipe).await;
+                    assert_eq!(run(&image, &["/usr/local/bin/tool"], LIMIT).await.output, "tool 1.2.3\n");
+                }
+            })
         });
-        futures_util::future::join_all(builds).await;
+        for build in builds.collect::<Vec<_>>() {
+            build.await.unwrap();
+        }
         eprintln!("{store}: 16 builds, 4 at a time, in {:?}", started.elapsed());
         clean_up(engine).await;
         assert_eq!(state(&address), before, "{store}");
@@ -570,7 +578,7 @@ async fn a_foreign_platform_runs_or_is_skipped_with_the_reason() {
         assert_eq!(engine.cannot_run(&foreign), Some(reason));
         assert_eq!(engine.cannot_run(engine.platform()), None);
         // On the engine's own platform the same is a failure.
-        assert_eq!(run(&image, &["/alien"], LIMIT).await.exit_code != 0, true);
+        assert_ne!(run(&image, &["/alien"], LIMIT).await.exit_code, 0);
         drop(image);
         clean_up(engine).await;
     }
@@ -594,6 +602,39 @@ async fn pulls_use_the_credentials_and_tell_of_refusals() {
         assert!(!format!("{engine:?}").contains("s3cret"));
         drop(built(&engine, &recipe).await);
         clean_up(engine).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_private_base_behind_tokens_is_built_upon() {
+    let _shared = ENGINES.read().await;
+    for (_, address) in engines() {
+        let tokens = TokenServer::start();
+        tokens.add_user("publisher", "s3cret");
+        let Some(world) = World::with(Auth::Token(&tokens), |base| base).await else { return };
+        let engine = Engine::connect(Some(&address)).await.unwrap().with_logins(login(&world, "s3cret"));
+        drop(built(&engine, &world.recipe(AMD64, Changes::default(), &[])).await);
+        clean_up(engine).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_that_takes_long_is_given_up() {
+    let _shared = ENGINES.read().await;
+    for (store, address) in engines() {
+        let Some(world) = World::new().await else { return };
+        let engine = Engine::connect(Some(&address)).await.unwrap();
+        let recipe = world.recipe(AMD64, Changes::default(), &["sleep 600"]);
+        let work = build(&engine, &recipe, &|_| {});
+        assert!(tokio::time::timeout(Duration::from_secs(3), work).await.is_err(), "{store}");
+        let run_id = engine.run_id().to_owned();
+        let started = Instant::now();
+        let left = engine.clean_up(BUDGET).await;
+        eprintln!("{store}: a long build given up in {:?}, left: {left}", started.elapsed());
+        assert!(started.elapsed() < BUDGET);
+        let images = ask(&address, "/images/json").to_string();
+        assert!(!images.contains(&run_id), "{store}: {images}");
+        assert!(!images.contains(&recipe.base.reference.to_string()), "{store}: {images}");
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::cache::{Extent, Record};
 use super::images::Base;
@@ -20,8 +20,10 @@ use crate::image::PinnedReference;
 const PAUSE: Duration = Duration::from_millis(200);
 /// How many looks have to find nothing after something was interrupted.
 const LOOKS: usize = 3;
+/// How long a build that nobody waits for any more may take to its end.
+const GRACE: Duration = Duration::from_secs(2);
 /// How many looks are taken at what doesn't go.
-const PATIENCE: usize = 60;
+const PATIENCE: usize = 10;
 
 /// What has to be removed, sooner or later.
 #[derive(Debug)]
@@ -35,6 +37,8 @@ pub(super) struct Ledger {
     /// An operation was dropped half-way: what it asked for may come to be after we looked.
     interrupted: AtomicBool,
     counter: AtomicU64,
+    /// Ends the builds that nobody waits for. Its receivers are the builds.
+    stop: watch::Sender<bool>,
 }
 
 /// Something to remove.
@@ -94,8 +98,14 @@ impl Engine {
 
 impl Ledger {
     pub(super) fn new(cache_before: HashSet<String>) -> Self {
-        let (interrupted, counter) = (AtomicBool::new(false), AtomicU64::new(0));
-        Self { cache_before, bases: Mutex::default(), commands: Mutex::default(), interrupted, counter }
+        Self {
+            cache_before,
+            bases: Mutex::default(),
+            commands: Mutex::default(),
+            interrupted: AtomicBool::new(false),
+            counter: AtomicU64::new(0),
+            stop: watch::Sender::new(false),
+        }
     }
 
     /// A number that the run hasn't used in a name yet.
@@ -122,6 +132,38 @@ impl Ledger {
         (description.starts_with("mount / from exec ")
             && commands.iter().any(|command| description.contains(command.as_str())))
             || self.bases().keys().any(|reference| description.contains(&reference.to_string()))
+    }
+}
+
+/// A build in progress.
+#[derive(Debug)]
+pub(super) struct Solving(watch::Receiver<bool>);
+
+impl Solving {
+    /// Waits until the build is to be given up.
+    pub(super) async fn stopped(mut self) {
+        // Without the ledger there is nobody to tell; the build then ends by itself.
+        if self.0.wait_for(|&stop| stop).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Ledger {
+    /// Notes a build, which the clean-up waits for.
+    pub(super) fn solving(&self) -> Solving {
+        Solving(self.stop.subscribe())
+    }
+
+    /// Waits for the builds that were dropped, and stops those that take long. Tells whether there were any.
+    async fn finish_builds(&self) -> bool {
+        let dropped = self.stop.receiver_count() > 0;
+        if tokio::time::timeout(GRACE, self.stop.closed()).await.is_err() {
+            self.stop.send_replace(true);
+            self.stop.closed().await;
+            self.stop.send_replace(false);
+        }
+        dropped
     }
 }
 
@@ -203,7 +245,8 @@ impl Shared {
     /// Removes all of the run's things until none is left, or until those that are left don't go.
     async fn sweep(&self) -> Vec<String> {
         // The engine may still be at what was dropped: one quiet look is then not enough.
-        let mut looks = if self.ledger.interrupted.load(Ordering::Relaxed) { LOOKS } else { 1 };
+        let interrupted = self.ledger.finish_builds().await || self.ledger.interrupted.load(Ordering::Relaxed);
+        let mut looks = if interrupted { LOOKS } else { 1 };
         let (mut before, mut patience) = (None, PATIENCE);
         loop {
             let found = match self.sweep_once().await {

@@ -1,6 +1,7 @@
 //! A build by BuildKit, through the engine's `/grpc` and `/session`.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use bollard::auth::DockerCredentials;
 use bollard::grpc::build::{ImageBuildFrontendOptions, ImageBuildLoadInput, ImageBuildPlatform};
@@ -12,7 +13,7 @@ use super::cache::stage_prefix;
 use super::error::Cause;
 use super::http::ApiVersion;
 use super::images::hub_address;
-use super::janitor::{Chore, Making};
+use super::janitor::Chore;
 use super::{Engine, EngineError, LOCAL, LocalImage};
 use crate::image::Platform;
 
@@ -69,15 +70,25 @@ impl Engine {
                 password: Some(password.expose().to_owned()),
                 ..DockerCredentials::default()
             };
-            (hub_address(registry, "registry-1.docker.io"), credentials)
+            (hub_address(registry, "registry-1.docker.io").to_owned(), credentials)
         });
-        let credentials: HashMap<&str, DockerCredentials> = credentials.collect();
-        let making = Making::begin(&self.shared.ledger);
-        Moby::new(&self.shared.docker)
-            .docker_build(&image, options.build(), ImageBuildLoadInput::Upload(context.into()), Some(credentials), None)
-            .await
-            .map_err(|error| failed(explain(error)))?;
-        making.made();
+        let (shared, name) = (Arc::clone(&self.shared), image.clone());
+        let solving = self.shared.ledger.solving();
+        let credentials: HashMap<String, DockerCredentials> = credentials.collect();
+        // On a thread of its own, since bollard's future can't change threads, and BuildKit keeps what a cancelled build
+        // was using for good. So one that nobody waits for any more comes to its end, if it does so soon.
+        let build = tokio::task::spawn_blocking(move || {
+            tokio::runtime::Handle::current().block_on(async {
+                let credentials = credentials.iter().map(|(host, login)| (host.as_str(), login.clone())).collect();
+                let context = ImageBuildLoadInput::Upload(context.into());
+                let driver = Moby::new(&shared.docker);
+                tokio::select! {
+                    built = driver.docker_build(&name, options.build(), context, Some(credentials), None) => built.map_err(explain),
+                    () = solving.stopped() => Err(Cause::text("it was interrupted")),
+                }
+            })
+        });
+        build.await.map_err(|error| failed(Cause::new(&error)))?.map_err(failed)?;
         Ok(lease)
     }
 }
