@@ -23,7 +23,7 @@ const LOOKS: usize = 3;
 /// How long a build that nobody waits for any more may take to its end.
 const GRACE: Duration = Duration::from_secs(2);
 /// How many looks are taken at what doesn't go.
-const PATIENCE: usize = 10;
+const PATIENCE: usize = 6;
 
 /// What has to be removed, sooner or later.
 #[derive(Debug)]

@@ -15,8 +15,9 @@ use crate::image::Platform;
 const OUTPUT: usize = 64 * 1024;
 const MEMORY: u64 = 2 << 30;
 const PROCESSES: u32 = 256;
-/// What a shell answers for a command that is not there; 126 is for one that can not be executed.
+/// What a shell answers for a command that isn't there.
 const NOT_FOUND: i64 = 127;
+/// And for one that can't be executed.
 const NOT_EXECUTABLE: i64 = 126;
 /// What the kernel says of an executable of another platform, when nothing emulates it.
 const FOREIGN: &str = "exec format error";
