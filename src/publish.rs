@@ -4,7 +4,9 @@
 //! Requests are those of the [distribution specification](https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md).
 
 mod content;
+mod exact;
 pub mod guard;
+mod rolling;
 mod tags;
 
 use std::collections::BTreeMap;
@@ -174,16 +176,19 @@ pub async fn publish(
     let mut artifacts = artifacts(resolved, verified);
     artifacts.extend(source(resolved, registries).await?);
     let blobs = content::ensure(registries, &plan.destinations, &artifacts, log).await?;
-    let (shelved, conflicts) = tags::shelve(registries, &plan.destinations, &artifacts, policy.on_conflict).await?;
-    let mut outcomes = tags::exact(registries, &shelved).await?;
-    tell(&outcomes, log);
-    // The source's own come last, so that it heads the page of the package.
+    // Everything is looked up before the first tag is written, so that they are all written at once.
+    let (shelved, conflicts) = exact::shelve(registries, &plan.destinations, &artifacts, policy.on_conflict).await?;
+    // The source's own rolling tags come last, so that it heads the page of the package.
     let (variants, source): (Vec<_>, Vec<_>) = shelved.into_iter().partition(|at| at.artifact.variant.is_some());
-    for group in [variants, source] {
-        let rolling = tags::rolling(registries, plan, policy.rolling, &group).await?;
-        tell(&rolling, log);
-        outcomes.extend(rolling);
+    let found = [rolling::look(registries, plan, &variants).await?, rolling::look(registries, plan, &source).await?];
+
+    let exact = variants.iter().chain(&source).flat_map(exact::Shelved::writes);
+    let mut outcomes = tags::write(registries, exact).await?;
+    for found in &found {
+        outcomes.extend(rolling::advance(registries, plan, policy.rolling, found).await?);
     }
+    outcomes.extend(rolling::withheld(&variants).into_iter().chain(rolling::withheld(&source)));
+    tell(&outcomes, log);
     Ok(Published { blobs, tags: outcomes, conflicts, artifacts, _private: () })
 }
 
