@@ -183,19 +183,12 @@ pub async fn publish(
     let found = [rolling::look(registries, plan, &variants).await?, rolling::look(registries, plan, &source).await?];
 
     let exact = variants.iter().chain(&source).flat_map(exact::Shelved::writes);
-    let mut outcomes = tags::write(registries, exact).await?;
+    let mut outcomes = tags::write(registries, log, exact).await?;
     for found in &found {
-        outcomes.extend(rolling::advance(registries, plan, policy.rolling, found).await?);
+        outcomes.extend(rolling::advance(registries, plan, policy.rolling, found, log).await?);
     }
-    outcomes.extend(rolling::withheld(&variants).into_iter().chain(rolling::withheld(&source)));
-    tell(&outcomes, log);
+    outcomes.extend([&variants, &source].into_iter().flat_map(|shelved| rolling::withheld(shelved)));
     Ok(Published { blobs, tags: outcomes, conflicts, artifacts, _private: () })
-}
-
-fn tell(outcomes: &Outcomes, log: &Log) {
-    for ((repository, tag), outcome) in outcomes {
-        log.image(&repository.tagged(tag.clone()), None, &outcome.to_string());
-    }
 }
 
 /// One for each variant: the index over its verified images.

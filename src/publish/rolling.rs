@@ -8,6 +8,7 @@ use super::PublishError;
 use super::exact::Shelved;
 use super::guard::{self, Verdict};
 use super::tags::{Outcomes, TagOutcome, Write, write};
+use crate::action::Log;
 use crate::action::inputs::Rolling as Policy;
 use crate::api::registry::Registries;
 use crate::image::manifest::ManifestOrIndex;
@@ -51,6 +52,7 @@ pub(super) async fn advance(
     plan: &Plan,
     policy: Policy,
     found: &[Rolling<'_>],
+    log: &Log,
 ) -> Result<Outcomes, PublishError> {
     let mut outcomes = Outcomes::new();
     let mut judged = BTreeMap::new();
@@ -72,7 +74,7 @@ pub(super) async fn advance(
         if writes.is_empty() {
             break;
         }
-        outcomes.extend(write(registries, writes).await?);
+        outcomes.extend(write(registries, log, writes).await?);
     }
     Ok(outcomes)
 }

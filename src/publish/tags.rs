@@ -6,6 +6,7 @@ use std::fmt;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::PublishError;
+use crate::action::Log;
 use crate::api::registry::Registries;
 use crate::image::{Digest, Document, Repository, Tag};
 use crate::version::Version;
@@ -60,9 +61,10 @@ impl TagOutcome {
     }
 }
 
-/// All at once: while tags are written, and only then, outsiders see some that have moved and some that have not.
+/// Writes tags, and tells of each when it is written. All at once: while tags are written, and only then, outsiders see some that have moved and some that have not.
 pub(super) async fn write(
     registries: &Registries,
+    log: &Log,
     writes: impl IntoIterator<Item = Write<'_>>,
 ) -> Result<Outcomes, PublishError> {
     stream::iter(writes)
@@ -70,6 +72,7 @@ pub(super) async fn write(
             if matches!(write.outcome, TagOutcome::Created | TagOutcome::Moved(_) | TagOutcome::GivenTo(_)) {
                 registries.put_tag(write.to, write.tag, &write.index).await?;
             }
+            log.image(&write.to.tagged(write.tag.clone()), None, &write.outcome.to_string());
             Ok(((write.to.clone(), write.tag.clone()), write.outcome))
         })
         .buffer_unordered(registries.concurrency())
