@@ -73,7 +73,8 @@ pub async fn run(
     let stage = stages.begin("report", log);
     let mut report = Report::gather(&resolved, &verified, Some(&published), Vec::new());
     if let (true, Some(github), Some(release)) = (inputs.release_notes, github, &provenance.release) {
-        report.dropped_variants = report::dropped_variants(&report, github, release).await?;
+        let earlier = github.previous_releases(release).await?;
+        report.dropped_variants = report.dropped_since(earlier.iter().map(|release| release.body.as_str()));
         github
             .edit_release_body(release.id, |body| report::notes::update(body, &report).map_err(Failure::from))
             .await?;

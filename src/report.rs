@@ -9,7 +9,6 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 pub use crate::publish::Blobs;
-pub use gather::dropped_variants;
 
 use crate::image::{Digest, Platform, Reference, Repository, Tag};
 

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use super::{
     Base, BuiltPlatform, Check, Destination, KeptTag, Outcome, Report, RollingTag, Source, Stage, Status, Variant,
 };
-use crate::api::github::{self, GitHub, Release};
 use crate::build::compose::{self, Composed};
 use crate::image::{Digest, Repository};
 use crate::plan::{self, Tags};
@@ -71,6 +70,15 @@ impl Report {
     }
 }
 
+impl Report {
+    /// The variants that an earlier release had and this one hasn't. `earlier` are the notes of earlier releases, the newest
+    /// first; the first that tell of variants count.
+    pub fn dropped_since<'a>(&self, mut earlier: impl Iterator<Item = &'a str>) -> Vec<String> {
+        let names = || self.variants.iter().map(|variant| variant.name.as_str());
+        earlier.find_map(|notes| super::notes::dropped_variants(notes, names())).unwrap_or_default()
+    }
+}
+
 fn left_out(resolved: &ResolvedVariant) -> Option<String> {
     let platforms: Vec<String> = resolved.left_out.iter().map(ToString::to_string).collect();
     let name = &resolved.variant.name;
@@ -124,18 +132,4 @@ fn destination(to: &Repository, digest: &Digest, tags: &Tags, published: Option<
         }
     }
     destination
-}
-
-/// The variants that the release before had and this one hasn't.
-///
-/// # Errors
-/// GitHub doesn't answer.
-pub async fn dropped_variants(
-    report: &Report,
-    github: &GitHub,
-    release: &Release,
-) -> Result<Vec<String>, github::Error> {
-    let earlier = github.previous_releases(release).await?;
-    let names = || report.variants.iter().map(|variant| variant.name.as_str());
-    Ok(earlier.iter().find_map(|earlier| super::notes::dropped_variants(&earlier.body, names())).unwrap_or_default())
 }
