@@ -54,3 +54,68 @@ pub fn judge(policy: Rolling, ours: &Version, situation: &Situation<'_>) -> Verd
         (_, None) => Verdict::Move,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Template;
+
+    fn verdict(policy: Rolling, template: &str, ours: &str, shown: Option<&str>, published: &[&str]) -> Verdict {
+        let ours: Version = ours.parse().unwrap();
+        let series = template.parse::<Template>().unwrap().series(&ours);
+        let exact = |text: &&str| (text.parse().unwrap(), format!("{text}-alpine").parse().unwrap());
+        let published: Vec<(Version, Tag)> = published.iter().map(exact).collect();
+        let shown = shown.map(|version| version.parse().unwrap());
+        judge(policy, &ours, &Situation { series: &series, shown, published: &published })
+    }
+
+    fn guard(template: &str, ours: &str, shown: Option<&str>, published: &[&str]) -> &'static str {
+        match verdict(Rolling::Guard, template, ours, shown, published) {
+            Verdict::Move => "move",
+            Verdict::Keep(_) => "keep",
+            Verdict::GiveTo(..) => "give",
+        }
+    }
+
+    #[test]
+    fn a_rolling_tag_never_goes_back_within_its_series() {
+        let (all, minor) = ("{tag}", "{major}.{minor}-{tag}");
+        for (template, ours, shown, published, expected) in [
+            (all, "0.9.26", None, &["0.9.26"][..], "move"),
+            (all, "0.9.26", Some("0.9.25"), &["0.9.25", "0.9.26"], "move"),
+            (all, "0.9.26", Some("0.9.26"), &["0.9.26"], "move"),
+            (all, "0.9.26", Some("0.9.27"), &["0.9.26", "0.9.27"], "keep"),
+            (minor, "0.9.26", Some("0.9.27"), &["0.9.26", "0.9.27"], "keep"),
+            // A backport: its own series goes on, the others stay.
+            (all, "0.9.28", Some("1.0.0"), &["1.0.0", "0.9.28"], "keep"),
+            (minor, "0.9.28", Some("0.9.27"), &["1.0.0", "0.9.27", "0.9.28"], "move"),
+            // What it shows isn't of its series, so it says nothing.
+            (minor, "0.9.28", Some("1.0.0"), &["1.0.0", "0.9.28"], "move"),
+            // Published by another tool, whose exact tags are not there.
+            (all, "0.9.26", Some("0.9.27"), &["0.9.26"], "keep"),
+            (all, "0.9.26", Some("0.10.0"), &[], "keep"),
+            // Another run has written its exact tags and not yet this one.
+            (all, "0.9.26", Some("0.9.25"), &["0.9.26", "0.9.27"], "give"),
+            (all, "0.9.26", None, &["0.9.26", "0.9.27"], "give"),
+            // Newer still than what is shown.
+            (all, "0.9.26", Some("0.9.27"), &["0.9.27", "0.9.28"], "give"),
+            // A pre-release owns nothing; a post-release does.
+            (all, "0.9.26", Some("0.9.25"), &["0.9.26", "0.10.0rc1"], "move"),
+            (all, "0.9.26", Some("0.9.25"), &["0.9.26", "0.9.26.post1"], "give"),
+        ] {
+            assert_eq!(guard(template, ours, shown, published), expected, "{template} {ours} {shown:?} {published:?}");
+        }
+    }
+
+    #[test]
+    fn it_is_given_to_the_newest() {
+        let verdict = verdict(Rolling::Guard, "{tag}", "0.9.26", None, &["0.9.28", "0.9.30", "0.9.29"]);
+        assert_eq!(verdict, Verdict::GiveTo("0.9.30".parse().unwrap(), "0.9.30-alpine".parse().unwrap()));
+    }
+
+    #[test]
+    fn always_and_never_look_at_nothing() {
+        assert_eq!(verdict(Rolling::Always, "{tag}", "0.9.26", Some("1.0.0"), &["1.0.0"]), Verdict::Move);
+        assert!(matches!(verdict(Rolling::Never, "{tag}", "0.9.26", None, &[]), Verdict::Keep(_)));
+    }
+}
