@@ -145,3 +145,24 @@ async fn a_release_gets_the_same_digests_in_both_registries_on_either_engine_and
         Some((first, others)) => assert!(others.iter().all(|other| other == first), "{all_digests:#?}"),
     }
 }
+
+#[tokio::test]
+async fn a_dry_run_builds_and_verifies_and_writes_nothing_anywhere() {
+    let Some(engine) = parts::engine_classic() else { return parts::skip("no engine") };
+    let Some(world) = World::start().await else { return };
+    let notes = world.github.release("0.9.26").body;
+    let before = (pushes(&world.open), pushes(&world.closed));
+    // No token and no password: it needs no permission to write.
+    let step = world.step(&engine, "dry").input("dry-run", "true").input("github-token", "").input("credentials", "");
+    let done = step.run().await.succeeded();
+    assert_eq!(done.outputs["status"], "dry-run");
+    assert!(done.json("digests")["alpine3.23"].as_str().unwrap().starts_with("sha256:"));
+    assert!(done.summary.contains("0.9.26-alpine3.23"), "{}", done.summary);
+    assert!(done.log.contains("`/usr/local/bin/uv --version` passed"), "{}", done.log);
+    assert_eq!((pushes(&world.open), pushes(&world.closed)), before);
+    assert_eq!(world.github.count("PATCH"), 0);
+    assert_eq!(world.github.release("0.9.26").body, notes);
+    // What would be published is what is published then.
+    let published = world.run(&engine, "dry").await.succeeded();
+    assert_eq!(published.json("digests"), done.json("digests"));
+}
