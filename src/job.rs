@@ -14,8 +14,10 @@ use crate::remotes::Remotes;
 use crate::report::{Report, outputs, summary};
 use crate::stages::Stages;
 
-/// For removing what the run made on the engine: a run that is stopped ends within five seconds.
-const CLEAN_UP: Duration = Duration::from_secs(4);
+/// How long removing what the run made on the engine may take.
+const CLEAN_UP: Duration = Duration::from_secs(60);
+/// The same for a run that is stopped, which ends within five seconds.
+const CLEAN_UP_WHEN_STOPPED: Duration = Duration::from_secs(4);
 
 /// Somebody stopped the run.
 #[derive(Debug, thiserror::Error)]
@@ -58,11 +60,13 @@ pub async fn publish(
     inputs.secrets().for_each(|secret| log.mask(secret));
     let remotes = Remotes::connect(&inputs, environment).await?;
     let stages = Stages::start();
-    let outcome = tokio::select! {
-        outcome = crate::run(plan, &inputs, &event, &remotes, &stages, log) => outcome,
-        signal = interruption() => Err(Interrupted { signal, stage: stages.current() }.into()),
+    let (outcome, patience) = tokio::select! {
+        outcome = crate::run(plan, &inputs, &event, &remotes, &stages, log) => (outcome, CLEAN_UP),
+        signal = interruption() => {
+            (Err(Interrupted { signal, stage: stages.current() }.into()), CLEAN_UP_WHEN_STOPPED)
+        }
     };
-    let left = remotes.engine.clean_up(CLEAN_UP).await;
+    let left = remotes.engine.clean_up(patience).await;
     if !left.is_empty() {
         log.annotate(Level::Warning, "publish-variants", &left.to_string());
     }
