@@ -224,8 +224,6 @@ struct World {
     engine: String,
     registry: Registry,
     github: GitHub,
-    /// The writes that set it up.
-    writes: usize,
 }
 
 impl World {
@@ -247,8 +245,7 @@ impl World {
         registry.push(&alpine, "library/alpine", "3.23").await;
         let mainframe = TinyImage::new(&["linux/s390x"]).build();
         registry.push(&mainframe, "library/mainframe", "1").await;
-        let writes = registry.writes();
-        Some(Self { engine, registry, github, writes })
+        Some(Self { engine, registry, github })
     }
 
     fn step(&self) -> Step {
@@ -256,10 +253,10 @@ impl World {
     }
 
     fn assert_untouched(&self) {
-        assert_eq!(self.registry.writes(), self.writes, "something was pushed");
-        let uploads = self.registry.requests();
-        let uploads = uploads.iter().filter(|request| request.method == "POST" && request.path.contains("/published/"));
-        assert_eq!(uploads.count(), 0, "an upload was begun");
+        let requests = self.registry.requests();
+        let writes = requests.iter().filter(|request| !matches!(request.method.as_str(), "GET" | "HEAD"));
+        let pushes: Vec<_> = writes.filter(|request| request.path.contains("/published/")).collect();
+        assert!(pushes.is_empty(), "something was pushed: {pushes:#?}");
         assert_eq!(self.github.count("PATCH"), 0, "the release was edited");
     }
 
@@ -312,7 +309,6 @@ async fn a_pull_request_is_a_dry_run_that_needs_no_credentials() {
     assert!(done.summary.contains("alpine3.23"), "{}", done.summary);
     world.assert_untouched();
     assert!(world.github.requests().iter().all(|asked| !asked.authorized));
-    assert!(world.registry.requests().iter().all(|request| request.method != "DELETE"));
 }
 
 #[tokio::test]
