@@ -1,5 +1,7 @@
 //! What people see when the input can't be used: one message with a hint, exit code 2, and nothing was touched.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::Path;

@@ -1,6 +1,8 @@
 //! A publication of real executables on real bases, read by the clients that people have: Docker on both image stores, buildx,
 //! skopeo, crane; and by its bytes.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,8 @@
 //! The action in a container, as it is where people use it: started by the command of GitHub's runner, on the bridge network of
 //! the engine whose socket it gets; and by [act](https://nektosact.com), from a workflow.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -281,8 +283,9 @@ async fn act_runs_the_action_from_a_workflow_and_the_next_step_gets_its_outputs(
         .unwrap();
     let _ = engine.command(&["image", "rm", "--force", &runner]).output();
     let log = succeeded(&output, "act");
+    // act marks what a step prints.
     let said = |name: &str| {
-        let line = log.lines().find_map(|line| line.split_once(&format!("{name} is ")));
+        let line = log.lines().find_map(|line| line.split_once(&format!("| {name} is ")));
         line.unwrap_or_else(|| panic!("no {name}:\n{log}")).1.trim().to_owned()
     };
     assert_eq!((said("status"), said("version")), ("published".into(), "0.9.26".into()));
