@@ -93,7 +93,7 @@ pub fn image(
             created_by: layer.created_by.clone(),
         }),
     );
-    let derived = recipe.base.config.derive(&recipe.created, &added, &recipe.changes);
+    let derived = recipe.base.config.derive(&recipe.platform, &recipe.created, &added, &recipe.changes);
     let config = Document::new(MediaType::Config, derived.as_json());
     let manifest = Manifest {
         schema_version: 2,

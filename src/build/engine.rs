@@ -115,7 +115,7 @@ pub async fn build(
     let image = engine.solve(solve, &stage, &recipe.variant).await?;
     let inspected = image.inspect().await?;
     let added = added_layers(recipe, &inspected)?;
-    let composed = recipe.base.config.derive(&recipe.created, &[], &recipe.changes);
+    let composed = recipe.base.config.derive(&recipe.platform, &recipe.created, &[], &recipe.changes);
     let differences = agreement::differences(&inspected["Config"], &composed.runtime());
     if !differences.is_empty() {
         return Err(BuildError::Config { image: name(recipe), differences });

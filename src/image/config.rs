@@ -99,15 +99,22 @@ impl Config {
         self.section("config")?.get("Labels")?.get(name)?.as_str()
     }
 
-    /// The config of an image that adds `layers` and `changes` to this one. `created` is RFC 3339.
+    /// The config of an image for `platform` that adds `layers` and `changes` to this one. `created` is RFC 3339.
     #[must_use]
-    pub fn derive(&self, created: &str, layers: &[AddedLayer], changes: &Changes) -> Self {
+    pub fn derive(&self, platform: &Platform, created: &str, layers: &[AddedLayer], changes: &Changes) -> Self {
         let mut config = self.0.clone();
         // Left-overs of the classic builder: they describe the container that made the base's last layer.
         for stale in ["container", "container_config", "docker_version", "id", "parent"] {
             config.remove(stale);
         }
         config.insert("created".into(), created.into());
+        // As the index spells it: a base says `arm64/v8` where the index has `arm64`, and clients compare the two.
+        config.insert("os".into(), platform.os().into());
+        config.insert("architecture".into(), platform.architecture().into());
+        match platform.variant() {
+            Some(variant) => config.insert("variant".into(), variant.into()),
+            None => config.remove("variant"),
+        };
         let mut diff_ids = self.diff_ids();
         let history = config.entry("history").or_insert_with(|| json!([]));
         if !history.is_array() {
@@ -214,6 +221,10 @@ mod tests {
         Config::parse(json.to_string().as_bytes()).unwrap()
     }
 
+    fn arm64() -> Platform {
+        "linux/arm64".parse().unwrap()
+    }
+
     fn layer() -> AddedLayer {
         AddedLayer { diff_id: Digest::of(b"ours"), created_by: "COPY /uv /usr/local/bin/".into() }
     }
@@ -227,9 +238,9 @@ mod tests {
             labels: [("org.opencontainers.image.version".into(), "0.9.26".into())].into(),
             ..Changes::default()
         };
-        let derived = base().derive("2026-01-15T20:44:00Z", &[layer()], &changes);
+        let derived = base().derive(&arm64(), "2026-01-15T20:44:00Z", &[layer()], &changes);
         let expected = json!({
-            "architecture": "arm64", "os": "linux", "variant": "v8", "created": "2026-01-15T20:44:00Z",
+            "architecture": "arm64", "os": "linux", "created": "2026-01-15T20:44:00Z",
             "config": {
                 "Env": ["PATH=/usr/bin", "LANG=C", "UV_TOOL_BIN_DIR=/usr/local/bin"], "Cmd": ["/usr/local/bin/uv"],
                 "Labels": { "maintainer": "x", "org.opencontainers.image.version": "0.9.26" }, "Healthcheck": { "Test": ["NONE"] },
@@ -246,15 +257,22 @@ mod tests {
     }
 
     #[test]
+    fn the_platform_is_written_as_the_index_has_it() {
+        let arm = base().derive(&"linux/arm/v6".parse().unwrap(), "2026-01-15T20:44:00Z", &[], &Changes::default());
+        assert_eq!(arm.as_json()["variant"], "v6");
+        assert_eq!(arm.platform().to_string(), "linux/arm/v6");
+    }
+
+    #[test]
     fn no_changes_keep_the_runtime_section() {
-        let derived = base().derive("2026-01-15T20:44:00Z", &[], &Changes::default());
+        let derived = base().derive(&arm64(), "2026-01-15T20:44:00Z", &[], &Changes::default());
         assert_eq!(derived.runtime(), base().runtime());
     }
 
     #[test]
     fn an_entrypoint_alone_drops_the_command_of_the_base() {
         let changes = Changes { entrypoint: Some(vec!["/uv".into()]), ..Changes::default() };
-        let runtime = base().derive("2026-01-15T20:44:00Z", &[], &changes).runtime();
+        let runtime = base().derive(&arm64(), "2026-01-15T20:44:00Z", &[], &changes).runtime();
         assert_eq!(runtime["Entrypoint"], json!(["/uv"]));
         assert_eq!(runtime.get("Cmd"), None);
     }

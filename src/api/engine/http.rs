@@ -127,15 +127,17 @@ impl<'a> Call<'a> {
         let failed = |cause| EngineError::Request { what: what.clone(), cause };
         let answer = async {
             let response = self.send().await?;
-            response.bytes().await.map_err(|error| failed(Cause::new(&error)))
+            let status = response.status().as_u16();
+            let bytes = response.bytes().await.map_err(|error| failed(Cause::new(&error)))?;
+            Ok((status, bytes))
         };
-        let bytes = tokio::time::timeout(PATIENCE, answer)
+        let (status, bytes) = tokio::time::timeout(PATIENCE, answer)
             .await
             .map_err(|_| failed(Cause::text(format!("no answer within {} s", PATIENCE.as_secs()))))??;
         if bytes.is_empty() {
             return Ok(Value::Null);
         }
-        serde_json::from_slice(&bytes).map_err(|error| failed(Cause::refused(200, error.to_string())))
+        serde_json::from_slice(&bytes).map_err(|error| failed(Cause::refused(status, format!("not JSON: {error}"))))
     }
 
     /// Sends it, for the answer's body as it arrives.
