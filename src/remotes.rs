@@ -62,6 +62,12 @@ impl Situation for RemoteError {
     }
 }
 
+/// For how long a request that fails is made again: five minutes, or as many seconds as `PUBLISH_VARIANTS_DEADLINE` says.
+fn deadline(environment: &Environment) -> Duration {
+    let seconds = environment.get("PUBLISH_VARIANTS_DEADLINE").and_then(|text| text.trim().parse().ok());
+    Duration::from_secs(seconds.unwrap_or(300))
+}
+
 impl Remotes {
     /// Connects to the engine, and makes ready for the others.
     ///
@@ -85,7 +91,7 @@ impl Remotes {
                 .collect(),
             insecure: inputs.insecure_registries.clone(),
             concurrency,
-            deadline: Duration::from_secs(300),
+            deadline: deadline(environment),
             spool: scratch.path().to_owned(),
             seed: fastrand::u64(..),
             ..Options::default()

@@ -291,6 +291,7 @@ async fn a_config_that_differs_stops_the_build() {
         let engine = Engine::connect(Some(&address)).await.unwrap();
         let mut wrong = world.recipe(AMD64, Changes::default(), &[]);
         wrong.base.config = wrong.base.config.derive(
+            &wrong.platform,
             "2026-01-15T20:44:00Z",
             &[],
             &Changes { user: Some("1000".into()), ..Changes::default() },

@@ -1,0 +1,138 @@
+//! A publication is killed at a hundred random moments: after each, what outsiders see is sound, and one more run
+//! ends where an undisturbed one does.
+
+mod world;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use support::parts;
+use support::registry::Registry;
+use support::runner::Step;
+
+use world::World;
+
+const AMD64: &[&str] = &["linux/amd64"];
+const KILLS: u64 = 100;
+/// Kills at the same time; each has repositories of its own.
+const AT_ONCE: u64 = 5;
+/// After so many kills, one more run must converge.
+const CONVERGE_AFTER: u64 = 5;
+const EXACT: [&str; 4] = ["0.9.26-alpine", "0.9.26-alpine3.23", "0.9.26-bookworm-slim", "0.9.26-debian-slim"];
+const ROLLING: [&str; 8] = [
+    "0.9-alpine",
+    "0.9-alpine3.23",
+    "0.9-bookworm-slim",
+    "0.9-debian-slim",
+    "alpine",
+    "alpine3.23",
+    "bookworm-slim",
+    "debian-slim",
+];
+
+/// What each tag of a repository names.
+async fn tags(registry: &Registry, repository: &str) -> BTreeMap<String, String> {
+    let mut named = BTreeMap::new();
+    for tag in registry.tags(repository).await {
+        // The registry lists a tag whose file is there, a moment before it answers for it.
+        if let Some(manifest) = registry.manifest(repository, &tag).await {
+            named.insert(tag, manifest.digest());
+        }
+    }
+    named
+}
+
+/// How far a run had come when it was killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Left {
+    NoTags,
+    SomeTags,
+    AllTags,
+}
+
+/// No tag names an index that isn't whole, and no rolling tag has moved while an exact one is missing.
+async fn assert_sound(registries: [&Registry; 2], repository: &str, context: &str) -> Left {
+    let mut count = 0;
+    let mut exact_missing = false;
+    let mut rolling_there = false;
+    for registry in registries {
+        let named = tags(registry, repository).await;
+        for (tag, digest) in &named {
+            let index = registry.manifest(repository, digest).await.unwrap().json();
+            for manifest in index["manifests"].as_array().unwrap() {
+                let child = registry.manifest(repository, manifest["digest"].as_str().unwrap()).await;
+                let child = child.unwrap_or_else(|| panic!("{context}: `{tag}` lacks a manifest")).json();
+                for blob in child["layers"].as_array().unwrap().iter().chain([&child["config"]]) {
+                    let there = registry.blob_exists(repository, blob["digest"].as_str().unwrap()).await;
+                    assert!(there, "{context}: `{tag}` lacks a blob");
+                }
+            }
+        }
+        count += named.len();
+        exact_missing |= !EXACT.iter().all(|tag| named.contains_key(*tag));
+        rolling_there |= ROLLING.iter().any(|tag| named.contains_key(*tag));
+    }
+    assert!(!(exact_missing && rolling_there), "{context}: a rolling tag has moved while an exact one is missing");
+    match count {
+        0 => Left::NoTags,
+        count if count < 2 * (EXACT.len() + ROLLING.len()) => Left::SomeTags,
+        _ => Left::AllTags,
+    }
+}
+
+async fn kill_after(step: &Step, delay: Duration) {
+    let mut child = step.command().spawn().unwrap();
+    tokio::time::sleep(delay).await;
+    child.kill().unwrap();
+    tokio::task::spawn_blocking(move || child.wait_with_output()).await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_killed_publication_leaves_nothing_half_done_and_the_next_run_finishes_it() {
+    let Some(engine) = parts::engine_classic() else { return parts::skip("no engine") };
+    let Some(world) = World::start(AMD64, &["0.9.26"]).await else { return };
+    let world = Arc::new(world);
+    let started = std::time::Instant::now();
+    let undisturbed = world.step(&engine, "calm", "0.9.26").run().await.succeeded().json("digests");
+    let whole = started.elapsed();
+    let expected = tags(&world.open, "calm/uv").await;
+    assert_eq!(expected.len(), EXACT.len() + ROLLING.len());
+
+    let series: Vec<_> = (0..AT_ONCE)
+        .map(|seed| {
+            let (world, engine, expected, undisturbed) =
+                (Arc::clone(&world), engine.clone(), expected.clone(), undisturbed.clone());
+            tokio::spawn(async move {
+                let mut random = fastrand::Rng::with_seed(seed);
+                let mut left = Vec::new();
+                for kill in 0..KILLS / AT_ONCE {
+                    let owner = format!("killed-{seed}-{}", kill / CONVERGE_AFTER);
+                    let step = world.step(&engine, &owner, "0.9.26");
+                    // Several runs at once take longer than one alone; what is published is published near the end.
+                    let delay = whole.mul_f64(0.5 + 2.0 * random.f64());
+                    let context = format!("seed {seed}, kill {kill} after {delay:?}");
+                    kill_after(&step, delay).await;
+                    left.push(assert_sound([&world.open, &world.closed], &format!("{owner}/uv"), &context).await);
+                    if (kill + 1) % CONVERGE_AFTER == 0 {
+                        let done = step.run().await.succeeded();
+                        assert_eq!(done.json("digests"), undisturbed, "{context}");
+                        for registry in [&world.open, &world.closed] {
+                            assert_eq!(tags(registry, &format!("{owner}/uv")).await, expected, "{context}");
+                        }
+                    }
+                }
+                left
+            })
+        })
+        .collect();
+    let mut seen = BTreeMap::<Left, usize>::new();
+    for one in series {
+        one.await.unwrap().into_iter().for_each(|left| *seen.entry(left).or_default() += 1);
+    }
+    println!("seeds 0 to {}: {seen:?}", AT_ONCE - 1);
+    assert!(
+        seen.contains_key(&Left::NoTags) && seen.contains_key(&Left::AllTags),
+        "the kills are not spread: {seen:?}"
+    );
+}

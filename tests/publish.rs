@@ -1,0 +1,335 @@
+//! What outsiders see of publications: in order, one after the other, at once, disturbed and stopped half-way.
+
+mod world;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::json;
+use support::fault_proxy::{Fault, FaultProxy, Rule};
+use support::image::{TinyImage, executable};
+use support::parts;
+use support::registry::{Auth, Registry};
+use support::runner::{Done, Step};
+use support::token_server::TokenServer;
+
+use world::{PASSWORD, World, pushes};
+
+const AMD64: &[&str] = &["linux/amd64"];
+
+/// The digest that a tag names.
+async fn digest(registry: &Registry, repository: &str, tag: &str) -> Option<String> {
+    registry.manifest(repository, tag).await.map(|manifest| manifest.digest())
+}
+
+async fn setting(versions: &[&str]) -> Option<(World, String)> {
+    let Some(engine) = parts::engine_classic() else {
+        parts::skip("no engine");
+        return None;
+    };
+    Some((World::start(AMD64, versions).await?, engine))
+}
+
+/// The reasons for which tags were kept at the first destination, as `tag: reason`.
+fn kept(done: &Done) -> Vec<String> {
+    let report = done.json("images");
+    let variants = report["variants"].as_array().unwrap().clone();
+    let kept = variants.iter().flat_map(|variant| variant["destinations"][0]["kept"].as_array().unwrap().clone());
+    kept.map(|kept| format!("{}: {}", kept["tag"].as_str().unwrap(), kept["reason"].as_str().unwrap())).collect()
+}
+
+#[tokio::test]
+async fn a_rolling_tag_never_goes_back_and_each_series_goes_its_own_way() {
+    let Some((world, engine)) = setting(&["0.9.20", "0.9.26", "0.9.27", "0.9.28", "1.0.0"]).await else { return };
+    let publish = async |version: &str| world.small_step(&engine, "acme", version).run().await.succeeded();
+    let named = async |tag: &str| digest(&world.open, "acme/uv", tag).await.unwrap();
+
+    let newer = publish("0.9.27").await.json("digests")["alpine3.23"].clone();
+    let older = publish("0.9.26").await;
+    for tag in ["alpine", "alpine3.23", "0.9-alpine", "0.9-alpine3.23"] {
+        assert_eq!(newer, named(tag).await, "{tag}");
+    }
+    assert_eq!(older.json("digests")["alpine3.23"], named("0.9.26-alpine").await);
+    let expected = ["0.9-alpine3.23", "0.9-alpine", "alpine3.23", "alpine"];
+    let expected = expected.map(|tag| format!("{tag}: shows 0.9.27, which is newer"));
+    assert_eq!(kept(&older), expected);
+    assert!(older.log.contains("acme/uv:alpine  kept: shows 0.9.27, which is newer"), "{}", older.log);
+    assert!(world.github.release("0.9.26").body.contains("shows 0.9.27, which is newer"));
+
+    let first = publish("1.0.0").await.json("digests")["alpine3.23"].clone();
+    let backport = publish("0.9.28").await.json("digests")["alpine3.23"].clone();
+    assert_eq!((first.clone(), backport), (named("alpine").await.into(), named("0.9-alpine").await.into()));
+
+    publish("0.9.20").await;
+    assert_eq!(first, named("alpine").await, "an old release that is published late gets its exact tags");
+    assert!(world.open.tags("acme/uv").await.contains(&"0.9.20-alpine".to_owned()));
+}
+
+#[tokio::test]
+async fn what_other_tools_published_is_understood_by_its_label() {
+    let Some((world, engine)) = setting(&["0.9.26"]).await else { return };
+    let labelled = |version: &str| {
+        let labels = json!({ "org.opencontainers.image.version": format!("{version}-alpine3.22") });
+        TinyImage::new(AMD64).layer(vec![executable("/x", version)]).config("Labels", labels)
+    };
+    let (newer, older) = (labelled("0.9.27").without_index().build(), labelled("0.9.25").build());
+    let newer = world.open.push(&newer, "acme/uv", "alpine").await;
+    world.open.push(&older, "acme/uv", "0.9-alpine").await;
+    let done = world.small_step(&engine, "acme", "0.9.26").run().await.succeeded();
+    assert_eq!(digest(&world.open, "acme/uv", "alpine").await, Some(newer));
+    assert_eq!(kept(&done), ["alpine: shows 0.9.27, which is newer"]);
+    assert_eq!(done.json("digests")["alpine3.23"], digest(&world.open, "acme/uv", "0.9-alpine").await.unwrap());
+}
+
+#[tokio::test]
+async fn no_rolling_tag_moves_where_the_input_says_never_and_every_one_where_it_says_always() {
+    let Some((world, engine)) = setting(&["0.9.26", "0.9.27"]).await else { return };
+    let run = async |version: &str, rolling: &str| {
+        world.small_step(&engine, "acme", version).input("rolling", rolling).run().await.succeeded();
+        digest(&world.open, "acme/uv", "alpine").await
+    };
+    assert_eq!(run("0.9.27", "never").await, None);
+    let newer = run("0.9.27", "always").await;
+    assert!(newer.is_some());
+    assert_ne!(run("0.9.26", "always").await, newer);
+}
+
+#[tokio::test]
+async fn an_exact_tag_that_is_taken_is_kept_or_replaced_or_ends_the_run_as_the_input_says() {
+    let Some((world, engine)) = setting(&["0.9.26"]).await else { return };
+    let step = |on_conflict: &str| world.small_step(&engine, "acme", "0.9.26").input("on-conflict", on_conflict);
+    let named = async || {
+        let mut digests = BTreeSet::new();
+        for tag in ["0.9.26-alpine3.23", "0.9.26-alpine", "0.9-alpine", "alpine"] {
+            digests.insert(digest(&world.open, "acme/uv", tag).await.unwrap());
+        }
+        digests
+    };
+    step("").run().await.succeeded();
+    let published = named().await;
+    world.push_alpine(AMD64, "3.23.1").await;
+
+    let failed = step("fail").run().await;
+    assert_eq!(failed.code, Some(1), "{}", failed.log);
+    assert!(failed.log.contains("0.9.26-alpine3.23` is published as sha256:"), "{}", failed.log);
+    assert_eq!(named().await, published);
+
+    let kept = step("").run().await.succeeded();
+    assert!(kept.log.contains("::warning"), "a conflict is told:\n{}", kept.log);
+    assert_eq!(named().await, published, "all tags of the variant agree");
+
+    let replaced = step("replace").run().await.succeeded();
+    let now: BTreeSet<String> = [replaced.json("digests")["alpine3.23"].as_str().unwrap().to_owned()].into();
+    assert_eq!(named().await, now);
+    assert_ne!(now, published);
+}
+
+/// The manifests that were put, in order: digests, exact tags and rolling tags, each with its repository.
+fn puts(proxy: &FaultProxy) -> Vec<(String, String)> {
+    let requests = proxy.requests().into_iter().filter(|request| request.asked.method == "PUT");
+    let manifest = |path: &str| path.strip_prefix("/v2/")?.split_once("/manifests/").map(|(a, b)| (a.into(), b.into()));
+    requests.filter_map(|request| manifest(&request.asked.path)).collect()
+}
+
+#[tokio::test]
+async fn tags_are_written_when_all_content_is_there_and_rolling_ones_after_exact_ones() {
+    let Some((world, engine)) = setting(&["0.9.26"]).await else { return };
+    let proxy = FaultProxy::start(world.open.host());
+    let images = format!("{host}/one/uv\n{host}/two/uv", host = proxy.host());
+    let step = world.step(&engine, "unused", "0.9.26").input("images", &images).input("source-tags", "default");
+    step.run().await.succeeded();
+    let class = |(_, name): &(String, String)| match name.as_str() {
+        name if name.starts_with("sha256:") => 0,
+        name if name.starts_with("0.9.26") => 1,
+        "0.9" | "latest" => 3,
+        _ => 2,
+    };
+    let order: Vec<i32> = puts(&proxy).iter().map(class).collect();
+    assert!(order.is_sorted(), "{:#?}", puts(&proxy));
+    let count = |wanted| order.iter().filter(|class| **class == wanted).count();
+    // Two repositories: four exact tags of variants and one of the source, eight rolling ones, two of the source.
+    assert_eq!([count(1), count(2), count(3)], [2 * 5, 2 * 8, 2 * 2]);
+    let last_content =
+        proxy.requests().iter().rposition(|r| r.asked.method == "PUT" && r.asked.path.contains("sha256:"));
+    let first_tag =
+        proxy.requests().iter().position(|r| r.asked.method == "PUT" && r.asked.path.contains("/manifests/0."));
+    let between = &proxy.requests()[last_content.unwrap()..first_tag.unwrap()];
+    let read_back = between.iter().filter(|r| r.asked.method == "GET" && r.asked.path.contains("/manifests/sha256:"));
+    assert!(read_back.count() >= 6, "every index is read back at both destinations before the first tag is written");
+}
+
+/// Two releases at once: whoever is held up, and wherever, the rolling tags end at the newer one.
+#[tokio::test]
+async fn two_runs_that_cross_leave_the_rolling_tags_at_the_newer_version() {
+    let Some((world, engine)) = setting(&["0.9.27", "0.9.28"]).await else { return };
+    let moments = ["/manifests/sha256:", "-alpine", "/manifests/alpine", "/tags/list", "/manifests/0.9-alpine"];
+    for (number, held_up) in moments.iter().flat_map(|moment| [(*moment, "0.9.27"), (*moment, "0.9.28")]).enumerate() {
+        let owner = format!("race-{number}");
+        let run = async |version: &str| {
+            let proxy = FaultProxy::start(world.open.host());
+            if held_up.1 == version {
+                proxy.inject(Rule::on("*", held_up.0, Fault::Stall(Duration::from_millis(700))).and(&owner).times(2));
+            }
+            let images = format!("{}/{owner}/uv", proxy.host());
+            world.small_step(&engine, &owner, version).input("images", &images).run().await.succeeded()
+        };
+        let (_, newer) = tokio::join!(run("0.9.27"), run("0.9.28"));
+        let expected = newer.json("digests")["alpine3.23"].clone();
+        for tag in ["alpine", "alpine3.23", "0.9-alpine", "0.9-alpine3.23"] {
+            let shown = digest(&world.open, &format!("{owner}/uv"), tag).await.unwrap();
+            assert_eq!(expected, shown, "{tag}, with {held_up:?} held up");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_destination_that_takes_no_push_is_told_before_anything_is_built() {
+    let Some((world, engine)) = setting(&["0.9.26"]).await else { return };
+    let tokens = TokenServer::start();
+    tokens.add_user("robot", "s3cret-robot");
+    tokens.grant("robot", "acme/*", "pull");
+    let Some(registry) = Registry::start(Auth::Token(&tokens)).await else { return parts::skip("no docker-registry") };
+    let images = format!("{}/acme/uv", registry.host());
+    let step = |password: &str| {
+        let credentials = format!("{} robot {password}", registry.host());
+        world.small_step(&engine, "x", "0.9.26").input("images", &images).input("credentials", &credentials)
+    };
+    for password in ["s3cret-robot", "wrong"] {
+        let done = step(password).run().await;
+        assert_eq!(done.code, Some(1), "{}", done.log);
+        assert!(done.log.contains(&format!("{}", registry.host())) && done.log.contains("acme/uv"), "{}", done.log);
+        assert!(done.log.contains("hint:"), "{}", done.log);
+        assert!(!done.log.contains("passed"), "something was built and run:\n{}", done.log);
+    }
+    assert_eq!(pushes(&registry), 0);
+}
+
+#[tokio::test]
+async fn tokens_that_expire_on_the_way_are_renewed() {
+    let Some((world, engine)) = setting(&["0.9.26"]).await else { return };
+    let tokens = TokenServer::start();
+    tokens.add_user("robot", "s3cret-robot");
+    tokens.grant("robot", "*", "pull,push,delete");
+    tokens.set_lifetime(2);
+    let Some(registry) = Registry::start(Auth::Token(&tokens)).await else { return parts::skip("no docker-registry") };
+    let images = format!("{}/acme/uv\n{}/acme/uv", registry.host(), world.open.host());
+    let credentials = format!("{} robot s3cret-robot", registry.host());
+    let step = world.step(&engine, "x", "0.9.26").input("images", &images).input("credentials", &credentials);
+    let done = step.run().await.succeeded();
+    let expected = done.json("digests")["alpine3.23"].clone();
+    assert_eq!(expected, digest(&registry, "acme/uv", "alpine").await.unwrap());
+    assert_eq!(expected, digest(&world.open, "acme/uv", "alpine").await.unwrap());
+}
+
+/// Thirty percent of all requests fail, those of the engine's pulls and of the executables included.
+#[tokio::test]
+async fn a_publication_gets_through_when_three_requests_in_ten_fail() {
+    let Some((world, engine)) = setting(&["0.9.26"]).await else { return };
+    let proxy = FaultProxy::start(world.open.host());
+    let through = |step: Step, owner: &str| {
+        let host = proxy.host();
+        step.input("source", &format!("{host}/astral-sh/uv:0.9.26"))
+            .input("images", &format!("{host}/{owner}/uv"))
+            .input("matrix", &format!("{host}/library/alpine:3.23,alpine3.23,alpine"))
+    };
+    let undisturbed = through(world.small_step(&engine, "calm", "0.9.26"), "calm").run().await.succeeded();
+    for seed in [1, 2] {
+        let faults = vec![
+            Fault::Reset,
+            Fault::LoseAnswer,
+            Fault::ResetDownload { after: 100 },
+            Fault::too_many_requests(None),
+            Fault::bad_gateway(),
+            Fault::internal_error(),
+            Fault::unavailable(None),
+        ];
+        proxy.chaos(seed, 0.3, 4, faults);
+        let owner = format!("stormy-{seed}");
+        let done = through(world.small_step(&engine, &owner, "0.9.26"), &owner).run().await.succeeded();
+        proxy.heal();
+        assert_eq!(done.json("digests"), undisturbed.json("digests"), "seed {seed}");
+    }
+}
+
+#[tokio::test]
+async fn a_registry_that_always_fails_ends_the_run_at_its_deadline_with_what_was_tried() {
+    let Some((world, engine)) = setting(&["0.9.26"]).await else { return };
+    let proxy = FaultProxy::start(world.open.host());
+    proxy.inject(Rule::on("*", "/v2/", Fault::bad_gateway()));
+    let images = format!("{}/acme/uv", proxy.host());
+    let step = world.small_step(&engine, "acme", "0.9.26").input("images", &images);
+    let step = step.variable("PUBLISH_VARIANTS_DEADLINE", "3");
+    // Far more than the deadline, and far less than the five minutes that it is otherwise.
+    let run = tokio::time::timeout(Duration::from_secs(60), step.run()).await.unwrap();
+    assert_eq!(run.code, Some(1), "{}", run.log);
+    for told in [proxy.host().as_str(), "acme/uv", "POST", "attempts", "502"] {
+        assert!(run.log.contains(told), "`{told}` is not told:\n{}", run.log);
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_is_stopped_says_what_was_done_and_leaves_nothing_behind() {
+    let Some((world, engine)) = setting(&["0.9.26"]).await else { return };
+    let proxy = FaultProxy::start(world.open.host());
+    // It is stopped while it waits for the first tag to be written.
+    proxy.inject(Rule::on("PUT", "/manifests/0.9.26", Fault::Stall(Duration::from_secs(60))));
+    for signal in ["TERM", "INT"] {
+        let owner = format!("stopped-{}", signal.to_lowercase());
+        let images = format!("{}/{owner}/uv", proxy.host());
+        let step = world.small_step(&engine, &owner, "0.9.26").input("images", &images);
+        let child = step.command().spawn().unwrap();
+        for _ in 0..600 {
+            if proxy.count("PUT", &format!("{owner}/uv/manifests/0.9.26")) > 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert!(
+            std::process::Command::new("kill")
+                .args(["-s", signal, &child.id().to_string()])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let ended = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap());
+        let output = tokio::time::timeout(Duration::from_secs(30), ended).await.unwrap().unwrap();
+        let done = step.done(&output);
+        assert_eq!(done.code, Some(1), "{}", done.log);
+        let told = format!("the run was stopped by SIG{signal} during the stage `publish`");
+        assert!(done.log.contains(&told), "{}", done.log);
+        assert_eq!(std::fs::read_dir(step.temporary()).unwrap().count(), 0, "temporary files stay");
+        assert_eq!(world.open.tags(&format!("{owner}/uv")).await, Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn nothing_that_a_run_writes_has_a_secret_in_it() {
+    let Some((world, engine)) = setting(&["0.9.26"]).await else { return };
+    let good = world.step(&engine, "acme", "0.9.26").run().await.succeeded();
+    let closed = world.closed.host();
+    let wrong = "wr0ng-password-of-nobody";
+    let bad = world.step(&engine, "acme", "0.9.26").input("credentials", &format!("{closed} somebody {wrong}"));
+    let bad = bad.run().await;
+    assert_eq!(bad.code, Some(1), "{}", bad.log);
+    let notes = world.github.release("0.9.26").body;
+    for secret in [PASSWORD, wrong, support::github::WRITE_TOKEN] {
+        for done in [&good, &bad] {
+            let log = done.log.lines().filter(|line| !line.starts_with("::add-mask::"));
+            let outputs = done.outputs.values().map(String::as_str);
+            for text in log.chain(outputs).chain([done.summary.as_str(), notes.as_str()]) {
+                assert!(!text.contains(secret), "{text}");
+                let encoded = support::registry::basic("publisher", secret);
+                assert!(!text.contains(encoded.trim_start_matches("Basic ")), "{text}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_failed_run_sets_no_outputs() {
+    let Some((world, engine)) = setting(&["0.9.26"]).await else { return };
+    let done = world.small_step(&engine, "acme", "0.9.26").input("binaries", "/ruff").run().await;
+    assert_eq!(done.code, Some(2), "{}", done.log);
+    assert!(done.outputs.is_empty(), "{:?}", done.outputs);
+    assert_eq!(world.open.tags("acme/uv").await, Vec::<String>::new());
+}
