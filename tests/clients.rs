@@ -100,15 +100,10 @@ impl World {
         output(self.tool("docker").args(["--host", engine]).args(arguments))
     }
 
-    /// Pulls the variant and runs it, for each platform that can run here.
-    fn docker_runs(&self, engine: &str, variant: &str) {
+    /// Pulls the variant and runs it, for each of the platforms.
+    fn docker_runs(&self, engine: &str, variant: &str, platforms: &[(&str, &str)]) {
         let image = self.image(variant);
-        for (platform, machine) in [("linux/amd64", "x86_64"), ("linux/arm64", "aarch64")] {
-            let emulated = std::env::consts::ARCH != machine;
-            if emulated && !Path::new(&format!("/proc/sys/fs/binfmt_misc/qemu-{machine}")).exists() {
-                parts::skip(&format!("no emulation of {machine}"));
-                continue;
-            }
+        for (platform, machine) in platforms {
             let pulled = self.docker(engine, &["pull", "--platform", platform, &image]);
             assert!(pulled.contains(&self.digest(variant)), "{pulled}");
             let run = ["run", "--rm", "--network", "none", "--platform", platform];
@@ -139,12 +134,29 @@ async fn what_the_plan_says_is_published_and_every_client_reads_it_and_the_engin
 }
 
 fn every_client_reads_it_and_the_engines_run_it(world: &World) {
+    let platforms: Vec<_> =
+        [("linux/amd64", "x86_64"), ("linux/arm64", "aarch64")].into_iter().filter(runs_here).collect();
+    std::thread::scope(|scope| {
+        for engine in [parts::engine_classic(), parts::engine_containerd()].into_iter().flatten() {
+            let platforms = &platforms;
+            scope.spawn(move || VARIANTS.map(|(variant, ..)| world.docker_runs(&engine, variant, platforms)));
+        }
+        every_client_reads_it(world);
+    });
+}
+
+fn runs_here((platform, machine): &(&str, &str)) -> bool {
+    let runs =
+        std::env::consts::ARCH == *machine || Path::new(&format!("/proc/sys/fs/binfmt_misc/qemu-{machine}")).exists();
+    if !runs {
+        parts::skip(&format!("{platform} is not emulated"));
+    }
+    runs
+}
+
+fn every_client_reads_it(world: &World) {
     for (variant, ..) in VARIANTS {
         let (image, digest) = (world.image(variant), world.digest(variant));
-        for engine in [parts::engine_classic(), parts::engine_containerd()].into_iter().flatten() {
-            world.docker_runs(&engine, variant);
-        }
-
         let inspected = output(world.tool("buildx").args(["imagetools", "inspect", &image]));
         assert!(inspected.contains(&digest), "{inspected}");
         for platform in ["linux/amd64", "linux/arm64"] {

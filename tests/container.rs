@@ -54,11 +54,13 @@ impl Engine {
         let gateway = self.run(&["network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"]);
         let trusted = self.run(&["info", "--format", "{{json .RegistryConfig.InsecureRegistryCIDRs}}"]);
         let trusted: Vec<String> = serde_json::from_str(&trusted).unwrap();
-        trusted.iter().any(|network| network.starts_with("172.30.")).then(|| gateway.trim().to_owned())
+        let start = |address: &str| address.split('.').take(2).map(str::to_owned).collect::<Vec<_>>();
+        let trusts = trusted.iter().any(|network| start(network) == start(&gateway));
+        trusts.then(|| gateway.trim().to_owned())
     }
 
-    /// An image with our binary alone, as the last stage of the `Dockerfile` makes it; where the binary is not static, with its
-    /// libraries. It is removed when it is dropped.
+    /// An image with our binary alone, as the last stage of the `Dockerfile` makes it; where it is not static, with its
+    /// libraries. `PV_STATIC_BINARY` may name one that is. It is removed when it is dropped.
     fn action(&self, name: &str) -> ActionImage<'_> {
         let binary = std::env::var("PV_STATIC_BINARY").unwrap_or_else(|_| BINARY.to_owned());
         let libraries = Command::new("ldd").arg(&binary).output().unwrap().stdout;

@@ -98,14 +98,18 @@ container_pids() {
 # bridge_name STATE NAME: at most 15 characters.
 bridge_name() { echo "pv-$(recipe <(echo "$1/$2"))"; }
 
-# add_bridge NAME: adds it with the first subnet that isn't in use.
+# add_bridge NAME: adds it with the first subnet that isn't in use. Another checkout's stack may start at this moment, and
+# containers on two bridges of one subnet reach nothing.
 add_bridge() {
   local subnet
+  exec 7>"${TMPDIR:-/tmp}/publish-variants-bridges.lock"
+  flock 7
   ip link add "$1" type bridge
   for subnet in 172.30.{64..127}; do
-    if ip -4 route show | grep -q "^$subnet\."; then continue; fi
+    if ip -4 route show | grep -q "^$subnet\." || ip -4 address show | grep -q " $subnet\."; then continue; fi
     ip address add "$subnet.1/24" dev "$1"
     ip link set "$1" up
+    exec 7>&-
     return
   done
   fail "no subnet is left for the bridge $1"
