@@ -13,9 +13,7 @@ pub enum EngineError {
     )]
     UnsupportedAddress(String),
     /// Nobody listens there.
-    #[error(
-        "`{address}` has no Docker Engine\nhint: start the engine, set DOCKER_HOST to its address, or use `builder: registry`, which needs none"
-    )]
+    #[error("`{address}` has no Docker Engine\nhint: start the engine, or set DOCKER_HOST to its address")]
     NotThere {
         /// The address as it was given.
         address: String,
@@ -24,9 +22,7 @@ pub enum EngineError {
         cause: Cause,
     },
     /// The socket is there and isn't for us.
-    #[error(
-        "`{address}` can't be opened by this user\nhint: run as root or as a member of the group `docker`, or use `builder: registry`, which needs no engine"
-    )]
+    #[error("`{address}` can't be opened by this user\nhint: run as root or as a member of the group `docker`")]
     NotAllowed {
         /// The address as it was given.
         address: String,
@@ -45,7 +41,7 @@ pub enum EngineError {
     },
     /// An engine from before BuildKit.
     #[error(
-        "the Docker Engine at `{address}` is too old: it is version `{version}` with API {api}, and BuildKit needs API 1.39\nhint: update Docker to 20.10 or newer, or use `builder: registry`, which needs no engine"
+        "the Docker Engine at `{address}` is too old: it is version `{version}` with API {api}, and BuildKit needs API 1.39\nhint: update Docker to 20.10 or newer"
     )]
     TooOld {
         /// The address as it was given.

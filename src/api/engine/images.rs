@@ -213,7 +213,7 @@ impl ImageLease {
         let hint = if is_refusal(&message) {
             "\nhint: check the line of this registry in `credentials`, and that its account may pull the image"
         } else if message.contains("no space left") {
-            "\nhint: free disk space on the engine's machine, or use `builder: registry`, which downloads nothing"
+            "\nhint: free disk space on the engine's machine"
         } else {
             ""
         };
