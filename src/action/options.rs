@@ -56,7 +56,7 @@ pub struct Options {
     /// Registries that are spoken to without TLS, beside those on loopback
     #[arg(long, value_name = "HOSTS", help_heading = "Where to publish")]
     pub insecure_registries: Vec<String>,
-    /// What builds: `engine` (the Docker Engine) or `registry` (nothing; layers are put together)
+    /// What builds: `engine` (the Docker Engine); `registry` is not available in this version
     #[arg(long, value_name = "BUILDER", help_heading = "How to publish")]
     pub builder: Option<String>,
     /// Do everything but push

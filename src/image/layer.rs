@@ -22,7 +22,7 @@ use super::reference::Digest;
 const MEMBER: usize = 1 << 20;
 /// More threads than this gain little and take memory: each holds up to four members.
 const MAX_THREADS: usize = 4;
-/// The level at which uv's 56 MB take 0.6 s on one core and become 22.6 MB.
+/// gzip's own default; a change of it changes every digest.
 const LEVEL: i32 = 6;
 
 /// An executable, out of the source image and on disk.
