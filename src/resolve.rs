@@ -365,11 +365,13 @@ async fn executables(
 ) -> Result<BTreeMap<Platform, Arc<Layer>>, ResolveError> {
     let sources: BTreeMap<&Platform, &ResolvedImage> =
         variants.iter().flat_map(|variant| &variant.recipes).map(|recipe| (&recipe.platform, &recipe.source)).collect();
-    let layers = sources.into_iter().map(|(platform, source)| async move {
+    let mut layers = BTreeMap::new();
+    // One after the other: compressing takes all cores and most of the memory that a run needs.
+    for (platform, source) in sources {
         let layer = source::layer(registries, source, &plan.binaries, created, directory).await?;
-        Ok::<_, ResolveError>((platform.clone(), Arc::new(layer)))
-    });
-    Ok(try_join_all(layers).await?.into_iter().collect())
+        layers.insert(platform.clone(), Arc::new(layer));
+    }
+    Ok(layers)
 }
 
 fn one_or_several(mut problems: Vec<ResolveError>) -> Result<(), ResolveError> {
