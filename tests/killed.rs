@@ -1,4 +1,4 @@
-//! A publication is killed at a hundred random requests: after each, what outsiders see is sound, and one more run
+//! After the tests of the engine, which it leaves images of killed runs on: a publication is killed at a hundred random requests: after each, what outsiders see is sound, and one more run
 //! ends where an undisturbed one does.
 
 #![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
