@@ -78,7 +78,7 @@ impl Remotes {
             return Err(RemoteError::Builder);
         }
         let scratch = tempfile::Builder::new().prefix("publish-variants-").tempdir().map_err(RemoteError::Disk)?;
-        let concurrency = inputs.concurrency.get();
+        let (concurrency, deadline) = (inputs.concurrency.get(), deadline(environment));
         let registries = Registries::new(Options {
             credentials: inputs
                 .credentials
@@ -91,7 +91,7 @@ impl Remotes {
                 .collect(),
             insecure: inputs.insecure_registries.clone(),
             concurrency,
-            deadline: deadline(environment),
+            deadline,
             spool: scratch.path().to_owned(),
             seed: fastrand::u64(..),
             ..Options::default()
@@ -100,7 +100,8 @@ impl Remotes {
             .get("GITHUB_REPOSITORY")
             .map(|repository| {
                 let api = environment.get("GITHUB_API_URL").unwrap_or("https://api.github.com");
-                GitHub::new(api, inputs.github_token.as_ref(), repository, &inputs.insecure_registries)
+                let github = GitHub::new(api, inputs.github_token.as_ref(), repository, &inputs.insecure_registries)?;
+                Ok::<_, github::Error>(github.with_deadline(deadline))
             })
             .transpose()?;
         let credentials = inputs
@@ -108,7 +109,8 @@ impl Remotes {
             .iter()
             .map(|known| (known.registry.clone(), (known.username.clone(), known.password.clone())))
             .collect();
-        let engine = Engine::connect(environment.get("DOCKER_HOST")).await?.with_logins(credentials);
+        let engine = Engine::connect(environment.get("DOCKER_HOST")).await?;
+        let engine = engine.with_logins(credentials).with_deadline(deadline);
         Ok(Self { engine, registries, github, scratch, concurrency })
     }
 

@@ -231,7 +231,7 @@ struct World {
 impl World {
     /// `None` where a part isn't there; says so.
     async fn start() -> Option<Self> {
-        let engine = parts::engine_classic().or_else(parts::engine_containerd);
+        let engine = parts::engine();
         let registry = Registry::start(Auth::None).await;
         let github = GitHub::start("astral-sh/uv", vec![Release::new("0.9.26")]);
         let (Some(engine), Some(registry), Some(github)) = (engine, registry, github) else {

@@ -99,7 +99,7 @@ async fn kill_at(step: &Step, proxy: &FaultProxy, request: usize) {
 
 #[tokio::test]
 async fn a_killed_publication_leaves_nothing_half_done_and_the_next_run_finishes_it() {
-    let Some(engine) = parts::engine_classic() else { return parts::skip("no engine") };
+    let Some(engine) = parts::engine() else { return parts::skip("no engine") };
     let Some(world) = World::start(AMD64, &["0.9.26"]).await else { return };
     let through = |proxy: &FaultProxy, owner: &str| {
         let images = format!("{}/{owner}/uv\n{}/{owner}/uv", proxy.host(), world.closed.host());

@@ -25,7 +25,7 @@ async fn digest(registry: &Registry, repository: &str, tag: &str) -> Option<Stri
 }
 
 async fn setting(versions: &[&str]) -> Option<(World, String)> {
-    let Some(engine) = parts::engine_classic() else {
+    let Some(engine) = parts::engine() else {
         parts::skip("no engine");
         return None;
     };

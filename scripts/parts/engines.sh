@@ -36,6 +36,14 @@ start_engine() {
   within 60 engine_answers "$run/$name.sock" || fail "the engine $name doesn't answer; see $state/$name/engine.log"
 }
 
+# tell_if_engine_died STATE NAME
+tell_if_engine_died() {
+  local log=$1/$2/engine.log
+  if [[ ! -e $log ]] || running "$(engine_run "$1")/$2.pid"; then return; fi
+  warn "the engine $2 has died; its last words:"
+  { grep -m 1 -A 40 -E '^(panic|fatal error):' "$log" || tail -n 40 "$log"; } >&2
+}
+
 engine_answers() { [[ $(curl -s --unix-socket "$1" http://engine/_ping) == OK ]]; }
 
 # engine_config STATE NAME: a file of our own also keeps the machine's /etc/docker/daemon.json out. Registries on the bridges

@@ -11,12 +11,14 @@ mod export;
 mod http;
 mod images;
 mod janitor;
+mod retry;
 mod run;
 mod solve;
 mod spool;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use containers::{FileInImage, FilesLease};
 pub use error::{Cause, EngineError};
@@ -37,6 +39,7 @@ pub type Logins = BTreeMap<String, (String, Secret)>;
 pub struct Engine {
     shared: Arc<Shared>,
     logins: Arc<Logins>,
+    deadline: Duration,
     janitor: janitor::Janitor,
 }
 
@@ -64,6 +67,12 @@ impl Engine {
     #[must_use]
     pub fn with_logins(self, logins: Logins) -> Self {
         Self { logins: Arc::new(logins), ..self }
+    }
+
+    /// Asks it again for this long, instead of five minutes, for what a registry has failed to give it.
+    #[must_use]
+    pub fn with_deadline(self, deadline: Duration) -> Self {
+        Self { deadline, ..self }
     }
 
     /// The platform of the engine's machine.

@@ -1,6 +1,7 @@
 //! Finding the engine, and finding out whether it can be used.
 
 use std::io;
+use std::time::Duration;
 
 use bollard::{API_DEFAULT_VERSION, Docker};
 use serde_json::Value;
@@ -17,6 +18,9 @@ const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 const FIRST_WITH_BUILDKIT: ApiVersion = ApiVersion(1, 39);
 /// How long bollard waits for the head of an answer. A build's own time isn't limited by it.
 const SESSION_SECONDS: u64 = 120;
+
+/// How long pulls and builds are tried again, unless the caller knows better.
+const DEADLINE: Duration = Duration::from_secs(300);
 
 impl Engine {
     /// Connects to the engine at `docker_host` (`unix://…` or `tcp://…`; without one, Docker's own default), agrees with
@@ -54,7 +58,8 @@ impl Engine {
             http,
             run,
         });
-        Ok(Self { janitor: Janitor::start(&shared), shared, logins: std::sync::Arc::default() })
+        let janitor = Janitor::start(&shared);
+        Ok(Self { janitor, shared, logins: std::sync::Arc::default(), deadline: DEADLINE })
     }
 }
 

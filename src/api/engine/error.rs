@@ -133,6 +133,11 @@ impl Cause {
         Self { status: None, message: message.into() }
     }
 
+    /// The same, after so many attempts.
+    pub(super) fn after(self, attempts: u32) -> Self {
+        Self { message: format!("{} (after {attempts} attempts)", self.message), ..self }
+    }
+
     /// The HTTP status, if the engine answered.
     #[must_use]
     pub fn status(&self) -> Option<u16> {

@@ -12,11 +12,12 @@ use tokio::sync::Mutex;
 
 use super::error::Cause;
 use super::janitor::{Chore, Making};
+use super::retry::{Retry, is_refusal};
 use super::{Engine, EngineError, Shared};
 use crate::image::{Digest, PinnedReference, Platform};
 
-const ATTEMPTS: u32 = 5;
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// A pull that says nothing for so long is begun again. Engines tell twice a second how far they are.
+const SILENCE: Duration = Duration::from_secs(180);
 
 /// An image that the run built. It is removed when this is dropped.
 #[derive(Debug)]
@@ -148,26 +149,15 @@ impl ImageLease {
             *presence = Presence::Begun;
         }
         let making = Making::begin(&shared.ledger);
-        self.try_pulling(platform, progress).await?;
+        let mut retry = Retry::until(self.engine.deadline);
+        while let Err(cause) = self.pull_once(platform, progress).await {
+            retry.pause(cause).await.map_err(|cause| self.explain(cause))?;
+        }
         making.made();
         if *presence != Presence::Theirs {
             *presence = Presence::Ours;
         }
         Ok(())
-    }
-
-    async fn try_pulling(&self, platform: &Platform, progress: &(dyn Fn(Progress) + Sync)) -> Result<(), EngineError> {
-        let mut pause = FIRST_PAUSE;
-        for attempt in 1.. {
-            match self.pull_once(platform, progress).await {
-                Err(cause) if attempt < ATTEMPTS && may_pass(&cause) => {
-                    tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
-                    pause *= 2;
-                }
-                result => return result.map_err(|cause| self.explain(cause)),
-            }
-        }
-        unreachable!("the last attempt returns")
     }
 
     async fn pull_once(&self, platform: &Platform, progress: &(dyn Fn(Progress) + Sync)) -> Result<(), Cause> {
@@ -191,7 +181,8 @@ impl ImageLease {
         })?;
         let mut layers = std::collections::BTreeMap::<String, Progress>::new();
         let mut rest = Vec::new();
-        while let Some(chunk) = body.next().await {
+        let silent = |_| Cause::text(format!("timed out: no word of the pull for {} s", SILENCE.as_secs()));
+        while let Some(chunk) = tokio::time::timeout(SILENCE, body.next()).await.map_err(silent)? {
             rest.extend_from_slice(&chunk?);
             while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
                 let line: Vec<u8> = rest.drain(..=end).collect();
@@ -275,20 +266,6 @@ fn is_nameless(image: &Value) -> bool {
     ["RepoTags", "RepoDigests"].iter().all(|list| image[list].as_array().is_none_or(Vec::is_empty))
 }
 
-/// Whether another attempt may succeed: the engine answers most failures of registries with 500 or in mid-stream.
-fn may_pass(cause: &Cause) -> bool {
-    let message = cause.message().to_lowercase();
-    let lasting = ["manifest unknown", "not found", "no matching manifest", "no space left", "invalid reference"];
-    let client = cause.status().is_some_and(|status| (400..500).contains(&status) && status != 429 && status != 408);
-    !client && !is_refusal(&message) && !lasting.iter().any(|text| message.contains(text))
-}
-
-fn is_refusal(message: &str) -> bool {
-    ["unauthorized", "denied", "no basic auth credentials", "authentication required", "forbidden"]
-        .iter()
-        .any(|text| message.contains(text))
-}
-
 /// The sum over all layers after `message`, if it tells of one.
 fn downloaded(message: &Value, layers: &mut std::collections::BTreeMap<String, Progress>) -> Option<Progress> {
     let layer = layers.entry(message["id"].as_str()?.to_owned()).or_default();
@@ -310,29 +287,6 @@ fn downloaded(message: &Value, layers: &mut std::collections::BTreeMap<String, P
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_what_may_pass_is_tried_again() {
-        for message in [
-            "toomanyrequests: You have reached your pull rate limit",
-            "received unexpected HTTP status: 503 Service Unavailable",
-            "Get \"http://127.0.0.1:5000/v2/\": dial tcp 127.0.0.1:5000: connect: connection refused",
-            "unexpected EOF",
-        ] {
-            assert!(may_pass(&Cause::text(message)), "{message}");
-            assert!(may_pass(&Cause::refused(500, message)), "{message}");
-        }
-        for message in [
-            "manifest for a@sha256:0 not found: manifest unknown: manifest unknown",
-            "pull access denied for a, repository does not exist or may require 'docker login'",
-            "unauthorized: authentication required",
-            "write /var/lib/docker/x: no space left on device",
-        ] {
-            assert!(!may_pass(&Cause::refused(500, message)), "{message}");
-        }
-        assert!(!may_pass(&Cause::refused(400, "invalid")));
-        assert!(may_pass(&Cause::refused(429, "slow down")));
-    }
 
     #[test]
     fn progress_is_the_sum_over_the_layers() {

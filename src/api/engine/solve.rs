@@ -2,23 +2,30 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bollard::auth::DockerCredentials;
 use bollard::grpc::build::{ImageBuildFrontendOptions, ImageBuildLoadInput, ImageBuildPlatform};
 use bollard::grpc::driver::Build as _;
 use bollard::grpc::driver::moby::Moby;
 use bollard::grpc::error::GrpcError;
+use tokio::time::timeout;
 
 use super::cache::stage_prefix;
 use super::error::Cause;
 use super::http::ApiVersion;
 use super::images::hub_address;
 use super::janitor::Chore;
+use super::retry::Retry;
 use super::{Engine, EngineError, LOCAL, LocalImage};
 use crate::image::Platform;
 
 /// `COPY --link` came with BuildKit 0.10, and that with Docker 23.
 const FIRST_WITH_LINK: ApiVersion = ApiVersion(1, 42);
+
+/// How long a build may take that copies a few files onto a base that the engine has; and one that runs commands.
+const LIMIT: Duration = Duration::from_secs(20 * 60);
+const LIMIT_WITH_COMMANDS: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// A build to be done.
 #[derive(Clone, Debug)]
@@ -72,24 +79,44 @@ impl Engine {
             };
             (hub_address(registry, "registry-1.docker.io").to_owned(), credentials)
         });
-        let (shared, name) = (Arc::clone(&self.shared), image.clone());
-        let solving = self.shared.ledger.solving();
         let credentials: HashMap<String, DockerCredentials> = credentials.collect();
-        // On a thread of its own, since bollard's future can't change threads, and BuildKit keeps what a cancelled build
-        // was using for good. So one that nobody waits for any more comes to its end, if it does so soon.
+        let limit = if solve.commands.is_empty() { LIMIT } else { LIMIT_WITH_COMMANDS };
+        let mut retry = Retry::until(self.deadline);
+        while let Err(cause) =
+            self.solve_once(&image, options.clone().build(), context.clone(), credentials.clone(), limit).await
+        {
+            retry.pause(cause).await.map_err(failed)?;
+        }
+        Ok(lease)
+    }
+
+    /// On a thread of its own, since bollard's future can't change threads, and BuildKit keeps what a cancelled build
+    /// was using for good. So one that nobody waits for any more comes to its end, if it does so soon.
+    async fn solve_once(
+        &self,
+        image: &str,
+        options: ImageBuildFrontendOptions,
+        context: Vec<u8>,
+        credentials: HashMap<String, DockerCredentials>,
+        limit: Duration,
+    ) -> Result<(), Cause> {
+        let (shared, image) = (Arc::clone(&self.shared), image.to_owned());
+        let solving = shared.ledger.solving();
         let build = tokio::task::spawn_blocking(move || {
             tokio::runtime::Handle::current().block_on(async {
                 let credentials = credentials.iter().map(|(host, login)| (host.as_str(), login.clone())).collect();
                 let context = ImageBuildLoadInput::Upload(context.into());
                 let driver = Moby::new(&shared.docker);
+                let too_long = |_| Cause::text(format!("it took longer than {} minutes", limit.as_secs() / 60));
                 tokio::select! {
-                    built = driver.docker_build(&name, options.build(), context, Some(credentials), None) => built.map_err(explain),
+                    built = timeout(limit, driver.docker_build(&image, options, context, Some(credentials), None)) => {
+                        built.map_err(too_long)?.map_err(explain)
+                    }
                     () = solving.stopped() => Err(Cause::text("it was interrupted")),
                 }
             })
         });
-        build.await.map_err(|error| failed(Cause::new(&error)))?.map_err(failed)?;
-        Ok(lease)
+        build.await.map_err(|error| Cause::new(&error))?
     }
 }
 

@@ -7,11 +7,10 @@ use tokio::time::Instant;
 
 use super::error::{Cause, RegistryError, Request};
 use super::{Registries, lock};
+use crate::api::backoff::backoff;
 
 /// Attempts at what is probably meant as it was said, but isn't always.
 const FEW: u32 = 5;
-/// The longest wait that nobody asked for.
-const LONGEST: Duration = Duration::from_secs(15);
 
 /// Whether another attempt may help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,26 +117,5 @@ impl Retry<'_> {
     pub(super) fn progressed(&mut self) {
         self.first_failure = None;
         self.doublings = 0;
-    }
-}
-
-/// Twice as long each time, up to [`LONGEST`]; half of it by chance.
-fn backoff(first: Duration, doublings: u32, random: f64) -> Duration {
-    let whole = first.saturating_mul(2_u32.saturating_pow(doublings)).min(LONGEST);
-    whole.mul_f64(0.5 + random / 2.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waits_double_up_to_a_limit_and_half_of_them_is_chance() {
-        let first = Duration::from_millis(100);
-        for (doublings, random, millis) in
-            [(0, 0.0, 50), (0, 1.0, 100), (1, 1.0, 200), (3, 0.5, 600), (40, 1.0, 15_000)]
-        {
-            assert_eq!(backoff(first, doublings, random), Duration::from_millis(millis));
-        }
     }
 }

@@ -21,6 +21,13 @@ pub fn engine_containerd() -> Option<String> {
     text("PV_ENGINE_CONTAINERD")
 }
 
+/// An engine for tests that aren't about engines: the newer one, where it is there. Of many clients at once, Docker 20.10
+/// sometimes [dies](https://github.com/moby/moby/issues/42414).
+#[must_use]
+pub fn engine() -> Option<String> {
+    engine_containerd().or_else(engine_classic)
+}
+
 /// `PV_OCI_LAYOUTS`: a folder of OCI image layouts of real bases, one per base (`alpine-3.23`).
 pub fn oci_layouts() -> Option<PathBuf> {
     path("PV_OCI_LAYOUTS")
