@@ -9,10 +9,6 @@ use world::{World, pushes};
 
 const PLATFORMS: &[&str] = &["linux/amd64", "linux/arm64"];
 
-fn engines() -> Vec<String> {
-    [parts::engine_classic(), parts::engine_containerd()].into_iter().flatten().collect()
-}
-
 const TAGS: [&str; 12] = [
     "0.9-alpine",
     "0.9-alpine3.23",
@@ -32,7 +28,7 @@ const TAGS: [&str; 12] = [
 async fn a_release_gets_the_same_digests_in_both_registries_on_either_engine_and_twice() {
     let Some(world) = World::start(PLATFORMS, &["0.9.25", "0.9.26"]).await else { return };
     let mut all_digests: Vec<Value> = Vec::new();
-    for (number, engine) in engines().iter().enumerate() {
+    for (number, engine) in parts::engines().iter().enumerate() {
         let owner = format!("engine-{number}");
         let repository = format!("{owner}/uv");
         world.github.set_body("0.9.26", "Notes");

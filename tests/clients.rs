@@ -137,7 +137,7 @@ fn every_client_reads_it_and_the_engines_run_it(world: &World) {
     let platforms: Vec<_> =
         [("linux/amd64", "x86_64"), ("linux/arm64", "aarch64")].into_iter().filter(runs_here).collect();
     std::thread::scope(|scope| {
-        for engine in [parts::engine_classic(), parts::engine_containerd()].into_iter().flatten() {
+        for engine in parts::engines() {
             let platforms = &platforms;
             scope.spawn(move || VARIANTS.map(|(variant, ..)| world.docker_runs(&engine, variant, platforms)));
         }

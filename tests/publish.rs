@@ -12,7 +12,7 @@ use support::fault_proxy::{Fault, FaultProxy, Rule};
 use support::image::{TinyImage, executable};
 use support::parts;
 use support::registry::{Auth, Registry};
-use support::runner::{Done, Step};
+use support::runner::Done;
 use support::token_server::TokenServer;
 
 use world::{PASSWORD, World, pushes};
@@ -221,36 +221,6 @@ async fn tokens_that_expire_on_the_way_are_renewed() {
     let expected = done.json("digests")["alpine3.23"].clone();
     assert_eq!(expected, digest(&registry, "acme/uv", "alpine").await.unwrap());
     assert_eq!(expected, digest(&world.open, "acme/uv", "alpine").await.unwrap());
-}
-
-/// Thirty percent of all requests fail, those of the engine's pulls and of the executables included.
-#[tokio::test]
-async fn a_publication_gets_through_when_three_requests_in_ten_fail() {
-    let Some((world, engine)) = setting(&["0.9.26"]).await else { return };
-    let proxy = FaultProxy::start(world.open.host());
-    let through = |step: Step, owner: &str| {
-        let host = proxy.host();
-        step.input("source", &format!("{host}/astral-sh/uv:0.9.26"))
-            .input("images", &format!("{host}/{owner}/uv"))
-            .input("matrix", &format!("{host}/library/alpine:3.23,alpine3.23,alpine"))
-    };
-    let undisturbed = through(world.small_step(&engine, "calm", "0.9.26"), "calm").run().await.succeeded();
-    for seed in [1, 2] {
-        let faults = vec![
-            Fault::Reset,
-            Fault::LoseAnswer,
-            Fault::ResetDownload { after: 100 },
-            Fault::too_many_requests(None),
-            Fault::bad_gateway(),
-            Fault::internal_error(),
-            Fault::unavailable(None),
-        ];
-        proxy.chaos(seed, 0.3, 4, faults);
-        let owner = format!("stormy-{seed}");
-        let done = through(world.small_step(&engine, &owner, "0.9.26"), &owner).run().await.succeeded();
-        proxy.heal();
-        assert_eq!(done.json("digests"), undisturbed.json("digests"), "seed {seed}");
-    }
 }
 
 #[tokio::test]

@@ -24,18 +24,11 @@ pub(crate) struct World {
 impl World {
     /// A world in which `versions` of uv are released for `platforms`. `None` where a part isn't there; says so.
     pub(crate) async fn start(platforms: &[&str], versions: &[&str]) -> Option<Self> {
-        let open = Registry::start(Auth::None).await;
-        let closed = Registry::start(Auth::Htpasswd { user: USER, password: PASSWORD }).await;
-        let github = GitHub::start("astral-sh/uv", versions.iter().map(|version| Release::new(version)).collect());
-        let (Some(open), Some(closed), Some(github)) = (open, closed, github) else {
-            parts::skip("no docker-registry, or no description of GitHub's API");
-            return None;
-        };
+        let world = Self::without_images(versions).await?;
         for version in versions {
             let tool = TinyImage::tool(platforms, &["uv", "uvx"], version).attestations().build();
-            open.push(&tool, "astral-sh/uv", version).await;
+            world.open.push(&tool, "astral-sh/uv", version).await;
         }
-        let world = Self { open, closed, github };
         world.push_alpine(platforms, "3.23.0").await;
         let debian = shell(platforms)
             .layer(vec![file("/etc/debian_version", "12.8\n")])
@@ -44,6 +37,18 @@ impl World {
             .build();
         world.open.push(&debian, "library/debian", "bookworm-slim").await;
         Some(world)
+    }
+
+    /// The same, and neither the tool nor a base has been pushed.
+    pub(crate) async fn without_images(versions: &[&str]) -> Option<Self> {
+        let open = Registry::start(Auth::None).await;
+        let closed = Registry::start(Auth::Htpasswd { user: USER, password: PASSWORD }).await;
+        let github = GitHub::start("astral-sh/uv", versions.iter().map(|version| Release::new(version)).collect());
+        let (Some(open), Some(closed), Some(github)) = (open, closed, github) else {
+            parts::skip("no docker-registry, or no description of GitHub's API");
+            return None;
+        };
+        Some(Self { open, closed, github })
     }
 
     /// Makes `alpine:3.23` the image of this patch release.

@@ -21,6 +21,11 @@ pub fn engine_containerd() -> Option<String> {
     text("PV_ENGINE_CONTAINERD")
 }
 
+/// Both engines, as far as they are there.
+pub fn engines() -> Vec<String> {
+    [engine_classic(), engine_containerd()].into_iter().flatten().collect()
+}
+
 /// An engine for tests that aren't about engines: the newer one, where it is there. Of many clients at once, Docker 20.10
 /// sometimes [dies](https://github.com/moby/moby/issues/42414).
 #[must_use]
