@@ -40,7 +40,7 @@ fn during(stage: Option<&str>) -> String {
 /// What outsiders see of a run that ends in `stage`.
 fn visible(stage: Option<&str>) -> &'static str {
     match stage {
-        Some("publish") => "the tags that the log names were written, the others were not",
+        Some("tag") => "the tags that the log names were written, the others were not",
         Some("report") => "everything was published, and the release's notes may not tell",
         _ => "nothing was published",
     }

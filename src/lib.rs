@@ -66,8 +66,12 @@ pub async fn run(
     if resolved.plan.dry_run {
         return Ok(Report::gather(&resolved, &verified, None, stages.times()));
     }
-    let stage = stages.begin("publish", log);
-    let published = publish::publish(&resolved, &verified, registries, inputs.into(), log).await?;
+    let stage = stages.begin("push", log);
+    let pushed = publish::push(&resolved, &verified, registries, log).await?;
+    drop(stage);
+
+    let stage = stages.begin("tag", log);
+    let published = publish::tag(pushed, &resolved.plan, registries, inputs.into(), log).await?;
     drop(stage);
 
     let stage = stages.begin("report", log);

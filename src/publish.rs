@@ -110,7 +110,18 @@ impl Artifact {
     }
 }
 
-/// A publication that every destination has confirmed. Only [`publish`] makes one.
+/// Content that every destination has, by digest, and has given back. Only [`push`] makes one.
+#[expect(clippy::manual_non_exhaustive, reason = "nor may the other modules of this crate make one")]
+#[derive(Debug)]
+pub struct Pushed {
+    /// What was pushed, the source last if its own tags were asked for.
+    pub artifacts: Vec<Artifact>,
+    /// How the content of each artifact came to each destination.
+    pub blobs: BTreeMap<(Repository, Digest), Blobs>,
+    _private: (),
+}
+
+/// A publication that every destination has confirmed. Only [`tag`] makes one.
 #[expect(clippy::manual_non_exhaustive, reason = "nor may the other modules of this crate make one")]
 #[derive(Debug)]
 pub struct Published {
@@ -160,22 +171,35 @@ pub async fn preflight(plan: &Plan, registries: &Registries) -> Result<(), Publi
     Ok(())
 }
 
-/// Publishes what was verified.
+/// Brings what was verified to every destination, by digest: nobody sees it yet.
 ///
 /// # Errors
 /// A registry refuses something for good, or gives back something else than it was sent. What is there by then stays
 /// there, and a second run goes on from it.
-pub async fn publish(
+pub async fn push(
     resolved: &Resolved,
     verified: &[Verified],
+    registries: &Registries,
+    log: &Log,
+) -> Result<Pushed, PublishError> {
+    let mut artifacts = artifacts(resolved, verified);
+    artifacts.extend(source(resolved, registries).await?);
+    let blobs = content::ensure(registries, &resolved.plan.destinations, &artifacts, log).await?;
+    Ok(Pushed { artifacts, blobs, _private: () })
+}
+
+/// Lets the tags name what was pushed.
+///
+/// # Errors
+/// Exact tags are taken and the policy is to fail; or a registry refuses. A second run writes the tags that are missing.
+pub async fn tag(
+    pushed: Pushed,
+    plan: &Plan,
     registries: &Registries,
     policy: TagPolicy,
     log: &Log,
 ) -> Result<Published, PublishError> {
-    let plan = &resolved.plan;
-    let mut artifacts = artifacts(resolved, verified);
-    artifacts.extend(source(resolved, registries).await?);
-    let blobs = content::ensure(registries, &plan.destinations, &artifacts, log).await?;
+    let Pushed { artifacts, blobs, .. } = pushed;
     // Everything is looked up before the first tag is written, so that they are all written at once.
     let (shelved, conflicts) = exact::shelve(registries, &plan.destinations, &artifacts, policy.on_conflict).await?;
     // The source's own rolling tags come last, so that it heads the page of the package.

@@ -267,7 +267,7 @@ async fn a_run_that_is_stopped_says_what_was_done_and_leaves_nothing_behind() {
         let output = tokio::time::timeout(Duration::from_secs(30), ended).await.unwrap().unwrap();
         let done = step.done(&output);
         assert_eq!(done.code, Some(1), "{}", done.log);
-        let told = format!("the run was stopped by SIG{signal} during the stage `publish`");
+        let told = format!("the run was stopped by SIG{signal} during the stage `tag`");
         assert!(done.log.contains(&told), "{}", done.log);
         assert_eq!(std::fs::read_dir(step.temporary()).unwrap().count(), 0, "temporary files stay");
         assert_eq!(world.open.tags(&format!("{owner}/uv")).await, Vec::<String>::new());
