@@ -56,13 +56,19 @@ pub async fn publish(
     files: &dyn Files,
     log: &Log,
 ) -> Result<Report, Failure> {
+    // From here on: the first process of a container gets no signal that it has no handler for.
+    let interruption = interruption();
+    tokio::pin!(interruption);
     let (plan, inputs, event) = Plan::read(options, environment, files)?;
     inputs.secrets().for_each(|secret| log.mask(secret));
-    let remotes = Remotes::connect(&inputs, environment).await?;
+    let remotes = tokio::select! {
+        remotes = Remotes::connect(&inputs, environment) => remotes?,
+        signal = &mut interruption => return Err(Interrupted { signal, stage: None }.into()),
+    };
     let stages = Stages::start();
     let (outcome, patience) = tokio::select! {
         outcome = crate::run(plan, &inputs, &event, &remotes, &stages, log) => (outcome, CLEAN_UP),
-        signal = interruption() => {
+        signal = &mut interruption => {
             (Err(Interrupted { signal, stage: stages.current() }.into()), CLEAN_UP_WHEN_STOPPED)
         }
     };
@@ -75,14 +81,15 @@ pub async fn publish(
     Ok(report)
 }
 
-async fn interruption() -> &'static str {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
+/// The first SIGTERM or SIGINT since this was called.
+fn interruption() -> impl Future<Output = &'static str> {
+    let listening = signal(SignalKind::terminate()).and_then(|term| Ok((term, signal(SignalKind::interrupt())?)));
+    async {
+        let Ok((mut terminate, mut interrupt)) = listening else { return std::future::pending().await };
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
     }
 }
 

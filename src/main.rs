@@ -49,7 +49,10 @@ fn publish(options: &Options, environment: &Environment, workspace: &Folder, log
         .enable_all()
         .build()
         .expect("a process may have threads");
-    let report = runtime.block_on(job::publish(options, environment, workspace, log))?;
+    let done = runtime.block_on(job::publish(options, environment, workspace, log));
+    // A stopped run doesn't wait for the layer that it was just compressing.
+    runtime.shutdown_background();
+    let report = done?;
     log.line(&format!("{} {}: {} variants", report.status.as_str(), report.version, report.variants.len()));
     Ok(ExitCode::SUCCESS)
 }
