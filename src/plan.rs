@@ -12,6 +12,7 @@ mod version;
 
 use std::collections::BTreeMap;
 
+use crate::image::config::Changes;
 use crate::image::{Platform, Reference, Repository, Tag};
 use crate::version::Version;
 
@@ -75,18 +76,8 @@ pub struct Variant {
     pub platforms: Platforms,
     /// Its tags.
     pub tags: Tags,
-    /// Environment variables to set.
-    pub env: BTreeMap<String, String>,
-    /// The command. `None` keeps the base's.
-    pub cmd: Option<Vec<String>>,
-    /// The entrypoint, empty to clear it. `None` keeps the base's.
-    pub entrypoint: Option<Vec<String>>,
-    /// The user. `None` keeps the base's.
-    pub user: Option<String>,
-    /// The working directory. `None` keeps the base's.
-    pub workdir: Option<String>,
-    /// Labels to set, before which those that are computed give way.
-    pub labels: BTreeMap<String, String>,
+    /// What it changes in its base's config; labels that are computed give way before these.
+    pub changes: Changes,
     /// Annotations to set, before which those that are computed give way.
     pub annotations: BTreeMap<String, String>,
     /// Extra `RUN` lines of a Dockerfile.

@@ -213,7 +213,7 @@ pub async fn resolve(
                 base: images[&base.platforms[platform]].clone(),
                 source: images[&source.platforms[platform]].clone(),
                 binaries: plan.binaries.clone(),
-                changes: changes(variant, labels.clone()),
+                changes: Changes { labels: labels.clone(), ..variant.changes.clone() },
                 run: variant.run.clone(),
                 created: created.clone(),
             };
@@ -340,19 +340,8 @@ fn labels(variant: &Variant, base: &PinnedReference, provenance: &Provenance) ->
         ("base.digest", base.digest().to_string()),
     ];
     labels.extend(own.map(|(name, value)| (format!("org.opencontainers.image.{name}"), value)));
-    labels.extend(variant.labels.clone());
+    labels.extend(variant.changes.labels.clone());
     labels
-}
-
-fn changes(variant: &Variant, labels: Annotations) -> Changes {
-    Changes {
-        env: variant.env.clone(),
-        cmd: variant.cmd.clone(),
-        entrypoint: variant.entrypoint.clone(),
-        user: variant.user.clone(),
-        workdir: variant.workdir.clone(),
-        labels,
-    }
 }
 
 /// One layer for each platform that a variant needs.

@@ -28,7 +28,7 @@ pub enum InvalidConfig {
 }
 
 /// What a variant changes in its base's config.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Changes {
     /// Environment variables to set, replacing those of the same name.
     pub env: BTreeMap<String, String>,

@@ -262,21 +262,32 @@ impl Reader<'_> {
         let tags = self.tags(entry, combination, newest);
         let row = Row {
             place: entry.node.place(self.of),
-            base: base?,
             tags,
             platforms: entry.keys.get("platforms").map(|node| self.platforms(node)),
             env: self.map(entry, "env", combination),
             cmd: self.setting(entry, "cmd", combination),
             entrypoint: self.setting(entry, "entrypoint", combination),
             user: self.optional_text(entry, "user", combination),
-            workdir: self.optional_text(entry, "workdir", combination),
+            workdir: self.workdir(entry, combination),
             labels: self.map(entry, "labels", combination),
             annotations: self.map(entry, "annotations", combination),
             run: self.run(entry, combination),
             verify: self.verify(entry, combination),
             deprecated: self.optional_text(entry, "deprecated", combination),
+            // The last, so that the problems of all others are found.
+            base: base?,
         };
         (!row.tags.is_empty()).then_some(row)
+    }
+
+    /// A relative one would be below the base's, which nobody sees here.
+    fn workdir(&mut self, entry: &Entry<'_>, combination: &Combination) -> Option<String> {
+        let path = self.optional_text(entry, "workdir", combination)?;
+        if !path.starts_with('/') {
+            let node = entry.keys.get("workdir").copied().unwrap_or(entry.node);
+            self.problem(node, format!("`{path}` is not an absolute path\nhint: write `/{path}`"));
+        }
+        Some(path)
     }
 
     fn tags(&mut self, entry: &Entry<'_>, combination: &Combination, newest: &mut Newest) -> Vec<(String, Place)> {

@@ -9,6 +9,7 @@ use super::{Check, CheckOrigin, Place, Plan, PlanError, Problem, Source, Tags, V
 use crate::action::inputs::Builder;
 use crate::action::{Environment, Event, Files, Inputs, Options};
 use crate::build::recipe::DESTINATION;
+use crate::image::config::Changes;
 use crate::image::{Reference, Tag};
 use crate::matrix::{self, Row, Setting, Verify};
 use crate::version::Version;
@@ -126,12 +127,14 @@ fn variant(row: Row, version_label: Tag, tags: Tags, inputs: &Inputs, version: &
         version_label,
         platforms: row.platforms.unwrap_or_else(|| inputs.platforms.clone()),
         tags,
-        env: merged(&inputs.env, row.env),
-        cmd: command(row.cmd, vec![executable.clone()]),
-        entrypoint: command(row.entrypoint, Vec::new()),
-        user: row.user,
-        workdir: row.workdir,
-        labels: merged(&inputs.labels, row.labels),
+        changes: Changes {
+            env: merged(&inputs.env, row.env),
+            cmd: command(row.cmd, vec![executable.clone()]),
+            entrypoint: command(row.entrypoint, Vec::new()),
+            user: row.user,
+            workdir: row.workdir,
+            labels: merged(&inputs.labels, row.labels),
+        },
         annotations: merged(&inputs.annotations, row.annotations),
         run: row.run,
         checks: if inputs.verify { checks(row.verify, executable, version) } else { Vec::new() },

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::{Check, Plan, Platforms, Reason, Tags, Variant};
+use crate::image::config::Changes;
 use crate::image::{Reference, Repository, Tag};
 
 /// The width of the table.
@@ -49,12 +50,8 @@ struct VariantJson<'a> {
     platforms: PlatformsJson<'a>,
     tags: TagsJson<'a>,
     reasons: &'a std::collections::BTreeMap<Tag, Reason>,
-    env: &'a std::collections::BTreeMap<String, String>,
-    cmd: &'a Option<Vec<String>>,
-    entrypoint: &'a Option<Vec<String>>,
-    user: &'a Option<String>,
-    workdir: &'a Option<String>,
-    labels: &'a std::collections::BTreeMap<String, String>,
+    #[serde(flatten)]
+    changes: &'a Changes,
     annotations: &'a std::collections::BTreeMap<String, String>,
     run: &'a [String],
     verify: Vec<CheckJson<'a>>,
@@ -97,12 +94,7 @@ impl<'a> From<&'a Variant> for VariantJson<'a> {
             },
             tags: (&variant.tags).into(),
             reasons: &variant.tags.reasons,
-            env: &variant.env,
-            cmd: &variant.cmd,
-            entrypoint: &variant.entrypoint,
-            user: &variant.user,
-            workdir: &variant.workdir,
-            labels: &variant.labels,
+            changes: &variant.changes,
             annotations: &variant.annotations,
             run: &variant.run,
             verify: variant.checks.iter().map(check).collect(),

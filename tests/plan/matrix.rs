@@ -21,9 +21,9 @@ fn every_key_of_a_variant_gets_into_the_plan() {
     let plan = plan(include_str!("../fixtures/matrix/everything.yml"));
     insta::assert_snapshot!(plan.to_json());
     let all = &plan.variants;
-    assert_eq!((&all[1].cmd, &all[1].entrypoint, all[1].checks.len()), (&None, &None, 0));
-    assert_eq!(all[2].cmd.as_deref(), Some(&["/usr/local/bin/uv".to_owned()][..]));
-    assert_eq!(all[2].entrypoint.as_deref(), Some(&[][..]));
+    assert_eq!((&all[1].changes.cmd, &all[1].changes.entrypoint, all[1].checks.len()), (&None, &None, 0));
+    assert_eq!(all[2].changes.cmd.as_deref(), Some(&["/usr/local/bin/uv".to_owned()][..]));
+    assert_eq!(all[2].changes.entrypoint.as_deref(), Some(&[][..]));
 }
 
 #[test]
@@ -40,10 +40,10 @@ fn inputs_are_the_defaults_of_the_defaults() {
         .plan();
     let variant = &plan.variants[0];
     assert_eq!(
-        variant.env.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>(),
+        variant.changes.env.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>(),
         ["A=own", "B=default", "C=input = x"]
     );
-    assert_eq!(variant.labels["x"], "1");
+    assert_eq!(variant.changes.labels["x"], "1");
     let Platforms::Listed(platforms) = &variant.platforms else { panic!("auto") };
     assert_eq!(platforms.len(), 2);
 }
@@ -102,6 +102,7 @@ variants:
     tag: x
   - base: Alpine
     tags: [a b]
+    workdir: app
   - tags: [x]
   - base: debian
   - for: { python: [3.14, 3.14], os: [] }
@@ -237,7 +238,7 @@ variants:
 ",
     );
     assert_eq!(plan.variants[1].base, plan.variants[0].base);
-    assert_eq!(plan.variants[1].user.as_deref(), Some("nobody"));
+    assert_eq!(plan.variants[1].changes.user.as_deref(), Some("nobody"));
 }
 
 #[test]
@@ -279,6 +280,6 @@ fn the_schema_takes_what_the_reader_takes_and_is_kept_for_editors() {
 #[test]
 fn a_key_without_a_value_is_as_good_as_none() {
     let plan = plan("variants:\n  - base: alpine\n    tags: [a]\n    env:\n    platforms:\n    verify:\n    user: ~\n");
-    assert_eq!(plan.variants[0].env.len(), 0);
+    assert_eq!(plan.variants[0].changes.env.len(), 0);
     assert!(failure("variants:\n  - base:\n    tags: [a]\n").contains("`base` is missing"));
 }
