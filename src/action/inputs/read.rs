@@ -101,7 +101,7 @@ impl Reader<'_> {
             Some((_, choice)) => *choice,
             None => {
                 let values: Vec<String> = T::VALUES.iter().map(|(value, _)| format!("`{value}`")).collect();
-                self.problem(name, format!("`{text}` is none of its values\nhint: use {}", values.join(" or ")));
+                self.problem(name, format!("`{text}` is none of its values\nhint: use one of {}", values.join(", ")));
                 default
             }
         }
