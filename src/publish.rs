@@ -133,10 +133,18 @@ pub struct Published {
     pub tags: Outcomes,
     /// Exact tags that named something else.
     pub conflicts: Vec<Conflict>,
+    /// Where exact tags are taken and stay: the destination and what this run made, and what its tags name instead.
+    pub kept: BTreeMap<(Repository, Digest), Digest>,
     _private: (),
 }
 
 impl Published {
+    /// What the tags of an artifact name at a destination: `made` by this run, or what was there and is kept.
+    #[must_use]
+    pub fn shown(&self, to: &Repository, made: &Digest) -> Digest {
+        self.kept.get(&(to.clone(), made.clone())).unwrap_or(made).clone()
+    }
+
     /// What became of each tag of a destination.
     #[must_use]
     pub fn tags_at(&self, destination: &Repository) -> BTreeMap<&Tag, &TagOutcome> {
@@ -212,7 +220,8 @@ pub async fn tag(
         outcomes.extend(rolling::advance(registries, plan, policy.rolling, found, log).await?);
     }
     outcomes.extend([&variants, &source].into_iter().flat_map(|shelved| rolling::withheld(shelved)));
-    Ok(Published { blobs, tags: outcomes, conflicts, artifacts, _private: () })
+    let kept = variants.iter().chain(&source).filter_map(exact::Shelved::kept).collect();
+    Ok(Published { blobs, tags: outcomes, conflicts, kept, artifacts, _private: () })
 }
 
 /// One for each variant: the index over its verified images.

@@ -79,15 +79,20 @@ pub struct Source {
 pub struct Variant {
     /// Its name: the most specific tag without the version.
     pub name: String,
-    /// The digest of its index, the same at every destination.
+    /// The digest of its index: what its tags name at the first destination, and everywhere unless [`Destination::digest`] says
+    /// something else.
     pub digest: Digest,
+    /// What this run made, where an index that was published before is kept at the first destination.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept_instead_of: Option<Digest>,
     /// The image under it.
     pub base: Base,
     /// Where it can be had, the first destination first. Never empty.
     pub destinations: Vec<Destination>,
-    /// One entry for each manifest of the index, in its order.
+    /// One entry for each manifest of the index, in its order. None of one that was published before and is kept: it isn't this
+    /// run's to tell about.
     pub platforms: Vec<BuiltPlatform>,
-    /// What to use instead, where the matrix says that it is deprecated.
+    /// Why people should no longer use it, where the matrix says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deprecated: Option<String>,
 }
@@ -106,6 +111,8 @@ pub struct Base {
 pub struct Destination {
     /// The repository.
     pub repository: Repository,
+    /// What its tags name there.
+    pub digest: Digest,
     /// The tags that name this version, the most specific first.
     pub exact: Vec<Tag>,
     /// The rolling tags that show this image now.

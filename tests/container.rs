@@ -192,20 +192,15 @@ async fn the_runners_command_publishes_from_a_container_on_the_bridge_network() 
     world.assert_published(done.json("digests")["alpine3.23"].as_str().unwrap()).await;
 
     // The next step has the same workspace, under another path.
-    let workspace = workspace(&step);
-    let checksums = std::fs::read_to_string(workspace.join(&done.outputs["checksums"])).unwrap();
+    let checksums = std::fs::read_to_string(step.workspace().join(&done.outputs["checksums"])).unwrap();
     assert!(checksums.lines().count() > 0, "{checksums}");
     let left = engine.run(&["ps", "--all", "--quiet", "--filter", &format!("ancestor={}", image.name)]);
     assert_eq!(left, "");
 }
 
-fn workspace(step: &Step) -> PathBuf {
-    step.command().get_current_dir().unwrap().to_owned()
-}
-
 /// The command with which the runner runs the step as a container action. Variables go by name, as it passes them.
 fn in_a_container(step: &Step, image: &ActionImage<'_>) -> Command {
-    let workspace = workspace(step);
+    let workspace = step.workspace();
     let folder = workspace.parent().unwrap();
     let mut environment: BTreeMap<String, String> = step
         .command()

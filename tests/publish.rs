@@ -116,9 +116,14 @@ async fn an_exact_tag_that_is_taken_is_kept_or_replaced_or_ends_the_run_as_the_i
     assert!(failed.log.contains("0.9.26-alpine3.23` is published as sha256:"), "{}", failed.log);
     assert_eq!(named().await, published);
 
-    let kept = step("").run().await.succeeded();
+    let keeping = step("");
+    let kept = keeping.run().await.succeeded();
     assert!(kept.log.contains("::warning"), "a conflict is told:\n{}", kept.log);
     assert_eq!(named().await, published, "all tags of the variant agree");
+    let shown: BTreeSet<String> = [kept.json("digests")["alpine3.23"].as_str().unwrap().to_owned()].into();
+    assert_eq!(shown, published, "what is told is what the tags name");
+    let checksums = std::fs::read_to_string(keeping.workspace().join(&kept.outputs["checksums"])).unwrap();
+    assert!(checksums.starts_with(shown.first().unwrap().trim_start_matches("sha256:")), "{checksums}");
 
     let replaced = step("replace").run().await.succeeded();
     let now: BTreeSet<String> = [replaced.json("digests")["alpine3.23"].as_str().unwrap().to_owned()].into();

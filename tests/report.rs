@@ -23,6 +23,7 @@ fn check(command: &str, outcome: Outcome) -> Check {
 fn destination(repository: &str, version: &str, name: &str) -> Destination {
     Destination {
         repository: repository.parse().unwrap(),
+        digest: digest(name),
         exact: vec![format!("{version}-{name}").parse().unwrap()],
         rolling: vec![RollingTag { tag: name.parse().unwrap(), previous: Some(digest(&format!("{name} before"))) }],
         kept: vec![],
@@ -54,6 +55,7 @@ fn variant(name: &str, base: &str) -> Variant {
             },
         ],
         deprecated: None,
+        kept_instead_of: None,
     }
 }
 
@@ -97,6 +99,20 @@ fn large(count: usize) -> Report {
     let variants =
         (0..count).map(|n| variant(&format!("python3.{n}-bookworm-slim"), &format!("python:3.{n}-slim-bookworm")));
     Report { variants: variants.collect(), ..report() }
+}
+
+#[test]
+fn what_was_published_before_and_stays_is_told_with_nothing_of_this_run() {
+    let mut report = report();
+    report.variants.truncate(1);
+    let kept = &mut report.variants[0];
+    kept.kept_instead_of = Some(std::mem::replace(&mut kept.digest, digest("published before")));
+    kept.platforms.clear();
+    for destination in &mut kept.destinations {
+        destination.digest = kept.digest.clone();
+    }
+    insta::assert_snapshot!(summary::markdown(&report));
+    assert!(outputs::checksums(&report).lines().all(|line| line.starts_with(digest("published before").hex())));
 }
 
 #[test]

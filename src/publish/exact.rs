@@ -6,7 +6,7 @@ use super::tags::{TagOutcome, Write};
 use super::{Artifact, Conflict, PublishError};
 use crate::action::inputs::OnConflict;
 use crate::api::registry::{Pulled, Registries};
-use crate::image::{Document, Repository, Tag};
+use crate::image::{Digest, Document, Repository, Tag};
 
 /// An artifact at a destination, with the index that its tags are to name there.
 #[derive(Clone, Debug)]
@@ -69,6 +69,12 @@ impl<'a> Shelved<'a> {
         if let Some(published) = published {
             self.index = published;
         }
+    }
+
+    /// Where something else stays published than what was made: the destination and what was made, and what stays.
+    pub(super) fn kept(&self) -> Option<((Repository, Digest), Digest)> {
+        let (made, stays) = (self.artifact.index.digest(), self.index.digest());
+        (made != stays).then(|| ((self.to.clone(), made.clone()), stays.clone()))
     }
 
     /// The exact tags, to be written.

@@ -45,14 +45,18 @@ impl Report {
                     verified.iter().filter(|image| image.variant == resolved.variant.name).collect();
                 images.sort_by_cached_key(|image| image.composed.platform.to_string());
                 let composed: Vec<&Composed> = images.iter().map(|image| &image.composed).collect();
-                let digest = compose::index(&composed, &resolved.annotations).digest().clone();
+                let made = compose::index(&composed, &resolved.annotations).digest().clone();
+                let destinations = at(&made, &resolved.variant.tags);
+                let digest = destinations.first().map_or(&made, |first| &first.digest).clone();
+                let is_kept = digest != made;
                 Variant {
                     name: resolved.variant.name.clone(),
                     base: Base { reference: resolved.variant.base.clone(), digest: resolved.base.digest().clone() },
-                    destinations: at(&digest, &resolved.variant.tags),
-                    platforms: images.into_iter().map(platform).collect(),
+                    destinations,
+                    platforms: if is_kept { Vec::new() } else { images.into_iter().map(platform).collect() },
                     deprecated: resolved.variant.deprecated.clone(),
                     digest,
+                    kept_instead_of: is_kept.then_some(made),
                 }
             })
             .collect();
@@ -107,6 +111,7 @@ fn destination(to: &Repository, digest: &Digest, tags: &Tags, published: Option<
     let outcomes = published.map_or_else(BTreeMap::new, |published| published.tags_at(to));
     let mut destination = Destination {
         repository: to.clone(),
+        digest: published.map_or_else(|| digest.clone(), |published| published.shown(to, digest)),
         exact: tags.exact.clone(),
         rolling: Vec::new(),
         kept: tags.kept.iter().map(|kept| KeptTag { tag: kept.tag.clone(), reason: kept.reason.clone() }).collect(),

@@ -81,7 +81,7 @@ pub(super) fn pull_name(variant: &Variant) -> String {
     let Some(destination) = variant.destinations.first() else { return variant.digest.to_string() };
     match destination.references().next() {
         Some(reference) => reference.to_string(),
-        None => destination.repository.pinned(variant.digest.clone()).to_string(),
+        None => destination.repository.pinned(destination.digest.clone()).to_string(),
     }
 }
 
@@ -97,8 +97,9 @@ pub(super) fn table(report: &Report) -> String {
         if let Some(instead) = &variant.deprecated {
             let _ = write!(image, "<br>deprecated: {}", prose(instead));
         }
-        let started = if started.is_empty() { "–".to_owned() } else { started.join("<br>") };
-        let cells = [image, code(&familiar(&variant.base.reference)), platforms.join("<br>"), started];
+        let [platforms, started] =
+            [platforms, started].map(|list| if list.is_empty() { "–".to_owned() } else { list.join("<br>") });
+        let cells = [image, code(&familiar(&variant.base.reference)), platforms, started];
         // Also in code, a bar ends a cell unless it is escaped; outside of a table, the escape would show.
         let _ = writeln!(text, "| {} |", cells.map(|cell| cell.replace('|', "\\|")).join(" | "));
     }
@@ -118,8 +119,12 @@ pub(super) fn details(variant: &Variant) -> String {
         let _ = writeln!(text, "- deprecated: {}", prose(instead));
     }
     let _ = writeln!(text, "- digest {}", code(variant.digest.as_str()));
-    let base = format!("{}@{}", tag_only(&variant.base.reference), variant.base.digest);
-    let _ = writeln!(text, "- base {}", code(&base));
+    if let Some(made) = &variant.kept_instead_of {
+        let _ = writeln!(text, "- was published before and stays as it is; this run made {}", code(made.as_str()));
+    } else {
+        let base = format!("{}@{}", tag_only(&variant.base.reference), variant.base.digest);
+        let _ = writeln!(text, "- base {}", code(&base));
+    }
     for (tags, places) in by_place(&variant.destinations, tags_of) {
         let _ = writeln!(text, "- tags{places}: {tags}");
     }

@@ -27,7 +27,7 @@ pub fn tags(report: &Report) -> String {
     references.map(|reference| reference.to_string()).collect::<Vec<_>>().join("\n")
 }
 
-/// The digest of every variant's index, as `sha256sum` writes it: one `<hex>  <name>` for each variant and destination.
+/// The digest of the index that every variant has, as `sha256sum` writes it: one `<hex>  <name>` for each variant and destination.
 ///
 /// This is the form that [`actions/attest`](https://github.com/actions/attest) takes as `subject-checksums`.
 #[must_use]
@@ -39,7 +39,7 @@ pub fn checksums(report: &Report) -> String {
                 Some(reference) => reference.to_string(),
                 None => destination.repository.to_string(),
             };
-            let _ = writeln!(text, "{}  {name}", variant.digest.hex());
+            let _ = writeln!(text, "{}  {name}", destination.digest.hex());
         }
     }
     text

@@ -95,8 +95,13 @@ impl Step {
     /// Writes a file into the workspace.
     #[must_use]
     pub fn file(self, name: &str, text: &str) -> Self {
-        fs::write(self.folder.path().join("workspace").join(name), text).expect("the temporary folder is writable");
+        fs::write(self.workspace().join(name), text).expect("the temporary folder is writable");
         self
+    }
+
+    /// The folder that the steps of a job share.
+    pub fn workspace(&self) -> PathBuf {
+        self.folder.path().join("workspace")
     }
 
     /// The folder for temporary files, which a run leaves empty.
@@ -108,7 +113,7 @@ impl Step {
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.binary);
         command
-            .current_dir(self.folder.path().join("workspace"))
+            .current_dir(self.workspace())
             .env_clear()
             .envs(&self.environment)
             .stdin(Stdio::null())
