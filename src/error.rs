@@ -35,6 +35,12 @@ impl<S: Situation> From<S> for Failure {
 }
 
 impl Failure {
+    /// The same as the cause of `situation`, which came about after something was published: not the input's fault any more.
+    #[must_use]
+    pub fn after_publishing(self, situation: &'static str) -> Self {
+        Self { fault: Fault::Publication, error: self.error.context(situation) }
+    }
+
     /// The exit code of the process.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
@@ -90,5 +96,9 @@ mod tests {
         let failure = Failure::from(Stage::Missing(std::io::Error::other("not found")));
         assert_eq!(failure.to_string(), "base `debian` has no manifest\n  cause: not found\nhint: use another");
         assert_eq!(failure.exit_code(), 2);
+        let later = failure.after_publishing("half of it is there");
+        let expected =
+            "half of it is there\n  cause: base `debian` has no manifest\n  cause: not found\nhint: use another";
+        assert_eq!((later.to_string().as_str(), later.exit_code()), (expected, 1));
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::Ended;
 use crate::action::log::Log;
 use crate::action::workflow::{self, Level};
 use crate::action::{Environment, Files, Options};
@@ -49,7 +50,8 @@ fn visible(stage: Option<&str>) -> &'static str {
 /// Publishes what `options`, `environment` and `files` ask for, and writes what the runner reads.
 ///
 /// # Errors
-/// The first stage that fails. What the run made on the engine is removed all the same.
+/// The first stage that fails. What the run made on the engine is removed all the same. Where only the release's notes can't be
+/// written, everything is published, and the runner is told what.
 pub async fn publish(
     options: &Options,
     environment: &Environment,
@@ -76,9 +78,15 @@ pub async fn publish(
     if !left.is_empty() {
         log.annotate(Level::Warning, "publish-variants", &left.to_string());
     }
-    let report = outcome?;
+    let Ended { report, untold } = outcome?;
+    // What is published is told in any case: the next steps have to know.
     tell(&report, environment, log)?;
-    Ok(report)
+    match untold {
+        None => Ok(report),
+        Some(failure) => {
+            Err(failure.after_publishing("everything is published, and the release's notes don't tell of it"))
+        }
+    }
 }
 
 /// The first SIGTERM or SIGINT since this was called.

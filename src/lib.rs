@@ -1,9 +1,9 @@
 //! Publish variants of a tool's scratch image: one step, one digest per variant.
 //!
 //! ```text
-//! event + inputs + matrix ──▶ Plan ──▶ Resolved ──▶ Built ──▶ Verified ──▶ Published ──▶ Report
-//!               parse         plan     resolve      build     verify       publish       report
-//!                             pure     registries   engine    engine       registries    GitHub
+//! event + inputs + matrix ──▶ Plan ──▶ Resolved ──▶ Built ──▶ Verified ──▶ Pushed ──▶ Published ──▶ Report
+//!               parse         plan     resolve      build     verify       push       tag           report
+//!                             pure     registries   engine    engine       registries registries    GitHub
 //! ```
 //!
 //! Each stage takes what the one before it made, so none can be skipped. Decisions are in pure code; the three remote APIs are
@@ -29,11 +29,21 @@ pub mod verify;
 pub mod version;
 
 use action::{Event, Inputs, Log};
+use api::github::{GitHub, Release};
 use error::Failure;
 use plan::Plan;
 use remotes::Remotes;
 use report::Report;
 use stages::Stages;
+
+/// A run that came to its end.
+#[derive(Debug)]
+pub struct Ended {
+    /// What it did.
+    pub report: Report,
+    /// Why the release's notes don't tell of it, where they should.
+    pub untold: Option<Failure>,
+}
 
 /// Publishes `plan`: the way through the program.
 ///
@@ -46,7 +56,7 @@ pub async fn run(
     remotes: &Remotes,
     stages: &Stages,
     log: &Log,
-) -> Result<Report, Failure> {
+) -> Result<Ended, Failure> {
     let Remotes { engine, registries, github, scratch, .. } = remotes;
 
     let stage = stages.begin("resolve", log);
@@ -64,7 +74,7 @@ pub async fn run(
     drop(stage);
 
     if resolved.plan.dry_run {
-        return Ok(Report::gather(&resolved, &verified, None, stages.times()));
+        return Ok(Ended { report: Report::gather(&resolved, &verified, None, stages.times()), untold: None });
     }
     let stage = stages.begin("push", log);
     let pushed = publish::push(&resolved, &verified, registries, log).await?;
@@ -76,14 +86,19 @@ pub async fn run(
 
     let stage = stages.begin("report", log);
     let mut report = Report::gather(&resolved, &verified, Some(&published), Vec::new());
-    if let (true, Some(github), Some(release)) = (inputs.release_notes, github, &provenance.release) {
-        let earlier = github.previous_releases(release).await?;
-        report.dropped_variants = report.dropped_since(earlier.iter().map(|release| release.body.as_str()));
-        github
-            .edit_release_body(release.id, |body| report::notes::update(body, &report).map_err(Failure::from))
-            .await?;
-    }
+    let untold = match (inputs.release_notes, github, &provenance.release) {
+        (true, Some(github), Some(release)) => tell(github, release, &mut report).await.err(),
+        _ => None,
+    };
     drop(stage);
     report.stages = stages.times();
-    Ok(report)
+    Ok(Ended { report, untold })
+}
+
+/// Writes the report into the notes of the release.
+async fn tell(github: &GitHub, release: &Release, report: &mut Report) -> Result<(), Failure> {
+    let earlier = github.previous_releases(release).await?;
+    report.dropped_variants = report.dropped_since(earlier.iter().map(|release| release.body.as_str()));
+    github.edit_release_body(release.id, |body| report::notes::update(body, report).map_err(Failure::from)).await?;
+    Ok(())
 }

@@ -83,6 +83,18 @@ async fn what_other_tools_published_is_understood_by_its_label() {
     assert_eq!(done.json("digests")["alpine3.23"], digest(&world.open, "acme/uv", "0.9-alpine").await.unwrap());
 }
 
+/// Registries can be told to remove what has no tag of its own, and some people remove too much.
+#[tokio::test]
+async fn a_rolling_tag_that_shows_what_is_gone_in_parts_moves_on() {
+    let Some((world, engine)) = setting(&["0.9.26"]).await else { return };
+    let old = TinyImage::new(AMD64).layer(vec![executable("/x", "0.9.25")]).build();
+    world.open.push(&old, "acme/uv", "alpine").await;
+    let child = world.open.manifest("acme/uv", "alpine").await.unwrap().json()["manifests"][0]["digest"].clone();
+    world.open.delete_manifest("acme/uv", child.as_str().unwrap()).await;
+    let done = world.small_step(&engine, "acme", "0.9.26").run().await.succeeded();
+    assert_eq!(done.json("digests")["alpine3.23"], digest(&world.open, "acme/uv", "alpine").await.unwrap());
+}
+
 #[tokio::test]
 async fn no_rolling_tag_moves_where_the_input_says_never_and_every_one_where_it_says_always() {
     let Some((world, engine)) = setting(&["0.9.26", "0.9.27"]).await else { return };
@@ -300,6 +312,18 @@ async fn nothing_that_a_run_writes_has_a_secret_in_it() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_run_that_may_not_write_the_notes_has_published_and_tells_the_next_steps() {
+    let Some((world, engine)) = setting(&["0.9.26"]).await else { return };
+    let token = support::github::READ_TOKEN;
+    let done = world.small_step(&engine, "acme", "0.9.26").input("github-token", token).run().await;
+    assert_eq!(done.code, Some(1), "{}", done.log);
+    assert!(done.log.contains("everything is published, and the release's notes don't tell"), "{}", done.log);
+    assert!(done.log.contains("contents: write"), "{}", done.log);
+    assert_eq!(done.json("digests")["alpine3.23"], digest(&world.open, "acme/uv", "alpine").await.unwrap());
+    assert!(done.summary.contains("0.9.26-alpine3.23"), "{}", done.summary);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use super::guard::{self, Verdict};
 use super::tags::{Outcomes, TagOutcome, Write, write};
 use crate::action::Log;
 use crate::action::inputs::Rolling as Policy;
-use crate::api::registry::Registries;
+use crate::api::registry::{Pulled, Registries, RegistryError};
 use crate::image::manifest::ManifestOrIndex;
 use crate::image::{Digest, Repository, Tag};
 use crate::plan::{Plan, RollingTag};
@@ -111,7 +111,8 @@ fn version_of(plan: &Plan, label: &str) -> Option<Version> {
     known.map(|(version, _)| version).or_else(|| first.parse().ok())
 }
 
-/// What an image says about its version: the annotation of its index or manifest, else the label of its config.
+/// What an image says about its version: the annotation of its index or manifest, else the label of its config. One of which
+/// parts are gone, as after somebody's cleaning up, says nothing.
 async fn version_label(
     registries: &Registries,
     repository: &Repository,
@@ -123,9 +124,9 @@ async fn version_label(
                 return Ok(Some(label.clone()));
             }
             let Some(first) = index.manifests.first() else { return Ok(None) };
-            match registries.manifest(&repository.pinned(first.digest.clone())).await?.content {
-                ManifestOrIndex::Manifest(manifest) => manifest,
-                ManifestOrIndex::Index(_) => return Ok(None),
+            match unless_missing(registries.manifest(&repository.pinned(first.digest.clone())).await)? {
+                Some(Pulled { content: ManifestOrIndex::Manifest(manifest), .. }) => manifest,
+                _ => return Ok(None),
             }
         }
         ManifestOrIndex::Manifest(manifest) => manifest.clone(),
@@ -133,10 +134,19 @@ async fn version_label(
     if let Some(label) = manifest.annotations.get(VERSION) {
         return Ok(Some(label.clone()));
     }
-    let config = registries.small_blob(repository, &manifest.config).await?;
+    let Some(config) = unless_missing(registries.small_blob(repository, &manifest.config).await)? else {
+        return Ok(None);
+    };
     // Something else than an image may stand under a tag: then it has no version.
     let config: serde_json::Value = serde_json::from_slice(&config).unwrap_or_default();
     Ok(config["config"]["Labels"][VERSION].as_str().map(str::to_owned))
+}
+
+fn unless_missing<T>(found: Result<T, RegistryError>) -> Result<Option<T>, RegistryError> {
+    match found {
+        Err(RegistryError::Missing(_)) => Ok(None),
+        found => found.map(Some),
+    }
 }
 
 /// All tags of each repository.
