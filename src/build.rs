@@ -1,4 +1,5 @@
-//! Building: one image for each variant and platform, composed, and built on the engine to be compared and run.
+//! Building: one image for each variant and platform, composed; and built on the engine as well, to be compared and run, unless
+//! `builder` is `registry`.
 
 pub mod compose;
 pub mod dockerfile;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt as _, stream};
 
+use crate::action::Log;
 use crate::api::engine::{Engine, FileInImage};
 use crate::error::{Failure, Fault, Situation};
 use crate::image::Platform;
@@ -30,8 +32,8 @@ pub struct Built<'a> {
     pub recipe: &'a Recipe,
     /// What will be published.
     pub composed: Composed,
-    /// What the engine has; it is removed there with this value.
-    pub on_engine: BuiltImage,
+    /// What the engine has, where one builds; it is removed there with this value.
+    pub on_engine: Option<BuiltImage>,
 }
 
 /// What the engine built is not what would be published.
@@ -73,9 +75,10 @@ impl Situation for Mismatch {
 /// to `directory`.
 pub fn build<'a>(
     resolved: &'a Resolved,
-    engine: &'a Engine,
+    engine: Option<&'a Engine>,
     directory: &'a Path,
     at_once: usize,
+    log: &'a Log,
 ) -> impl Stream<Item = Result<Built<'a>, Failure>> {
     let mut images: Vec<(&ResolvedVariant, &Recipe)> = resolved
         .variants
@@ -84,19 +87,36 @@ pub fn build<'a>(
         .collect();
     images.sort_by_key(|(_, recipe)| &recipe.base.reference);
     // All are announced before the first is built, so that none is removed too early.
-    let images: Vec<_> =
-        images.into_iter().map(|(variant, recipe)| (variant, recipe, engine::hold(engine, recipe))).collect();
+    let hold = |recipe| engine.map(|engine| engine::hold(engine, recipe));
+    let images: Vec<_> = images.into_iter().map(|(variant, recipe)| (variant, recipe, hold(recipe))).collect();
     stream::iter(images)
-        .map(async move |(variant, recipe, _hold)| {
-            let on_engine = engine::build(engine, recipe, &|_| {}).await?;
-            let executables = &resolved.executables[&recipe.platform];
-            compare_executables(recipe, executables, &on_engine.executables)?;
-            let run = run_layers(recipe, &on_engine, directory).await?;
-            let composed = compose::image(recipe, executables, &run, &variant.annotations)
-                .map_err(|cause| Mismatch::Base(recipe.variant.clone(), cause))?;
-            Ok(Built { variant, recipe, composed, on_engine })
+        .map(move |(variant, recipe, hold)| async move {
+            let _hold = hold;
+            image(resolved, engine, directory, variant, recipe, log).await
         })
         .buffer_unordered(at_once)
+}
+
+async fn image<'a>(
+    resolved: &Resolved,
+    engine: Option<&Engine>,
+    directory: &Path,
+    variant: &'a ResolvedVariant,
+    recipe: &'a Recipe,
+    log: &Log,
+) -> Result<Built<'a>, Failure> {
+    let executables = &resolved.executables[&recipe.platform];
+    let (mut on_engine, mut run) = (None, Vec::new());
+    if let Some(engine) = engine {
+        let bar = log.progress(&format!("{}  {}", recipe.variant, recipe.platform), 0);
+        let built = engine::build(engine, recipe, &|pull| bar.at(pull.current, pull.total)).await?;
+        compare_executables(recipe, executables, &built.executables)?;
+        run = run_layers(recipe, &built, directory).await?;
+        on_engine = Some(built);
+    }
+    let composed = compose::image(recipe, executables, &run, &variant.annotations)
+        .map_err(|cause| Mismatch::Base(recipe.variant.clone(), cause))?;
+    Ok(Built { variant, recipe, composed, on_engine })
 }
 
 /// The executables that the engine sees must be, byte for byte, those of the layer.

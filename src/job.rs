@@ -74,9 +74,11 @@ pub async fn publish(
             (Err(Interrupted { signal, stage: stages.current() }.into()), CLEAN_UP_WHEN_STOPPED)
         }
     };
-    let left = remotes.engine.clean_up(patience).await;
-    if !left.is_empty() {
-        log.annotate(Level::Warning, "publish-variants", &left.to_string());
+    if let Some(engine) = &remotes.engine {
+        let left = engine.clean_up(patience).await;
+        if !left.is_empty() {
+            log.annotate(Level::Warning, "publish-variants", &left.to_string());
+        }
     }
     let Ended { report, untold } = outcome?;
     // What is published is told in any case: the next steps have to know.

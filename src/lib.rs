@@ -69,8 +69,8 @@ pub async fn run(
     drop(stage);
 
     let stage = stages.begin("build and verify", log);
-    let built = build::build(&resolved, engine, scratch.path(), remotes.builds_at_once());
-    let verified = verify::verify(built, remotes.builds_at_once(), log).await?;
+    let built = build::build(&resolved, engine.as_ref(), scratch.path(), remotes.builds_at_once(), log);
+    let verified = verify::verify(built, resolved.images(), remotes.builds_at_once(), log).await?;
     drop(stage);
 
     if resolved.plan.dry_run {

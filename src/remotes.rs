@@ -17,8 +17,8 @@ const BUILDS_AT_ONCE: usize = 4;
 /// Everything remote.
 #[derive(Debug)]
 pub struct Remotes {
-    /// The Docker Engine.
-    pub engine: Engine,
+    /// The Docker Engine, unless `builder` is `registry`.
+    pub engine: Option<Engine>,
     /// The registries.
     pub registries: Registries,
     /// GitHub; `None` where no repository is named, outside of a workflow.
@@ -31,11 +31,9 @@ pub struct Remotes {
 /// Why a remote side can't be had.
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
-    /// The builder that was asked for isn't there.
-    #[error(
-        "input `builder`: `registry` is not available in this version\nhint: leave `builder` empty, or set it to `engine`"
-    )]
-    Builder,
+    /// A number that is none.
+    #[error("`PUBLISH_VARIANTS_DEADLINE` is `{0}`, which is no number of seconds\nhint: write it as `300`")]
+    Deadline(String),
     /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -53,7 +51,7 @@ pub enum RemoteError {
 impl Situation for RemoteError {
     fn fault(&self) -> Fault {
         match self {
-            Self::Builder => Fault::Input,
+            Self::Deadline(_) => Fault::Input,
             Self::Engine(error) => error.fault(),
             Self::Registry(error) => error.fault(),
             Self::GitHub(error) => error.fault(),
@@ -63,9 +61,9 @@ impl Situation for RemoteError {
 }
 
 /// For how long a request that fails is made again: five minutes, or as many seconds as `PUBLISH_VARIANTS_DEADLINE` says.
-fn deadline(environment: &Environment) -> Duration {
-    let seconds = environment.get("PUBLISH_VARIANTS_DEADLINE").and_then(|text| text.trim().parse().ok());
-    Duration::from_secs(seconds.unwrap_or(300))
+fn deadline(environment: &Environment) -> Result<Duration, RemoteError> {
+    let Some(text) = environment.get("PUBLISH_VARIANTS_DEADLINE") else { return Ok(Duration::from_secs(300)) };
+    text.trim().parse().map(Duration::from_secs).map_err(|_| RemoteError::Deadline(text.to_owned()))
 }
 
 impl Remotes {
@@ -74,11 +72,8 @@ impl Remotes {
     /// # Errors
     /// There is no usable engine, or an address is none.
     pub async fn connect(inputs: &Inputs, environment: &Environment) -> Result<Self, RemoteError> {
-        if inputs.builder == Builder::Registry {
-            return Err(RemoteError::Builder);
-        }
         let scratch = tempfile::Builder::new().prefix("publish-variants-").tempdir().map_err(RemoteError::Disk)?;
-        let (concurrency, deadline) = (inputs.concurrency.get(), deadline(environment));
+        let (concurrency, deadline) = (inputs.concurrency.get(), deadline(environment)?);
         let registries = Registries::new(Options {
             credentials: inputs
                 .credentials
@@ -109,8 +104,11 @@ impl Remotes {
             .iter()
             .map(|known| (known.registry.clone(), (known.username.clone(), known.password.clone())))
             .collect();
-        let engine = Engine::connect(environment.get("DOCKER_HOST")).await?;
-        let engine = engine.with_logins(credentials).with_deadline(deadline);
+        let engine = match inputs.builder {
+            Builder::Engine => Some(Engine::connect(environment.get("DOCKER_HOST")).await?),
+            Builder::Registry => None,
+        };
+        let engine = engine.map(|engine| engine.with_logins(credentials).with_deadline(deadline));
         Ok(Self { engine, registries, github, scratch, concurrency })
     }
 

@@ -140,6 +140,12 @@ pub struct ResolvedVariant {
 }
 
 impl Resolved {
+    /// How many images there are to be built: one for each variant and platform.
+    #[must_use]
+    pub fn images(&self) -> usize {
+        self.variants.iter().map(|variant| variant.recipes.len()).sum()
+    }
+
     /// Says what was found: a line for the source and for each variant.
     pub fn tell(&self, log: &Log) {
         log.image(&self.plan.source.reference, None, self.source.reference.digest().as_str());

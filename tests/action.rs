@@ -68,6 +68,24 @@ async fn a_release_gets_the_same_digests_in_both_registries_on_either_engine_and
 }
 
 #[tokio::test]
+async fn without_an_engine_the_same_digests_are_published_and_what_was_not_run_is_told() {
+    let Some(world) = World::start(PLATFORMS, &["0.9.26"]).await else { return };
+    let alone = world.step("unix:///nowhere/docker.sock", "alone", "0.9.26").input("builder", "registry");
+    let done = alone.run().await.succeeded();
+    assert_eq!(done.outputs["status"], "published");
+    for registry in [&world.open, &world.closed] {
+        assert_eq!(registry.tags("alone/uv").await, TAGS);
+    }
+    let notes = world.github.release("0.9.26").body;
+    assert!(notes.contains("`builder: registry` runs nothing"), "{notes}");
+    assert_eq!(alone.run().await.succeeded().outputs["status"], "unchanged");
+    for engine in parts::engines() {
+        let built = world.step(&engine, "alone", "0.9.26").run().await.succeeded();
+        assert_eq!((built.json("digests"), &*built.outputs["status"]), (done.json("digests"), "unchanged"));
+    }
+}
+
+#[tokio::test]
 async fn a_dry_run_builds_and_verifies_and_writes_nothing_anywhere() {
     let Some(engine) = parts::engine_classic() else { return parts::skip("no engine") };
     let Some(world) = World::start(PLATFORMS, &["0.9.25", "0.9.26"]).await else { return };

@@ -126,7 +126,8 @@ impl Log {
         shared.write(&text);
     }
 
-    /// A bar below the log while something takes its time, of `total` steps or bytes. Only a terminal shows it.
+    /// A bar below the log while something takes its time, of `total` steps or bytes (0 while that isn't known). Only a terminal
+    /// shows it.
     #[must_use]
     pub fn progress(&self, label: &str, total: u64) -> Progress {
         let shared = self.shared();
@@ -210,9 +211,15 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Moves it on.
-    pub fn advance(&self, by: u64) {
-        self.bar.inc(by);
+    /// Moves it on by one step.
+    pub fn step(&self) {
+        self.bar.inc(1);
+    }
+
+    /// Moves it to `done` of `total`.
+    pub fn at(&self, done: u64, total: u64) {
+        self.bar.set_length(total);
+        self.bar.set_position(done);
     }
 }
 
@@ -276,7 +283,7 @@ mod tests {
         let _publish = log.group("Publish");
         log.image(&"ghcr.io/acme/tool:1.4-alpine", Some(&"linux/arm64".parse().unwrap()), "3 mounted, 1 pushed");
         log.line("from outside:\n::error::forged\r\n\u{1b}[31mred");
-        log.progress("ghcr.io/acme/tool", 10).advance(3);
+        log.progress("ghcr.io/acme/tool", 10).step();
         log.annotate(Level::Error, "Publication failed", "no\nhint: try again");
     }
 

@@ -56,7 +56,7 @@ pub struct Options {
     /// Registries that are spoken to without TLS, beside those on loopback
     #[arg(long, value_name = "HOSTS", help_heading = "Where to publish")]
     pub insecure_registries: Vec<String>,
-    /// What builds: `engine` (the Docker Engine); `registry` is not available in this version
+    /// What builds: `engine` (the Docker Engine, which runs them as well), or `registry` (none)
     #[arg(long, value_name = "BUILDER", help_heading = "How to publish")]
     pub builder: Option<String>,
     /// Do everything but push

@@ -90,11 +90,13 @@ pub(super) async fn ensure(
             wanted.entry(&blob.descriptor.digest).or_insert_with(|| (blob, BTreeSet::new())).1.insert(to);
         }
     }
+    let bar = log.progress("blobs", wanted.len() as u64);
     // Each blob once, to all destinations that lack it, so that it is read from its source once.
     let sent_blobs: BTreeMap<(Repository, Digest), Ensured> = stream::iter(wanted.into_values())
         .map(async |(blob, to)| {
             let to: Vec<Repository> = to.into_iter().cloned().collect();
             let ensured = registries.ensure_blob_everywhere(&to, &blob.descriptor, origin(blob)).await?;
+            bar.step();
             let digest = &blob.descriptor.digest;
             Ok::<_, PublishError>(to.into_iter().map(|to| (to, digest.clone())).zip(ensured).collect::<Vec<_>>())
         })

@@ -113,6 +113,11 @@ impl Retry<'_> {
         Ok(())
     }
 
+    /// The last attempt took so long because it was transferring, and that isn't counted.
+    pub(super) fn excuse(&mut self, attempt: Duration) {
+        self.first_failure = self.first_failure.map(|first| first + attempt);
+    }
+
     /// Something was achieved since the last failure: the time and the waits start anew.
     pub(super) fn progressed(&mut self) {
         self.first_failure = None;

@@ -1,8 +1,11 @@
 //! Sending a blob: [all at once](https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#post-then-put), and
 //! [in chunks](https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pushing-a-blob-in-chunks) where that is refused.
 
+use std::time::Duration;
+
 use reqwest::Method;
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE};
+use tokio::time::Instant;
 use url::Url;
 
 use super::answer::Answer;
@@ -15,6 +18,8 @@ use crate::image::{Descriptor, Repository};
 
 /// The sizes of chunks that are tried, one after the other.
 const CHUNKS: [u64; 4] = [16 << 20, 4 << 20, 1 << 20, 256 << 10];
+/// An upload that was at it for longer has been transferring: nothing else is waited for so long.
+const LONG: Duration = Duration::from_secs(60);
 const OCTETS: &str = "application/octet-stream";
 /// Uploads at once that may break before chunks are tried: what refuses a large body often does so by hanging up.
 const BROKEN: u32 = 3;
@@ -32,9 +37,13 @@ impl Registries {
         let mut broken = 0;
         loop {
             let chunk = lock(&self.0.chunks).get(to.registry()).copied();
+            let began = Instant::now();
             let Err(trouble) = self.upload_once(to, blob, payload, session.take(), chunk).await else {
                 return Ok(());
             };
+            if began.elapsed() > LONG {
+                retry.excuse(began.elapsed());
+            }
             broken += u32::from(matches!(trouble.cause, Cause::Broken(_)));
             if let Some(smaller) = smaller(&trouble, chunk, payload.length(), broken) {
                 lock(&self.0.chunks).insert(to.registry().to_owned(), smaller);
