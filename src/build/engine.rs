@@ -6,6 +6,7 @@ mod agreement;
 
 use std::collections::HashSet;
 
+use futures_util::future::try_join_all;
 use serde_json::Value;
 
 pub use agreement::Difference;
@@ -102,8 +103,11 @@ pub async fn build(
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<BuiltImage, BuildError> {
     let (base, source) = (engine.lease(&recipe.base.reference), engine.lease(&recipe.source.reference));
-    pull(&source, &recipe.source, &recipe.platform, &|_| {}).await?;
-    pull(&base, &recipe.base, &recipe.platform, progress).await?;
+    let pulls = [
+        pull(&source, &recipe.source, &recipe.platform, &|_| {}),
+        pull(&base, &recipe.base, &recipe.platform, progress),
+    ];
+    try_join_all(pulls).await?;
     let stage = engine.stage();
     let dockerfile = render(recipe, &stage, engine.knows_link())?;
     let solve = Solve {
