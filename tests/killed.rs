@@ -1,5 +1,7 @@
-//! After the tests of the engine, which it leaves images of killed runs on: a publication is killed at a hundred random requests: after each, what outsiders see is sound, and one more run
-//! ends where an undisturbed one does.
+//! A publication is killed at a hundred random requests: after each, what outsiders see is sound, and one more run ends where an
+//! undisturbed one does.
+//!
+//! A killed run leaves its images on the engine, so this comes after the tests of the engine, whose names come first.
 
 #![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
 
