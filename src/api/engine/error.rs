@@ -107,12 +107,14 @@ pub enum EngineError {
 pub struct Cause {
     status: Option<u16>,
     message: String,
+    /// It wasn't the engine that said so.
+    is_ours: bool,
 }
 
 impl Cause {
     /// The engine has answered, and not with what was asked for.
     pub(super) fn refused(status: u16, message: impl Into<String>) -> Self {
-        Self { status: Some(status), message: message.into().trim().to_owned() }
+        Self { status: Some(status), message: message.into().trim().to_owned(), is_ours: false }
     }
 
     /// An error of a library, with all of its causes: the outer messages of HTTP clients say nothing.
@@ -126,16 +128,21 @@ impl Cause {
             }
             next = error.source();
         }
-        Self { status: None, message }
+        Self { status: None, message, is_ours: true }
     }
 
     pub(super) fn text(message: impl Into<String>) -> Self {
-        Self { status: None, message: message.into() }
+        Self { status: None, message: message.into(), is_ours: false }
     }
 
     /// The same, after so many attempts.
     pub(super) fn after(self, attempts: u32) -> Self {
         Self { message: format!("{} (after {attempts} attempts)", self.message), ..self }
+    }
+
+    /// Whether it is about the connection to the engine, rather than said by the engine.
+    pub(super) fn is_ours(&self) -> bool {
+        self.is_ours
     }
 
     /// The HTTP status, if the engine answered.

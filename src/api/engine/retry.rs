@@ -56,7 +56,7 @@ const LASTING: &[&str] = &[
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Prospect {
     Passing,
-    /// Words that we don't know; or a refusal, which is worth a second look, since the run has read these images itself.
+    /// Words that we don't know; an engine that can't be reached; or a refusal, which is worth a second look, since the run has read these images itself.
     Unknown,
     Lasting,
 }
@@ -102,7 +102,7 @@ fn prospect(cause: &Cause) -> Prospect {
     let refused = cause.status().is_some_and(|status| (400..500).contains(&status) && !matches!(status, 408 | 429));
     if says(LASTING) || (refused && !is_refusal(&message)) {
         Prospect::Lasting
-    } else if says(PASSING) && !is_refusal(&message) {
+    } else if says(PASSING) && !is_refusal(&message) && !cause.is_ours() {
         Prospect::Passing
     } else {
         Prospect::Unknown
@@ -143,6 +143,8 @@ mod tests {
         for message in ["pull access denied for a, or it may require 'docker login'", "layer does not exist"] {
             assert_eq!(prospect(&Cause::refused(500, message)), Prospect::Unknown, "{message}");
         }
+        let broken = std::io::Error::other("connection refused");
+        assert_eq!(prospect(&Cause::new(&broken)), Prospect::Unknown, "the engine has gone");
         assert_eq!(prospect(&Cause::refused(400, "invalid")), Prospect::Lasting);
         assert_eq!(prospect(&Cause::refused(429, "slow down: too many requests")), Prospect::Passing);
     }
