@@ -56,7 +56,8 @@ const LASTING: &[&str] = &[
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Prospect {
     Passing,
-    /// Words that we don't know; an engine that can't be reached; or a refusal, which is worth a second look, since the run has read these images itself.
+    /// Words that we don't know; an engine that can't be reached; or a refusal, which is worth a second look, since the run has
+    /// read these images itself.
     Unknown,
     Lasting,
 }
