@@ -44,7 +44,7 @@ pub enum PublishError {
     Registry(#[from] RegistryError),
     /// A registry gives back something else than it was sent.
     #[error(
-        "`{reference}` reads back as something else than was pushed\nhint: no tag was moved; run the job again, and look at the registry if it happens twice"
+        "`{reference}` doesn't read back as it was pushed\nhint: no tag was moved; run the job again, and look at the registry if it happens twice"
     )]
     ReadBack {
         /// What was read.
@@ -58,6 +58,8 @@ pub enum PublishError {
 impl Situation for PublishError {
     fn fault(&self) -> Fault {
         match self {
+            // What the input names was found before anything was built.
+            Self::Registry(RegistryError::Missing(_)) => Fault::Publication,
             Self::Registry(error) => error.fault(),
             Self::ReadBack { .. } | Self::Conflicts(_) => Fault::Publication,
         }
@@ -212,10 +214,13 @@ pub async fn tag(
     let (shelved, conflicts) = exact::shelve(registries, &plan.destinations, &artifacts, policy.on_conflict).await?;
     // The source's own rolling tags come last, so that it heads the page of the package.
     let (variants, source): (Vec<_>, Vec<_>) = shelved.into_iter().partition(|at| at.artifact.variant.is_some());
-    let found = [rolling::look(registries, plan, &variants).await?, rolling::look(registries, plan, &source).await?];
+    let found = [
+        rolling::look(registries, plan, policy.rolling, &variants).await?,
+        rolling::look(registries, plan, policy.rolling, &source).await?,
+    ];
 
     let exact = variants.iter().chain(&source).flat_map(exact::Shelved::writes);
-    let mut outcomes = tags::write(registries, log, exact).await?;
+    let mut outcomes = tags::write(registries, log, exact).await.all()?;
     for found in &found {
         outcomes.extend(rolling::advance(registries, plan, policy.rolling, found, log).await?);
     }

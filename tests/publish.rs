@@ -143,6 +143,56 @@ async fn an_exact_tag_that_is_taken_is_kept_or_replaced_or_ends_the_run_as_the_i
     assert_ne!(now, published);
 }
 
+/// The matrix may have moved `alpine` from one Alpine to the next since the release.
+#[tokio::test]
+async fn an_exact_tag_that_is_kept_speaks_for_its_own_entry_alone() {
+    let Some((world, engine)) = setting(&["0.9.26"]).await else { return };
+    let other = TinyImage::new(AMD64).layer(vec![executable("/x", "on alpine 3.22")]).build();
+    let other = world.open.push(&other, "acme/uv", "0.9.26-alpine").await;
+    let done = world.small_step(&engine, "acme", "0.9.26").run().await.succeeded();
+    let ours = done.json("digests")["alpine3.23"].as_str().unwrap().to_owned();
+    assert_ne!(ours, other);
+    let named = async |tag: &str| digest(&world.open, "acme/uv", tag).await.unwrap();
+    for tag in ["0.9.26-alpine3.23", "0.9-alpine3.23", "alpine3.23"] {
+        assert_eq!(ours, named(tag).await, "{tag}");
+    }
+    for tag in ["0.9.26-alpine", "0.9-alpine", "alpine"] {
+        assert_eq!(other, named(tag).await, "{tag}");
+    }
+    assert!(
+        kept(&done).contains(&format!("0.9.26-alpine: shows {other} for this version already")),
+        "{:?}",
+        kept(&done)
+    );
+    assert!(!done.outputs["tags"].contains("0.9.26-alpine\n"), "{}", done.outputs["tags"]);
+}
+
+/// `0.9.26-22` is version `0.9.26.post22` of the source for who doesn't know that a variant is called `22`.
+#[tokio::test]
+async fn the_sources_rolling_tags_are_never_a_variants() {
+    let Some((world, engine)) = setting(&["0.9.26"]).await else { return };
+    let matrix = format!("{}/library/alpine:3.23,22", world.open.host());
+    let step = world.small_step(&engine, "acme", "0.9.26").input("source-tags", "default").input("matrix", &matrix);
+    for _ in 0..2 {
+        let done = step.run().await.succeeded();
+        let named = async |tag: &str| digest(&world.open, "acme/uv", tag).await.unwrap();
+        assert_eq!(named("latest").await, digest(&world.open, "astral-sh/uv", "0.9.26").await.unwrap());
+        assert_eq!(named("0.9").await, named("latest").await);
+        assert_eq!(done.json("digests")["22"], named("22").await);
+    }
+}
+
+/// Ubuntu's images say `24.04`, and so does what is built on them by tools that set no label.
+#[tokio::test]
+async fn a_version_that_may_be_the_bases_holds_no_rolling_tag() {
+    let Some((world, engine)) = setting(&["0.9.26"]).await else { return };
+    let labels = json!({ "org.opencontainers.image.version": "24.04" });
+    let before = TinyImage::new(AMD64).layer(vec![executable("/x", "0.9.25")]).config("Labels", labels).build();
+    world.open.push(&before, "acme/uv", "alpine").await;
+    let done = world.small_step(&engine, "acme", "0.9.26").run().await.succeeded();
+    assert_eq!(done.json("digests")["alpine3.23"], digest(&world.open, "acme/uv", "alpine").await.unwrap());
+}
+
 /// The manifests that were put, in order: digests, exact tags and rolling tags, each with its repository.
 fn puts(proxy: &FaultProxy) -> Vec<(String, String)> {
     let requests = proxy.requests().into_iter().filter(|request| request.asked.method == "PUT");

@@ -1,12 +1,13 @@
 //! Content by digest: blobs, then manifests, then indexes. No tag moves here, so nobody outside sees a change.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{Artifact, PublishError};
 use crate::action::Log;
-use crate::api::registry::{BlobOrigin, Ensured, Registries};
+use crate::api::registry::{BlobOrigin, Ensured, Registries, RegistryError};
 use crate::build::compose::{Blob, Origin};
 use crate::image::{Digest, Document, Repository};
 
@@ -156,6 +157,9 @@ async fn push<'a>(
     Ok(())
 }
 
+/// Between the attempts to read what a registry has just taken: not all parts of a large one know at once. 31 seconds.
+const READ_BACK: [u64; 6] = [500, 500, 2_000, 4_000, 8_000, 16_000];
+
 /// Reads every index by digest, at every destination.
 async fn read_back(
     registries: &Registries,
@@ -166,8 +170,15 @@ async fn read_back(
     stream::iter(everywhere)
         .map(async |(to, index)| {
             let reference = to.pinned(index.digest().clone());
-            let pulled = registries.manifest(&reference).await?;
-            if pulled.document.bytes() == index.bytes() { Ok(()) } else { Err(PublishError::ReadBack { reference }) }
+            for wait in READ_BACK {
+                match registries.manifest(&reference).await {
+                    Ok(pulled) if pulled.document.bytes() == index.bytes() => return Ok(()),
+                    Ok(_) => break,
+                    Err(RegistryError::Missing(_)) => tokio::time::sleep(Duration::from_millis(wait)).await,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Err(PublishError::ReadBack { reference })
         })
         .buffer_unordered(registries.concurrency())
         .try_collect()

@@ -13,10 +13,11 @@ use crate::image::{Digest, Document, Repository, Tag};
 pub(super) struct Shelved<'a> {
     pub(super) to: &'a Repository,
     pub(super) artifact: &'a Artifact,
-    /// The artifact's own, or the one that its exact tags name already, where that is kept.
+    /// The artifact's own, or the one that its most specific exact tag names already, where that is kept.
     pub(super) index: Document,
     /// The exact tags with what they name now.
     named: Vec<(&'a Tag, Option<Pulled>)>,
+    keeps: bool,
 }
 
 /// Looks what the exact tags name now, and decides what they are to name. Nothing is changed.
@@ -33,7 +34,13 @@ pub(super) async fn shelve<'a>(
             for tag in &artifact.tags.exact {
                 named.push((tag, registries.find(&to.tagged(tag.clone())).await?));
             }
-            Ok::<_, PublishError>(Shelved { to, artifact, index: artifact.index.clone(), named })
+            Ok::<_, PublishError>(Shelved {
+                to,
+                artifact,
+                index: artifact.index.clone(),
+                named,
+                keeps: policy == OnConflict::Keep,
+            })
         })
         .buffered(registries.concurrency())
         .try_collect()
@@ -63,12 +70,19 @@ impl<'a> Shelved<'a> {
         self.taken().map(conflict).collect()
     }
 
-    /// Lets all tags of the artifact name what the most specific one that is taken names, so that they agree.
+    /// Lets what the most specific tag names already be the artifact. Another one that is taken says less: `0.9.26-alpine` may have
+    /// been given to the variant on an older Alpine.
     fn keep(&mut self) {
-        let published = self.taken().next().map(|(_, pulled)| pulled.document.clone());
-        if let Some(published) = published {
-            self.index = published;
+        if let Some((_, Some(published))) = self.named.first() {
+            self.index = published.document.clone();
         }
+    }
+
+    /// What the rolling tags of an entry are to name: what its exact tag names.
+    pub(super) fn index_of(&self, entry: &str) -> &Document {
+        let is_of_entry = |tag: &Tag| self.artifact.tags.reasons.get(tag).is_some_and(|reason| reason.entry == entry);
+        let taken = self.named.iter().find(|(tag, _)| is_of_entry(tag)).and_then(|(_, pulled)| pulled.as_ref());
+        taken.filter(|_| self.keeps).map_or(&self.index, |pulled| &pulled.document)
     }
 
     /// Where something else stays published than what was made: the destination and what was made, and what stays.
@@ -79,11 +93,15 @@ impl<'a> Shelved<'a> {
 
     /// The exact tags, to be written.
     pub(super) fn writes(&self) -> impl Iterator<Item = Write<'a>> {
-        self.named.iter().map(|(tag, named)| Write {
-            to: self.to,
-            tag,
-            index: self.index.clone(),
-            outcome: TagOutcome::of(named.as_ref().map(|pulled| pulled.reference.digest()), &self.index),
+        self.named.iter().map(|(tag, named)| {
+            let before = named.as_ref().map(|pulled| pulled.reference.digest());
+            let outcome = match TagOutcome::of(before, &self.index) {
+                TagOutcome::Moved(digest) if self.keeps => {
+                    TagOutcome::Kept(format!("shows {digest} for this version already"))
+                }
+                outcome => outcome,
+            };
+            Write { to: self.to, tag, index: self.index.clone(), outcome }
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{StreamExt as _, stream};
 
 use super::PublishError;
 use crate::action::Log;
@@ -61,13 +61,26 @@ impl TagOutcome {
     }
 }
 
-/// Writes tags, and tells of each when it is written. All at once: while tags are written, and only then, outsiders see some that have moved and some that have not.
-pub(super) async fn write(
-    registries: &Registries,
-    log: &Log,
-    writes: impl IntoIterator<Item = Write<'_>>,
-) -> Result<Outcomes, PublishError> {
-    stream::iter(writes)
+/// What came of writing tags.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) outcomes: Outcomes,
+    /// The first that couldn't be written.
+    pub(super) failure: Option<PublishError>,
+}
+
+impl Written {
+    /// # Errors
+    /// One of the tags couldn't be written.
+    pub(super) fn all(self) -> Result<Outcomes, PublishError> {
+        self.failure.map_or(Ok(self.outcomes), Err)
+    }
+}
+
+/// Writes tags, and tells of each when it is written. All at once: while tags are written, and only then, outsiders see some that
+/// have moved and some that have not. One that can't be written is no reason to leave the others as they are.
+pub(super) async fn write(registries: &Registries, log: &Log, writes: impl IntoIterator<Item = Write<'_>>) -> Written {
+    let results: Vec<Result<_, PublishError>> = stream::iter(writes)
         .map(async |write| {
             if matches!(write.outcome, TagOutcome::Created | TagOutcome::Moved(_) | TagOutcome::GivenTo(_)) {
                 registries.put_tag(write.to, write.tag, &write.index).await?;
@@ -76,6 +89,14 @@ pub(super) async fn write(
             Ok(((write.to.clone(), write.tag.clone()), write.outcome))
         })
         .buffer_unordered(registries.concurrency())
-        .try_collect()
-        .await
+        .collect()
+        .await;
+    let mut written = Written { outcomes: Outcomes::new(), failure: None };
+    for result in results {
+        match result {
+            Ok((tag, outcome)) => drop(written.outcomes.insert(tag, outcome)),
+            Err(error) => written.failure = written.failure.or(Some(error)),
+        }
+    }
+    written
 }

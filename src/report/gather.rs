@@ -112,7 +112,7 @@ fn destination(to: &Repository, digest: &Digest, tags: &Tags, published: Option<
     let mut destination = Destination {
         repository: to.clone(),
         digest: published.map_or_else(|| digest.clone(), |published| published.shown(to, digest)),
-        exact: tags.exact.clone(),
+        exact: Vec::new(),
         rolling: Vec::new(),
         kept: tags.kept.iter().map(|kept| KeptTag { tag: kept.tag.clone(), reason: kept.reason.clone() }).collect(),
         blobs: published
@@ -120,6 +120,14 @@ fn destination(to: &Repository, digest: &Digest, tags: &Tags, published: Option<
             .copied()
             .unwrap_or_default(),
     };
+    for tag in &tags.exact {
+        match outcomes.get(tag) {
+            Some(TagOutcome::Kept(reason)) => {
+                destination.kept.push(KeptTag { tag: tag.clone(), reason: reason.clone() });
+            }
+            _ => destination.exact.push(tag.clone()),
+        }
+    }
     for rolling in &tags.rolling {
         let tag = rolling.tag.clone();
         match outcomes.get(&tag) {

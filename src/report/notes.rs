@@ -103,7 +103,7 @@ fn write(report: &Report, form: Form) -> String {
     }
     let kept = kept_tags(report);
     if !kept.is_empty() {
-        let _ = writeln!(text, "\nRolling tags that stay where they are:\n\n{}", kept.trim_end());
+        let _ = writeln!(text, "\nTags that stay where they are:\n\n{}", kept.trim_end());
     }
     if !report.dropped_variants.is_empty() {
         let names: Vec<String> = report.dropped_variants.iter().map(|name| code(name)).collect();

@@ -19,7 +19,7 @@ pub fn markdown(report: &Report) -> String {
     }
     let kept = kept_tags(report);
     if !kept.is_empty() {
-        let _ = writeln!(text, "\n### Rolling tags that stay where they are\n\n{}", kept.trim_end());
+        let _ = writeln!(text, "\n### Tags that stay where they are\n\n{}", kept.trim_end());
     }
     if !report.dropped_variants.is_empty() {
         let names: Vec<String> = report.dropped_variants.iter().map(|name| code(name)).collect();

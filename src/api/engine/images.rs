@@ -175,13 +175,14 @@ impl ImageLease {
             let login = json!({ "username": user, "password": password.expose(), "serveraddress": address });
             request = request.header("X-Registry-Auth", URL_SAFE.encode(login.to_string()));
         }
-        let mut body = request.stream().await.map_err(|error| match error {
+        let silent = |_| Cause::text(format!("timed out: no word of the pull for {} s", SILENCE.as_secs()));
+        let answer = tokio::time::timeout(SILENCE, request.stream()).await.map_err(silent)?;
+        let mut body = answer.map_err(|error| match error {
             EngineError::Request { cause, .. } => cause,
             other => Cause::new(&other),
         })?;
         let mut layers = std::collections::BTreeMap::<String, Progress>::new();
         let mut rest = Vec::new();
-        let silent = |_| Cause::text(format!("timed out: no word of the pull for {} s", SILENCE.as_secs()));
         while let Some(chunk) = tokio::time::timeout(SILENCE, body.next()).await.map_err(silent)? {
             rest.extend_from_slice(&chunk?);
             while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {

@@ -196,7 +196,7 @@ impl Registries {
             match attempt {
                 Ok(mount) => return Ok(mount),
                 // The registry doesn't mount, or not for us: an upload may still be fine.
-                Err(trouble) if trouble.again == Again::Never && trouble.status().is_some() => {
+                Err(trouble) if trouble.again == Again::Never && trouble.is_refusal() => {
                     return Ok(Mount::Refused);
                 }
                 Err(trouble) => retry.pause(trouble).await?,

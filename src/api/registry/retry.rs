@@ -9,8 +9,10 @@ use super::error::{Cause, RegistryError, Request};
 use super::{Registries, lock};
 use crate::api::backoff::backoff;
 
-/// Attempts at what is probably meant as it was said, but isn't always.
+/// Attempts at what is probably meant as it was said, but isn't always. Their waits are longer: with the usual first wait, 8 to 15
+/// seconds in all.
 const FEW: u32 = 5;
+const LONGER: u32 = 4;
 
 /// Whether another attempt may help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +54,12 @@ impl Trouble {
             Cause::Answered(answered) => Some(answered.status),
             _ => None,
         }
+    }
+
+    /// Whether the registry, or whoever gives its tokens, has answered and doesn't want to.
+    pub(super) fn is_refusal(&self) -> bool {
+        let of_tokens = matches!(&self.cause, Cause::Other(error) if matches!(**error, RegistryError::Refused { .. }));
+        of_tokens || self.status().is_some()
     }
 
     pub(super) fn into_error(self, attempts: u32, elapsed: Duration) -> RegistryError {
@@ -100,7 +108,8 @@ impl Retry<'_> {
             Again::Never => return Err(trouble.into_error(self.attempts, elapsed)),
             Again::FewTimes => {
                 self.few += 1;
-                (self.few < FEW).then_some(own)
+                let longer = backoff(options.first_wait * LONGER, self.few - 1, self.registries.jitter());
+                (self.few < FEW).then_some(longer)
             }
             // Everybody who was told the same second would come back at once.
             Again::UntilDeadline { after } => Some(after.map_or(own, |after| after + own / 4)),

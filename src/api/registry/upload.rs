@@ -20,6 +20,8 @@ use crate::image::{Descriptor, Repository};
 const CHUNKS: [u64; 4] = [16 << 20, 4 << 20, 1 << 20, 256 << 10];
 /// An upload that was at it for longer has been transferring: nothing else is waited for so long.
 const LONG: Duration = Duration::from_secs(60);
+/// How often that isn't counted as failing.
+const EXCUSES: u32 = 2;
 const OCTETS: &str = "application/octet-stream";
 /// Uploads at once that may break before chunks are tried: what refuses a large body often does so by hanging up.
 const BROKEN: u32 = 3;
@@ -34,14 +36,15 @@ impl Registries {
         mut session: Option<Url>,
     ) -> Result<(), RegistryError> {
         let mut retry = self.retry();
-        let mut broken = 0;
+        let (mut broken, mut excuses) = (0, EXCUSES);
         loop {
             let chunk = lock(&self.0.chunks).get(to.registry()).copied();
             let began = Instant::now();
             let Err(trouble) = self.upload_once(to, blob, payload, session.take(), chunk).await else {
                 return Ok(());
             };
-            if began.elapsed() > LONG {
+            if began.elapsed() > LONG && excuses > 0 {
+                excuses -= 1;
                 retry.excuse(began.elapsed());
             }
             broken += u32::from(matches!(trouble.cause, Cause::Broken(_)));
