@@ -370,7 +370,8 @@ async fn what_is_dropped_half_way_is_removed_too() {
         let Some(world) = World::with(Auth::None, |base| base.config("Volumes", json!({ "/data": {} }))).await else {
             return;
         };
-        let before = state(&address);
+        let mut before = state(&address);
+        let mut cancelled = 0;
         for milliseconds in [0, 30, 80, 150, 300, 500, 700, 900, 1200, 1600] {
             let engine = Engine::connect(Some(&address)).await.unwrap();
             let recipe = world.recipe(AMD64, Changes::default(), &["sleep 0.3"]);
@@ -380,11 +381,22 @@ async fn what_is_dropped_half_way_is_removed_too() {
             };
             let _ = tokio::time::timeout(Duration::from_millis(milliseconds), work).await;
             let started = Instant::now();
-            clean_up(engine).await;
+            let left = engine.clean_up(BUDGET).await.to_string();
             eprintln!("{store}: dropped after {milliseconds} ms, cleaned up in {:?}", started.elapsed());
             let after = state(&address);
-            assert_eq!(after, before, "{store}, dropped after {milliseconds} ms");
+            let mut new = after.difference(&before);
+            if left.is_empty() {
+                assert_eq!(new.next(), None, "{store}, dropped after {milliseconds} ms");
+            } else {
+                // A build that doesn't come to its end in time, as on a busy machine, is cancelled, and of such a one the engine keeps
+                // what it was using. Nothing else may stay, and that is told.
+                assert!(left.lines().all(|line| line.starts_with("build cache `")), "{store}: {left}");
+                assert!(new.all(|item| item.starts_with("cache ")), "{store}, dropped after {milliseconds} ms");
+                cancelled += 1;
+            }
+            before = after;
         }
+        assert!(cancelled <= 5, "{store}: {cancelled} of 10 dropped builds have left something");
     }
 }
 
