@@ -57,10 +57,11 @@ impl World {
             parts::skip("no docker-registry");
             return None;
         };
-        let Ok(busybox) = std::fs::read("/bin/busybox") else {
-            parts::skip("no busybox-static");
+        let Some(busybox) = parts::busybox() else {
+            parts::skip("PV_BUSYBOX is not set");
             return None;
         };
+        let busybox = std::fs::read(busybox).unwrap();
         let tool = TinyImage::tool(&[AMD64, ARM64], &["tool", "toolx"], "1.2.3").build();
         let plain = TinyImage::new(&[AMD64, ARM64])
             .media_types(MediaTypes::Docker)

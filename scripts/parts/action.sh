@@ -37,5 +37,5 @@ run_action() {
   env -i "PATH=$PATH" "HOME=$folder/home" CI=true GITHUB_ACTIONS=true RUNNER_OS=Linux RUNNER_ARCH=X64 \
     "RUNNER_TEMP=$folder/temp" "GITHUB_WORKSPACE=$folder/workspace" "GITHUB_OUTPUT=$folder/output" \
     "GITHUB_STEP_SUMMARY=$folder/summary.md" "GITHUB_EVENT_PATH=$folder/event.json" \
-    GITHUB_SERVER_URL=https://github.com "${variables[@]}" "$@" "$target/release/publish-variants"
+    GITHUB_SERVER_URL=https://github.com "${variables[@]}" "$@" "$programs/publish-variants"
 }

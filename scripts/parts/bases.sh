@@ -13,22 +13,37 @@ oci_layouts=$cache/layouts-$(cd "${BASH_SOURCE[0]%/*}" && recipe layers.sh oci-l
 # layout NAME COMMAND...: makes the layout NAME.
 layout() { cached "${oci_layouts#"$cache/"}/$1" "${@:2}"; }
 
+# The bases of each suite of Debian; alpine's busybox is bookworm's.
+declare -A bases=(
+  [bookworm]='alpine-3.23 debian-bookworm-slim python-3.11-slim-bookworm'
+  [trixie]='debian-trixie-slim python-3.13-slim-trixie'
+)
+
+# make_bases SUITE...: makes the bases of those suites; `bookworm` is one of them.
 make_bases() {
-  local pids=()
-  make_debian_trees
-  layout alpine-3.23 alpine & pids+=($!)
-  layout debian-bookworm-slim debian bookworm & pids+=($!)
-  layout debian-trixie-slim debian trixie & pids+=($!)
-  layout python-3.11-slim-bookworm python 3.11 bookworm & pids+=($!)
-  layout python-3.13-slim-trixie python 3.13 trixie & pids+=($!)
+  local suite pids=()
+  make_debian_trees "$@"
+  for suite in "$@"; do
+    case $suite in
+      bookworm)
+        layout alpine-3.23 alpine & pids+=($!)
+        layout debian-bookworm-slim debian bookworm & pids+=($!)
+        layout python-3.11-slim-bookworm python 3.11 bookworm & pids+=($!)
+        ;;
+      trixie)
+        layout debian-trixie-slim debian trixie & pids+=($!)
+        layout python-3.13-slim-trixie python 3.13 trixie & pids+=($!)
+        ;;
+    esac
+  done
   all_of "${pids[@]}"
 }
 
-# push_bases REGISTRY [CURL-OPTION...]: pushes them as REGISTRY/library/alpine:3.23 and so on.
+# push_bases REGISTRY SUITE...: pushes them as REGISTRY/library/alpine:3.23 and so on.
 push_bases() {
-  local name
-  for name in alpine-3.23 debian-{bookworm,trixie}-slim python-3.11-slim-bookworm python-3.13-slim-trixie; do
-    push_layout "$oci_layouts/$name" "$@"
+  local suite name
+  for suite in "${@:2}"; do
+    for name in ${bases[$suite]}; do push_layout "$oci_layouts/$name" "$1"; done
   done
 }
 

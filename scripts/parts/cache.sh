@@ -44,18 +44,20 @@ make_entry() {
   shift 2
   say "making $entry"
   discard "$making"
+  activity "${making##*/}" "making $entry"
   # A shell of its own: `set -e` has no effect in a function whose failure is looked at.
   (
     set -euo pipefail
     "$@" "$making"
   ) >"$log" 2>&1 9>&- &
   wait $! || status=$?
+  activity_over "${making##*/}"
   if ((status != 0)); then
     tail -n 20 "$log" >&2
     fail "$entry could not be made; all that was printed is in $log"
   fi
   mv -T "$making" "$cache/$entry"
-  say "made $entry ($((SECONDS - started)) s)"
+  say "made $entry ($(minutes $((SECONDS - started))))"
 }
 
 # discard FOLDER: removes it with whatever an interrupted run left mounted below.

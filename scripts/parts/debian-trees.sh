@@ -6,14 +6,15 @@
 
 debian_recipe=$(recipe "${BASH_SOURCE[0]}" "${BASH_SOURCE[0]%/*}/layers.sh")
 
-install_for_debian_trees() { need debootstrap=debootstrap jq=jq curl=curl; }
+need_for_debian_trees() { need debootstrap=debootstrap jq=jq curl=curl; }
 
 # debian_tree SUITE ARCHITECTURE: prints its folder: base and python (layers), python-version, busybox.
 debian_tree() { echo "$cache/debian/$1-$2-$debian_recipe"; }
 
+# make_debian_trees SUITE...: for both architectures.
 make_debian_trees() {
   local suite architecture pids=()
-  for suite in bookworm trixie; do
+  for suite in "$@"; do
     for architecture in amd64 arm64; do
       cached "debian/$suite-$architecture-$debian_recipe" bootstrap "$suite" "$architecture" &
       pids+=($!)

@@ -7,10 +7,8 @@ classic_packages=(docker.io containerd runc tini)
 classic_root=$(unpacked_packages "${classic_packages[@]}")
 docker_cli=$classic_root/usr/bin/docker
 
-install_classic_engine() {
-  need libdevmapper1.02.1 libseccomp2 libsystemd0 iptables=iptables ip=iproute2 jq=jq curl=curl
-  unpack_packages "${classic_packages[@]}"
-}
+need_for_classic_engine() { need libdevmapper1.02.1 libseccomp2 libsystemd0 iptables=iptables ip=iproute2 jq=jq curl=curl; }
+unpack_classic_engine() { unpack_packages "${classic_packages[@]}"; }
 
 # The other engine is built by Go, with what its executables are linked to.
 need_for_containerd_engine() { need gcc=gcc pkg-config=pkg-config libc6-dev libseccomp-dev; }
@@ -28,12 +26,26 @@ start_engine() {
   if running "$run/$name.pid" && engine_answers "$run/$name.sock"; then return; fi
   sweep_engine "$state" "$name"
   mkdir -p "$run" "$state/$name"
+  allow_control_groups_below
   add_bridge "$(bridge_name "$state" "$name")"
   engine_config "$state" "$name" >"$state/$name/daemon.json"
   path=$classic_root/usr/sbin:$classic_root/usr/bin
   if [[ $name == containerd ]]; then path=$(go_bin engine):$path; fi
   start "$run/$name.pid" "$state/$name/engine.log" env "PATH=$path:$PATH" dockerd --config-file "$state/$name/daemon.json"
   within 60 engine_answers "$run/$name.sock" || fail "the engine $name doesn't answer; see $state/$name/engine.log"
+}
+
+# allow_control_groups_below: in a container with control groups of version 2, an engine can make groups for its own containers
+# only when no process is left in the group above them.
+# https://docs.kernel.org/admin-guide/cgroup-v2.html#no-internal-process-constraint
+allow_control_groups_below() {
+  local groups=/sys/fs/cgroup pid
+  # Only the kernel's own root has no type, and may have processes.
+  if [[ ! -e $groups/cgroup.controllers || ! -e $groups/cgroup.type ]]; then return; fi
+  mkdir -p "$groups/init"
+  for pid in $(<"$groups/cgroup.procs"); do echo "$pid" >"$groups/init/cgroup.procs" 2>/dev/null || true; done
+  sed -e 's/ / +/g' -e 's/^/+/' "$groups/cgroup.controllers" >"$groups/cgroup.subtree_control" ||
+    warn "this container can't make control groups; engines may not start"
 }
 
 # tell_if_engine_died STATE NAME

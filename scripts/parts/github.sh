@@ -16,7 +16,7 @@ start_github() {
   local folder=$1 port=$2
   if running "$folder/github.pid"; then return; fi
   mkdir -p "$folder"
-  start "$folder/github.pid" "$folder/github.log" "$target/release/github-stand-in" --listen "127.0.0.1:$port" \
+  start "$folder/github.pid" "$folder/github.log" "$programs/github-stand-in" --listen "127.0.0.1:$port" \
     --repository "$3" --release "$4" --token "$5" --openapi "$github_openapi" --state "$folder/releases.json"
   within 30 answers "http://127.0.0.1:$port/" || fail "the stand-in for GitHub doesn't answer; see $folder/github.log"
 }

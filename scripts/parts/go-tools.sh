@@ -26,13 +26,27 @@ build_go_tools() {
 }
 
 compile_go_tools() {
-  local module=$1 target=$2 package
+  local module=$1 target=$2 package options packages
   mkdir "$target"
   cd "$go_modules/$module"
   export GOTOOLCHAIN=local GOFLAGS=-buildvcs=false
   for package in ${go_tools[$module]}; do
-    # shellcheck disable=SC2046
-    go build -trimpath -o "$target/" $(go_options "$package") "$package"
+    activity "${target##*/}" "fetching what ${package##*/} is made of"
+    read -ra options <<<"$(go_options "$package")"
+    packages=$(go list -deps "${options[@]}" "$package" | wc -l)
+    # What another of them was made of is there already and isn't built again.
+    go build -v -trimpath -o "$target/" "${options[@]}" "$package" 2>&1 |
+      note_go_progress "${target##*/}" "building ${package##*/}" "$packages"
+  done
+}
+
+# note_go_progress ACTIVITY WHAT PACKAGES: Go prints a line for each package that it builds.
+note_go_progress() {
+  local line count=0
+  while IFS= read -r line; do
+    echo "$line"
+    count=$((count + 1))
+    activity "$1" "$2: $count of up to $3 packages"
   done
 }
 

@@ -14,7 +14,7 @@ pack_layer() {
     --pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime \
     --mtime="@$image_epoch" --clamp-mtime --exclude='./dev/*' --exclude='./proc/*' --exclude='./sys/*' "$@") >"$name.tar"
   sha256 "$name.tar" >"$name.diff-id"
-  gzip -n6 "$name.tar"
+  gzip -n1 "$name.tar"
 }
 
 sha256() { echo "sha256:$(sha256sum <"$1" | cut -d ' ' -f 1)"; }

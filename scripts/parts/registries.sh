@@ -5,10 +5,8 @@
 registry_package=docker-registry
 registry_bin=$(unpacked_packages "$registry_package")/usr/bin/docker-registry
 
-install_registry() {
-  need curl=curl htpasswd=apache2-utils
-  unpack_packages "$registry_package"
-}
+need_for_registry() { need curl=curl htpasswd=apache2-utils; }
+unpack_registry() { unpack_packages "$registry_package"; }
 
 # start_registry FOLDER PORT [USER PASSWORD]: starts one with its storage in the folder, on 127.0.0.1:PORT,
 # unless it runs.

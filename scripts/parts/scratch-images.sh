@@ -5,21 +5,20 @@
 uv_versions=(0.9.26 0.9.27)
 ruff_versions=(0.14.14)
 
-install_for_scratch_images() {
+need_for_scratch_images() {
   need jq=jq curl=curl python3=python3
   python3 -m pip --version >/dev/null 2>&1 || need python3-pip
 }
 
 make_scratch_images() {
   local version pids=()
-  for version in "${uv_versions[@]}"; do
-    make_scratch_image uv "$version" musllinux_1_1 'An extremely fast Python package and project manager.' uv uvx & pids+=($!)
-  done
-  for version in "${ruff_versions[@]}"; do
-    make_scratch_image ruff "$version" musllinux_1_2 'An extremely fast Python linter and code formatter.' ruff & pids+=($!)
-  done
+  for version in "${uv_versions[@]}"; do make_uv "$version" & pids+=($!); done
+  for version in "${ruff_versions[@]}"; do make_ruff "$version" & pids+=($!); done
   all_of "${pids[@]}"
 }
+
+make_uv() { make_scratch_image uv "$1" musllinux_1_1 'An extremely fast Python package and project manager.' uv uvx; }
+make_ruff() { make_scratch_image ruff "$1" musllinux_1_2 'An extremely fast Python linter and code formatter.' ruff; }
 
 # push_scratch_images REGISTRY [CURL-OPTION...]: pushes them as REGISTRY/astral-sh/uv:0.9.26 and so on.
 push_scratch_images() {

@@ -38,6 +38,11 @@ pub fn oci_layouts() -> Option<PathBuf> {
     path("PV_OCI_LAYOUTS")
 }
 
+/// `PV_BUSYBOX`: a static busybox for this machine's architecture.
+pub fn busybox() -> Option<PathBuf> {
+    path("PV_BUSYBOX")
+}
+
 /// `PV_TOOLS`: a folder with the executables of the pinned Go tools.
 pub fn tools() -> Option<PathBuf> {
     path("PV_TOOLS")
@@ -87,5 +92,70 @@ mod tests {
     fn a_program_is_found_on_the_path_or_not_at_all() {
         assert!(on_path("sh").is_some_and(|file| file.ends_with("sh")));
         assert_eq!(on_path("no-such-program-anywhere"), None);
+    }
+
+    /// What `scripts/test` ends with after such a log, and whether it succeeds.
+    fn total(log: &str, ci: &str) -> (String, bool) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), log).unwrap();
+        let counter = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/parts/total.sh");
+        let done = std::process::Command::new("bash")
+            .args(["-c", "source \"$0\" && print_total \"$1\"", counter])
+            .arg(file.path())
+            .env("CI", ci)
+            .output()
+            .unwrap();
+        (String::from_utf8(done.stdout).unwrap(), done.status.success())
+    }
+
+    const ALL_PASS: &str = "     Running unittests src/lib.rs (target/debug/deps/tool-0123456789abcdef)
+test one ... ok
+test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s
+   Doc-tests tool
+test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s
+";
+
+    #[test]
+    fn what_passes_is_counted() {
+        assert_eq!(total(ALL_PASS, "true"), ("4 passed, 0 failed\n".into(), true));
+    }
+
+    #[test]
+    fn what_is_skipped_is_named_once_with_its_reason_and_fails_in_ci() {
+        let log = format!(
+            "CHECK SKIPPED: actionlint: no Go
+{ALL_PASS}     Running tests/engine.rs (target/debug/deps/engine-0123456789abcdef)
+SKIPPED: no engine (it_builds)
+SKIPPED: no engine (it_builds)
+test it_builds ... ok
+test it_runs ... SKIPPED: no busybox (it_runs)
+ok
+test it_waits ... ignored, too slow
+test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s
+"
+        );
+        let named = "    actionlint: no Go
+    engine it_waits: too slow
+    engine it_builds: no engine
+    engine it_runs: no busybox
+";
+        assert_eq!(total(&log, ""), (format!("skipped:\n{named}5 passed, 0 failed, 4 skipped\n"), true));
+        let (said, succeeded) = total(&log, "true");
+        assert_eq!(said, format!("skipped, which in CI is a failure:\n{named}5 passed, 4 failed\n"));
+        assert!(!succeeded);
+    }
+
+    #[test]
+    fn what_fails_is_named_and_is_not_skipped_as_well() {
+        let log = format!(
+            "CHECK FAILED: cargo fmt
+{ALL_PASS}     Running tests/engine.rs (target/debug/deps/engine-0123456789abcdef)
+SKIPPED: one engine of two (it_builds)
+test it_builds ... FAILED
+test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s
+"
+        );
+        let expected = "failed:\n    cargo fmt\n    engine it_builds\n4 passed, 2 failed\n";
+        assert_eq!(total(&log, ""), (expected.into(), false));
     }
 }

@@ -1,0 +1,40 @@
+# shellcheck shell=bash
+# What is under way at this moment: a file for each activity, with a line on how far it is. Much goes on at once and takes
+# minutes, so all of it is told in one line now and then.
+
+activities=$cache/.making/activities.$$
+told_every=20
+
+# activity NAME TEXT: notes that something is under way.
+activity() { { mkdir -p "$activities" && printf '%s\n' "$2" >"$activities/$1"; } 2>/dev/null || true; }
+activity_over() {
+  rm -f "$activities/$1"
+  rmdir "$activities" 2>/dev/null || true
+}
+
+# telling_all_of PID...: as `all_of`, and tells every 20 seconds what is under way.
+telling_all_of() {
+  local pid status=0 started=$SECONDS next=$((SECONDS + told_every))
+  for pid in "$@"; do
+    while kill -0 "$pid" 2>/dev/null; do
+      sleep 0.5
+      if ((SECONDS < next)); then continue; fi
+      tell_activities $((SECONDS - started))
+      next=$((SECONDS + told_every))
+    done
+    wait "$pid" || status=1
+  done
+  rm -rf "$activities"
+  return $status
+}
+
+tell_activities() {
+  local file text=
+  for file in "$activities"/*; do
+    if [[ -e $file ]]; then text+="${text:+; }$(<"$file")"; fi
+  done 2>/dev/null
+  say "after $(minutes "$1"): ${text:-nearly done}"
+}
+
+# minutes SECONDS: as a person would say it.
+minutes() { if (($1 < 60)); then echo "$1 s"; else echo "$(($1 / 60)) min $(($1 % 60)) s"; fi; }

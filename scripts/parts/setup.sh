@@ -1,0 +1,29 @@
+# shellcheck shell=bash
+# Sets up what the demonstration, the measurements and the tests have in common.
+
+# install_all [NAME...]: what the package manager does comes first, since it can't do two things at once.
+install_all() {
+  need_for_emulation
+  need_for_programs
+  need_for_debian_trees
+  need_for_scratch_images
+  need_for_registry
+  need_for_classic_engine
+  need npm=npm "$@"
+  install_needed
+  enable_emulation
+}
+
+# make_all COMMAND...: makes the parts that all of them use, and runs the commands at the same time.
+make_all() {
+  local command pids=()
+  for command in "$@" unpack_all fetch_github_descriptions; do
+    $command & pids+=($!)
+  done
+  telling_all_of "${pids[@]}"
+}
+
+unpack_all() {
+  unpack_registry
+  unpack_classic_engine
+}
