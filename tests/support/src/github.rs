@@ -158,6 +158,43 @@ impl GitHub {
         self.shared.state().store.put(release);
     }
 
+    /// Publishes a release. Panics where its tag has one.
+    pub fn add(&self, release: Release) {
+        let mut state = self.shared.state();
+        assert!(state.store.by_tag(&release.tag).is_none(), "there is a release `{}` already", release.tag);
+        state.store.put(release);
+    }
+
+    /// Makes the release of `tag` a pre-release, or a final one again.
+    pub fn flag_prerelease(&self, tag: &str, prerelease: bool) {
+        self.set_release(Release { prerelease, ..self.release(tag) });
+    }
+
+    /// Deletes the release of `tag` and its tag, or a tag without a release. Panics where there is neither.
+    pub fn withdraw(&self, tag: &str) {
+        assert!(self.shared.state().store.remove(tag).is_some(), "there is no release and no tag `{tag}`");
+    }
+
+    /// Deletes the release of `tag`; the tag stays. Panics where there is none.
+    pub fn delete_release(&self, tag: &str) {
+        let release = self.release(tag);
+        let mut state = self.shared.state();
+        state.store.remove(tag);
+        state.store.put_tag(release);
+    }
+
+    /// Deletes the tag of a release, which makes a draft of it, as at GitHub. Panics where there is no release.
+    pub fn delete_tag(&self, tag: &str) {
+        self.set_release(self.release(tag).draft());
+    }
+
+    /// Adds a tag without a release, to the commit and with the date that `release` says. Panics where there is such a tag.
+    pub fn add_tag(&self, release: Release) {
+        let mut state = self.shared.state();
+        assert!(state.store.tagged(&release.tag).is_none(), "there is a tag `{}` already", release.tag);
+        state.store.put_tag(release);
+    }
+
     /// Replaces the notes of the release of `tag`, as somebody would in a browser.
     pub fn set_body(&self, tag: &str, body: &str) {
         self.set_release(self.release(tag).body(body));

@@ -60,6 +60,8 @@ impl Server {
             let listener = tokio::net::TcpListener::from_std(listener).expect("the runtime drives sockets");
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
+                // Else an answer in two pieces waits for the client's delayed acknowledgement of the first.
+                let _ = stream.set_nodelay(true);
                 let answer = Arc::clone(&answer);
                 connections.spawn(async move {
                     let service = hyper::service::service_fn(move |request| answer(request));

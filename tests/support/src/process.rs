@@ -48,6 +48,16 @@ impl Process {
         self.child.try_wait().expect("a child's state can be asked for")
     }
 
+    /// Waits for the process to end. A wait that is given up changes nothing.
+    pub async fn wait(&mut self) -> ExitStatus {
+        loop {
+            if let Some(status) = self.ended() {
+                return status;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
     /// Waits until `found` makes something of the log. Panics with that log when the process ends first, or after 30 seconds.
     pub async fn wait_for<T>(&mut self, what: &str, found: impl Fn(&str) -> Option<T>) -> T {
         let deadline = Instant::now() + Duration::from_secs(30);
@@ -109,6 +119,15 @@ mod tests {
     async fn the_log_holds_both_streams() {
         let mut process = Process::spawn(Command::new("sh").args(["-c", "echo out; echo err >&2; exec sleep 600"]));
         process.wait_for("both lines", |log| (log.contains("out\n") && log.contains("err\n")).then_some(())).await;
+    }
+
+    #[tokio::test]
+    async fn an_end_is_waited_for_and_a_wait_that_is_given_up_does_no_harm() {
+        let mut process = Process::spawn(Command::new("sleep").arg("600"));
+        assert!(tokio::time::timeout(Duration::from_millis(20), process.wait()).await.is_err());
+        assert!(is_running(process.id()));
+        process.kill();
+        assert_eq!(process.wait().await.code(), None);
     }
 
     #[tokio::test]

@@ -5,10 +5,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::process::Process;
 
 /// A step of a job that uses the action.
 #[derive(Debug)]
@@ -16,6 +18,13 @@ pub struct Step {
     binary: PathBuf,
     folder: TempDir,
     environment: BTreeMap<String, String>,
+}
+
+/// A step on its way. Dropping it kills it.
+#[derive(Debug)]
+pub struct Running<'step> {
+    step: &'step Step,
+    process: Process,
 }
 
 /// What a step did.
@@ -122,26 +131,76 @@ impl Step {
         command
     }
 
-    /// Runs the step to its end. A second run begins with empty outputs and an empty summary, as another job's would.
-    pub async fn run(&self) -> Done {
+    /// The same step with folders of its own, for a run at the same time or after one that was killed: the files of the workspace
+    /// and the event are copied; outputs, summary and temporary files aren't.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        let folder = tempfile::Builder::new().prefix("step-").tempdir().expect("a temporary folder can be made");
+        let (from, to) = (self.folder.path(), folder.path());
+        copy(&self.workspace(), &to.join("workspace"));
+        fs::create_dir(to.join("temp")).expect("the temporary folder is writable");
+        for file in ["env", "output", "summary.md"] {
+            fs::write(to.join(file), "").expect("the temporary folder is writable");
+        }
+        if from.join("event.json").exists() {
+            fs::copy(from.join("event.json"), to.join("event.json")).expect("the temporary folder is writable");
+        }
+        let moved = |value: &String| match Path::new(value).strip_prefix(from) {
+            Ok(below) => to.join(below).display().to_string(),
+            Err(_) => value.clone(),
+        };
+        let environment = self.environment.iter().map(|(name, value)| (name.clone(), moved(value))).collect();
+        Self { binary: self.binary.clone(), folder, environment }
+    }
+
+    /// Starts the step. A second run begins with empty outputs and an empty summary, as another job's would; for a run at the same
+    /// time see [`Step::another`].
+    pub fn spawn(&self) -> Running<'_> {
         for file in ["output", "summary.md"] {
             fs::write(self.folder.path().join(file), "").expect("the temporary folder is writable");
         }
-        let mut command = self.command();
-        // The stand-ins of the test run on this thread's executor, so it must not wait.
-        let output = tokio::task::spawn_blocking(move || command.output()).await.expect("waiting doesn't panic");
-        self.done(&output.expect("the binary can be run"))
+        Running { step: self, process: Process::spawn(&mut self.command()) }
+    }
+
+    /// Runs the step to its end, as [`Step::spawn`] starts it.
+    pub async fn run(&self) -> Done {
+        self.spawn().wait().await
     }
 
     /// What a finished process did.
     pub fn done(&self, output: &Output) -> Done {
+        let log = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        self.ended(output.status, log)
+    }
+
+    fn ended(&self, status: ExitStatus, log: String) -> Done {
         let read = |name: &str| fs::read_to_string(self.folder.path().join(name)).unwrap_or_default();
-        Done {
-            code: output.status.code(),
-            log: String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr),
-            outputs: outputs(&read("output")),
-            summary: read("summary.md"),
-        }
+        Done { code: status.code(), log, outputs: outputs(&read("output")), summary: read("summary.md") }
+    }
+}
+
+impl Running<'_> {
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// What it has printed so far.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Waits for the step to end. A wait that is given up (in a `select!`) changes nothing.
+    pub async fn wait(&mut self) -> Done {
+        let status = self.process.wait().await;
+        self.step.ended(status, self.process.log())
+    }
+
+    /// Kills the step at once (`SIGKILL`) and tells what it did until then.
+    pub fn kill(&mut self) -> Done {
+        self.process.kill();
+        let status = self.process.ended().expect("its end was waited for");
+        self.step.ended(status, self.process.log())
     }
 }
 
@@ -166,6 +225,20 @@ pub fn payload(folder: &Path, name: &str) -> Value {
     let path = folder.join(format!("{name}.json"));
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Copies a folder with all that is in it.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).expect("the temporary folder is writable");
+    for entry in fs::read_dir(from).expect("the workspace is a folder") {
+        let entry = entry.expect("the workspace can be read");
+        let (path, to) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type().expect("the workspace can be read").is_dir() {
+            copy(&path, &to);
+        } else {
+            fs::copy(path, to).expect("the temporary folder is writable");
+        }
+    }
 }
 
 /// The inputs of an `action.yml` with their defaults: the keys below `inputs:`, indented by two.
@@ -208,6 +281,49 @@ mod tests {
     fn inputs_and_defaults_are_read_from_the_action() {
         let action = "name: x\ninputs:\n  version:\n    description: v\n  # a comment\n  dry-run:\n    default: \"false\"\n\noutputs:\n  digests:\n    description: d\n";
         assert_eq!(inputs(action), [("version".into(), String::new()), ("dry-run".into(), "false".into())]);
+    }
+
+    const ACTION: &str = "name: x\ninputs:\n  version:\n    description: v\n";
+
+    /// A step that is a shell script in its workspace.
+    fn script(text: &str) -> Step {
+        Step::new("/bin/sh", ACTION).file("script", text)
+    }
+
+    impl Step {
+        fn spawn_script(&self) -> Running<'_> {
+            Running { step: self, process: Process::spawn(self.command().arg("script")) }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_step_that_is_killed_tells_what_it_did_until_then() {
+        let step = script("echo begun; echo status=begun > $GITHUB_OUTPUT; exec sleep 600");
+        let mut running = step.spawn_script();
+        running.process.wait_for("its output", |log| log.contains("begun").then_some(())).await;
+        while !step.folder.path().join("output").metadata().is_ok_and(|output| output.len() > 0) {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        let done = running.kill();
+        assert_eq!((done.code, done.log.as_str(), done.outputs["status"].as_str()), (None, "begun\n", "begun"));
+        assert_eq!(running.wait().await.code, None);
+    }
+
+    #[tokio::test]
+    async fn many_runs_of_a_step_at_once_have_folders_of_their_own() {
+        let text = "cat event/name > $RUNNER_TEMP/file; echo version=$INPUT_VERSION-$(cat $RUNNER_TEMP/file) >> $GITHUB_OUTPUT";
+        let step = script(text).input("version", "1").event("release", &serde_json::json!({}));
+        fs::create_dir(step.workspace().join("event")).unwrap();
+        fs::write(step.workspace().join("event/name"), "x").unwrap();
+        let steps: Vec<Step> = (0..20).map(|number| step.another().input("version", &number.to_string())).collect();
+        let mut running: Vec<Running<'_>> = steps.iter().map(Step::spawn_script).collect();
+        for (number, running) in running.iter_mut().enumerate() {
+            assert_eq!(running.wait().await.succeeded().outputs["version"], format!("{number}-x"));
+        }
+        assert!(steps.iter().all(|step| step.temporary().join("file").exists()));
+        assert!(!step.temporary().join("file").exists());
+        let event = &steps[0].environment["GITHUB_EVENT_PATH"];
+        assert!(Path::new(event).starts_with(steps[0].folder.path()) && Path::new(event).exists());
     }
 
     #[test]

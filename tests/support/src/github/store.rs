@@ -12,6 +12,10 @@ const LONGEST_BODY: usize = 125_000;
 #[derive(Debug)]
 pub(super) struct Store {
     releases: Vec<Release>,
+    /// Tags that have no release; of these nothing counts but tag, commit and date. They aren't kept in the file.
+    bare_tags: Vec<Release>,
+    /// The number of the release that came last, be it still there or not.
+    last_id: u64,
     /// The release that was marked as the latest one, by id.
     marked_latest: Option<u64>,
     file: Option<PathBuf>,
@@ -29,7 +33,9 @@ impl Store {
     pub(super) fn open(releases: Vec<Release>, file: Option<PathBuf>) -> Self {
         let kept = file.as_ref().and_then(|path| std::fs::read(path).ok());
         let kept = kept.map(|bytes| serde_json::from_slice(&bytes).expect("the state file is one of this program"));
-        let mut store = Self { releases: kept.unwrap_or_default(), marked_latest: None, file };
+        let kept: Vec<Release> = kept.unwrap_or_default();
+        let last_id = kept.iter().map(|release| release.id).max().unwrap_or(277_654_305);
+        let mut store = Self { releases: kept, bare_tags: Vec::new(), last_id, marked_latest: None, file };
         for release in releases {
             if store.by_tag(&release.tag).is_none() {
                 store.put(release);
@@ -47,13 +53,17 @@ impl Store {
         self.releases.iter().find(|release| release.id == id)
     }
 
-    /// A draft has no tag.
+    /// A draft has no tag, and a tag may have no release.
     pub(super) fn tagged(&self, tag: &str) -> Option<&Release> {
-        self.by_tag(tag).filter(|release| !release.draft)
+        self.tags().find(|release| release.tag == tag)
     }
 
     pub(super) fn tag_object(&self, sha: &str) -> Option<&Release> {
-        self.releases.iter().find(|release| release.tag_object.as_deref() == Some(sha))
+        self.tags().find(|release| release.tag_object.as_deref() == Some(sha))
+    }
+
+    fn tags(&self) -> impl Iterator<Item = &Release> {
+        self.releases.iter().filter(|release| !release.draft).chain(&self.bare_tags)
     }
 
     pub(super) fn newest_first(&self) -> Vec<Release> {
@@ -78,7 +88,7 @@ impl Store {
         }
         let tag = name.strip_prefix("tags/").unwrap_or(name);
         let is_abbreviation = |release: &&Release| name.len() >= 7 && release.commit.starts_with(name);
-        let release = self.tagged(tag).or_else(|| self.releases.iter().find(is_abbreviation))?;
+        let release = self.tagged(tag).or_else(|| self.releases.iter().chain(&self.bare_tags).find(is_abbreviation))?;
         let message = format!("Bump version to {}", release.tag);
         Some(Commit { sha: release.commit.clone(), message, date: release.created_at.clone() })
     }
@@ -89,10 +99,25 @@ impl Store {
             release.id = there.id;
             *there = release;
         } else {
-            release.id = 277_654_321 + 16 * self.releases.len() as u64;
+            self.bare_tags.retain(|bare| bare.tag != release.tag);
+            self.last_id += 16;
+            release.id = self.last_id;
             self.releases.push(release);
         }
         self.save();
+    }
+
+    pub(super) fn put_tag(&mut self, tag: Release) {
+        self.bare_tags.push(tag);
+    }
+
+    /// Removes a release and its tag, or a tag without a release.
+    pub(super) fn remove(&mut self, tag: &str) -> Option<Release> {
+        let from = if self.by_tag(tag).is_some() { &mut self.releases } else { &mut self.bare_tags };
+        let at = from.iter().position(|release| release.tag == tag)?;
+        let removed = from.remove(at);
+        self.save();
+        Some(removed)
     }
 
     /// Changes a release as the body of a `PATCH` says: the release as it is then, or GitHub's refusal; `None` where there is no such release.

@@ -207,6 +207,49 @@ async fn somebody_else_edits_between_reading_and_writing() {
 }
 
 #[tokio::test]
+async fn releases_and_tags_come_and_go() {
+    let Some(client) = Client::new(vec![Release::new("1.0.0"), Release::new("1.1.0")]) else { return };
+    let github = &client.github;
+    let statuses = async |tag: &str| {
+        let release = client.get(&format!("/releases/tags/{tag}")).await.status.as_u16();
+        let commit = client.get(&format!("/commits/tags/{tag}")).await.status.as_u16();
+        [release, commit, client.get(&format!("/git/ref/tags/{tag}")).await.status.as_u16()]
+    };
+    let (here, tag_only, gone) = ([200, 200, 200], [404, 200, 200], [404, 422, 404]);
+    github.flag_prerelease("1.1.0", true);
+    assert_eq!(client.get("/releases/tags/1.1.0").await.json()["prerelease"], true);
+    assert_eq!(client.get("/releases/latest").await.json()["tag_name"], "1.0.0");
+    github.flag_prerelease("1.1.0", false);
+    assert_eq!(client.get("/releases/latest").await.json()["tag_name"], "1.1.0");
+
+    let id = github.release("1.1.0").id;
+    github.withdraw("1.1.0");
+    assert_eq!(statuses("1.1.0").await, gone);
+    assert_eq!(client.get("/releases").await.json().as_array().unwrap().len(), 1);
+    github.add(Release::new("1.1.0"));
+    assert_eq!(statuses("1.1.0").await, here);
+    assert_ne!(github.release("1.1.0").id, id);
+
+    github.delete_release("1.1.0");
+    assert_eq!(statuses("1.1.0").await, tag_only);
+    github.add_tag(Release::new("1.2.0").annotated());
+    assert_eq!(statuses("1.2.0").await, tag_only);
+    let object = client.get("/git/ref/tags/1.2.0").await.json()["object"].clone();
+    assert_eq!(object["type"], "tag");
+    assert_eq!(client.get(&format!("/git/tags/{}", object["sha"].as_str().unwrap())).await.status, 200);
+    github.add(Release::new("1.2.0"));
+    github.withdraw("1.2.0");
+    assert_eq!(statuses("1.2.0").await, gone);
+    github.withdraw("1.1.0");
+    assert_eq!(statuses("1.1.0").await, gone);
+
+    github.delete_tag("1.0.0");
+    assert_eq!(statuses("1.0.0").await, gone);
+    assert!(github.release("1.0.0").draft);
+    assert_eq!(client.get("/releases/latest").await.status, 404);
+}
+
+#[tokio::test]
 async fn a_state_file_keeps_the_notes() {
     let folder = tempfile::tempdir().unwrap();
     let setup = Setup {
