@@ -27,6 +27,7 @@ mod progress;
 mod refusal;
 mod retry;
 mod spool;
+mod tags;
 mod transport;
 mod upload;
 

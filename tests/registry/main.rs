@@ -17,6 +17,7 @@ mod faults;
 mod hostile;
 mod pull;
 mod push;
+mod tags;
 mod tls;
 
 const PASSWORD: &str = "correct-horse-battery-staple";

@@ -39,6 +39,15 @@ impl Answer {
         self.response.headers().get(name)?.to_str().ok()
     }
 
+    /// All values of a header that may come several times; what isn't UTF-8 is replaced.
+    pub(super) fn headers(&self, name: &str) -> impl Iterator<Item = String> {
+        self.response
+            .headers()
+            .get_all(name)
+            .into_iter()
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+    }
+
     pub(super) fn trouble(&self, cause: Cause, again: Again) -> Trouble {
         Trouble::new(self.request.clone(), cause, again)
     }

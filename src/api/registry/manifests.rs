@@ -3,24 +3,19 @@
 use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use serde::Deserialize;
-use url::Url;
 
+use super::Registries;
 use super::answer::Answer;
 use super::auth::Access;
 use super::blobs::Ensured;
 use super::call::{Call, Payload};
 use super::error::{Cause, RegistryError};
 use super::retry::{Again, Trouble};
-use super::{Registries, endpoint};
 use crate::image::manifest::{ACCEPTED, ManifestOrIndex};
 use crate::image::{Digest, Document, PinnedReference, Reference, Repository, Tag};
 
 /// The size that every registry has to accept for a manifest, and about the most that any does.
 const MANIFEST: u64 = 4 * 1024 * 1024;
-/// The most that one page of tags may have.
-const PAGE: u64 = 16 * 1024 * 1024;
-/// The most pages of tags.
-const PAGES: usize = 1000;
 const DIGEST_HEADER: &str = "docker-content-digest";
 
 /// A manifest or an index as a registry gave it.
@@ -32,13 +27,6 @@ pub struct Pulled {
     pub content: ManifestOrIndex,
     /// The bytes, under the media type that the registry announced.
     pub document: Document,
-}
-
-/// A page of `tags/list`.
-#[derive(Deserialize)]
-struct Tags {
-    /// Null where there are none, at some registries.
-    tags: Option<Vec<String>>,
 }
 
 impl Registries {
@@ -86,29 +74,6 @@ impl Registries {
     /// The registry fails us.
     pub async fn put_tag(&self, to: &Repository, tag: &Tag, document: &Document) -> Result<(), RegistryError> {
         self.put_manifest(to, tag.as_str(), document).await
-    }
-
-    /// All tags of a repository, in the registry's order; none where there is no such repository.
-    ///
-    /// # Errors
-    /// The registry fails us.
-    pub async fn tags(&self, repository: &Repository) -> Result<Vec<Tag>, RegistryError> {
-        let (mut tags, mut next) = (Vec::new(), None);
-        for _ in 0..PAGES {
-            let (page, following) = self.tags_page(repository, next.take()).await?;
-            // What isn't a tag can't be asked for either.
-            tags.extend(page.iter().filter_map(|tag| tag.parse::<Tag>().ok()));
-            match following {
-                Some(url) => next = Some(url),
-                None => return Ok(tags),
-            }
-        }
-        let limit = PAGES as u64;
-        Err(RegistryError::TooLarge {
-            what: format!("the list of tags of {repository}, in pages"),
-            size: limit + 1,
-            limit,
-        })
     }
 
     async fn pull(
@@ -189,40 +154,6 @@ impl Registries {
             }
         }
     }
-
-    async fn tags_page(
-        &self,
-        repository: &Repository,
-        at: Option<Url>,
-    ) -> Result<(Vec<String>, Option<Url>), RegistryError> {
-        let call = Call::new(repository, Access::Pull, Method::GET, "tags/list?n=1000", &[200, 404]);
-        let call = match at {
-            Some(url) => call.to(url),
-            None => call,
-        };
-        let mut retry = self.retry();
-        loop {
-            let attempt = async {
-                let answer = self.send(&call).await?;
-                if answer.status() == 404 {
-                    return Ok((Vec::new(), None));
-                }
-                let next =
-                    answer.header("link").and_then(next_page).and_then(|next| endpoint::follow(answer.url(), next));
-                // A page elsewhere isn't this registry's list.
-                let next = next.filter(|next| next.origin() == answer.url().origin());
-                let request = answer.request.clone();
-                let body = answer.bytes("a list of tags", PAGE).await?;
-                let page: Tags = serde_json::from_slice(&body)
-                    .map_err(|error| Trouble::new(request, Cause::Malformed(error.to_string()), Again::FewTimes))?;
-                Ok((page.tags.unwrap_or_default(), next))
-            };
-            match attempt.await {
-                Ok(page) => return Ok(page),
-                Err(trouble) => retry.pause(trouble).await?,
-            }
-        }
-    }
 }
 
 /// The digest that an answer names; `None` where it names none, or one of another algorithm.
@@ -253,36 +184,8 @@ fn media_type(announced: String, bytes: &[u8]) -> String {
     serde_json::from_slice::<Itself>(bytes).ok().and_then(|itself| itself.media_type).unwrap_or(announced)
 }
 
-/// The target of `rel="next"` in a [`Link`](https://www.rfc-editor.org/rfc/rfc8288) header.
-fn next_page(link: &str) -> Option<&str> {
-    link.split(',').find_map(|link| {
-        let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
-        let is_next = |parameter: &str| {
-            let (name, value) = parameter.split_once('=').unwrap_or_default();
-            name.trim().eq_ignore_ascii_case("rel") && value.trim().trim_matches('"').eq_ignore_ascii_case("next")
-        };
-        parameters.split(';').any(is_next).then_some(target)
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    #[test]
-    fn the_next_page_is_found_in_a_link() {
-        for (link, next) in [
-            (r#"</v2/a/tags/list?n=2&last=b>; rel="next""#, Some("/v2/a/tags/list?n=2&last=b")),
-            ("<https://r.io/x>;rel=next", Some("https://r.io/x")),
-            (r#"</first>; rel="first", </second>; title="x"; rel="next""#, Some("/second")),
-            (r#"</x>; rel="prev""#, None),
-            ("/x; rel=next", None),
-            ("", None),
-        ] {
-            assert_eq!(next_page(link), next, "{link}");
-        }
-    }
-
     #[test]
     fn a_document_that_is_announced_as_json_says_itself_what_it_is() {
         let index = br#"{"mediaType":"application/vnd.oci.image.index.v1+json"}"#;

@@ -171,7 +171,7 @@ impl Registries {
         Err(trouble)
     }
 
-    fn url(&self, repository: &Repository, rest: &str) -> Url {
+    pub(super) fn url(&self, repository: &Repository, rest: &str) -> Url {
         let registry = repository.registry();
         let known = lock(&self.0.schemes).get(registry).copied();
         let scheme = known.unwrap_or_else(|| Scheme::of(registry, &self.0.options.insecure));
