@@ -17,6 +17,7 @@ mod faults;
 mod hostile;
 mod pull;
 mod push;
+mod requests;
 mod tags;
 mod tls;
 

@@ -94,7 +94,8 @@ impl Registries {
             if let (Some(authorization), true) = (authorization, at_home) {
                 headers.insert(AUTHORIZATION, authorization.value().clone());
             }
-            let answer = self.exchange(request, call.method.clone(), url.clone(), headers, &call.payload).await?;
+            let answer = self.exchange(request, call.kind(), call.method.clone(), url.clone(), headers, &call.payload);
+            let answer = answer.await?;
             match answer.redirect() {
                 Some(next) if redirects => url = next,
                 _ => return Ok((answer, at_home)),
@@ -104,10 +105,11 @@ impl Registries {
         Err(Trouble::new(name(call, &url, false), cause, Again::FewTimes))
     }
 
-    /// Sends one HTTP request and waits for the head of its answer.
+    /// Sends one HTTP request of the `kind` it is counted as, and waits for the head of its answer.
     pub(super) async fn exchange(
         &self,
         request: Request,
+        kind: &'static str,
         method: Method,
         url: Url,
         mut headers: HeaderMap,
@@ -120,12 +122,14 @@ impl Registries {
             headers.insert(CONTENT_LENGTH, payload.length().into());
         }
         let client = if endpoint::is_loopback(&url) { &self.0.direct } else { &self.0.through_proxies };
+        let host = endpoint::authority(&url);
         let mut builder = client.request(method, url).headers(headers);
         match payload.body(&progress).await {
             Ok(Some(body)) => builder = builder.body(body),
             Ok(None) => {}
             Err(error) => return Err(Trouble::last(request, error)),
         }
+        *lock(&self.0.sent).entry((host, kind)).or_default() += 1;
         match progress.watch(builder.send()).await {
             Some(Ok(response)) => Ok(Answer::new(request, response, idle, permit)),
             Some(Err(error)) => Err(broken(request, error)),
