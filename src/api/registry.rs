@@ -23,6 +23,7 @@ mod challenge;
 mod endpoint;
 mod error;
 mod manifests;
+mod presence;
 mod progress;
 mod refusal;
 mod retry;

@@ -15,6 +15,7 @@ mod auth;
 mod canned;
 mod faults;
 mod hostile;
+mod presence;
 mod pull;
 mod push;
 mod requests;

@@ -122,11 +122,7 @@ pub(super) async fn refused(answer: Answer) -> Trouble {
     let now = now.map_or_else(|| SystemTime::now().into(), |date| date.with_timezone(&Utc));
     let wait = answer.header(RETRY_AFTER.as_str()).and_then(|header| retry_after(header, now));
     let answered = Answered::read(status, &answer.beginning(REFUSAL).await, wait);
-    let again = match answered.again() {
-        // No body tells how it is meant: it may be the bare `denied` of GHCR.
-        Again::Never if request.method == "HEAD" && matches!(status, 401 | 403) => Again::FewTimes,
-        again => again,
-    };
+    let again = answered.again();
     Trouble::new(request, Cause::Answered(Box::new(answered)), again)
 }
 

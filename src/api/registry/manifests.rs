@@ -1,5 +1,7 @@
-//! [Manifests](https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pulling-manifests), indexes and tags.
+//! Reading and writing [manifests](https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pulling-manifests),
+//! indexes and tags.
 
+use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use serde::Deserialize;
@@ -9,7 +11,7 @@ use super::answer::Answer;
 use super::auth::Access;
 use super::blobs::Ensured;
 use super::call::{Call, Payload};
-use super::error::{Cause, RegistryError};
+use super::error::{Cause, RegistryError, Request};
 use super::retry::{Again, Trouble};
 use crate::image::manifest::{ACCEPTED, ManifestOrIndex};
 use crate::image::{Digest, Document, PinnedReference, Reference, Repository, Tag};
@@ -29,6 +31,16 @@ pub struct Pulled {
     pub document: Document,
 }
 
+/// The bytes of a manifest or an index, not yet parsed.
+pub(super) struct Fetched {
+    request: Request,
+    /// The `Content-Type`, empty where there is none.
+    announced: String,
+    bytes: Bytes,
+    /// Of the bytes; it is the one that was asked for and the one that the registry named.
+    pub(super) digest: Digest,
+}
+
 impl Registries {
     /// Reads what a reference names.
     ///
@@ -43,7 +55,13 @@ impl Registries {
     /// # Errors
     /// It isn't an image, or the registry fails us.
     pub async fn find(&self, reference: &Reference) -> Result<Option<Pulled>, RegistryError> {
-        self.pull(reference.repository(), reference.target(), reference.digest()).await
+        let mut retry = self.retry();
+        loop {
+            match self.pull_once(reference).await {
+                Ok(pulled) => return Ok(pulled),
+                Err(trouble) => retry.pause(trouble).await?,
+            }
+        }
     }
 
     /// Reads a manifest or an index by its digest.
@@ -51,9 +69,7 @@ impl Registries {
     /// # Errors
     /// It doesn't exist, isn't an image, or the registry fails us.
     pub async fn manifest(&self, reference: &PinnedReference) -> Result<Pulled, RegistryError> {
-        let digest = reference.digest();
-        let pulled = self.pull(reference.repository(), digest.as_str(), Some(digest)).await?;
-        pulled.ok_or_else(|| RegistryError::Missing(reference.to_string()))
+        self.resolve(&reference.clone().into()).await
     }
 
     /// Puts a manifest or an index into a repository under its digest, unless it is there. What it refers to has to be there.
@@ -76,70 +92,35 @@ impl Registries {
         self.put_manifest(to, tag.as_str(), document).await
     }
 
-    async fn pull(
-        &self,
-        repository: &Repository,
-        target: &str,
-        asked: Option<&Digest>,
-    ) -> Result<Option<Pulled>, RegistryError> {
-        let mut retry = self.retry();
-        loop {
-            match self.pull_once(repository, target, asked).await {
-                Ok(pulled) => return Ok(pulled),
-                Err(trouble) => retry.pause(trouble).await?,
-            }
-        }
+    async fn pull_once(&self, reference: &Reference) -> Result<Option<Pulled>, Trouble> {
+        let Some(fetched) = self.fetch(reference, Access::Pull).await? else { return Ok(None) };
+        let Fetched { request, announced, bytes, digest } = fetched;
+        let media_type = media_type(announced, &bytes);
+        let content = ManifestOrIndex::parse(&media_type, &bytes).map_err(|cause| {
+            Trouble::last(request, RegistryError::Invalid { reference: reference.to_string(), cause })
+        })?;
+        let document = Document::received(&media_type, bytes);
+        Ok(Some(Pulled { reference: reference.repository().pinned(digest), content, document }))
     }
 
-    async fn pull_once(
-        &self,
-        repository: &Repository,
-        target: &str,
-        asked: Option<&Digest>,
-    ) -> Result<Option<Pulled>, Trouble> {
-        let call = Call::new(repository, Access::Pull, Method::GET, format!("manifests/{target}"), &[200, 404])
-            .header(ACCEPT, ACCEPTED);
+    /// Reads the bytes that a reference names, in one attempt; `None` where there is no such tag, manifest or repository.
+    pub(super) async fn fetch(&self, reference: &Reference, access: Access<'_>) -> Result<Option<Fetched>, Trouble> {
+        let rest = format!("manifests/{}", reference.target());
+        let call = Call::new(reference.repository(), access, Method::GET, rest, &[200, 404]).header(ACCEPT, ACCEPTED);
         let answer = self.send(&call).await?;
         if answer.status() == 404 {
             return Ok(None);
         }
-        let separator = if asked.is_some() { '@' } else { ':' };
-        let reference = format!("{repository}{separator}{target}");
         let request = answer.request.clone();
         let named = named_digest(&answer);
         let announced = answer.header("content-type").unwrap_or_default().to_owned();
-        let bytes = answer.bytes(&reference, MANIFEST).await?;
+        let bytes = answer.bytes(&reference.to_string(), MANIFEST).await?;
         let digest = Digest::of(&bytes);
-        if let Some(other) = named.as_ref().into_iter().chain(asked).find(|named| **named != digest) {
+        if let Some(other) = named.as_ref().into_iter().chain(reference.digest()).find(|named| **named != digest) {
             let cause = Cause::Mismatch { expected: other.clone(), found: digest.to_string() };
             return Err(Trouble::new(request, cause, Again::FewTimes));
         }
-        let media_type = media_type(announced, &bytes);
-        let content = ManifestOrIndex::parse(&media_type, &bytes)
-            .map_err(|cause| Trouble::last(request, RegistryError::Invalid { reference, cause }))?;
-        let document = Document::received(&media_type, bytes);
-        Ok(Some(Pulled { reference: repository.pinned(digest), content, document }))
-    }
-
-    /// Whether a repository has a manifest or an index.
-    ///
-    /// # Errors
-    /// The registry fails us.
-    pub async fn has_manifest(&self, repository: &Repository, digest: &Digest) -> Result<bool, RegistryError> {
-        let call = Call::new(repository, Access::Push, Method::HEAD, format!("manifests/{digest}"), &[200, 404])
-            .header(ACCEPT, ACCEPTED);
-        let mut retry = self.retry();
-        loop {
-            let attempt = match self.send(&call).await {
-                Ok(answer) if answer.status() == 404 => Ok(false),
-                Ok(answer) => same_digest(&answer, digest).map(|()| true),
-                Err(trouble) => Err(trouble),
-            };
-            match attempt {
-                Ok(there) => return Ok(there),
-                Err(trouble) => retry.pause(trouble).await?,
-            }
-        }
+        Ok(Some(Fetched { request, announced, bytes, digest }))
     }
 
     async fn put_manifest(&self, to: &Repository, target: &str, document: &Document) -> Result<(), RegistryError> {
@@ -157,11 +138,11 @@ impl Registries {
 }
 
 /// The digest that an answer names; `None` where it names none, or one of another algorithm.
-fn named_digest(answer: &Answer) -> Option<Digest> {
+pub(super) fn named_digest(answer: &Answer) -> Option<Digest> {
     answer.header(DIGEST_HEADER)?.parse().ok()
 }
 
-fn same_digest(answer: &Answer, digest: &Digest) -> Result<(), Trouble> {
+pub(super) fn same_digest(answer: &Answer, digest: &Digest) -> Result<(), Trouble> {
     match named_digest(answer) {
         Some(other) if other != *digest => {
             let cause = Cause::Mismatch { expected: digest.clone(), found: other.to_string() };

@@ -81,11 +81,12 @@ impl Registries {
             Target::Api(rest) => self.url(call.repository, rest),
             Target::Url(url) => url.clone(),
         };
-        let redirects = call.method == Method::GET || call.method == Method::HEAD;
-        for _ in 0..=REDIRECTS {
+        let follows = call.method == Method::GET || call.method == Method::HEAD;
+        for redirects in 0..=REDIRECTS {
             let at_home = url.origin() == home.origin();
             let request = name(call, &url, at_home);
-            self.check(&request, &url)?;
+            let redirected = |trouble| Trouble { redirected: redirects > 0, ..trouble };
+            self.check(&request, &url).map_err(redirected)?;
             let mut headers = HeaderMap::new();
             for (name, value) in &call.headers {
                 headers.insert(name, value.parse().expect("our headers' values are ASCII"));
@@ -95,9 +96,9 @@ impl Registries {
                 headers.insert(AUTHORIZATION, authorization.value().clone());
             }
             let answer = self.exchange(request, call.kind(), call.method.clone(), url.clone(), headers, &call.payload);
-            let answer = answer.await?;
+            let answer = answer.await.map_err(redirected)?;
             match answer.redirect() {
-                Some(next) if redirects => url = next,
+                Some(next) if follows => url = next,
                 _ => return Ok((answer, at_home)),
             }
         }
@@ -161,8 +162,7 @@ impl Registries {
         let mut trouble = refused(answer).await;
         if let Cause::Answered(answered) = &trouble.cause {
             let registry = call.repository.registry();
-            // The answer to a `HEAD` has no body that would say so.
-            if plain && (answered.wants_tls() || (answered.status == 400 && call.method == Method::HEAD)) {
+            if plain && answered.wants_tls() {
                 let scheme = *lock(&self.0.schemes).entry(registry.to_owned()).or_insert(Scheme::Https);
                 if scheme == Scheme::Https {
                     trouble.again = Again::UntilDeadline { after: None };
