@@ -10,11 +10,13 @@ mod releases;
 mod repository;
 mod retry;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use octocrab::{Octocrab, ReqwestClientConfig};
 use serde::de::DeserializeOwned;
+use tokio::sync::OnceCell;
 use url::Url;
 
 use crate::secret::Secret;
@@ -22,14 +24,14 @@ use crate::secret::Secret;
 pub use commits::Commit;
 pub use error::Error;
 pub use notes::Edited;
-pub use releases::Release;
+pub use releases::{Release, Standing};
 pub use repository::{Facts, License};
 use retry::{Answer, Verdict};
 
 /// How long one request may take; GitHub itself gives up after 10 seconds.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The API for one repository.
+/// The API for one repository. Clones share what was read once.
 #[derive(Clone, Debug)]
 pub struct GitHub {
     client: Octocrab,
@@ -38,6 +40,7 @@ pub struct GitHub {
     repository: String,
     anonymous: bool,
     deadline: Duration,
+    drafts: Arc<OnceCell<Vec<Release>>>,
 }
 
 impl GitHub {
@@ -69,6 +72,7 @@ impl GitHub {
             repository: repository.to_owned(),
             anonymous: token.is_none(),
             deadline: Duration::from_secs(300),
+            drafts: Arc::default(),
         })
     }
 

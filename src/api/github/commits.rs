@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::{Error, GitHub};
 
@@ -21,6 +22,31 @@ impl GitHub {
     /// No such tag, no answer until the deadline, or a refusal.
     pub async fn commit_of_tag(&self, tag: &str) -> Result<Commit, Error> {
         self.commit(&format!("tags/{tag}"), tag).await
+    }
+
+    /// The commit that the first of `tags` that exists leads to, or `None`.
+    ///
+    /// # Errors
+    /// No answer until the deadline, or a refusal.
+    pub async fn find_commit(&self, tags: &[&str]) -> Result<Option<Commit>, Error> {
+        for tag in tags {
+            match self.commit_of_tag(tag).await {
+                Ok(commit) => return Ok(Some(commit)),
+                Err(Error::NoTag { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether there is a tag of this name.
+    pub(super) async fn has_tag(&self, tag: &str) -> Result<bool, Error> {
+        match self.get::<IgnoredAny>(self.url(&["git", "ref", "tags", tag])).await {
+            Ok(_) => Ok(true),
+            // 409 is how GitHub says that a repository has no commit yet.
+            Err(Error::NotFound { .. } | Error::Refused { status: 409, .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// A commit by its digits.

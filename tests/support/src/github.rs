@@ -158,6 +158,11 @@ impl GitHub {
         self.shared.state().store.put(release);
     }
 
+    /// Adds a tag without a release, with the commit that [`Release::new`] has.
+    pub fn set_tag(&self, tag: &str) {
+        self.shared.state().store.put_tag(tag);
+    }
+
     /// Replaces the notes of the release of `tag`, as somebody would in a browser.
     pub fn set_body(&self, tag: &str, body: &str) {
         self.set_release(self.release(tag).body(body));

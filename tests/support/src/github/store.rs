@@ -12,6 +12,8 @@ const LONGEST_BODY: usize = 125_000;
 #[derive(Debug)]
 pub(super) struct Store {
     releases: Vec<Release>,
+    /// Tags without a release: what a release of each would be. The file doesn't keep them.
+    tags: Vec<Release>,
     /// The release that was marked as the latest one, by id.
     marked_latest: Option<u64>,
     file: Option<PathBuf>,
@@ -29,7 +31,7 @@ impl Store {
     pub(super) fn open(releases: Vec<Release>, file: Option<PathBuf>) -> Self {
         let kept = file.as_ref().and_then(|path| std::fs::read(path).ok());
         let kept = kept.map(|bytes| serde_json::from_slice(&bytes).expect("the state file is one of this program"));
-        let mut store = Self { releases: kept.unwrap_or_default(), marked_latest: None, file };
+        let mut store = Self { releases: kept.unwrap_or_default(), tags: Vec::new(), marked_latest: None, file };
         for release in releases {
             if store.by_tag(&release.tag).is_none() {
                 store.put(release);
@@ -47,9 +49,10 @@ impl Store {
         self.releases.iter().find(|release| release.id == id)
     }
 
-    /// A draft has no tag.
+    /// A tag, with a release or without. A draft alone has none.
     pub(super) fn tagged(&self, tag: &str) -> Option<&Release> {
-        self.by_tag(tag).filter(|release| !release.draft)
+        let released = self.by_tag(tag).filter(|release| !release.draft);
+        released.or_else(|| self.tags.iter().find(|tagged| tagged.tag == tag))
     }
 
     pub(super) fn tag_object(&self, sha: &str) -> Option<&Release> {
@@ -93,6 +96,10 @@ impl Store {
             self.releases.push(release);
         }
         self.save();
+    }
+
+    pub(super) fn put_tag(&mut self, tag: &str) {
+        self.tags.push(Release::new(tag));
     }
 
     /// Changes a release as the body of a `PATCH` says: the release as it is then, or GitHub's refusal; `None` where there is no such release.
