@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use publish_variants::api::github::{Edited, Error, GitHub};
+use publish_variants::api::github::{Edited, Error, GitHub, Standing};
 use publish_variants::error::{Failure, Situation as _};
 use publish_variants::secret::Secret;
 use support::github::{self, Failure as Broken, READ_TOKEN, Release, WRITE_TOKEN};
@@ -73,6 +73,104 @@ async fn a_tag_leads_to_its_commit_also_when_it_is_annotated() {
     `acme/tool` has no tag `main/../1.4`
     hint: push the tag, or correct `version`
     ");
+}
+
+#[tokio::test]
+async fn the_first_spelling_of_a_tag_that_has_something_says_how_a_version_stands() {
+    let releases = vec![
+        Release::new("1.0.0"),
+        Release::new("v1.1.0"),
+        Release::new("v1.2.0").prerelease(),
+        Release::new("1.3.0").draft().prerelease(),
+        Release::new("1.4.0").draft(),
+        Release::new("v1.5.0").draft(),
+        Release::new("tool/1.7.0"),
+        Release::new("v1.8.0"),
+        Release::new("1.9.0").draft().prerelease(),
+    ];
+    let Some(stand_in) = stand_in(releases) else { return };
+    for tag in ["v1.5.0", "1.6.0", "1.8.0", "1.9.0"] {
+        stand_in.add_tag(Release::new(tag));
+    }
+    let writer = client(&stand_in, WRITE_TOKEN);
+    for (version, standing, unseen) in [
+        ("1.0.0", Standing::Final, Standing::Final),
+        ("1.1.0", Standing::Final, Standing::Final),
+        ("1.2.0", Standing::Prerelease, Standing::Prerelease),
+        ("1.3.0", Standing::Prerelease, Standing::Absent),
+        ("1.4.0", Standing::Absent, Standing::Absent),
+        ("1.5.0", Standing::Tagged, Standing::Tagged),
+        ("1.6.0", Standing::Tagged, Standing::Tagged),
+        ("1.8.0", Standing::Tagged, Standing::Tagged),
+        ("1.9.0", Standing::Prerelease, Standing::Tagged),
+        ("1.10.0", Standing::Absent, Standing::Absent),
+    ] {
+        let tags = [version, &format!("v{version}")];
+        assert_eq!(writer.standing(&tags).await.unwrap(), standing, "{version}");
+        // Who may not write sees no drafts.
+        for token in [READ_TOKEN, ""] {
+            assert_eq!(client(&stand_in, token).standing(&tags).await.unwrap(), unseen, "{version}");
+        }
+    }
+    assert_eq!(writer.standing(&["1.7.0", "tool/1.7.0"]).await.unwrap(), Standing::Final);
+    assert_eq!(writer.standing(&[]).await.unwrap(), Standing::Absent);
+}
+
+#[tokio::test]
+async fn drafts_are_listed_once_and_not_before_they_are_needed() {
+    let mut releases: Vec<_> = (0..350).map(|patch| Release::new(&format!("1.0.{patch}"))).collect();
+    releases.push(Release::new("0.9.0").draft().prerelease().published_at("2020-01-01T00:00:00Z"));
+    let draft = Release::new("2.0.0").draft().prerelease();
+    releases.insert(60, draft);
+    let Some(stand_in) = stand_in(releases) else { return };
+    let client = client(&stand_in, WRITE_TOKEN);
+    let pages = || -> Vec<String> {
+        let requests = stand_in.requests();
+        requests.iter().filter(|asked| asked.target.contains("/releases?")).map(|asked| asked.target.clone()).collect()
+    };
+    assert_eq!(client.standing(&["1.0.7"]).await.unwrap(), Standing::Final);
+    assert_eq!(pages(), Vec::<String>::new());
+    for _ in 0..2 {
+        let other = client.clone();
+        let (standing, beyond) = tokio::join!(client.standing(&["2.0.0"]), other.standing(&["0.9.0"]));
+        assert_eq!((standing.unwrap(), beyond.unwrap()), (Standing::Prerelease, Standing::Absent), "300 are read");
+    }
+    let list = "/repos/acme/tool/releases?per_page=100";
+    assert_eq!(pages(), [list.to_owned(), format!("{list}&page=2"), format!("{list}&page=3")]);
+}
+
+#[tokio::test]
+async fn how_a_version_stands_is_found_out_through_passing_failures_and_not_guessed_at_lasting_ones() {
+    let Some(stand_in) = stand_in(vec![]) else { return };
+    stand_in.add_tag(Release::new("1.4.0"));
+    let client = client(&stand_in, WRITE_TOKEN);
+    stand_in.fail("GET", 1, Broken::BadGateway);
+    assert_eq!(client.standing(&["1.4.0"]).await.unwrap(), Standing::Tagged);
+    stand_in.fail("GET", 1_000, Broken::ServerError);
+    let error = client.with_deadline(Duration::from_secs(1)).standing(&["1.4.0"]).await.unwrap_err();
+    assert!(matches!(error, Error::Refused { status: 500, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn what_may_be_missing_is_found_or_none() {
+    let releases = vec![Release::new("v1.4.0").annotated(), Release::new("1.5.0").draft()];
+    let Some(stand_in) = stand_in(releases) else { return };
+    stand_in.add_tag(Release::new("1.6.0"));
+    let client = client(&stand_in, READ_TOKEN);
+    let found = client.find_release(&["1.4.0", "v1.4.0"]).await.unwrap().unwrap();
+    assert_eq!(found.tag_name, "v1.4.0");
+    let commit = client.find_commit(&["1.4.0", "v1.4.0"]).await.unwrap().unwrap();
+    assert_eq!(commit.sha, stand_in.release("v1.4.0").commit);
+    for tags in [&["1.5.0", "v1.5.0"], &["1.7.0", "v1.7.0"]] {
+        assert_eq!(client.find_release(tags).await.unwrap(), None);
+        assert_eq!(client.find_commit(tags).await.unwrap(), None);
+    }
+    assert_eq!(client.find_release(&["1.6.0"]).await.unwrap(), None);
+    assert_eq!(client.find_commit(&["v1.6.0", "1.6.0"]).await.unwrap().unwrap().sha, Release::new("1.6.0").commit);
+
+    let stranger = self::client(&stand_in, "ghs_an_expired_token");
+    assert!(matches!(stranger.find_release(&["1.4.0"]).await, Err(Error::Unauthorized { .. })));
+    assert!(matches!(stranger.find_commit(&["1.4.0"]).await, Err(Error::Unauthorized { .. })));
 }
 
 #[tokio::test]

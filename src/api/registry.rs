@@ -5,7 +5,7 @@
 //! `ensure_…` looks before it sends, so that a second run sends nothing. This module and its children are the only ones that
 //! know the HTTP client.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -23,10 +23,12 @@ mod challenge;
 mod endpoint;
 mod error;
 mod manifests;
+mod presence;
 mod progress;
 mod refusal;
 mod retry;
 mod spool;
+mod tags;
 mod transport;
 mod upload;
 
@@ -94,6 +96,8 @@ struct Shared {
     in_flight: Arc<Semaphore>,
     random: Mutex<fastrand::Rng>,
     failures: AtomicU64,
+    /// Requests sent, by host and kind.
+    sent: Mutex<BTreeMap<(String, &'static str), u64>>,
     /// What was found out: plain HTTP is only the first thing that is tried where it is allowed.
     schemes: Mutex<HashMap<String, endpoint::Scheme>>,
     auth: auth::Auth,
@@ -116,6 +120,7 @@ impl Registries {
             in_flight: Arc::new(Semaphore::new(concurrency)),
             random: Mutex::new(fastrand::Rng::with_seed(options.seed)),
             failures: AtomicU64::new(0),
+            sent: Mutex::default(),
             schemes: Mutex::default(),
             auth: auth::Auth::new(&options.credentials),
             blobs: blobs::Known::default(),
@@ -135,6 +140,14 @@ impl Registries {
     #[must_use]
     pub fn retried(&self) -> u64 {
         self.0.failures.load(Ordering::Relaxed)
+    }
+
+    /// How many requests were sent so far, by the host that they were sent to (with its port, where that isn't its scheme's own)
+    /// and by kind: `GET manifest`, `HEAD manifest`, `PUT manifest`, `GET blob`, `HEAD blob`, `upload`, `tags`, `token` or `other`.
+    /// Each attempt counts, and each step of a redirect.
+    #[must_use]
+    pub fn requests(&self) -> BTreeMap<(String, &'static str), u64> {
+        lock(&self.0.sent).clone()
     }
 }
 

@@ -13,6 +13,11 @@ pub(crate) struct Canned {
 impl Canned {
     /// Answers a request for a path and query with the bytes that `answer` gives.
     pub(crate) fn start(answer: impl Fn(&str) -> String + Send + 'static) -> Self {
+        Self::by_method(move |_, target| answer(target))
+    }
+
+    /// The same, for who minds the method, too.
+    pub(crate) fn by_method(answer: impl Fn(&str, &str) -> String + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let seen: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -23,10 +28,11 @@ impl Canned {
                 let mut stream = stream.unwrap();
                 let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
                 let head: Vec<String> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
-                let target = head.first().and_then(|line| line.split(' ').nth(1)).unwrap_or_default();
+                let mut words = head.first().map(String::as_str).unwrap_or_default().split(' ');
+                let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
                 record.lock().unwrap().push(head.join("\n"));
                 // A client that has had enough closes the connection.
-                let _ = stream.write_all(answer(target).as_bytes());
+                let _ = stream.write_all(answer(method, target).as_bytes());
             }
         });
         Self { address, seen }

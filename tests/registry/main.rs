@@ -15,8 +15,11 @@ mod auth;
 mod canned;
 mod faults;
 mod hostile;
+mod presence;
 mod pull;
 mod push;
+mod requests;
+mod tags;
 mod tls;
 
 const PASSWORD: &str = "correct-horse-battery-staple";

@@ -7,7 +7,6 @@ use support::image::{TinyImage, file};
 use support::parts::skip;
 use support::registry::{Auth, Registry};
 
-use super::canned::{Canned, ok};
 use super::*;
 
 #[tokio::test]
@@ -92,19 +91,4 @@ async fn bytes_that_stay_wrong_are_never_handed_out() {
         assert!(matches!(error, RegistryError::Failed { cause: Cause::Mismatch { .. }, attempts: 5, .. }), "{error:?}");
     }
     assert_eq!(client.spooled(), 0);
-}
-
-#[tokio::test]
-async fn a_list_of_tags_is_followed_page_by_page() {
-    let server = Canned::start(|target| match target {
-        "/v2/a/b/tags/list?n=1000" => {
-            ok(r#"Link: </v2/a/b/tags/list?last=2>; rel="next""#, r#"{"tags":["1","2","not a tag"]}"#)
-        }
-        "/v2/a/b/tags/list?last=2" => ok(r#"Link: <list?last=3>; rel="next""#, r#"{"tags":null}"#),
-        "/v2/a/b/tags/list?last=3" => ok(r#"Link: <http://127.0.0.2:1/x>; rel="next""#, r#"{"tags":["3"]}"#),
-        _ => panic!("{target}"),
-    });
-    let tags = Client::new().registries.tags(&repository(&server.host(), "a/b")).await.unwrap();
-    let tags: Vec<_> = tags.iter().map(|tag| tag.as_str()).collect();
-    assert_eq!(tags, ["1", "2", "3"]);
 }

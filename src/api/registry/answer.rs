@@ -39,6 +39,15 @@ impl Answer {
         self.response.headers().get(name)?.to_str().ok()
     }
 
+    /// All values of a header that may come several times; what isn't UTF-8 is replaced.
+    pub(super) fn headers(&self, name: &str) -> impl Iterator<Item = String> {
+        self.response
+            .headers()
+            .get_all(name)
+            .into_iter()
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+    }
+
     pub(super) fn trouble(&self, cause: Cause, again: Again) -> Trouble {
         Trouble::new(self.request.clone(), cause, again)
     }
@@ -113,11 +122,7 @@ pub(super) async fn refused(answer: Answer) -> Trouble {
     let now = now.map_or_else(|| SystemTime::now().into(), |date| date.with_timezone(&Utc));
     let wait = answer.header(RETRY_AFTER.as_str()).and_then(|header| retry_after(header, now));
     let answered = Answered::read(status, &answer.beginning(REFUSAL).await, wait);
-    let again = match answered.again() {
-        // No body tells how it is meant: it may be the bare `denied` of GHCR.
-        Again::Never if request.method == "HEAD" && matches!(status, 401 | 403) => Again::FewTimes,
-        again => again,
-    };
+    let again = answered.again();
     Trouble::new(request, Cause::Answered(Box::new(answered)), again)
 }
 

@@ -214,7 +214,7 @@ impl Registries {
             headers.insert(AUTHORIZATION, password.clone());
         }
         let asked_at = Instant::now();
-        let answer = self.exchange(request, Method::GET, url, headers, &Payload::Empty).await?;
+        let answer = self.exchange(request, "token", Method::GET, url, headers, &Payload::Empty).await?;
         if answer.status() != 200 {
             return Err(refused(answer).await);
         }

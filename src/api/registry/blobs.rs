@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use reqwest::Method;
+use reqwest::header::RANGE;
 use tokio::sync::OnceCell;
 use url::Url;
 
@@ -205,11 +206,21 @@ impl Registries {
     }
 
     pub(super) async fn has_blob(&self, repository: &Repository, blob: &Descriptor) -> Result<bool, RegistryError> {
-        let call = Call::new(repository, Access::Push, Method::HEAD, format!("blobs/{}", blob.digest), &[200, 404]);
+        let rest = format!("blobs/{}", blob.digest);
+        let head = Call::new(repository, Access::Push, Method::HEAD, rest.clone(), &[200, 404]);
+        let mut get = Call::new(repository, Access::Push, Method::GET, rest, &[200, 206, 404]);
+        if blob.size > 0 {
+            // Its body isn't read.
+            get = get.header(RANGE, "bytes=0-0");
+        }
         let mut retry = self.retry();
         loop {
-            match self.send(&call).await {
-                Ok(answer) => return Ok(answer.status() == 200),
+            let answer = match self.send(&head).await {
+                Err(trouble) if trouble.concerns_method() => self.send(&get).await,
+                answer => answer,
+            };
+            match answer {
+                Ok(answer) => return Ok(answer.status() != 404),
                 Err(trouble) => retry.pause(trouble).await?,
             }
         }

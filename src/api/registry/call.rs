@@ -74,6 +74,26 @@ impl<'a> Call<'a> {
         self
     }
 
+    /// What [`Registries::requests`](super::Registries::requests) counts it as.
+    pub(super) fn kind(&self) -> &'static str {
+        let rest = match &self.target {
+            Target::Api(rest) => rest.as_str(),
+            // Only uploads go on where the registry says.
+            Target::Url(_) => "blobs/uploads/",
+        };
+        let (noun, below) = rest.split_once('/').unwrap_or((rest, ""));
+        match (noun, self.method.as_str()) {
+            ("manifests", "GET") => "GET manifest",
+            ("manifests", "HEAD") => "HEAD manifest",
+            ("manifests", "PUT") => "PUT manifest",
+            ("blobs", _) if below.starts_with("uploads/") => "upload",
+            ("blobs", "GET") => "GET blob",
+            ("blobs", "HEAD") => "HEAD blob",
+            ("tags", _) => "tags",
+            _ => "other",
+        }
+    }
+
     pub(super) fn applicant(&self, has_credentials: bool) -> Applicant<'a> {
         let (registry, repository) = (self.repository.registry(), self.repository.path());
         Applicant { registry, repository, has_credentials, pushes: self.access.pushes() }

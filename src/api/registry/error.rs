@@ -75,6 +75,17 @@ pub enum RegistryError {
         /// How many are allowed.
         limit: u64,
     },
+    /// A part of the tags is missing from the list that a registry gives.
+    #[error(
+        "the list of tags of `{repository}` is incomplete: {why}\nhint: run it again; if that doesn't help, the registry, or a \
+         proxy before it, has to be repaired"
+    )]
+    TagsIncomplete {
+        /// The repository, with its registry.
+        repository: String,
+        /// What is wrong with the list.
+        why: String,
+    },
     /// It isn't the manifest of an image.
     #[error("`{reference}` can't be used")]
     Invalid {
@@ -99,7 +110,12 @@ impl Situation for RegistryError {
     fn fault(&self) -> Fault {
         match self {
             Self::Missing(_) | Self::Invalid { .. } | Self::TooLarge { .. } | Self::PlainHttp { .. } => Fault::Input,
-            _ => Fault::Publication,
+            Self::Client(_)
+            | Self::Untrusted { .. }
+            | Self::Refused { .. }
+            | Self::Failed { .. }
+            | Self::TagsIncomplete { .. }
+            | Self::Disk { .. } => Fault::Publication,
         }
     }
 }

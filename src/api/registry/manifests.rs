@@ -1,26 +1,23 @@
-//! [Manifests](https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pulling-manifests), indexes and tags.
+//! Reading and writing [manifests](https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pulling-manifests),
+//! indexes and tags.
 
+use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use serde::Deserialize;
-use url::Url;
 
+use super::Registries;
 use super::answer::Answer;
 use super::auth::Access;
 use super::blobs::Ensured;
 use super::call::{Call, Payload};
-use super::error::{Cause, RegistryError};
+use super::error::{Cause, RegistryError, Request};
 use super::retry::{Again, Trouble};
-use super::{Registries, endpoint};
 use crate::image::manifest::{ACCEPTED, ManifestOrIndex};
 use crate::image::{Digest, Document, PinnedReference, Reference, Repository, Tag};
 
 /// The size that every registry has to accept for a manifest, and about the most that any does.
 const MANIFEST: u64 = 4 * 1024 * 1024;
-/// The most that one page of tags may have.
-const PAGE: u64 = 16 * 1024 * 1024;
-/// The most pages of tags.
-const PAGES: usize = 1000;
 const DIGEST_HEADER: &str = "docker-content-digest";
 
 /// A manifest or an index as a registry gave it.
@@ -34,11 +31,14 @@ pub struct Pulled {
     pub document: Document,
 }
 
-/// A page of `tags/list`.
-#[derive(Deserialize)]
-struct Tags {
-    /// Null where there are none, at some registries.
-    tags: Option<Vec<String>>,
+/// The bytes of a manifest or an index, not yet parsed.
+pub(super) struct Fetched {
+    request: Request,
+    /// The `Content-Type`, empty where there is none.
+    announced: String,
+    bytes: Bytes,
+    /// Of the bytes; it is the one that was asked for and the one that the registry named.
+    pub(super) digest: Digest,
 }
 
 impl Registries {
@@ -55,7 +55,13 @@ impl Registries {
     /// # Errors
     /// It isn't an image, or the registry fails us.
     pub async fn find(&self, reference: &Reference) -> Result<Option<Pulled>, RegistryError> {
-        self.pull(reference.repository(), reference.target(), reference.digest()).await
+        let mut retry = self.retry();
+        loop {
+            match self.pull_once(reference).await {
+                Ok(pulled) => return Ok(pulled),
+                Err(trouble) => retry.pause(trouble).await?,
+            }
+        }
     }
 
     /// Reads a manifest or an index by its digest.
@@ -63,9 +69,7 @@ impl Registries {
     /// # Errors
     /// It doesn't exist, isn't an image, or the registry fails us.
     pub async fn manifest(&self, reference: &PinnedReference) -> Result<Pulled, RegistryError> {
-        let digest = reference.digest();
-        let pulled = self.pull(reference.repository(), digest.as_str(), Some(digest)).await?;
-        pulled.ok_or_else(|| RegistryError::Missing(reference.to_string()))
+        self.resolve(&reference.clone().into()).await
     }
 
     /// Puts a manifest or an index into a repository under its digest, unless it is there. What it refers to has to be there.
@@ -88,93 +92,35 @@ impl Registries {
         self.put_manifest(to, tag.as_str(), document).await
     }
 
-    /// All tags of a repository, in the registry's order; none where there is no such repository.
-    ///
-    /// # Errors
-    /// The registry fails us.
-    pub async fn tags(&self, repository: &Repository) -> Result<Vec<Tag>, RegistryError> {
-        let (mut tags, mut next) = (Vec::new(), None);
-        for _ in 0..PAGES {
-            let (page, following) = self.tags_page(repository, next.take()).await?;
-            // What isn't a tag can't be asked for either.
-            tags.extend(page.iter().filter_map(|tag| tag.parse::<Tag>().ok()));
-            match following {
-                Some(url) => next = Some(url),
-                None => return Ok(tags),
-            }
-        }
-        let limit = PAGES as u64;
-        Err(RegistryError::TooLarge {
-            what: format!("the list of tags of {repository}, in pages"),
-            size: limit + 1,
-            limit,
-        })
+    async fn pull_once(&self, reference: &Reference) -> Result<Option<Pulled>, Trouble> {
+        let Some(fetched) = self.fetch(reference, Access::Pull).await? else { return Ok(None) };
+        let Fetched { request, announced, bytes, digest } = fetched;
+        let media_type = media_type(announced, &bytes);
+        let content = ManifestOrIndex::parse(&media_type, &bytes).map_err(|cause| {
+            Trouble::last(request, RegistryError::Invalid { reference: reference.to_string(), cause })
+        })?;
+        let document = Document::received(&media_type, bytes);
+        Ok(Some(Pulled { reference: reference.repository().pinned(digest), content, document }))
     }
 
-    async fn pull(
-        &self,
-        repository: &Repository,
-        target: &str,
-        asked: Option<&Digest>,
-    ) -> Result<Option<Pulled>, RegistryError> {
-        let mut retry = self.retry();
-        loop {
-            match self.pull_once(repository, target, asked).await {
-                Ok(pulled) => return Ok(pulled),
-                Err(trouble) => retry.pause(trouble).await?,
-            }
-        }
-    }
-
-    async fn pull_once(
-        &self,
-        repository: &Repository,
-        target: &str,
-        asked: Option<&Digest>,
-    ) -> Result<Option<Pulled>, Trouble> {
-        let call = Call::new(repository, Access::Pull, Method::GET, format!("manifests/{target}"), &[200, 404])
-            .header(ACCEPT, ACCEPTED);
+    /// Reads the bytes that a reference names, in one attempt; `None` where there is no such tag, manifest or repository.
+    pub(super) async fn fetch(&self, reference: &Reference, access: Access<'_>) -> Result<Option<Fetched>, Trouble> {
+        let rest = format!("manifests/{}", reference.target());
+        let call = Call::new(reference.repository(), access, Method::GET, rest, &[200, 404]).header(ACCEPT, ACCEPTED);
         let answer = self.send(&call).await?;
         if answer.status() == 404 {
             return Ok(None);
         }
-        let separator = if asked.is_some() { '@' } else { ':' };
-        let reference = format!("{repository}{separator}{target}");
         let request = answer.request.clone();
         let named = named_digest(&answer);
         let announced = answer.header("content-type").unwrap_or_default().to_owned();
-        let bytes = answer.bytes(&reference, MANIFEST).await?;
+        let bytes = answer.bytes(&reference.to_string(), MANIFEST).await?;
         let digest = Digest::of(&bytes);
-        if let Some(other) = named.as_ref().into_iter().chain(asked).find(|named| **named != digest) {
+        if let Some(other) = named.as_ref().into_iter().chain(reference.digest()).find(|named| **named != digest) {
             let cause = Cause::Mismatch { expected: other.clone(), found: digest.to_string() };
             return Err(Trouble::new(request, cause, Again::FewTimes));
         }
-        let media_type = media_type(announced, &bytes);
-        let content = ManifestOrIndex::parse(&media_type, &bytes)
-            .map_err(|cause| Trouble::last(request, RegistryError::Invalid { reference, cause }))?;
-        let document = Document::received(&media_type, bytes);
-        Ok(Some(Pulled { reference: repository.pinned(digest), content, document }))
-    }
-
-    /// Whether a repository has a manifest or an index.
-    ///
-    /// # Errors
-    /// The registry fails us.
-    pub async fn has_manifest(&self, repository: &Repository, digest: &Digest) -> Result<bool, RegistryError> {
-        let call = Call::new(repository, Access::Push, Method::HEAD, format!("manifests/{digest}"), &[200, 404])
-            .header(ACCEPT, ACCEPTED);
-        let mut retry = self.retry();
-        loop {
-            let attempt = match self.send(&call).await {
-                Ok(answer) if answer.status() == 404 => Ok(false),
-                Ok(answer) => same_digest(&answer, digest).map(|()| true),
-                Err(trouble) => Err(trouble),
-            };
-            match attempt {
-                Ok(there) => return Ok(there),
-                Err(trouble) => retry.pause(trouble).await?,
-            }
-        }
+        Ok(Some(Fetched { request, announced, bytes, digest }))
     }
 
     async fn put_manifest(&self, to: &Repository, target: &str, document: &Document) -> Result<(), RegistryError> {
@@ -189,48 +135,14 @@ impl Registries {
             }
         }
     }
-
-    async fn tags_page(
-        &self,
-        repository: &Repository,
-        at: Option<Url>,
-    ) -> Result<(Vec<String>, Option<Url>), RegistryError> {
-        let call = Call::new(repository, Access::Pull, Method::GET, "tags/list?n=1000", &[200, 404]);
-        let call = match at {
-            Some(url) => call.to(url),
-            None => call,
-        };
-        let mut retry = self.retry();
-        loop {
-            let attempt = async {
-                let answer = self.send(&call).await?;
-                if answer.status() == 404 {
-                    return Ok((Vec::new(), None));
-                }
-                let next =
-                    answer.header("link").and_then(next_page).and_then(|next| endpoint::follow(answer.url(), next));
-                // A page elsewhere isn't this registry's list.
-                let next = next.filter(|next| next.origin() == answer.url().origin());
-                let request = answer.request.clone();
-                let body = answer.bytes("a list of tags", PAGE).await?;
-                let page: Tags = serde_json::from_slice(&body)
-                    .map_err(|error| Trouble::new(request, Cause::Malformed(error.to_string()), Again::FewTimes))?;
-                Ok((page.tags.unwrap_or_default(), next))
-            };
-            match attempt.await {
-                Ok(page) => return Ok(page),
-                Err(trouble) => retry.pause(trouble).await?,
-            }
-        }
-    }
 }
 
 /// The digest that an answer names; `None` where it names none, or one of another algorithm.
-fn named_digest(answer: &Answer) -> Option<Digest> {
+pub(super) fn named_digest(answer: &Answer) -> Option<Digest> {
     answer.header(DIGEST_HEADER)?.parse().ok()
 }
 
-fn same_digest(answer: &Answer, digest: &Digest) -> Result<(), Trouble> {
+pub(super) fn same_digest(answer: &Answer, digest: &Digest) -> Result<(), Trouble> {
     match named_digest(answer) {
         Some(other) if other != *digest => {
             let cause = Cause::Mismatch { expected: digest.clone(), found: other.to_string() };
@@ -253,36 +165,8 @@ fn media_type(announced: String, bytes: &[u8]) -> String {
     serde_json::from_slice::<Itself>(bytes).ok().and_then(|itself| itself.media_type).unwrap_or(announced)
 }
 
-/// The target of `rel="next"` in a [`Link`](https://www.rfc-editor.org/rfc/rfc8288) header.
-fn next_page(link: &str) -> Option<&str> {
-    link.split(',').find_map(|link| {
-        let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
-        let is_next = |parameter: &str| {
-            let (name, value) = parameter.split_once('=').unwrap_or_default();
-            name.trim().eq_ignore_ascii_case("rel") && value.trim().trim_matches('"').eq_ignore_ascii_case("next")
-        };
-        parameters.split(';').any(is_next).then_some(target)
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    #[test]
-    fn the_next_page_is_found_in_a_link() {
-        for (link, next) in [
-            (r#"</v2/a/tags/list?n=2&last=b>; rel="next""#, Some("/v2/a/tags/list?n=2&last=b")),
-            ("<https://r.io/x>;rel=next", Some("https://r.io/x")),
-            (r#"</first>; rel="first", </second>; title="x"; rel="next""#, Some("/second")),
-            (r#"</x>; rel="prev""#, None),
-            ("/x; rel=next", None),
-            ("", None),
-        ] {
-            assert_eq!(next_page(link), next, "{link}");
-        }
-    }
-
     #[test]
     fn a_document_that_is_announced_as_json_says_itself_what_it_is() {
         let index = br#"{"mediaType":"application/vnd.oci.image.index.v1+json"}"#;

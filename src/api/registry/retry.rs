@@ -36,16 +36,30 @@ pub(super) struct Trouble {
     pub(super) again: Again,
     /// Where we aren't allowed to: the setting to change.
     pub(super) hint: Option<String>,
+    /// Whether it happened where the registry had sent us.
+    pub(super) redirected: bool,
 }
 
 impl Trouble {
     pub(super) fn new(request: impl Into<Box<Request>>, cause: Cause, again: Again) -> Self {
-        Self { request: request.into(), cause, again, hint: None }
+        Self { request: request.into(), cause, again, hint: None, redirected: false }
     }
 
     /// A failure that no attempt changes and that has its own words.
     pub(super) fn last(request: impl Into<Box<Request>>, error: RegistryError) -> Self {
         Self::new(request, Cause::Other(Box::new(error)), Again::Never)
+    }
+
+    /// Whether a `GET` may be answered where this `HEAD` wasn't. Proxies may know no `HEAD`, and storage refuses it at a URL that is
+    /// signed for `GET`; a refusal without a body doesn't say how it is meant either. What passes by itself is no such answer.
+    pub(super) fn concerns_method(&self) -> bool {
+        match &self.cause {
+            Cause::Answered(_) => !matches!(self.again, Again::UntilDeadline { .. }),
+            Cause::Malformed(_) => true,
+            Cause::Broken(_) | Cause::Stalled(_) => self.redirected,
+            Cause::Other(error) => self.redirected && matches!(**error, RegistryError::PlainHttp { .. }),
+            Cause::Mismatch { .. } => false,
+        }
     }
 
     /// The status that the registry answered with, where it did.

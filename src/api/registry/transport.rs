@@ -81,11 +81,12 @@ impl Registries {
             Target::Api(rest) => self.url(call.repository, rest),
             Target::Url(url) => url.clone(),
         };
-        let redirects = call.method == Method::GET || call.method == Method::HEAD;
-        for _ in 0..=REDIRECTS {
+        let follows = call.method == Method::GET || call.method == Method::HEAD;
+        for redirects in 0..=REDIRECTS {
             let at_home = url.origin() == home.origin();
             let request = name(call, &url, at_home);
-            self.check(&request, &url)?;
+            let redirected = |trouble| Trouble { redirected: redirects > 0, ..trouble };
+            self.check(&request, &url).map_err(redirected)?;
             let mut headers = HeaderMap::new();
             for (name, value) in &call.headers {
                 headers.insert(name, value.parse().expect("our headers' values are ASCII"));
@@ -94,9 +95,10 @@ impl Registries {
             if let (Some(authorization), true) = (authorization, at_home) {
                 headers.insert(AUTHORIZATION, authorization.value().clone());
             }
-            let answer = self.exchange(request, call.method.clone(), url.clone(), headers, &call.payload).await?;
+            let answer = self.exchange(request, call.kind(), call.method.clone(), url.clone(), headers, &call.payload);
+            let answer = answer.await.map_err(redirected)?;
             match answer.redirect() {
-                Some(next) if redirects => url = next,
+                Some(next) if follows => url = next,
                 _ => return Ok((answer, at_home)),
             }
         }
@@ -104,10 +106,11 @@ impl Registries {
         Err(Trouble::new(name(call, &url, false), cause, Again::FewTimes))
     }
 
-    /// Sends one HTTP request and waits for the head of its answer.
+    /// Sends one HTTP request of the `kind` it is counted as, and waits for the head of its answer.
     pub(super) async fn exchange(
         &self,
         request: Request,
+        kind: &'static str,
         method: Method,
         url: Url,
         mut headers: HeaderMap,
@@ -120,12 +123,14 @@ impl Registries {
             headers.insert(CONTENT_LENGTH, payload.length().into());
         }
         let client = if endpoint::is_loopback(&url) { &self.0.direct } else { &self.0.through_proxies };
+        let host = endpoint::authority(&url);
         let mut builder = client.request(method, url).headers(headers);
         match payload.body(&progress).await {
             Ok(Some(body)) => builder = builder.body(body),
             Ok(None) => {}
             Err(error) => return Err(Trouble::last(request, error)),
         }
+        *lock(&self.0.sent).entry((host, kind)).or_default() += 1;
         match progress.watch(builder.send()).await {
             Some(Ok(response)) => Ok(Answer::new(request, response, idle, permit)),
             Some(Err(error)) => Err(broken(request, error)),
@@ -157,8 +162,7 @@ impl Registries {
         let mut trouble = refused(answer).await;
         if let Cause::Answered(answered) = &trouble.cause {
             let registry = call.repository.registry();
-            // The answer to a `HEAD` has no body that would say so.
-            if plain && (answered.wants_tls() || (answered.status == 400 && call.method == Method::HEAD)) {
+            if plain && answered.wants_tls() {
                 let scheme = *lock(&self.0.schemes).entry(registry.to_owned()).or_insert(Scheme::Https);
                 if scheme == Scheme::Https {
                     trouble.again = Again::UntilDeadline { after: None };
@@ -171,7 +175,7 @@ impl Registries {
         Err(trouble)
     }
 
-    fn url(&self, repository: &Repository, rest: &str) -> Url {
+    pub(super) fn url(&self, repository: &Repository, rest: &str) -> Url {
         let registry = repository.registry();
         let known = lock(&self.0.schemes).get(registry).copied();
         let scheme = known.unwrap_or_else(|| Scheme::of(registry, &self.0.options.insecure));

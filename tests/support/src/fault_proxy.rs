@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
-use hyper::{Request, Response, StatusCode, Uri};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 
 use crate::http::{Body, Failure, Server, empty, send, text};
 
@@ -235,9 +235,10 @@ impl Shared {
                 return drained(request, &recorded.sent, refusal(*status, retry_after.as_ref(), media_type, body))
                     .await;
             }
-            Some(Fault::RedirectBlob) => {
+            Some(fault @ (Fault::RedirectBlob | Fault::RedirectSignedForGet)) => {
                 let authorization = request.headers().get(AUTHORIZATION).cloned();
-                let location = doors.open(request.uri().path(), authorization);
+                let method = if *fault == Fault::RedirectBlob { request.method() } else { &Method::GET };
+                let location = doors.open(method, request.uri().path(), authorization);
                 let mut answer = Response::new(empty());
                 *answer.status_mut() = StatusCode::TEMPORARY_REDIRECT;
                 answer.headers_mut().insert(LOCATION, HeaderValue::from_str(&location)?);

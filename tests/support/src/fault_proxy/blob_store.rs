@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HOST, HeaderValue};
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 
 use crate::http::{Body, Failure, Server, empty, query_values, send, text};
 
@@ -36,9 +36,19 @@ pub(super) struct Doors {
 
 #[derive(Debug, Default)]
 struct Open {
-    /// By signature: the path at the registry, and the credentials that it was first asked for with.
-    doors: HashMap<String, (String, Option<HeaderValue>)>,
+    /// By signature.
+    doors: HashMap<String, Door>,
     requests: Vec<StoreRequest>,
+}
+
+/// What a signature allows.
+#[derive(Debug, Clone)]
+struct Door {
+    method: Method,
+    /// The path at the registry.
+    path: String,
+    /// The credentials that it was first asked for with.
+    authorization: Option<HeaderValue>,
 }
 
 impl BlobStore {
@@ -68,11 +78,12 @@ impl BlobStore {
 }
 
 impl Doors {
-    /// A signed URL for the blob at `path` of the registry.
-    pub(super) fn open(&self, path: &str, authorization: Option<HeaderValue>) -> String {
+    /// A URL that is signed for requests of `method` for the blob at `path` of the registry.
+    pub(super) fn open(&self, method: &Method, path: &str, authorization: Option<HeaderValue>) -> String {
         let signature = format!("{:032x}", fastrand::u128(..));
         let name = path.rsplit('/').next().unwrap_or_default().replace(':', "/");
-        lock(&self.open).doors.insert(signature.clone(), (path.to_owned(), authorization));
+        let door = Door { method: method.clone(), path: path.to_owned(), authorization };
+        lock(&self.open).doors.insert(signature.clone(), door);
         format!(
             "http://{}/docker/registry/v2/blobs/{name}/data?X-Amz-Expires=1200&X-Amz-Signature={signature}",
             self.host
@@ -87,7 +98,7 @@ async fn answer(upstream: &str, open: &Mutex<Open>, request: Request<Incoming>) 
     }
     let signature = query_values(request.uri().query().unwrap_or_default(), "X-Amz-Signature").into_iter().next();
     let door = signature.and_then(|signature| lock(open).doors.get(&signature).cloned());
-    let Some((path, authorization)) = door else {
+    let Some(Door { path, authorization, .. }) = door.filter(|door| door.method == *request.method()) else {
         let body = "<Error><Code>SignatureDoesNotMatch</Code></Error>";
         return Ok(text(StatusCode::FORBIDDEN, "application/xml", body.to_owned()));
     };

@@ -67,6 +67,8 @@ pub enum Fault {
     /// A blob is answered with a redirect to another host, with a signature in the query, as hosted registries do. That host
     /// refuses requests with an `Authorization` header, as S3 does.
     RedirectBlob,
+    /// The same with a signature that is for `GET` only: the other host refuses a `HEAD` with 403, as S3 does.
+    RedirectSignedForGet,
 }
 
 impl Fault {

@@ -232,6 +232,25 @@ async fn a_redirected_blob_comes_from_a_store_that_wants_no_credentials() {
 }
 
 #[tokio::test]
+async fn a_redirect_is_signed_for_one_method() {
+    let Some(setup) = Setup::new().await else { return };
+    for (fault, asked, head, get) in [
+        (Fault::RedirectBlob, "HEAD", 200, 403),
+        (Fault::RedirectBlob, "GET", 403, 200),
+        (Fault::RedirectSignedForGet, "HEAD", 403, 200),
+        (Fault::RedirectSignedForGet, "GET", 403, 200),
+    ] {
+        setup.proxy.inject(Rule::on("*", "/blobs/", fault.clone()));
+        let redirect = http::request(asked, &setup.blob_url(), &[], "").await.unwrap();
+        for (method, status) in [("HEAD", head), ("GET", get)] {
+            let answer = http::request(method, redirect.header("location"), &[], "").await.unwrap();
+            assert_eq!(answer.status, status, "{fault:?} for a {asked}: {method}");
+        }
+        setup.proxy.heal();
+    }
+}
+
+#[tokio::test]
 async fn a_function_decides_where_no_rule_does() {
     let Some(setup) = Setup::new().await else { return };
     setup.proxy.inject(Rule::pass("GET", "/blobs/").times(1));

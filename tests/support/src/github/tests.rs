@@ -87,6 +87,21 @@ async fn what_is_not_there_is_refused_in_githubs_words() {
 }
 
 #[tokio::test]
+async fn a_tag_may_be_there_without_a_release_and_beside_a_draft() {
+    let Some(client) = Client::new(vec![Release::new("1.1.0").draft()]) else { return };
+    assert_eq!(client.get("/git/ref/tags/1.1.0").await.status, 404);
+    for tag in ["1.1.0", "tool/1.2.0"] {
+        client.github.add_tag(Release::new(tag));
+        let sha = Release::new(tag).commit;
+        let escaped = tag.replace('/', "%2F");
+        assert_eq!(client.get(&format!("/git/ref/tags/{escaped}")).await.json()["object"]["sha"], sha);
+        assert_eq!(client.get(&format!("/commits/tags%2F{escaped}")).await.json()["sha"], sha);
+        assert_eq!(client.get(&format!("/releases/tags/{escaped}")).await.status, 404);
+    }
+    assert_eq!(client.github.violations(), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn notes_are_changed_by_those_who_may() {
     let Some(client) = Client::new(vec![Release::new("1.0.0")]) else { return };
     let id = client.github.release("1.0.0").id;
