@@ -2,23 +2,25 @@
 //!
 //! Pure: a plan is made of the inputs and the event alone, nothing remote is asked. `publish-variants plan` prints it.
 
-pub mod labels;
 mod make;
 pub mod print;
 pub mod problem;
+mod repository;
 mod tags;
 pub mod template;
 mod version;
 
 use std::collections::BTreeMap;
 
+use crate::action::inputs::{OnConflict, Rolling, VersionPattern};
 use crate::image::config::Changes;
 use crate::image::{Platform, Reference, Repository, Tag};
-use crate::version::Version;
+use crate::ownership::Grammar;
+use crate::version::{Version, VersionSet};
 
-pub use labels::RepositoryFacts;
 pub use problem::{Place, PlanError, Problem};
-pub use template::{ExactTags, Series, Template};
+pub use repository::RepositoryFacts;
+pub use template::Template;
 
 /// What will be published.
 #[derive(Clone, Debug)]
@@ -39,10 +41,19 @@ pub struct Plan {
     pub variants: Vec<Variant>,
     /// Whether nothing may be pushed.
     pub dry_run: bool,
-    /// Tells which exact tags of a destination belong to which version and entry of the variants.
-    pub exact_tags: ExactTags,
-    /// The same for the source's own tags.
-    pub source_exact_tags: ExactTags,
+    /// Why no rolling tag goes to this version: `0.5.0rc1 is a pre-release`. `None` for a final release. GitHub's mark is added
+    /// later, by `resolve`.
+    pub not_final: Option<String>,
+    /// Versions that own no rolling tag.
+    pub ignored: VersionSet,
+    /// When rolling tags move.
+    pub rolling: Rolling,
+    /// What happens to exact tags that are taken.
+    pub on_conflict: OnConflict,
+    /// How versions are read out of exact tags.
+    pub grammar: Grammar,
+    /// How the repository's tags name a version.
+    pub version_pattern: VersionPattern,
 }
 
 /// How the release of a version is found at GitHub.
@@ -50,8 +61,6 @@ pub struct Plan {
 pub struct Release {
     /// The names that its tag may have, the one that was written first.
     pub tags: Vec<String>,
-    /// When it was published (RFC 3339), where the event tells it.
-    pub published_at: Option<String>,
 }
 
 /// The image with the executables.
@@ -104,16 +113,26 @@ pub struct Tags {
     pub exact: Vec<Tag>,
     /// Tags that go from version to version.
     pub rolling: Vec<RollingTag>,
-    /// Rolling tags that don't go to this version, whatever the registry has, and why.
-    pub kept: Vec<KeptTag>,
     /// Which template and entry each tag was made from.
     pub reasons: BTreeMap<Tag, Reason>,
 }
 
 impl Tags {
-    /// All that will be written if no guard objects: exact tags, then rolling ones.
+    /// Exact tags, then rolling ones.
     pub fn iter(&self) -> impl Iterator<Item = &Tag> {
         self.exact.iter().chain(self.rolling.iter().map(|rolling| &rolling.tag))
+    }
+
+    /// The entry that a tag was made from; empty for the source's own tags.
+    #[must_use]
+    pub fn entry_of(&self, tag: &Tag) -> &str {
+        self.reasons.get(tag).map_or("", |reason| reason.entry.as_str())
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.exact.is_empty() && self.rolling.is_empty()
     }
 }
 
@@ -122,20 +141,10 @@ impl Tags {
 pub struct RollingTag {
     /// The tag.
     pub tag: Tag,
-    /// The versions that it may name.
-    pub series: Series,
-    /// The entry that it was made from; empty for the source's own tags. The exact tags that compete for it are those
-    /// that [`ExactTags::read_all`] gives for this entry.
+    /// What it was made from. The versions for which this gives the same tag are its series.
+    pub template: Template,
+    /// The entry that it was made from; empty for the source's own tags. The exact tags of this entry compete for it.
     pub entry: String,
-}
-
-/// A rolling tag that doesn't go to this version.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeptTag {
-    /// The tag.
-    pub tag: Tag,
-    /// Why.
-    pub reason: String,
 }
 
 /// Where a tag comes from.

@@ -1,9 +1,15 @@
 //! Versions of the tool: [PEP 440](https://packaging.python.org/en/latest/specifications/version-specifiers/),
 //! [semantic versions](https://semver.org/spec/v2.0.0.html), and commits for development builds.
 
+mod reading;
+mod set;
+
 use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
+
+pub use reading::Reading;
+pub use set::{InvalidSet, VersionSet};
 
 /// How a version is to be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -36,7 +42,7 @@ enum Kind {
     Commit(String),
 }
 
-/// A text that is no version.
+/// A text that isn't a version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not a version\nhint: a version looks like `1.2.3`, `1.2.3rc1` (PEP 440), `1.2.3-beta.1` (semver) or `sha-0123456` (a development build)"
@@ -50,7 +56,7 @@ impl Version {
     /// Reads `text` by `scheme`; a leading `v` is dropped.
     ///
     /// # Errors
-    /// It is none by this scheme.
+    /// The text isn't a version by this scheme.
     pub fn parse(text: &str, scheme: Scheme) -> Result<Self, InvalidVersion> {
         let invalid = || InvalidVersion(text.to_owned());
         let trimmed = text.trim();
@@ -85,16 +91,10 @@ impl Version {
         })
     }
 
-    /// Reads the version out of a tag, where `!` and `+` are written as `-`: the inverse of [`Version::tag_text`] as
-    /// far as there is one. `1.2.3-build5` is taken for a pre-release, which never owns a rolling tag.
+    /// The version that is spelled exactly like `text`: `1.0` isn't `1.0.0`, and `v1.0` is `None`, since versions have no `v`.
     #[must_use]
-    pub fn from_tag(text: &str, scheme: Scheme) -> Option<Self> {
-        // `1-2.0.0` is epoch 1 only where nothing else is meant: `1-2` is a post-release.
-        Self::parse(text, scheme).ok().or_else(|| {
-            let (epoch, rest) = text.split_once('-')?;
-            let number = !epoch.is_empty() && epoch.bytes().all(|b| b.is_ascii_digit());
-            Self::parse(&format!("{epoch}!{rest}"), scheme).ok().filter(|_| number)
-        })
+    pub fn as_written(text: &str, scheme: Scheme) -> Option<Self> {
+        Self::parse(text, scheme).ok().filter(|version| version.text == text)
     }
 
     /// The version as it is written in a tag: `1!2.0.0` is `1-2.0.0`, `1.2.3+build5` is `1.2.3-build5`.
@@ -121,8 +121,8 @@ impl Version {
         self.number(2)
     }
 
-    /// Whether this is a pre-release (`rc1`, `a1`, `.dev1`, `-beta.1`) or a development build: no rolling tag is
-    /// ever moved to one. A post-release is none.
+    /// Whether this is a pre-release (`rc1`, `a1`, `.dev1`, `-beta.1`) or a development build, to which no rolling tag ever
+    /// moves. A post-release is a final release.
     #[must_use]
     pub fn is_prerelease(&self) -> bool {
         match &self.kind {
@@ -148,7 +148,7 @@ impl Version {
         }
     }
 
-    /// What orders versions before their schemes do: epoch, release without trailing zeros, pre-release or not.
+    /// The order across schemes: epoch, release without trailing zeros, pre-release or not.
     fn rank(&self) -> (u64, Vec<u64>, bool) {
         match &self.kind {
             Kind::Commit(_) => (0, Vec::new(), false),
@@ -183,7 +183,7 @@ impl Ord for Version {
             (Kind::Commit(a), Kind::Commit(b)) => a.cmp(b),
             (a, b) => a.scheme().cmp(&b.scheme()),
         };
-        // Commits have no order that means something; they come before all releases.
+        // Commits have no meaningful order; they come before all releases.
         self.as_commit()
             .is_none()
             .cmp(&other.as_commit().is_none())
@@ -325,16 +325,5 @@ mod tests {
         assert_eq!(version.to_string(), "sha-0123456");
         assert_eq!(version.as_commit(), Some("0123456789abcdef0123456789abcdef01234567"));
         assert_eq!(version.major(), None);
-    }
-
-    #[test]
-    fn versions_are_found_again_in_tags() {
-        for text in ["0.9.26", "1!2.0.0", "0.5.0rc1", "1.2.3-beta.1", "2024.10"] {
-            assert_eq!(Version::from_tag(&version(text).tag_text(), Scheme::Auto), Some(version(text)));
-        }
-        assert!(Version::from_tag("1.2.3-build5", Scheme::Auto).unwrap().is_prerelease());
-        for text in ["alpine", "latest", "", "python3.13"] {
-            assert_eq!(Version::from_tag(text, Scheme::Auto), None);
-        }
     }
 }

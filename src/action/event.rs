@@ -59,8 +59,6 @@ pub struct ReleaseEvent {
     pub draft: bool,
     /// Whether it is marked as a pre-release.
     pub prerelease: bool,
-    /// When it was published, in RFC 3339.
-    pub published_at: Option<String>,
 }
 
 /// The payload: only what is needed is kept, the rest is skipped while reading.
@@ -91,7 +89,6 @@ struct RawRelease {
     draft: bool,
     #[serde(default)]
     prerelease: bool,
-    published_at: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -106,7 +103,7 @@ struct RawHead {
 
 impl Event {
     /// Reads `GITHUB_EVENT_NAME`, the payload at `GITHUB_EVENT_PATH`, `GITHUB_REF` and `GITHUB_SHA`. What is wrong with
-    /// them goes to `problems`. Outside of GitHub Actions there is no event, which is none.
+    /// them goes to `problems`. Outside of GitHub Actions there is no event, and that isn't a problem.
     #[must_use]
     pub fn read(environment: &Environment, files: &dyn Files, problems: &mut Vec<Problem>) -> Self {
         let Some(name) = environment.get("GITHUB_EVENT_NAME") else { return Self::default() };
@@ -139,7 +136,6 @@ impl Event {
                     tag: release.tag_name,
                     draft: release.draft,
                     prerelease: release.prerelease,
-                    published_at: release.published_at,
                 }),
                 None => Kind::Other,
             },
@@ -158,6 +154,12 @@ impl Event {
         };
         let commit = environment.get("GITHUB_SHA").map(str::to_owned);
         Self { name: name.to_owned(), kind, commit, run_tag, repository: payload.repository }
+    }
+
+    /// Whether something happened with a release.
+    #[must_use]
+    pub fn is_release(&self) -> bool {
+        matches!(self.kind, Kind::Release(_))
     }
 
     /// Whether a tag was pushed.

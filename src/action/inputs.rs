@@ -10,7 +10,7 @@ use super::credentials::Credentials;
 use crate::image::Repository;
 use crate::plan::{Platforms, Template};
 use crate::secret::Secret;
-use crate::version::Scheme;
+use crate::version::{Scheme, VersionSet};
 
 /// The inputs, read.
 #[derive(Clone, Debug)]
@@ -55,8 +55,10 @@ pub struct Inputs {
     pub verify: bool,
     /// When rolling tags move.
     pub rolling: Rolling,
-    /// What to do with an exact tag that names something else.
+    /// Whether an exact tag that is taken is kept, replaced, or ends the run.
     pub on_conflict: OnConflict,
+    /// Versions that own no rolling tag.
+    pub ignore_versions: VersionSet,
     /// Whether the release's notes get a section.
     pub release_notes: bool,
     /// How many requests and builds may run at once.

@@ -71,6 +71,9 @@ pub struct Options {
     /// An exact tag names something else already: `keep` it, `fail` or `replace` it
     #[arg(long, value_name = "WHAT", help_heading = "How to publish")]
     pub on_conflict: Option<String>,
+    /// Versions that own no rolling tag, such as withdrawn ones: `1.3.0 >=2024`
+    #[arg(long, value_name = "VERSIONS", help_heading = "How to publish")]
+    pub ignore_versions: Vec<String>,
     /// Whether to write the images into the release's notes
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "How to publish")]
     pub release_notes: Option<String>,

@@ -3,14 +3,15 @@
 //! A base's config is kept as the JSON that it is, with the fields that we don't know (`Healthcheck`,
 //! `Shell`, …), and only what the plan says is changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
 use super::platform::Platform;
 use super::reference::Digest;
 
-/// A config: of a base, or of what is made from it.
+/// A config: of a base, or of an image on top of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config(Map<String, Value>);
 
@@ -42,6 +43,9 @@ pub struct Changes {
     pub workdir: Option<String>,
     /// Labels to set, replacing those of the same name.
     pub labels: BTreeMap<String, String>,
+    /// Labels of the base to leave out: they describe the base alone.
+    #[serde(skip)]
+    pub unlabel: BTreeSet<String>,
 }
 
 /// A layer on top of the base, as the config knows it.
@@ -49,7 +53,7 @@ pub struct Changes {
 pub struct AddedLayer {
     /// The digest of the uncompressed layer.
     pub diff_id: Digest,
-    /// What made it, for `docker history`.
+    /// The command that made it, for `docker history`.
     pub created_by: String,
 }
 
@@ -74,7 +78,7 @@ impl Config {
         }
     }
 
-    /// What the image runs on.
+    /// The platform of the image.
     #[must_use]
     pub fn platform(&self) -> Platform {
         let field = |name| self.text(name).unwrap_or_default();
@@ -93,21 +97,39 @@ impl Config {
         self.0.get("config").filter(|c| c.is_object()).cloned().unwrap_or_else(|| json!({}))
     }
 
+    /// When the image was made, if its config says so in RFC 3339.
+    #[must_use]
+    pub fn created(&self) -> Option<DateTime<Utc>> {
+        Some(DateTime::parse_from_rfc3339(self.text("created")?).ok()?.to_utc())
+    }
+
+    /// The labels.
+    #[must_use]
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        let labels = self.section("config").and_then(|config| config.get("Labels")).and_then(Value::as_object);
+        let text = |(name, value): (&String, &Value)| Some((name.clone(), value.as_str()?.to_owned()));
+        labels.into_iter().flatten().filter_map(text).collect()
+    }
+
     /// A label.
     #[must_use]
     pub fn label(&self, name: &str) -> Option<&str> {
         self.section("config")?.get("Labels")?.get(name)?.as_str()
     }
 
-    /// The config of an image for `platform` that adds `layers` and `changes` to this one. `created` is RFC 3339.
+    /// The config of an image for `platform` that adds `layers` and `changes` to this one. `created` is RFC 3339; without it, the
+    /// image says nothing of when it was made.
     #[must_use]
-    pub fn derive(&self, platform: &Platform, created: &str, layers: &[AddedLayer], changes: &Changes) -> Self {
+    pub fn derive(&self, platform: &Platform, created: Option<&str>, layers: &[AddedLayer], changes: &Changes) -> Self {
         let mut config = self.0.clone();
         // Left-overs of the classic builder: they describe the container that made the base's last layer.
         for stale in ["container", "container_config", "docker_version", "id", "parent"] {
             config.remove(stale);
         }
-        config.insert("created".into(), created.into());
+        match created {
+            Some(created) => config.insert("created".into(), created.into()),
+            None => config.remove("created"),
+        };
         // As the index spells it: a base says `arm64/v8` where the index has `arm64`, and clients compare the two.
         config.insert("os".into(), platform.os().into());
         config.insert("architecture".into(), platform.architecture().into());
@@ -123,7 +145,11 @@ impl Config {
         for layer in layers {
             diff_ids.push(layer.diff_id.clone());
             if let Value::Array(history) = history {
-                history.push(json!({ "created": created, "created_by": layer.created_by }));
+                let mut entry = json!({ "created_by": layer.created_by });
+                if let Some(created) = created {
+                    entry["created"] = created.into();
+                }
+                history.push(entry);
             }
         }
         config.insert("rootfs".into(), json!({ "type": "layers", "diff_ids": diff_ids }));
@@ -173,8 +199,10 @@ impl Changes {
             }
             runtime.insert("Env".into(), env.into());
         }
-        if !self.labels.is_empty() {
+        let has_labels = runtime.get("Labels").is_some_and(Value::is_object);
+        if !self.labels.is_empty() || has_labels && !self.unlabel.is_empty() {
             let mut labels = runtime.get("Labels").and_then(Value::as_object).cloned().unwrap_or_default();
+            labels.retain(|name, _| !self.unlabel.contains(name));
             labels.extend(self.labels.iter().map(|(name, value)| (name.clone(), value.clone().into())));
             runtime.insert("Labels".into(), Value::Object(labels));
         }
@@ -238,7 +266,7 @@ mod tests {
             labels: [("org.opencontainers.image.version".into(), "0.9.26".into())].into(),
             ..Changes::default()
         };
-        let derived = base().derive(&arm64(), "2026-01-15T20:44:00Z", &[layer()], &changes);
+        let derived = base().derive(&arm64(), Some("2026-01-15T20:44:00Z"), &[layer()], &changes);
         let expected = json!({
             "architecture": "arm64", "os": "linux", "created": "2026-01-15T20:44:00Z",
             "config": {
@@ -258,21 +286,22 @@ mod tests {
 
     #[test]
     fn the_platform_is_written_as_the_index_has_it() {
-        let arm = base().derive(&"linux/arm/v6".parse().unwrap(), "2026-01-15T20:44:00Z", &[], &Changes::default());
+        let arm =
+            base().derive(&"linux/arm/v6".parse().unwrap(), Some("2026-01-15T20:44:00Z"), &[], &Changes::default());
         assert_eq!(arm.as_json()["variant"], "v6");
         assert_eq!(arm.platform().to_string(), "linux/arm/v6");
     }
 
     #[test]
     fn no_changes_keep_the_runtime_section() {
-        let derived = base().derive(&arm64(), "2026-01-15T20:44:00Z", &[], &Changes::default());
+        let derived = base().derive(&arm64(), Some("2026-01-15T20:44:00Z"), &[], &Changes::default());
         assert_eq!(derived.runtime(), base().runtime());
     }
 
     #[test]
     fn an_entrypoint_alone_drops_the_command_of_the_base() {
         let changes = Changes { entrypoint: Some(vec!["/uv".into()]), ..Changes::default() };
-        let runtime = base().derive(&arm64(), "2026-01-15T20:44:00Z", &[], &changes).runtime();
+        let runtime = base().derive(&arm64(), Some("2026-01-15T20:44:00Z"), &[], &changes).runtime();
         assert_eq!(runtime["Entrypoint"], json!(["/uv"]));
         assert_eq!(runtime.get("Cmd"), None);
     }

@@ -1,6 +1,6 @@
 //! The one layer that we make: the executables of the tool, at `/usr/local/bin`.
 //!
-//! The same executables and the same time give the same bytes on every machine. A
+//! A function of the executables alone: the same ones give the same bytes on every machine. A
 //! [layer](https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md) is a tar archive; ours is
 //! compressed as [gzip members](https://www.rfc-editor.org/rfc/rfc1952#section-2.2) of 1 MiB of archive each, one after
 //! the other, so that several cores compress it in bounded memory and the number of cores doesn't show.
@@ -99,21 +99,20 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// Writes the layer into a file of `directory`. `folder` is absolute and without a slash at its end; `created`
-    /// is in seconds since 1970.
+    /// Writes the layer into a file of `directory`. `folder` is absolute and without a slash at its end.
     ///
     /// # Errors
     /// Reading the executables or writing the layer fails.
-    pub fn write(mut executables: Vec<Executable>, folder: &str, created: u64, directory: &Path) -> io::Result<Self> {
+    pub fn write(mut executables: Vec<Executable>, folder: &str, directory: &Path) -> io::Result<Self> {
         executables.sort_by(|a, b| a.name().cmp(b.name()));
         let folder = folder.trim_start_matches('/');
-        let compressed = Compressed::write(directory, |members| archive(&executables, folder, created, members))?;
+        let compressed = Compressed::write(directory, |members| archive(&executables, folder, members))?;
         Ok(Self { compressed, executables })
     }
 }
 
 /// Writes the archive: one entry for each executable, none for folders, nothing that depends on this machine.
-fn archive(executables: &[Executable], folder: &str, created: u64, to: &mut impl Write) -> io::Result<()> {
+fn archive(executables: &[Executable], folder: &str, to: &mut impl Write) -> io::Result<()> {
     let mut archive = tar::Builder::new(to);
     for executable in executables {
         let mut header = tar::Header::new_gnu();
@@ -121,7 +120,7 @@ fn archive(executables: &[Executable], folder: &str, created: u64, to: &mut impl
         header.set_mode(0o755);
         header.set_uid(0);
         header.set_gid(0);
-        header.set_mtime(created);
+        header.set_mtime(0);
         header.set_size(executable.size);
         let path = format!("{folder}/{}", executable.name());
         archive.append_data(&mut header, path, File::open(executable.content.path())?)?;
@@ -232,7 +231,7 @@ mod tests {
 
     fn layer() -> Layer {
         let executables = vec![executable("/uvx", b"#!x"), executable("/opt/uv", &noise())];
-        Layer::write(executables, "/usr/local/bin", 1_768_509_840, &std::env::temp_dir()).unwrap()
+        Layer::write(executables, "/usr/local/bin", &std::env::temp_dir()).unwrap()
     }
 
     #[test]
@@ -248,7 +247,7 @@ mod tests {
             entry.read_to_end(&mut content).unwrap();
             let header = entry.header();
             assert_eq!((header.uid().unwrap(), header.gid().unwrap()), (0, 0));
-            assert_eq!((header.mode().unwrap(), header.mtime().unwrap()), (0o755, 1_768_509_840));
+            assert_eq!((header.mode().unwrap(), header.mtime().unwrap()), (0o755, 0));
             entries.push((entry.path().unwrap().display().to_string(), content));
         }
         let expected = [("usr/local/bin/uv".to_owned(), noise()), ("usr/local/bin/uvx".to_owned(), b"#!x".to_vec())];
@@ -268,7 +267,7 @@ mod tests {
     /// Known bytes: an update of the compressor that changes them must be seen, since it changes every digest.
     #[test]
     fn the_bytes_are_the_same_on_every_machine() {
-        assert_eq!(layer().compressed.descriptor.digest.short(), "1bdd7bfe32bd");
+        assert_eq!(layer().compressed.descriptor.digest.short(), "7bc82fbce68c");
     }
 
     #[test]

@@ -136,6 +136,18 @@ impl Repository {
         &self.path
     }
 
+    /// Whether the registry is on this machine, so that its name means nothing elsewhere.
+    #[must_use]
+    pub fn is_on_loopback(&self) -> bool {
+        let url = url::Url::parse(&format!("http://{}/", self.registry)).ok();
+        match url.as_ref().and_then(url::Url::host) {
+            Some(url::Host::Ipv4(address)) => address.is_loopback(),
+            Some(url::Host::Ipv6(address)) => address.is_loopback(),
+            Some(url::Host::Domain(name)) => name == "localhost",
+            None => false,
+        }
+    }
+
     /// The reference of `tag` in this repository.
     #[must_use]
     pub fn tagged(&self, tag: Tag) -> Reference {

@@ -1,17 +1,17 @@
 //! Making a plan of the inputs and the event.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::tags::{Claims, Tagger};
-use super::template::ExactTags;
 use super::version::determine;
 use super::{Check, CheckOrigin, Place, Plan, PlanError, Problem, Source, Tags, Variant};
 use crate::action::inputs::Builder;
 use crate::action::{Environment, Event, Files, Inputs, Options};
-use crate::build::recipe::DESTINATION;
+use crate::compose::recipe::DESTINATION;
 use crate::image::config::Changes;
 use crate::image::{Reference, Tag};
 use crate::matrix::{self, Row, Setting, Verify};
+use crate::ownership::Grammar;
 use crate::version::Version;
 
 impl Plan {
@@ -51,7 +51,7 @@ impl Plan {
             return Err(PlanError::unless_none(problems).expect_err("no version is a problem"));
         };
         let version = determined.version;
-        let tagger = Tagger { version: &version, withheld: determined.withheld.as_deref() };
+        let tagger = Tagger { version: &version, templates: &inputs.tag_templates };
         let source = source(inputs, &tagger, &mut problems);
 
         let mut claims = Claims::default();
@@ -66,20 +66,32 @@ impl Plan {
                         .hint("remove the `run` lines, or set `builder: engine`"),
                 );
             }
-            let tags = tagger.variant(&inputs.tag_templates, &row, &mut problems);
+            let tags = tagger.variant(&row, &mut problems);
             claims.variant(&row, &tags, &mut problems);
+            tagger.refuse_ambiguous(&row, &tags, &claims, &mut problems);
             let Some(version_label) = tags.exact.first().cloned() else { continue };
             variants.push(variant(row, version_label, tags, inputs, &version));
         }
         PlanError::unless_none(problems)?;
-        let entries =
-            variants.iter().flat_map(|variant| variant.tags.reasons.values().map(|reason| reason.entry.clone()));
+        let source = source.expect("its absence is a problem");
+        let images = || variants.iter().map(|variant| &variant.tags).chain([&source.tags]);
+        let grammar = Grammar::new(
+            &inputs.tag_templates,
+            &inputs.source_tags,
+            variants.iter().flat_map(|variant| variant.tags.reasons.values().map(|reason| reason.entry.clone())),
+            images().flat_map(|tags| tags.rolling.iter().map(|rolling| rolling.tag.clone())),
+            inputs.version_scheme,
+        );
         Ok(Self {
-            exact_tags: ExactTags::new(&inputs.tag_templates, entries, inputs.version_scheme),
-            source_exact_tags: ExactTags::new(&inputs.source_tags, [String::new()], inputs.version_scheme),
+            grammar,
+            not_final: determined.not_final,
+            ignored: inputs.ignore_versions.clone(),
+            rolling: inputs.rolling,
+            on_conflict: inputs.on_conflict,
+            version_pattern: inputs.version_pattern.clone(),
             release: determined.release,
             revision: determined.revision,
-            source: source.expect("its absence is a problem"),
+            source,
             binaries: inputs.binaries.clone(),
             destinations: inputs.images.clone(),
             variants,
@@ -104,7 +116,14 @@ fn source(inputs: &Inputs, tagger: &Tagger<'_>, problems: &mut Vec<Problem>) -> 
         text = format!("{text}:{}", tagger.version.tag_text());
     }
     let reference = text.parse::<Reference>().map_err(|invalid| problems.push(Problem::new(&place, invalid))).ok()?;
-    let tags = tagger.tags(&inputs.source_tags, &[(String::new(), Place::Input("source-tags"))], problems);
+    let place = Place::Input("source-tags");
+    let tags = tagger.tags(&inputs.source_tags, &[(String::new(), place.clone())], problems);
+    if tags.exact.is_empty() && !tags.rolling.is_empty() {
+        problems.push(
+            Problem::new(&place, format!("no template gives an exact tag of version `{}`", tagger.version))
+                .hint("add `{version}`"),
+        );
+    }
     Some(Source { reference, tags })
 }
 
@@ -134,6 +153,7 @@ fn variant(row: Row, version_label: Tag, tags: Tags, inputs: &Inputs, version: &
             user: row.user,
             workdir: row.workdir,
             labels: merged(&inputs.labels, row.labels),
+            unlabel: BTreeSet::new(),
         },
         annotations: merged(&inputs.annotations, row.annotations),
         run: row.run,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::{Check, Plan, Platforms, Reason, Tags, Variant};
+use super::{Check, Plan, Platforms, Reason, RollingTag, Tags, Variant};
 use crate::image::config::Changes;
 use crate::image::{Reference, Repository, Tag};
 
@@ -71,18 +71,20 @@ struct CheckJson<'a> {
     contains: Option<&'a str>,
 }
 
-impl<'a> From<&'a Tags> for TagsJson<'a> {
-    fn from(tags: &'a Tags) -> Self {
+impl<'a> TagsJson<'a> {
+    /// `not_final` is why no rolling tag goes to this version, if none does.
+    fn of(tags: &'a Tags, not_final: Option<&'a str>) -> Self {
+        let rolling = || tags.rolling.iter().map(|rolling| &rolling.tag);
         Self {
             exact: &tags.exact,
-            rolling: tags.rolling.iter().map(|rolling| &rolling.tag).collect(),
-            kept: tags.kept.iter().map(|kept| KeptJson { tag: &kept.tag, reason: &kept.reason }).collect(),
+            rolling: rolling().filter(|_| not_final.is_none()).collect(),
+            kept: not_final.into_iter().flat_map(|reason| rolling().map(move |tag| KeptJson { tag, reason })).collect(),
         }
     }
 }
 
-impl<'a> From<&'a Variant> for VariantJson<'a> {
-    fn from(variant: &'a Variant) -> Self {
+impl<'a> VariantJson<'a> {
+    fn of(variant: &'a Variant, not_final: Option<&'a str>) -> Self {
         let check = |check: &'a Check| CheckJson { command: &check.command, contains: check.contains.as_deref() };
         Self {
             name: &variant.name,
@@ -92,7 +94,7 @@ impl<'a> From<&'a Variant> for VariantJson<'a> {
                 Platforms::Auto => PlatformsJson::Auto("auto"),
                 Platforms::Listed(platforms) => PlatformsJson::Listed(platforms),
             },
-            tags: (&variant.tags).into(),
+            tags: TagsJson::of(&variant.tags, not_final),
             reasons: &variant.tags.reasons,
             changes: &variant.changes,
             annotations: &variant.annotations,
@@ -107,11 +109,12 @@ impl Plan {
     /// The plan as JSON, indented. Names stay what they are from release to release; more may come.
     #[must_use]
     pub fn to_json(&self) -> String {
+        let not_final = self.not_final.as_deref();
         let json = PlanJson {
             version: self.version.to_string(),
-            source: SourceJson { reference: &self.source.reference, tags: (&self.source.tags).into() },
+            source: SourceJson { reference: &self.source.reference, tags: TagsJson::of(&self.source.tags, not_final) },
             destinations: &self.destinations,
-            variants: self.variants.iter().map(VariantJson::from).collect(),
+            variants: self.variants.iter().map(|variant| VariantJson::of(variant, not_final)).collect(),
             binaries: &self.binaries,
             release_tags: self.release.as_ref().map(|release| &release.tags[..]).unwrap_or_default(),
             revision: self.revision.as_deref(),
@@ -165,39 +168,38 @@ impl Plan {
             field("dry run", "nothing will be pushed".to_owned());
         }
         let mut rows = vec![["VARIANT", "EXACT TAGS", "ROLLING TAGS"].map(|title| vec![title.to_owned()])];
-        rows.extend(self.variants.iter().map(row));
-        if self.source.tags != Tags::default() {
-            rows.push(cells(vec!["the source itself".to_owned()], &self.source.tags));
+        let not_final = self.not_final.is_some();
+        rows.extend(self.variants.iter().map(|variant| row(variant, not_final)));
+        if !self.source.tags.is_empty() {
+            rows.push(cells(vec!["the source itself".to_owned()], &self.source.tags, not_final));
         }
         out.push('\n');
         out.push_str(&table(&rows));
-        if let Some(reason) = kept_reason(self) {
+        if let Some(reason) = &self.not_final {
             writeln!(out, "\nNo rolling tag moves: {reason}.").expect("a String takes every write");
         }
         out
     }
 }
 
-/// The reason why all rolling tags are kept, which is then said once.
-fn kept_reason(plan: &Plan) -> Option<&str> {
-    plan.variants.iter().flat_map(|variant| &variant.tags.kept).map(|kept| kept.reason.as_str()).next()
-}
-
-fn row(variant: &Variant) -> [Vec<String>; 3] {
+fn row(variant: &Variant, not_final: bool) -> [Vec<String>; 3] {
     let platforms = match &variant.platforms {
         Platforms::Auto => "all platforms of both".to_owned(),
         Platforms::Listed(platforms) => platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
     };
     let mut about = vec![variant.name.clone(), format!("  on {}", familiar(&variant.base)), format!("  {platforms}")];
     about.extend(variant.deprecated.iter().map(|why| format!("  deprecated: {why}")));
-    cells(about, &variant.tags)
+    cells(about, &variant.tags, not_final)
 }
 
-fn cells(about: Vec<String>, tags: &Tags) -> [Vec<String>; 3] {
+fn cells(about: Vec<String>, tags: &Tags, not_final: bool) -> [Vec<String>; 3] {
     let exact = tags.exact.iter().map(ToString::to_string).collect();
-    let rolling = tags.rolling.iter().map(|rolling| rolling.tag.to_string());
-    let kept = tags.kept.iter().map(|kept| format!("({} stays)", kept.tag));
-    [about, exact, rolling.chain(kept).collect()]
+    let rolling = tags.rolling.iter().map(
+        |RollingTag { tag, .. }| {
+            if not_final { format!("({tag} stays)") } else { tag.to_string() }
+        },
+    );
+    [about, exact, rolling.collect()]
 }
 
 /// The short form in which people know images of Docker Hub.

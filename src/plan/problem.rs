@@ -69,7 +69,7 @@ impl Problem {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanError(Vec<Problem>);
 
-/// More than this nobody reads.
+/// Maximum number of problems shown.
 const SHOWN: usize = 30;
 
 impl PlanError {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::template::Template;
-use super::{KeptTag, Place, Problem, Reason, RollingTag, Source, Tags};
+use super::{Place, Problem, Reason, RollingTag, Source, Tags};
 use crate::image::{Repository, Tag};
 use crate::matrix::Row;
 use crate::version::Version;
@@ -11,14 +11,14 @@ use crate::version::Version;
 /// Makes tags of templates and entries.
 pub(super) struct Tagger<'a> {
     pub(super) version: &'a Version,
-    /// Why no rolling tag goes to this version, if none does.
-    pub(super) withheld: Option<&'a str>,
+    /// The templates of variants.
+    pub(super) templates: &'a [Template],
 }
 
 impl Tagger<'_> {
-    pub(super) fn variant(&self, templates: &[Template], row: &Row, problems: &mut Vec<Problem>) -> Tags {
-        let tags = self.tags(templates, &row.tags, problems);
-        if tags.exact.is_empty() && !templates.is_empty() && problems.is_empty() {
+    pub(super) fn variant(&self, row: &Row, problems: &mut Vec<Problem>) -> Tags {
+        let tags = self.tags(self.templates, &row.tags, problems);
+        if tags.exact.is_empty() && !self.templates.is_empty() && problems.is_empty() {
             problems.push(
                 Problem::new(
                     &Place::Input("tag-templates"),
@@ -30,6 +30,32 @@ impl Tagger<'_> {
         tags
     }
 
+    /// Refuses rolling tags that read as this version's exact tag of another entry, which a later release may have. Tags that two
+    /// variants claim were refused already.
+    pub(super) fn refuse_ambiguous(&self, row: &Row, tags: &Tags, claims: &Claims, problems: &mut Vec<Problem>) {
+        for rolling in tags.rolling.iter().filter(|rolling| claims.belongs_to(&rolling.tag, row)) {
+            let Some(other) = self.own_exact_tag_of(rolling) else { continue };
+            let place = row.tags.iter().find(|(text, _)| *text == rolling.entry).map_or(&row.place, |(_, place)| place);
+            problems.push(
+                Problem::new(
+                    place,
+                    format!(
+                        "rolling tag `{}` reads as the exact tag of version `{}` for an entry `{other}`",
+                        rolling.tag, self.version
+                    ),
+                )
+                .hint("rename the entry, so that it doesn't begin with a version"),
+            );
+        }
+    }
+
+    /// The other entry for which the rolling tag would be an exact tag of this version: `22-slim` of 22 for `slim`.
+    fn own_exact_tag_of(&self, rolling: &RollingTag) -> Option<String> {
+        let version = self.version.tag_text();
+        let cuts = self.templates.iter().flat_map(|template| template.cuts(rolling.tag.as_str()));
+        cuts.filter(|(of, entry)| *of == version && *entry != rolling.entry).map(|(_, entry)| entry.to_owned()).next()
+    }
+
     /// The tags of one image. Templates come first, then entries, so that `0.9-alpine` stands beside `0.9-alpine3.23`.
     pub(super) fn tags(
         &self,
@@ -38,7 +64,12 @@ impl Tagger<'_> {
         problems: &mut Vec<Problem>,
     ) -> Tags {
         let mut tags = Tags::default();
-        for template in templates {
+        // Of `{version}` and `{major}.{minor}` for a version 2024.10, the exact tag counts.
+        let (exact, rolling): (Vec<&Template>, Vec<&Template>) =
+            templates.iter().partition(|template| template.is_exact());
+        // A development build has no successor that could take its rolling tags over.
+        let rolling = rolling.into_iter().filter(|_| self.version.as_commit().is_none());
+        for template in exact.into_iter().chain(rolling) {
             for (entry, place) in entries {
                 let Some(text) = template.render(self.version, entry) else { continue };
                 let tag = match text.parse::<Tag>() {
@@ -48,38 +79,24 @@ impl Tagger<'_> {
                         continue;
                     }
                 };
-                // Of `{version}` and `{major}.{minor}` for a version 2024.10, the exact tag is the one to keep.
                 if tags.reasons.contains_key(&tag) {
                     continue;
                 }
                 let reason = Reason { template: template.to_string(), entry: entry.clone(), place: place.to_string() };
                 if template.is_exact() {
                     tags.exact.push(tag.clone());
-                } else if let Some(why) = self.withheld {
-                    tags.kept.push(KeptTag { tag: tag.clone(), reason: why.to_owned() });
                 } else {
-                    let series = template.series(self.version);
-                    tags.rolling.push(RollingTag { tag: tag.clone(), series, entry: entry.clone() });
+                    let template = template.clone();
+                    tags.rolling.push(RollingTag { tag: tag.clone(), template, entry: entry.clone() });
                 }
                 tags.reasons.insert(tag, reason);
             }
-        }
-        // Where a rolling template comes before the exact one that gives the same tag.
-        let exact = templates.iter().filter(|template| template.is_exact());
-        for text in
-            exact.flat_map(|template| entries.iter().filter_map(|(entry, _)| template.render(self.version, entry)))
-        {
-            let rolling = tags.rolling.iter().position(|rolling| rolling.tag.as_str() == text);
-            let kept = tags.kept.iter().position(|kept| kept.tag.as_str() == text);
-            let moved =
-                rolling.map(|at| tags.rolling.remove(at).tag).or_else(|| kept.map(|at| tags.kept.remove(at).tag));
-            tags.exact.extend(moved);
         }
         tags
     }
 }
 
-/// Who claims which tag at the destinations.
+/// The owner of each tag at the destinations.
 #[derive(Default)]
 pub(super) struct Claims(BTreeMap<String, Claim>);
 
@@ -92,17 +109,20 @@ impl Claims {
     /// The tags of the source: those that it gets, and the one that it has if it lives at a destination.
     pub(super) fn source(&mut self, source: &Source, destinations: &[Repository]) {
         let own = source.reference.tag().filter(|_| destinations.contains(source.reference.repository()));
-        let kept = source.tags.kept.iter().map(|kept| &kept.tag);
-        for tag in source.tags.iter().chain(kept).chain(own) {
+        for tag in source.tags.iter().chain(own) {
             let claim = Claim { who: "the source image".to_owned(), place: Place::Input("source-tags") };
             self.0.insert(tag.to_string(), claim);
         }
     }
 
+    /// Whether a tag is claimed by the variant of `row`, and not by somebody before it.
+    fn belongs_to(&self, tag: &Tag, row: &Row) -> bool {
+        self.0.get(tag.as_str()).is_some_and(|claim| claim.who == variant_of(row))
+    }
+
     pub(super) fn variant(&mut self, row: &Row, tags: &Tags, problems: &mut Vec<Problem>) {
-        let kept = tags.kept.iter().map(|kept| &kept.tag);
         let mut named = Vec::<(String, String)>::new();
-        for tag in tags.iter().chain(kept) {
+        for tag in tags.iter() {
             let entry = tags.reasons.get(tag).map(|reason| reason.entry.as_str()).unwrap_or_default();
             let place = row.tags.iter().find(|(text, _)| text == entry).map_or(&row.place, |(_, place)| place);
             match self.0.get(tag.as_str()) {
@@ -121,10 +141,13 @@ impl Claims {
                     }
                 }
                 None => {
-                    let who = format!("variant `{}`", row.tags.first().map_or("", |(name, _)| name));
-                    self.0.insert(tag.to_string(), Claim { who, place: place.clone() });
+                    self.0.insert(tag.to_string(), Claim { who: variant_of(row), place: place.clone() });
                 }
             }
         }
     }
+}
+
+fn variant_of(row: &Row) -> String {
+    format!("variant `{}`", row.tags.first().map_or("", |(name, _)| name))
 }

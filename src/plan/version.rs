@@ -13,7 +13,7 @@ pub(super) struct Determined {
     pub(super) release: Option<Release>,
     pub(super) revision: Option<String>,
     /// Why no rolling tag goes to it, if none does.
-    pub(super) withheld: Option<String>,
+    pub(super) not_final: Option<String>,
 }
 
 /// From the input, else from the event. `None` if that fails, with the reason in `problems`.
@@ -56,14 +56,14 @@ pub(super) fn determine(inputs: &Inputs, event: &Event, problems: &mut Vec<Probl
         let known = event.commit.as_deref().filter(|known| known.to_ascii_lowercase().starts_with(commit));
         determined.revision = Some(known.unwrap_or(commit).to_owned());
         determined.release = None;
-        determined.withheld = Some(format!("{} is a development build", determined.version));
+        determined.not_final = Some(format!("{} is a development build", determined.version));
     } else if determined.version.is_prerelease() {
-        determined.withheld = Some(format!("{} is a pre-release", determined.version));
+        determined.not_final = Some(format!("{} is a pre-release", determined.version));
     }
     Some(determined)
 }
 
-/// What the event says, if it says something.
+/// The version of the event, if it has one.
 fn from_event(inputs: &Inputs, event: &Event, problems: &mut Vec<Problem>) -> Option<Determined> {
     let place = Place::Event(event.name.clone());
     match &event.kind {
@@ -73,10 +73,9 @@ fn from_event(inputs: &Inputs, event: &Event, problems: &mut Vec<Problem>) -> Op
                 return None;
             }
             let mut found = parse(&release.tag, Origin::Tag, inputs, &place, problems)?;
-            found.release =
-                Some(Release { tags: vec![release.tag.clone()], published_at: release.published_at.clone() });
+            found.release = Some(Release { tags: vec![release.tag.clone()] });
             found.revision.clone_from(&event.commit);
-            found.withheld =
+            found.not_final =
                 release.prerelease.then(|| format!("release `{}` is marked as a pre-release", release.tag));
             Some(found)
         }
@@ -116,7 +115,7 @@ fn refused(release: &ReleaseEvent, place: &Place) -> Option<Problem> {
 enum Origin {
     /// A tag of the repository, which must fit `version-pattern`.
     Tag,
-    /// What a person wrote: a version or a tag.
+    /// An input, written by a person: a version or a tag.
     Input,
 }
 
@@ -143,8 +142,8 @@ fn parse(
     };
     match Version::parse(bare, inputs.version_scheme) {
         Ok(version) => {
-            let release = Some(Release { tags: tags_of(text, bare, pattern), published_at: None });
-            Some(Determined { version, release, revision: None, withheld: None })
+            let release = Some(Release { tags: tags_of(text, bare, pattern) });
+            Some(Determined { version, release, revision: None, not_final: None })
         }
         Err(invalid) => {
             let problem = Problem::new(place, invalid);
@@ -159,7 +158,7 @@ fn parse(
     }
 }
 
-/// What the tag of the release may be called, when `text` was written for the version `bare`.
+/// The names that the release's tag may have, if `text` was written for the version `bare`.
 fn tags_of(text: &str, bare: &str, pattern: &VersionPattern) -> Vec<String> {
     let text = text.trim();
     if !pattern.is_plain() && pattern.version_in(text).is_none() {
@@ -189,7 +188,7 @@ fn development(inputs: &Inputs, event: &Event) -> Option<Determined> {
         _ => None,
     };
     let version = Version::commit(commit?)?;
-    Some(Determined { version, release: None, revision: commit.map(str::to_owned), withheld: None })
+    Some(Determined { version, release: None, revision: commit.map(str::to_owned), not_final: None })
 }
 
 fn nothing_found(event: &Event) -> Problem {

@@ -12,7 +12,7 @@ use crate::action::options::Options;
 use crate::image::{Platform, Repository};
 use crate::plan::{Place, Platforms, Problem, Template};
 use crate::secret::Secret;
-use crate::version::Scheme;
+use crate::version::{Scheme, VersionSet};
 
 /// The tags of a variant, where `tag-templates` doesn't say otherwise.
 const DEFAULT_TEMPLATES: [&str; 3] = ["{version}-{tag}", "{major}.{minor}-{tag}", "{tag}"];
@@ -30,10 +30,11 @@ impl Inputs {
         let credentials = lines("credentials", &options.credentials, environment);
         let credentials = Credentials::read(&credentials, github_token.as_ref(), environment, files, problems);
         let mut reader = Reader { options, environment, problems };
+        let version_scheme = reader.choice("version-scheme", |o| &o.version_scheme, Scheme::Auto);
         Self {
             version: reader.text("version", |o| &o.version),
             version_pattern: reader.pattern(),
-            version_scheme: reader.choice("version-scheme", |o| &o.version_scheme, Scheme::Auto),
+            version_scheme,
             source: reader.source(),
             source_tags: reader.source_tags(),
             binaries: reader.binaries(),
@@ -50,6 +51,7 @@ impl Inputs {
             verify: reader.choice("verify", |o| &o.verify, true),
             rolling: reader.choice("rolling", |o| &o.rolling, Rolling::default()),
             on_conflict: reader.choice("on-conflict", |o| &o.on_conflict, OnConflict::default()),
+            ignore_versions: reader.ignore_versions(version_scheme),
             release_notes: reader.choice("release-notes", |o| &o.release_notes, true),
             concurrency: reader.concurrency(),
             credentials,
@@ -166,7 +168,24 @@ impl Reader<'_> {
         if let Some(template) = templates.iter().find(|template| template.has_tag()) {
             self.problem("source-tags", format!("`{template}` has `{{tag}}`, which only variants have"));
         }
+        if !templates.is_empty() && !templates.iter().any(Template::is_exact) {
+            self.problem(
+                "source-tags",
+                "no template names the version\nhint: add `{version}`; rolling tags are moved by the exact tags that exist",
+            );
+        }
         templates
+    }
+
+    fn ignore_versions(&mut self, scheme: Scheme) -> VersionSet {
+        let lines = self.lines("ignore-versions", |o| &o.ignore_versions);
+        let mut versions = VersionSet::default();
+        for text in lines.iter().flat_map(|line| line.split_whitespace()) {
+            if let Err(invalid) = versions.add(text, scheme) {
+                self.problem("ignore-versions", invalid);
+            }
+        }
+        versions
     }
 
     fn tag_templates(&mut self) -> Vec<Template> {

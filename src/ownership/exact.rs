@@ -1,0 +1,113 @@
+//! Exact tags: each names one version for good. They are new, ours, begun or taken.
+
+use std::collections::BTreeMap;
+
+use super::Artifact;
+use super::evidence::{Answer, Asker, Kinship, Lack};
+use super::verdict::{Image, Reason, Verdict};
+use crate::action::inputs::OnConflict;
+use crate::image::{Digest, Repository, Tag};
+
+/// The image under an exact tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Named {
+    Nothing,
+    /// The image that this run composes, or the source as it was resolved.
+    Ours(Digest),
+    /// This release, on the base that an earlier run has begun it on.
+    Begun(Digest),
+    /// Another image; why it isn't this release.
+    Taken(Digest, String),
+    /// The registry didn't answer.
+    Unknown(String),
+}
+
+/// An artifact's exact tags at all destinations, and the image of this release that follows from them.
+pub(super) struct Placed {
+    named: BTreeMap<(Repository, Tag), Named>,
+    pub(super) image: Image,
+    composed: Option<Digest>,
+}
+
+impl Placed {
+    /// Classifies the exact tags. Tags whose question is still open count as new; the asker has collected the question.
+    pub(super) fn of(asker: &Asker<'_>, artifact: &Artifact) -> Self {
+        let mut named = BTreeMap::new();
+        let mut image = Image::Composed;
+        // Of several images, the one at the first destination wins, and there the one under the most specific tag.
+        for destination in &asker.wanted.destinations {
+            for tag in &artifact.tags.exact {
+                let kind = name(asker, artifact, destination, tag).unwrap_or_else(|lack| match lack {
+                    Lack::Open => Named::Nothing,
+                    Lack::Failed(cause) => Named::Unknown(cause),
+                });
+                if let (Image::Composed, Named::Ours(digest) | Named::Begun(digest)) = (&image, &kind) {
+                    image = Image::Published { repository: destination.clone(), digest: digest.clone() };
+                }
+                named.insert((destination.clone(), tag.clone()), kind);
+            }
+        }
+        Self { named, image, composed: artifact.composed.clone() }
+    }
+
+    /// The decision about an exact tag.
+    pub(super) fn verdict(&self, on_conflict: OnConflict, destination: &Repository, tag: &Tag) -> Verdict {
+        match self.named(destination, tag) {
+            Named::Nothing => Verdict::Write(self.digest()),
+            Named::Ours(_) | Named::Begun(_) => Verdict::Right,
+            Named::Taken(..) if on_conflict == OnConflict::Replace => Verdict::Write(self.digest()),
+            Named::Taken(digest, why) => Verdict::Stays(Reason::Taken { digest: digest.clone(), why: why.clone() }),
+            Named::Unknown(cause) => Verdict::Stays(Reason::Unknown(cause.clone())),
+        }
+    }
+
+    /// The digest that an entry's exact tag names at a destination after this run, which its rolling tags follow. `None` before
+    /// the build of a variant with `run` lines.
+    ///
+    /// # Errors
+    /// Why the entry has no image of this release there.
+    pub(super) fn of_entry(
+        &self,
+        on_conflict: OnConflict,
+        artifact: &Artifact,
+        destination: &Repository,
+        entry: &str,
+    ) -> Result<Option<Digest>, Reason> {
+        let Some(tag) = artifact.tags.exact.iter().find(|tag| artifact.tags.entry_of(tag) == entry) else {
+            return Ok(self.digest());
+        };
+        match self.named(destination, tag) {
+            Named::Ours(digest) | Named::Begun(digest) => Ok(Some(digest.clone())),
+            Named::Nothing => Ok(self.digest()),
+            Named::Taken(..) if on_conflict == OnConflict::Replace => Ok(self.digest()),
+            Named::Taken(..) => Err(Reason::EntryTaken(tag.clone())),
+            Named::Unknown(cause) => Err(Reason::Unknown(cause.clone())),
+        }
+    }
+
+    fn named(&self, destination: &Repository, tag: &Tag) -> &Named {
+        &self.named[&(destination.clone(), tag.clone())]
+    }
+
+    /// The image of this release; `None` before the build of a variant with `run` lines.
+    fn digest(&self) -> Option<Digest> {
+        match &self.image {
+            Image::Published { digest, .. } => Some(digest.clone()),
+            Image::Composed => self.composed.clone(),
+        }
+    }
+}
+
+fn name(asker: &Asker<'_>, artifact: &Artifact, destination: &Repository, tag: &Tag) -> Answer<Named> {
+    let Some(digest) = asker.tag(destination, tag)? else { return Ok(Named::Nothing) };
+    if [&artifact.composed, &artifact.as_resolved].into_iter().flatten().any(|ours| *ours == digest) {
+        return Ok(Named::Ours(digest));
+    }
+    if asker.wanted.on_conflict == OnConflict::Replace {
+        return Ok(Named::Taken(digest, "and `on-conflict` is `replace`".to_owned()));
+    }
+    Ok(match asker.kinship(artifact, destination, &digest)? {
+        Kinship::Begun => Named::Begun(digest),
+        Kinship::Stranger(why) => Named::Taken(digest, why),
+    })
+}

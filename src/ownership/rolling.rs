@@ -1,0 +1,343 @@
+//! Rolling tags: whether one moves to this version, is given to a newer one, or stays.
+//!
+//! The owner is the newest final version of the series: this one, or a newer one that counts. Newer versions are nominated by the
+//! list of tags and by the image under the rolling tag, and count by this table:
+//!
+//! | a newer version | holds the tag | is given the tag, unless that shows it already |
+//! | --- | --- | --- |
+//! | is in `ignore-versions`, or GitHub calls it a pre-release | no | no |
+//! | is proved at its exact tag | yes | if all parts of its image are there |
+//! | is shown by the rolling tag, in our annotation | yes | no |
+//! | is likely | yes, with a warning | no |
+//! | anything else: a nightly `20260110`, `1.2.3-22-slim` of another variant | no | no |
+
+use std::collections::BTreeSet;
+
+use super::evidence::{Answer, Asker, Kinship, SeenImage, Standing};
+use super::exact::Placed;
+use super::nominees::Nominee;
+use super::verdict::{Evidence, Reason, Verdict};
+use super::{Artifact, Wanted};
+use crate::action::inputs::{OnConflict, Rolling};
+use crate::image::{Digest, Platform, Repository, Tag};
+use crate::plan::RollingTag;
+use crate::version::Version;
+
+/// A rolling tag at a destination.
+struct Looked<'a> {
+    asker: &'a Asker<'a>,
+    artifact: &'a Artifact,
+    destination: &'a Repository,
+    rolling: &'a RollingTag,
+    /// The digest that it names.
+    now: Option<Digest>,
+}
+
+/// The image under a rolling tag.
+enum Shows {
+    /// There is no such tag, or its image needs no reading.
+    Nothing,
+    /// The image that the exact tag of this older version names, for the same entry.
+    Older(Nominee),
+    /// An image that had to be read.
+    Read(SeenImage),
+}
+
+/// The version that a rolling tag belongs to.
+enum Owner {
+    This,
+    Newer {
+        version: Version,
+        evidence: Evidence,
+        /// The digest under its exact tag, where that proves the version.
+        digest: Option<Digest>,
+    },
+}
+
+/// Decides about a rolling tag.
+pub(super) fn verdict(
+    asker: &Asker<'_>,
+    artifact: &Artifact,
+    placed: &Placed,
+    destination: &Repository,
+    rolling: &RollingTag,
+) -> Answer<Verdict> {
+    let wanted = asker.wanted;
+    let now = asker.tag(destination, &rolling.tag)?;
+    let looked = Looked { asker, artifact, destination, rolling, now };
+    let of_entry = placed.of_entry(wanted.on_conflict, artifact, destination, &rolling.entry);
+    // A tag that names this version's image already isn't written, whatever may not be written.
+    let names_ours = matches!(&of_entry, Ok(Some(digest)) if looked.now.as_ref() == Some(digest));
+    if let Some(reason) = reason_to_write_none(wanted) {
+        return Ok(if names_ours { Verdict::Right } else { Verdict::Stays(reason) });
+    }
+    if wanted.rolling == Rolling::Always {
+        return match of_entry {
+            Err(reason) => Ok(Verdict::Stays(reason)),
+            Ok(digest) => looked.write(digest, &Shows::Nothing),
+        };
+    }
+    // The same digest as this version's exact tag: the image needs no reading.
+    let names_ours = matches!(&of_entry, Ok(Some(digest)) if looked.now.as_ref() == Some(digest));
+    let shows = if names_ours { Shows::Nothing } else { looked.shows()? };
+    match looked.owner(&shows)? {
+        Owner::Newer { version, evidence, digest } => looked.held(version, evidence, digest, &shows),
+        Owner::This => match of_entry {
+            Err(reason) => Ok(Verdict::Stays(reason)),
+            Ok(digest) if looked.stays_within_version(digest.as_ref(), &shows)? => {
+                Ok(Verdict::Stays(Reason::NewerBase))
+            }
+            Ok(digest) => looked.write(digest, &shows),
+        },
+    }
+}
+
+/// Why this run writes no rolling tag at all, if that is so.
+fn reason_to_write_none(wanted: &Wanted) -> Option<Reason> {
+    match &wanted.not_final {
+        Some(why) => Some(Reason::NotFinal(why.clone())),
+        None if wanted.ignored.contains(&wanted.version) => Some(Reason::Ignored),
+        None => (wanted.rolling == Rolling::Never).then_some(Reason::Never),
+    }
+}
+
+impl Looked<'_> {
+    /// The image under the tag. Usually it is that of the entry's newest older exact tag, which a `HEAD` shows.
+    fn shows(&self) -> Answer<Shows> {
+        let Some(now) = &self.now else { return Ok(Shows::Nothing) };
+        // `1-alpine` and `3.13-alpine` may be rolling tags of another plan that show a newer version. Only what is written as this
+        // version is, and doesn't begin it, is taken for an exact tag without a look at the image.
+        let ours = self.asker.wanted.version.to_string();
+        let is_written_alike =
+            |text: String| text.matches('.').count() == ours.matches('.').count() && !is_extended(&text, &ours);
+        let older = self.nominees()?.iter().find(|nominee| {
+            nominee.version < self.asker.wanted.version
+                && nominee.literal
+                && !nominee.version.is_prerelease()
+                && is_written_alike(nominee.version.to_string())
+        });
+        if let Some(older) = older
+            && self.asker.tag(self.destination, &older.tag)?.as_ref() == Some(now)
+        {
+            return Ok(Shows::Older(older.clone()));
+        }
+        Ok(Shows::Read(self.asker.image(self.destination, now)?))
+    }
+
+    /// The tags of the repository that may be exact tags of the entry, the newest version first. Needed by the guard alone.
+    fn nominees(&self) -> Answer<&[Nominee]> {
+        Ok(self.asker.nominees(self.destination)?.of(&self.rolling.entry))
+    }
+
+    /// Whether a version is a newer final one of the tag's series.
+    fn competes(&self, version: &Version) -> bool {
+        *version > self.asker.wanted.version
+            && !version.is_prerelease()
+            && self.rolling.template.render(version, &self.rolling.entry).as_deref() == Some(self.rolling.tag.as_str())
+    }
+
+    fn owner(&self, shows: &Shows) -> Answer<Owner> {
+        let shown = shows.version().and_then(|text| Version::as_written(text, self.asker.wanted.grammar.scheme()));
+        let shown = shown.filter(|version| self.competes(version));
+        let nominees: Vec<&Nominee> =
+            self.nominees()?.iter().filter(|nominee| self.competes(&nominee.version)).collect();
+        let mut versions: Vec<&Version> = nominees.iter().map(|nominee| &nominee.version).chain(&shown).collect();
+        versions.sort_by(|a, b| b.cmp(a));
+        let mut seen = BTreeSet::new();
+        versions.retain(|version| seen.insert(version.to_string()));
+        // Usually the newest one counts. The batches double, so that hundreds of nightly builds don't take hundreds of round
+        // trips.
+        let (mut decided, mut at_once) = (0, 1);
+        while decided < versions.len() {
+            let batch = &versions[decided..versions.len().min(decided + at_once)];
+            let answers: Vec<_> = batch.iter().map(|version| self.counts(version, &nominees, shown.as_ref())).collect();
+            for (version, answer) in batch.iter().zip(answers) {
+                if let Some((evidence, digest)) = answer? {
+                    return Ok(Owner::Newer { version: (*version).clone(), evidence, digest });
+                }
+            }
+            decided += batch.len();
+            at_once *= 2;
+        }
+        Ok(Owner::This)
+    }
+
+    /// The evidence for a newer version, and the digest under its exact tag where that proves it. `None` if it doesn't count.
+    fn counts(
+        &self,
+        version: &Version,
+        nominees: &[&Nominee],
+        shown: Option<&Version>,
+    ) -> Answer<Option<(Evidence, Option<Digest>)>> {
+        if self.asker.wanted.ignored.contains(version) {
+            return Ok(None);
+        }
+        let written = version.to_string();
+        let same = |other: &Version| other.to_string() == written;
+        let mut found = shown.filter(|shown| same(shown)).map(|_| (Evidence::Shown, None));
+        for nominee in nominees.iter().filter(|nominee| same(&nominee.version)) {
+            let Some(digest) = self.asker.tag(self.destination, &nominee.tag)? else { continue };
+            match self.asker.image(self.destination, &digest)? {
+                SeenImage::Image { version: Some(says), .. } if says == written => {
+                    found = Some((Evidence::Proved, Some(digest)));
+                    break;
+                }
+                SeenImage::Image { version: None, .. } if found.is_none() && self.is_likely(nominee, &digest)? => {
+                    found = Some((Evidence::Likely, None));
+                }
+                SeenImage::Image { .. } | SeenImage::Unreadable(_) => {}
+            }
+        }
+        match found {
+            Some(_) if self.asker.standing(version)? == Standing::Prerelease => Ok(None),
+            found => Ok(found),
+        }
+    }
+
+    /// Whether an image without our annotation is likely to be the nominee's version.
+    fn is_likely(&self, nominee: &Nominee, digest: &Digest) -> Answer<bool> {
+        let shown = nominee.literal && self.now.as_ref() == Some(digest);
+        let known = || Ok(matches!(self.asker.standing(&nominee.version)?, Standing::Final | Standing::Tagged));
+        Ok((shown || known()?) && !self.has_longer_exact_tag(&nominee.tag, digest)?)
+    }
+
+    /// Whether a longer exact tag of the entry names the same image. Then `tag` is a rolling tag that another tool has written, as
+    /// `1.2-alpine` is beside `1.2.4-alpine`. `1.2.4-3.13-alpine` is no longer one of `alpine`, but 1.2.4 of `3.13-alpine`.
+    fn has_longer_exact_tag(&self, tag: &Tag, digest: &Digest) -> Answer<bool> {
+        let versions = self.asker.wanted.grammar.versions_of_entry(tag, &self.rolling.entry);
+        let longer = self.nominees()?.iter().filter(|nominee| {
+            let extends = |short: &Version| is_extended(&short.to_string(), &nominee.version.to_string());
+            nominee.literal
+                && !nominee.version.is_prerelease()
+                && nominee.tag.as_str().len() > tag.as_str().len()
+                && (versions.iter().any(extends) || nominee.tag.as_str().ends_with(&format!("-{tag}")))
+        });
+        let named: Vec<_> = longer.map(|nominee| self.asker.tag(self.destination, &nominee.tag)).collect();
+        for named in named {
+            if named?.as_ref() == Some(digest) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The decision about a tag that belongs to a newer version.
+    fn held(&self, version: Version, evidence: Evidence, digest: Option<Digest>, shows: &Shows) -> Answer<Verdict> {
+        let Some(digest) = digest else { return Ok(Verdict::Stays(Reason::HeldBy(version, evidence))) };
+        if self.now.as_ref() == Some(&digest) || shows.version() == Some(&version.to_string()) {
+            return Ok(Verdict::Stays(Reason::HeldBy(version, evidence)));
+        }
+        if !self.asker.children_are_there(self.destination, &digest)? {
+            return Ok(Verdict::Stays(Reason::ChildrenMissing(version)));
+        }
+        Ok(match self.protection(shows)? {
+            Some(other) => Verdict::Stays(Reason::ExactTagOf(other)),
+            None => Verdict::Give { version, digest },
+        })
+    }
+
+    /// Whether the tag shows this release already, on a base that isn't older than that of `digest`, or of what is yet to be built.
+    fn stays_within_version(&self, digest: Option<&Digest>, shows: &Shows) -> Answer<bool> {
+        let Some(now) = self.now.as_ref().filter(|now| Some(*now) != digest) else { return Ok(false) };
+        if shows.version() != Some(&self.asker.wanted.version.to_string()) {
+            return Ok(false);
+        }
+        // With `replace`, nothing is begun: what was published before gives way, whatever base it is on.
+        let ours = self.artifact.composed.as_ref() == Some(now)
+            || self.asker.wanted.on_conflict != OnConflict::Replace
+                && self.asker.kinship(self.artifact, self.destination, now)? == Kinship::Begun;
+        if !ours {
+            return Ok(false);
+        }
+        let date = |digest| Ok(self.asker.image(self.destination, digest)?.base_created());
+        let exact = digest.map_or(Ok(self.artifact.base_created), date)?;
+        Ok(matches!((date(now)?, exact), (Some(shown), Some(exact)) if shown >= exact))
+    }
+
+    /// Writes the tag, unless that would write over another version's exact tag or take a platform away.
+    fn write(&self, digest: Option<Digest>, shows: &Shows) -> Answer<Verdict> {
+        if self.now.is_some() && self.now == digest {
+            return Ok(Verdict::Right);
+        }
+        if let Some(other) = self.protection(shows)? {
+            return Ok(Verdict::Stays(Reason::ExactTagOf(other)));
+        }
+        let lost = self.lost_platforms(digest.as_ref())?;
+        Ok(if lost.is_empty() { Verdict::Write(digest) } else { Verdict::Stays(Reason::Platforms(lost)) })
+    }
+
+    /// The other version whose exact tag this is: 24.1, where 24.1.1 has the rolling tag `24.1`.
+    fn protection(&self, shows: &Shows) -> Answer<Option<Version>> {
+        let Some(now) = &self.now else { return Ok(None) };
+        let wanted = self.asker.wanted;
+        let mut others = wanted.grammar.versions(&self.rolling.tag);
+        others.retain(|other| other.to_string() != wanted.version.to_string());
+        if let Shows::Older(older) = shows {
+            // A longer exact tag names the same image, so the image is that version's. `22.0` may still be a rolling tag of 22.
+            others
+                .retain(|other| older.tag.as_str().len() <= self.rolling.tag.as_str().len() || *other == older.version);
+        }
+        if others.is_empty() {
+            return Ok(None);
+        }
+        let image = self.asker.image(self.destination, now)?;
+        let SeenImage::Image { version, .. } = image else { return Ok(None) };
+        if let Some(says) = version {
+            return Ok(others.into_iter().find(|other| other.to_string() == says));
+        }
+        if wanted.rolling == Rolling::Always {
+            return Ok(None);
+        }
+        let of_entry = wanted.grammar.versions_of_entry(&self.rolling.tag, &self.rolling.entry);
+        for other in others.into_iter().filter(|other| of_entry.iter().any(|of| of.to_string() == other.to_string())) {
+            let known = self.asker.standing(&other)? != Standing::Absent;
+            if known && !self.has_longer_exact_tag(&self.rolling.tag, now)? {
+                return Ok(Some(other));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The platforms that the tag would lose. Looked up only with `platforms: auto` and a base that lacks a platform of the
+    /// source; else every release would read every rolling tag.
+    fn lost_platforms(&self, digest: Option<&Digest>) -> Answer<Vec<Platform>> {
+        let (Some(now), true) = (&self.now, self.artifact.leaves_out_platforms) else { return Ok(Vec::new()) };
+        let SeenImage::Image { platforms: has, .. } = self.asker.image(self.destination, now)? else {
+            return Ok(Vec::new());
+        };
+        let gets = match digest {
+            Some(digest) if self.artifact.composed.as_ref() != Some(digest) => {
+                match self.asker.image(self.destination, digest)? {
+                    SeenImage::Image { platforms, .. } => platforms,
+                    SeenImage::Unreadable(_) => self.artifact.platforms.clone(),
+                }
+            }
+            _ => self.artifact.platforms.clone(),
+        };
+        Ok(has.difference(&gets).cloned().collect())
+    }
+}
+
+impl Shows {
+    /// The version in our annotation, as it is written.
+    fn version(&self) -> Option<&str> {
+        match self {
+            Self::Read(SeenImage::Image { version, .. }) => version.as_deref(),
+            _ => None,
+        }
+    }
+}
+
+impl SeenImage {
+    fn base_created(&self) -> Option<chrono::DateTime<chrono::Utc>> {
+        match self {
+            Self::Image { base_created, .. } => *base_created,
+            Self::Unreadable(_) => None,
+        }
+    }
+}
+
+/// Whether `long` goes on where `short` ends: `1.2` and `1.2.4`, but not `1.2` and `1.20`.
+fn is_extended(short: &str, long: &str) -> bool {
+    long.strip_prefix(short).is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()) && !rest.is_empty())
+}

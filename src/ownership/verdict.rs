@@ -1,0 +1,207 @@
+//! Decisions about tags, and their reasons.
+
+use std::fmt;
+
+use crate::image::{Digest, Platform, Reference, Repository, Tag};
+use crate::version::Version;
+
+/// The decision about a tag at a destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The repository of the tag.
+    pub destination: Repository,
+    /// The number of its artifact in [`Wanted::artifacts`](super::Wanted::artifacts).
+    pub artifact: usize,
+    /// The tag.
+    pub tag: Tag,
+    /// Exact or rolling.
+    pub kind: TagKind,
+    /// The digest that it named at the last look.
+    pub now: Option<Digest>,
+    /// Whether it is written, given away, or stays.
+    pub verdict: Verdict,
+}
+
+impl Decision {
+    /// The tag with its repository.
+    #[must_use]
+    pub fn reference(&self) -> Reference {
+        self.destination.tagged(self.tag.clone())
+    }
+}
+
+/// The decision with its evidence, as a predicate of the tag.
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.verdict, &self.now) {
+            (Verdict::Right, _) => f.write_str("is right already"),
+            (Verdict::Write(_), None) => f.write_str("is new: there is no such tag"),
+            (Verdict::Write(_), Some(now)) => write!(f, "moves from {now}: no newer version owns it"),
+            (Verdict::Give { version, digest }, _) => {
+                write!(f, "goes to {version}, which is newer: its exact tag names {digest}, whose annotation says so")
+            }
+            (Verdict::Stays(reason), _) => write!(f, "stays: {reason}"),
+        }
+    }
+}
+
+/// The two kinds of tags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TagKind {
+    /// Names one version.
+    Exact,
+    /// Moves from release to release.
+    Rolling,
+}
+
+/// Whether a tag is written, given away, or stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It names the right image already.
+    Right,
+    /// It is to name the image of this release; `None` before the build of a variant with `run` lines.
+    Write(Option<Digest>),
+    /// It belongs to a newer version, and is to name its image.
+    Give {
+        /// The owner.
+        version: Version,
+        /// The digest under the owner's exact tag.
+        digest: Digest,
+    },
+    /// It stays as it is, and doesn't name this run's image.
+    Stays(Reason),
+}
+
+impl Verdict {
+    /// The digest to write, where the tag has to be written and the digest is known.
+    #[must_use]
+    pub fn digest(&self) -> Option<&Digest> {
+        match self {
+            Self::Write(digest) => digest.as_ref(),
+            Self::Give { digest, .. } => Some(digest),
+            Self::Right | Self::Stays(_) => None,
+        }
+    }
+
+    /// Whether the tag has to be written.
+    #[must_use]
+    pub fn writes(&self) -> bool {
+        matches!(self, Self::Write(_) | Self::Give { .. })
+    }
+}
+
+/// All decisions.
+#[derive(Clone, Debug)]
+pub struct Decisions {
+    /// Every tag of the plan at every destination: artifacts in their order, destinations in theirs, exact tags first.
+    pub tags: Vec<Decision>,
+    /// The image of this release, for each artifact.
+    pub images: Vec<Image>,
+}
+
+/// The image of this release, which new tags are given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Image {
+    /// The one that this run composes.
+    Composed,
+    /// One that an exact tag names already.
+    Published {
+        /// The repository of that tag.
+        repository: Repository,
+        /// Its digest.
+        digest: Digest,
+    },
+}
+
+/// The evidence that a version is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// The image under its exact tag says so, in our annotation.
+    Proved,
+    /// The rolling tag itself shows an image that says so, in our annotation; there is no such exact tag.
+    Shown,
+    /// An image of another tool is under its exact tag, and GitHub has the version or the rolling tag names the image, too.
+    Likely,
+}
+
+/// Why a tag of the plan doesn't name this run's image. The list is closed; `docs/tags.md` says what to do about each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It belongs to a newer version.
+    HeldBy(Version, Evidence),
+    /// It belongs to a newer version, whose image has missing manifests.
+    ChildrenMissing(Version),
+    /// The exact tag names another image.
+    Taken {
+        /// The digest of that image.
+        digest: Digest,
+        /// Why it isn't this release.
+        why: String,
+    },
+    /// This exact tag of its entry is taken.
+    EntryTaken(Tag),
+    /// This version isn't final: `2.0.0rc1 is a pre-release`.
+    NotFinal(String),
+    /// This version is in `ignore-versions`.
+    Ignored,
+    /// It is the exact tag of another version.
+    ExactTagOf(Version),
+    /// It shows this release on a base that is at least as new.
+    NewerBase,
+    /// It would lose these platforms.
+    Platforms(Vec<Platform>),
+    /// `rolling: never`.
+    Never,
+    /// A registry or GitHub didn't answer: the first line of the error.
+    Unknown(String),
+}
+
+impl Reason {
+    /// Whether the report warns about it.
+    #[must_use]
+    pub fn is_worth_a_warning(&self) -> bool {
+        match self {
+            Self::HeldBy(_, evidence) => *evidence != Evidence::Proved,
+            Self::ChildrenMissing(_) | Self::Taken { .. } | Self::Platforms(_) | Self::Unknown(_) => true,
+            Self::EntryTaken(_)
+            | Self::NotFinal(_)
+            | Self::Ignored
+            | Self::ExactTagOf(_)
+            | Self::NewerBase
+            | Self::Never => false,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::HeldBy(version, Evidence::Proved) => write!(f, "belongs to {version}, which is newer"),
+            Self::HeldBy(version, Evidence::Shown) => write!(
+                f,
+                "shows {version}, which is newer and has no exact tag; if {version} was withdrawn, add it to `ignore-versions`"
+            ),
+            Self::HeldBy(version, Evidence::Likely) => write!(
+                f,
+                "probably belongs to {version}, which is newer and was published by another tool; run {version} with this \
+                 action, or add it to `ignore-versions`"
+            ),
+            Self::ChildrenMissing(version) => write!(
+                f,
+                "belongs to {version}, which is newer and of which parts are missing; run {version} again to restore them"
+            ),
+            Self::Taken { digest, why } => write!(f, "names {digest} already, {why}"),
+            Self::EntryTaken(exact) => write!(f, "stays with the exact tag `{exact}`, which names something else"),
+            Self::NotFinal(why) => f.write_str(why),
+            Self::Ignored => f.write_str("this version is in `ignore-versions`"),
+            Self::ExactTagOf(version) => write!(f, "is the exact tag of {version}"),
+            Self::NewerBase => f.write_str("shows this version on a base that isn't older"),
+            Self::Platforms(lost) => {
+                let lost: Vec<String> = lost.iter().map(|platform| format!("`{platform}`")).collect();
+                write!(f, "would lose {}", lost.join(", "))
+            }
+            Self::Never => f.write_str("`rolling: never`"),
+            Self::Unknown(cause) => f.write_str(cause),
+        }
+    }
+}
