@@ -1,11 +1,8 @@
-//! Building: one image for each variant and platform, composed; and built on the engine as well, to be compared and run, unless
-//! `builder` is `registry`.
+//! Building: one image for each variant and platform on the engine, to be compared with the composed one and run; unless `builder` is
+//! `registry`. Only what no tag names yet is built.
 
-pub mod compose;
 pub mod dockerfile;
 pub mod engine;
-pub mod recipe;
-pub mod source;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,14 +11,14 @@ use futures_util::{Stream, StreamExt as _, stream};
 
 use crate::action::Log;
 use crate::api::engine::{Engine, FileInImage};
+use crate::compose::recipe::{DESTINATION, Recipe};
+use crate::compose::{self, Composed, RunLayer};
 use crate::error::{Failure, Fault, Situation};
 use crate::image::Platform;
 use crate::image::layer::{Compressed, Executable, Layer};
 use crate::image::manifest::InvalidManifest;
 use crate::resolve::{Resolved, ResolvedVariant};
-use compose::{Composed, RunLayer};
 use engine::BuiltImage;
-use recipe::{DESTINATION, Recipe};
 
 /// An image, composed and built.
 #[derive(Debug)]
@@ -70,53 +67,62 @@ impl Situation for Mismatch {
     }
 }
 
-/// Builds everything, `at_once` images at the same time: as a stream, so that an image can be verified and leave the
+/// Builds `variants`, `at_once` images at the same time: as a stream, so that an image can be verified and leave the
 /// engine before the next ones are built. Those of one base follow each other, and the base leaves after the last. Files go
 /// to `directory`.
 pub fn build<'a>(
     resolved: &'a Resolved,
+    variants: Vec<&'a ResolvedVariant>,
     engine: Option<&'a Engine>,
     directory: &'a Path,
     at_once: usize,
     log: &'a Log,
 ) -> impl Stream<Item = Result<Built<'a>, Failure>> {
-    let mut images: Vec<(&ResolvedVariant, &Recipe)> = resolved
-        .variants
-        .iter()
-        .flat_map(|variant| variant.recipes.iter().map(move |recipe| (variant, recipe)))
-        .collect();
-    images.sort_by_key(|(_, recipe)| &recipe.base.reference);
+    let of_variant = |variant: &'a ResolvedVariant| {
+        variant.recipes.iter().zip(&variant.composed).map(move |(recipe, composed)| (variant, recipe, composed))
+    };
+    let mut images: Vec<_> = variants.into_iter().flat_map(of_variant).collect();
+    images.sort_by_key(|(_, recipe, _)| &recipe.base.reference);
     // All are announced before the first is built, so that none is removed too early.
     let hold = |recipe| engine.map(|engine| engine::hold(engine, recipe));
-    let images: Vec<_> = images.into_iter().map(|(variant, recipe)| (variant, recipe, hold(recipe))).collect();
+    let images: Vec<_> =
+        images.into_iter().map(|(variant, recipe, composed)| (variant, recipe, composed, hold(recipe))).collect();
     stream::iter(images)
-        .map(move |(variant, recipe, hold)| async move {
+        .map(move |(variant, recipe, composed, hold)| async move {
             let _hold = hold;
-            image(resolved, engine, directory, variant, recipe, log).await
+            let (on_engine, composed) = match engine {
+                Some(engine) => {
+                    let (built, composed) = image(resolved, engine, directory, variant, recipe, composed, log).await?;
+                    (Some(built), composed)
+                }
+                None => (None, composed.clone()),
+            };
+            Ok(Built { variant, recipe, composed, on_engine })
         })
         .buffer_unordered(at_once)
 }
 
-async fn image<'a>(
+/// Builds an image on the engine; gives the composed one with the layers of `run` lines, which only the engine can make.
+async fn image(
     resolved: &Resolved,
-    engine: Option<&Engine>,
+    engine: &Engine,
     directory: &Path,
-    variant: &'a ResolvedVariant,
-    recipe: &'a Recipe,
+    variant: &ResolvedVariant,
+    recipe: &Recipe,
+    composed: &Composed,
     log: &Log,
-) -> Result<Built<'a>, Failure> {
-    let executables = &resolved.executables[&recipe.platform];
-    let (mut on_engine, mut run) = (None, Vec::new());
-    if let Some(engine) = engine {
-        let bar = log.progress(&format!("{}  {}", recipe.variant, recipe.platform), 0);
-        let built = engine::build(engine, recipe, &|pull| bar.at(pull.current, pull.total)).await?;
-        compare_executables(recipe, executables, &built.executables)?;
-        run = run_layers(recipe, &built, directory).await?;
-        on_engine = Some(built);
+) -> Result<(BuiltImage, Composed), Failure> {
+    let executables = resolved.executables.made(&recipe.platform).await;
+    let bar = log.progress(&format!("{}  {}", recipe.variant, recipe.platform), 0);
+    let built = engine::build(engine, recipe, &|pull| bar.at(pull.current, pull.total)).await?;
+    compare_executables(recipe, &executables, &built.executables)?;
+    if recipe.run.is_empty() {
+        return Ok((built, composed.clone()));
     }
-    let composed = compose::image(recipe, executables, &run, &variant.annotations)
+    let run = run_layers(recipe, &built, directory).await?;
+    let composed = compose::image(recipe, &executables, &run, &variant.annotations)
         .map_err(|cause| Mismatch::Base(recipe.variant.clone(), cause))?;
-    Ok(Built { variant, recipe, composed, on_engine })
+    Ok((built, composed))
 }
 
 /// The executables that the engine sees must be, byte for byte, those of the layer.

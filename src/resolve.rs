@@ -1,152 +1,155 @@
-//! From tags to digests: the release, the source and every base, looked up once each.
+//! From tags to digests: the release, the source and every base, looked up once each, and the images that are made of them.
 //!
-//! From here on everything is addressed by digest, so a base that moves while the job runs changes nothing.
+//! From here on everything is addressed by digest, so a base that moves while the job runs changes nothing. Every image is
+//! composed here; those with `run` lines get their upper layers from the build. The slowest step is the layer of the executables,
+//! which is read out of the source and compressed once for each platform.
+
+mod error;
+pub mod executables;
+mod image;
+mod platforms;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
+use chrono::{DateTime, Utc};
 use futures_util::future::{join_all, try_join_all};
+use tempfile::TempDir;
+use tokio::sync::{Mutex, OnceCell};
 
-use crate::action::Log;
-use crate::api::registry::{Pulled, Registries, RegistryError};
-use crate::build::recipe::{Recipe, ResolvedImage};
-use crate::build::source::{self, SourceError};
-use crate::error::{Fault, Situation};
-use crate::image::config::{Changes, InvalidConfig};
+pub use error::ResolveError;
+pub(crate) use image::content;
+pub use image::{Image, Role};
+
+use crate::action::{Event, Log};
+use crate::api::github::{GitHub, Release};
+use crate::api::registry::{Pulled, Registries};
+use crate::compose::recipe::{Recipe, ResolvedImage};
+use crate::compose::{self, Composed, Content};
+use crate::error::Failure;
+use crate::facts::{self, Facts};
+use crate::image::config::Changes;
 use crate::image::layer::Layer;
-use crate::image::manifest::{Annotations, InvalidManifest, ManifestOrIndex};
-use crate::image::{Config, PinnedReference, Platform, Reference};
-use crate::plan::{Plan, Platforms, Variant};
-use crate::provenance::Provenance;
+use crate::image::manifest::{Annotations, ManifestOrIndex};
+use crate::image::{Descriptor, PinnedReference, Platform, Reference};
+use crate::ownership::{BASE_CREATED_ANNOTATION, VERSION_ANNOTATION};
+use crate::plan::{Plan, Variant};
+use error::one_or_several;
 
-/// Why the plan can't be resolved.
-#[derive(Debug, thiserror::Error)]
-pub enum ResolveError {
-    /// A platform was asked for that source or base don't have.
-    #[error(
-        "{role} `{image}` has no manifest for `{platform}`\n\
-         hint: remove it from `platforms` of variant `{variant}`, or use one of: {}", list(.available)
-    )]
-    PlatformMissing {
-        /// `base` or `source`.
-        role: &'static str,
-        /// The image.
-        image: Reference,
-        /// What it lacks.
-        platform: Platform,
-        /// Who asks for it.
-        variant: String,
-        /// What it has.
-        available: Vec<Platform>,
-    },
-    /// `platforms: auto`, and source and base have none in common.
-    #[error(
-        "base `{base}` of variant `{variant}` has no platform of the source: {}\nhint: the source has {}",
-        list(.base_has), list(.source_has)
-    )]
-    NoPlatform {
-        /// The base.
-        base: Reference,
-        /// The variant.
-        variant: String,
-        /// What the base has.
-        base_has: Vec<Platform>,
-        /// What the source has.
-        source_has: Vec<Platform>,
-    },
-    /// The registry doesn't have the image, or doesn't give it.
-    #[error("{role} `{image}` can't be resolved")]
-    Unavailable {
-        /// `base` or `source`.
-        role: &'static str,
-        /// The image.
-        image: Reference,
-        /// Why not.
-        #[source]
-        cause: RegistryError,
-    },
-    /// An image that can't be built upon.
-    #[error("{role} `{image}` can't be used: {cause}")]
-    Manifest {
-        /// `base` or `source`.
-        role: &'static str,
-        /// The image.
-        image: PinnedReference,
-        /// Why not.
-        cause: InvalidManifest,
-    },
-    /// An image that can't be built upon.
-    #[error("{role} `{image}` can't be used: {cause}")]
-    Config {
-        /// `base` or `source`.
-        role: &'static str,
-        /// The image.
-        image: PinnedReference,
-        /// Why not.
-        cause: InvalidConfig,
-    },
-    /// The executables.
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    /// Several at once.
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-    Several(Vec<ResolveError>),
-}
-
-impl Situation for ResolveError {
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Unavailable { cause, .. } => cause.fault(),
-            Self::Source(error) => error.fault(),
-            Self::Several(errors) if errors.iter().any(|error| error.fault() == Fault::Publication) => {
-                Fault::Publication
-            }
-            _ => Fault::Input,
-        }
-    }
-}
-
-fn list(platforms: &[Platform]) -> String {
-    platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
-/// The plan with everything that it names found and pinned.
+/// The plan with its source and bases pinned, and the composed images.
 #[derive(Debug)]
 pub struct Resolved {
     /// The plan.
     pub plan: Plan,
+    /// The release, where it is published.
+    pub release: Option<Release>,
+    /// The facts about the tool.
+    pub facts: Facts,
     /// The source as it was found: an index, or a manifest for one platform.
     pub source: Pulled,
+    /// The source under its own tags; `None` where it gets none.
+    pub tagged_source: Option<TaggedSource>,
     /// The variants, in the order of the plan.
     pub variants: Vec<ResolvedVariant>,
-    /// The layer that all variants of a platform share.
-    pub executables: BTreeMap<Platform, Arc<Layer>>,
+    /// The layers of the executables.
+    pub executables: Executables,
+    images: Images,
 }
 
-/// A variant, pinned.
+/// The source, for its own tags.
+#[derive(Clone, Debug)]
+pub struct TaggedSource {
+    /// As it was resolved.
+    pub as_resolved: Content,
+    /// The same manifests under an index of ours.
+    pub annotated: Content,
+}
+
+/// A variant, pinned and composed.
 #[derive(Clone, Debug)]
 pub struct ResolvedVariant {
     /// The variant as planned.
     pub variant: Variant,
     /// The base as it was found.
     pub base: PinnedReference,
-    /// The annotations of the index and its manifests.
+    /// The newest `created` of the base's configs, if any has one.
+    pub base_created: Option<DateTime<Utc>>,
+    /// The annotations of its manifests.
     pub annotations: Annotations,
+    /// The annotations of its index: those of its manifests, and our own.
+    pub index_annotations: Annotations,
     /// One for each platform, sorted.
     pub recipes: Vec<Recipe>,
-    /// Platforms of the source that the base doesn't have.
+    /// The image of each recipe; without the layers of `run` lines.
+    pub composed: Vec<Composed>,
+    /// Platforms of the source that the base doesn't have, where nobody asked to leave them out.
     pub left_out: Vec<Platform>,
 }
 
+impl ResolvedVariant {
+    /// The index to publish; `None` for a variant with `run` lines, which has to be built first.
+    #[must_use]
+    pub fn content(&self) -> Option<Content> {
+        let composed: Vec<&Composed> = self.composed.iter().collect();
+        self.variant.run.is_empty().then(|| compose::index(&composed, &self.index_annotations))
+    }
+
+    /// The platforms that it is published for.
+    #[must_use]
+    pub fn platforms(&self) -> BTreeSet<Platform> {
+        self.recipes.iter().map(|recipe| recipe.platform.clone()).collect()
+    }
+}
+
+/// The layers that all variants of a platform share, each made when it is first needed.
+#[derive(Debug)]
+pub struct Executables {
+    layers: Mutex<BTreeMap<Platform, Arc<Layer>>>,
+    binaries: Vec<String>,
+    directory: std::path::PathBuf,
+}
+
+impl Executables {
+    /// The layer for a platform, of which `source` is the scratch image.
+    async fn of(
+        &self,
+        registries: &Registries,
+        platform: &Platform,
+        source: &ResolvedImage,
+    ) -> Result<Arc<Layer>, ResolveError> {
+        // One after the other: compressing takes all cores and most of the memory that a run needs.
+        let mut layers = self.layers.lock().await;
+        if let Some(layer) = layers.get(platform) {
+            return Ok(layer.clone());
+        }
+        let layer = Arc::new(executables::layer(registries, source, &self.binaries, &self.directory).await?);
+        layers.insert(platform.clone(), layer.clone());
+        Ok(layer)
+    }
+
+    /// The layer for a platform that some variant has.
+    pub async fn made(&self, platform: &Platform) -> Arc<Layer> {
+        self.layers.lock().await[platform].clone()
+    }
+}
+
+/// The manifests of source and bases.
+#[derive(Debug)]
+struct Images {
+    source: Image,
+    /// Manifests and configs, each read once.
+    read: std::sync::Mutex<BTreeMap<PinnedReference, Arc<OnceCell<ResolvedImage>>>>,
+}
+
 impl Resolved {
-    /// How many images there are to be built: one for each variant and platform.
+    /// How many images there are: one for each variant and platform.
     #[must_use]
     pub fn images(&self) -> usize {
         self.variants.iter().map(|variant| variant.recipes.len()).sum()
     }
 
-    /// Says what was found: a line for the source and for each variant.
+    /// Logs the digests: a line for the source and for each variant.
     pub fn tell(&self, log: &Log) {
         log.image(&self.plan.source.reference, None, self.source.reference.digest().as_str());
         for variant in &self.variants {
@@ -155,224 +158,216 @@ impl Resolved {
             log.image(&variant.variant.base, None, &found);
         }
     }
+
+    /// The same variant on another base, as this run would compose it.
+    ///
+    /// # Errors
+    /// The base isn't there or can't be used; a registry fails.
+    pub async fn on_base(
+        &self,
+        registries: &Registries,
+        variant: &Variant,
+        base: PinnedReference,
+    ) -> Result<ResolvedVariant, ResolveError> {
+        let base = image::look_up(registries, Role::Base, &Reference::from(base)).await?;
+        let maker = Maker {
+            registries,
+            plan: &self.plan,
+            facts: &self.facts,
+            images: &self.images,
+            executables: &self.executables,
+        };
+        maker.variant(variant, &base).await
+    }
 }
 
-/// Finds everything that `plan` names. Files go to `directory`.
+/// Looks up release, source, bases and facts of `plan`, and composes the images. Files go to `directory`.
 ///
 /// # Errors
-/// All that is missing or can't be used, at once; or a registry that doesn't answer.
+/// A source or bases that are missing or unusable, all in one error; a registry or GitHub doesn't answer.
 pub async fn resolve(
-    plan: Plan,
-    provenance: &Provenance,
+    mut plan: Plan,
+    event: &Event,
+    github: Option<&GitHub>,
     registries: &Registries,
-    directory: &Path,
-) -> Result<Resolved, ResolveError> {
+    directory: &TempDir,
+) -> Result<Resolved, Failure> {
     let bases: BTreeSet<&Reference> = plan.variants.iter().map(|variant| &variant.base).collect();
-    let (source, bases) = tokio::join!(
-        look_up(registries, "source", &plan.source.reference),
-        join_all(bases.into_iter().map(|base| async move { (base, look_up(registries, "base", base).await) }))
+    let (found, source, bases) = tokio::join!(
+        facts::find_release(&plan, event, github),
+        image::look_up(registries, Role::Source, &plan.source.reference),
+        join_all(
+            bases
+                .into_iter()
+                .map(|base| async move { (base.clone(), image::look_up(registries, Role::Base, base).await) })
+        )
     );
-    let source = source?;
-    let (bases, problems): (Vec<_>, Vec<_>) = bases.into_iter().partition(|(_, image)| image.is_ok());
-    one_or_several(problems.into_iter().filter_map(|(_, image)| image.err()).collect())?;
-    let bases: BTreeMap<&Reference, Image> =
-        bases.into_iter().filter_map(|(base, image)| Some((base, image.ok()?))).collect();
-
-    let mut problems = Vec::new();
-    let mut platforms = Vec::new();
-    for variant in &plan.variants {
-        match choose_platforms(variant, &plan.source.reference, &source, &bases[&variant.base]) {
-            Ok(chosen) => platforms.push(chosen),
+    let found = found?;
+    let (mut problems, mut found_bases) = (Vec::new(), BTreeMap::new());
+    let source = source.map_err(|problem| problems.push(problem)).ok();
+    for (name, base) in bases {
+        match base {
+            Ok(base) => drop(found_bases.insert(name, base)),
             Err(problem) => problems.push(problem),
         }
     }
     one_or_several(problems)?;
+    let source = source.expect("its absence is a problem");
+    let problems = plan.variants.iter().filter_map(|variant| {
+        platforms::choose(variant, &plan.source.reference, &source, &found_bases[&variant.base]).err()
+    });
+    one_or_several(problems.collect())?;
+    if !plan.version.is_prerelease()
+        && let Some(prerelease) = found.prerelease
+    {
+        plan.not_final = prerelease.then(|| format!("GitHub has the release of {} as a pre-release", plan.version));
+    }
 
-    let created = provenance.created.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-    let needed: BTreeSet<(&'static str, &PinnedReference)> = plan
-        .variants
-        .iter()
-        .zip(&platforms)
-        .flat_map(|(variant, chosen)| chosen.iter().map(move |platform| (variant, platform)))
-        .flat_map(|(variant, platform)| {
-            [("source", &source.platforms[platform]), ("base", &bases[&variant.base].platforms[platform])]
-        })
-        .collect();
-    let images: BTreeMap<PinnedReference, ResolvedImage> =
-        try_join_all(needed.into_iter().map(|(role, reference)| async move {
-            Ok::<_, ResolveError>((reference.clone(), image(registries, role, reference).await?))
-        }))
-        .await?
-        .into_iter()
-        .collect();
+    let images = Images { source, read: std::sync::Mutex::default() };
+    let facts = of_source(registries, &images).await?;
+    let facts = facts::complete(facts, &plan, event, github).await?;
+    let executables = Executables {
+        layers: Mutex::default(),
+        binaries: plan.binaries.clone(),
+        directory: Path::to_owned(directory.path()),
+    };
+    let maker = Maker { registries, plan: &plan, facts: &facts, images: &images, executables: &executables };
+    let variants = plan.variants.iter().map(|variant| maker.variant(variant, &found_bases[&variant.base]));
+    let (variants, tagged_source) = tokio::join!(join_all(variants), maker.tagged_source());
+    let (variants, problems): (Vec<_>, Vec<_>) = variants.into_iter().partition(Result::is_ok);
+    one_or_several(problems.into_iter().filter_map(Result::err).collect())?;
+    Ok(Resolved {
+        release: found.release,
+        source: images.source.top.clone(),
+        tagged_source: tagged_source?,
+        variants: variants.into_iter().filter_map(Result::ok).collect(),
+        executables,
+        facts,
+        images,
+        plan,
+    })
+}
 
-    let variants: Vec<ResolvedVariant> = plan
-        .variants
-        .iter()
-        .zip(platforms)
-        .map(|(variant, chosen)| {
-            let base = &bases[&variant.base];
-            let labels = labels(variant, &base.top.reference, provenance);
-            let recipe = |platform: &Platform| Recipe {
+/// The facts in the source: in its index, and in the config of the first of its platforms.
+async fn of_source(registries: &Registries, images: &Images) -> Result<Facts, ResolveError> {
+    let annotations = match &images.source.top.content {
+        ManifestOrIndex::Index(index) => index.annotations.clone(),
+        ManifestOrIndex::Manifest(manifest) => manifest.annotations.clone(),
+    };
+    let Some(first) = images.source.platforms.values().next() else { return Ok(Facts::default()) };
+    let image = images.read(registries, Role::Source, first).await?;
+    Ok(facts::of_source(&annotations, &image.config))
+}
+
+impl Images {
+    async fn read(
+        &self,
+        registries: &Registries,
+        role: Role,
+        reference: &PinnedReference,
+    ) -> Result<ResolvedImage, ResolveError> {
+        let cell =
+            self.read.lock().unwrap_or_else(PoisonError::into_inner).entry(reference.clone()).or_default().clone();
+        cell.get_or_try_init(|| image::read(registries, role, reference)).await.cloned()
+    }
+}
+
+/// Composes variants and the source's index.
+struct Maker<'a> {
+    registries: &'a Registries,
+    plan: &'a Plan,
+    facts: &'a Facts,
+    images: &'a Images,
+    executables: &'a Executables,
+}
+
+impl Maker<'_> {
+    async fn variant(&self, variant: &Variant, base: &Image) -> Result<ResolvedVariant, ResolveError> {
+        let source = &self.images.source;
+        let platforms = platforms::choose(variant, &self.plan.source.reference, source, base)?;
+        let bases =
+            platforms.iter().map(|platform| self.images.read(self.registries, Role::Base, &base.platforms[platform]));
+        let bases = try_join_all(bases).await?;
+        let base_created = bases.iter().filter_map(|base| base.config.created()).max();
+        let labels = self.labels(variant, &base.top.reference);
+        let changes =
+            Changes { labels: labels.clone(), unlabel: facts::of_the_base_alone(), ..variant.changes.clone() };
+        let mut annotations = labels;
+        annotations.extend(variant.annotations.clone());
+        let mut index_annotations = annotations.clone();
+        index_annotations.extend(self.own_annotations(base_created));
+
+        let (mut recipes, mut composed) = (Vec::new(), Vec::new());
+        for (platform, base) in platforms.iter().zip(bases) {
+            let recipe = Recipe {
                 variant: variant.name.clone(),
                 platform: platform.clone(),
-                base: images[&base.platforms[platform]].clone(),
-                source: images[&source.platforms[platform]].clone(),
-                binaries: plan.binaries.clone(),
-                changes: Changes { labels: labels.clone(), ..variant.changes.clone() },
+                base,
+                source: self.images.read(self.registries, Role::Source, &source.platforms[platform]).await?,
+                binaries: self.plan.binaries.clone(),
+                changes: changes.clone(),
                 run: variant.run.clone(),
-                created: created.clone(),
+                created: self.facts.created.map(facts::rfc3339),
             };
-            let left_out = source.platforms.keys().filter(|platform| !chosen.contains(platform)).cloned().collect();
-            let mut annotations = labels.clone();
-            annotations.extend(variant.annotations.clone());
-            ResolvedVariant {
-                variant: variant.clone(),
-                base: base.top.reference.clone(),
-                annotations,
-                recipes: chosen.iter().map(recipe).collect(),
-                left_out,
-            }
+            let layer = self.executables.of(self.registries, platform, &recipe.source).await?;
+            let unusable =
+                |cause| ResolveError::Manifest { role: Role::Base, image: recipe.base.reference.clone(), cause };
+            composed.push(compose::image(&recipe, &layer, &[], &annotations).map_err(unusable)?);
+            recipes.push(recipe);
+        }
+        Ok(ResolvedVariant {
+            variant: variant.clone(),
+            base: base.top.reference.clone(),
+            base_created,
+            annotations,
+            index_annotations,
+            recipes,
+            composed,
+            left_out: platforms::left_out(variant, source, &platforms),
         })
-        .collect();
-
-    let seconds = u64::try_from(provenance.created.timestamp()).unwrap_or(0);
-    let executables = executables(registries, &plan, &variants, seconds, directory).await?;
-    Ok(Resolved { source: source.top, variants, executables, plan })
-}
-
-/// An image as its registry has it.
-struct Image {
-    top: Pulled,
-    platforms: BTreeMap<Platform, PinnedReference>,
-}
-
-async fn look_up(registries: &Registries, role: &'static str, reference: &Reference) -> Result<Image, ResolveError> {
-    let unavailable = |cause| ResolveError::Unavailable { role, image: reference.clone(), cause };
-    let top = registries.resolve(reference).await.map_err(unavailable)?;
-    let platforms = match &top.content {
-        ManifestOrIndex::Index(index) => index
-            .manifests
-            .iter()
-            .filter_map(|manifest| {
-                let platform = Platform::from(manifest.platform.as_ref()?);
-                (!platform.is_unknown()).then(|| (platform, reference.repository().pinned(manifest.digest.clone())))
-            })
-            .rev() // of two entries for one platform the first counts, as for `docker pull`
-            .collect(),
-        ManifestOrIndex::Manifest(_) => {
-            let image = image(registries, role, &top.reference).await?;
-            [(image.config.platform(), top.reference.clone())].into()
-        }
-    };
-    Ok(Image { top, platforms })
-}
-
-/// The manifest and config of one platform's image.
-async fn image(
-    registries: &Registries,
-    role: &'static str,
-    reference: &PinnedReference,
-) -> Result<ResolvedImage, ResolveError> {
-    let unavailable = |cause| ResolveError::Unavailable { role, image: Reference::from(reference.clone()), cause };
-    let unusable = |cause| ResolveError::Manifest { role, image: reference.clone(), cause };
-    let manifest = match registries.manifest(reference).await.map_err(unavailable)?.content {
-        ManifestOrIndex::Manifest(manifest) => manifest,
-        ManifestOrIndex::Index(index) => return Err(unusable(InvalidManifest::Unsupported(index.media_type))),
-    };
-    for layer in &manifest.layers {
-        layer.to_oci_layer().map_err(unusable)?;
     }
-    let config = registries.small_blob(reference.repository(), &manifest.config).await.map_err(unavailable)?;
-    let config = Config::parse(&config)
-        .and_then(|config| match (config.diff_ids().len(), manifest.layers.len()) {
-            (diff_ids, layers) if diff_ids == layers => Ok(config),
-            (diff_ids, layers) => {
-                Err(InvalidConfig::Malformed(format!("it names {diff_ids} layers, and the manifest {layers}")))
-            }
-        })
-        .map_err(|cause| ResolveError::Config { role, image: reference.clone(), cause })?;
-    Ok(ResolvedImage { reference: reference.clone(), manifest, config })
-}
 
-fn choose_platforms(
-    variant: &Variant,
-    source_name: &Reference,
-    source: &Image,
-    base: &Image,
-) -> Result<Vec<Platform>, ResolveError> {
-    let has = |image: &Image| image.platforms.keys().cloned().collect::<Vec<_>>();
-    match &variant.platforms {
-        Platforms::Auto => {
-            let common: Vec<Platform> =
-                source.platforms.keys().filter(|p| base.platforms.contains_key(p)).cloned().collect();
-            if common.is_empty() {
-                return Err(ResolveError::NoPlatform {
-                    base: variant.base.clone(),
-                    variant: variant.name.clone(),
-                    base_has: has(base),
-                    source_has: has(source),
-                });
-            }
-            Ok(common)
-        }
-        Platforms::Listed(listed) => {
-            for platform in listed {
-                for (role, name, image) in [("source", source_name, source), ("base", &variant.base, base)] {
-                    if !image.platforms.contains_key(platform) {
-                        return Err(ResolveError::PlatformMissing {
-                            role,
-                            image: name.clone(),
-                            platform: platform.clone(),
-                            variant: variant.name.clone(),
-                            available: has(image),
-                        });
-                    }
-                }
-            }
-            let mut listed = listed.clone();
-            listed.sort();
-            listed.dedup();
-            Ok(listed)
-        }
+    fn labels(&self, variant: &Variant, base: &PinnedReference) -> Annotations {
+        let mut labels = self.facts.labels.clone();
+        let version = variant.version_label.as_str();
+        labels.extend(facts::of_variant(version, &variant.base, base.digest()));
+        labels.extend(variant.changes.labels.clone());
+        labels
     }
-}
 
-fn labels(variant: &Variant, base: &PinnedReference, provenance: &Provenance) -> Annotations {
-    let mut labels = provenance.labels.clone();
-    let own = [
-        ("version", variant.version_label.to_string()),
-        ("base.name", variant.base.to_string()),
-        ("base.digest", base.digest().to_string()),
-    ];
-    labels.extend(own.map(|(name, value)| (format!("org.opencontainers.image.{name}"), value)));
-    labels.extend(variant.changes.labels.clone());
-    labels
-}
-
-/// One layer for each platform that a variant needs.
-async fn executables(
-    registries: &Registries,
-    plan: &Plan,
-    variants: &[ResolvedVariant],
-    created: u64,
-    directory: &Path,
-) -> Result<BTreeMap<Platform, Arc<Layer>>, ResolveError> {
-    let sources: BTreeMap<&Platform, &ResolvedImage> =
-        variants.iter().flat_map(|variant| &variant.recipes).map(|recipe| (&recipe.platform, &recipe.source)).collect();
-    let mut layers = BTreeMap::new();
-    // One after the other: compressing takes all cores and most of the memory that a run needs.
-    for (platform, source) in sources {
-        let layer = source::layer(registries, source, &plan.binaries, created, directory).await?;
-        layers.insert(platform.clone(), Arc::new(layer));
+    /// Our own annotations, which decisions about tags rest on. They can't be overridden.
+    fn own_annotations(&self, base_created: Option<DateTime<Utc>>) -> Annotations {
+        let version = (VERSION_ANNOTATION.to_owned(), self.plan.version.to_string());
+        let base = base_created.map(|created| (BASE_CREATED_ANNOTATION.to_owned(), facts::rfc3339(created)));
+        [version].into_iter().chain(base).collect()
     }
-    Ok(layers)
-}
 
-fn one_or_several(mut problems: Vec<ResolveError>) -> Result<(), ResolveError> {
-    match problems.len() {
-        0 => Ok(()),
-        1 => Err(problems.remove(0)),
-        _ => Err(ResolveError::Several(problems)),
+    /// The source with all manifests of its index, attestations included.
+    async fn tagged_source(&self) -> Result<Option<TaggedSource>, ResolveError> {
+        if self.plan.source.tags.is_empty() {
+            return Ok(None);
+        }
+        let top = &self.images.source.top;
+        let repository = top.reference.repository();
+        let (as_resolved, listed) = match &top.content {
+            ManifestOrIndex::Manifest(_) => {
+                let content = image::content(repository, top, None);
+                let (platform, _) =
+                    self.images.source.platforms.first_key_value().expect("a manifest has one platform");
+                let described = Descriptor { platform: Some(platform.into()), ..top.document.descriptor() };
+                (Content { index: top.document.clone(), images: vec![content] }, vec![described])
+            }
+            ManifestOrIndex::Index(index) => {
+                let images =
+                    index.manifests.iter().map(|listed| image::read_listed(self.registries, repository, listed));
+                let images = try_join_all(images).await?;
+                (Content { index: top.document.clone(), images }, index.manifests.clone())
+            }
+        };
+        let mut annotations = self.facts.labels.clone();
+        annotations.insert(facts::VERSION.to_owned(), self.plan.version.to_string());
+        annotations.extend(self.own_annotations(None));
+        let annotated = compose::annotated(&as_resolved, listed, &annotations);
+        Ok(Some(TaggedSource { as_resolved, annotated }))
     }
 }

@@ -1,9 +1,9 @@
 //! Runs every image, before anybody can pull it.
 //!
-//! What the image is made of was compared when it was built: the base's layers are an unchanged prefix, the config is what
-//! the plan says, and the executables that the engine sees are, byte for byte, those of the layer that will be published. Here
-//! the engine runs the commands of the plan in it, without network, on a read-only root and with a time limit. Where no engine
-//! builds, nothing is run, and that is said.
+//! The content was compared when the image was built: the base's layers are an unchanged prefix, the config is the composed
+//! one, and the executables that the engine sees are, byte for byte, those of the layer that will be published. Here
+//! the engine runs the commands of the plan in it, without network, on a read-only root and with a time limit. Without an
+//! engine the checks are reported as skipped.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use crate::action::Log;
 use crate::api::engine::{Attempt, EngineError};
 use crate::build::Built;
-use crate::build::compose::Composed;
+use crate::compose::Composed;
 use crate::error::{Failure, Fault, Situation};
 use crate::image::Platform;
 use crate::plan::{Check, CheckOrigin};
@@ -57,12 +57,12 @@ impl Situation for VerifyError {
     }
 }
 
-/// What became of a check.
+/// The outcome of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It did what the plan says.
+    /// It succeeded, with the expected output.
     Passed,
-    /// It could not be run here, for this reason.
+    /// It can't be run here, for this reason.
     Skipped(String),
 }
 
@@ -79,7 +79,7 @@ pub struct Verified {
     _private: (),
 }
 
-/// Verifies the `count` images as they come from the builder, `at_once` at the same time; one that is verified leaves the engine.
+/// Verifies the `count` images of the builder, up to `at_once` in parallel; each is then removed from the engine.
 ///
 /// # Errors
 /// The first image that isn't what the plan says.
@@ -142,7 +142,7 @@ fn lacks_output(attempt: &Attempt, check: &Check) -> bool {
 /// The exit code for a command that isn't there.
 const NOT_FOUND: i64 = 127;
 
-/// What a command's end means for `check`: an outcome, or what went wrong and what it printed.
+/// The outcome of `check` by its command's exit code and output; else the failure and the end of the output.
 fn judge(attempt: &Attempt, check: &Check) -> Result<Outcome, (String, String)> {
     let ran = match attempt {
         Attempt::Skipped(reason) => return Ok(Outcome::Skipped(reason.clone())),
@@ -154,10 +154,25 @@ fn judge(attempt: &Attempt, check: &Check) -> Result<Outcome, (String, String)> 
         (_, NOT_FOUND) if check.origin == CheckOrigin::Shell => {
             Ok(Outcome::Skipped("the base has no shell".to_owned()))
         }
-        (Some(expected), 0) if !ran.output.contains(expected.as_str()) => wrong(format!("does not print `{expected}`")),
+        (Some(expected), 0) if !is_printed(&ran.output, expected, check.origin) => {
+            wrong(format!("does not print `{expected}`"))
+        }
         (_, 0) => Ok(Outcome::Passed),
         (_, code) => wrong(format!("fails with exit code {code}")),
     }
+}
+
+/// Whether the output has the text; a version only if it doesn't go on to be another: 1.2.34 isn't 1.2.3.
+fn is_printed(output: &str, expected: &str, origin: CheckOrigin) -> bool {
+    let is_whole = |at: usize| {
+        let (before, after) = (&output[..at], &output[at + expected.len()..]);
+        let digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
+        let goes_on = digit(after.chars().next()) || after.starts_with('.') && digit(after.chars().nth(1));
+        let begins_earlier =
+            digit(before.chars().next_back()) || before.ends_with('.') && digit(before.chars().nth_back(1));
+        !goes_on && !begins_earlier
+    };
+    output.match_indices(expected).any(|(at, _)| origin != CheckOrigin::Version || is_whole(at))
 }
 
 fn told(checks: &[(Check, Outcome)]) -> String {
@@ -196,6 +211,12 @@ mod tests {
         let check = check(CheckOrigin::Version);
         assert_eq!(judge(&ran(0, "uv 0.9.26"), &check), Ok(Outcome::Passed));
         let late = Attempt::Ran(Ran { exit_code: 0, output: "uv 0.9.26".into(), timed_out: true });
+        for good in ["0.9.26", "uv 0.9.26.\n", "uv 0.9.26+12 (abc)", "uv-0.9.26-x", "v0.9.26"] {
+            assert_eq!(judge(&ran(0, good), &check), Ok(Outcome::Passed), "{good}");
+        }
+        for other in ["uv 0.9.261", "uv 0.9.26.1", "uv 10.9.26", "uv 1.0.9.26"] {
+            assert!(judge(&ran(0, other), &check).is_err(), "{other} passed");
+        }
         for bad in [ran(0, "uv 0.9.25"), ran(1, "uv 0.9.26"), ran(139, ""), ran(127, "not found"), late] {
             assert!(judge(&bad, &check).is_err(), "{bad:?} passed");
         }

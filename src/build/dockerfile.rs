@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::recipe::{DESTINATION, Recipe};
+use crate::compose::recipe::{DESTINATION, Recipe};
 
 /// A Dockerfile and the values of its `ARG`s.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,8 +51,9 @@ pub fn render(recipe: &Recipe, stage: &str, link: bool) -> Result<Dockerfile, In
     }
     if !recipe.run.is_empty() {
         // BuildKit itself and many programs take the time of what they make from it.
-        let published = chrono::DateTime::parse_from_rfc3339(&recipe.created).map(|time| time.timestamp());
-        file.arguments.insert("SOURCE_DATE_EPOCH".to_owned(), published.unwrap_or_default().to_string());
+        let created = recipe.created.as_deref().and_then(|created| chrono::DateTime::parse_from_rfc3339(created).ok());
+        let seconds = created.map_or(0, |created| created.timestamp());
+        file.arguments.insert("SOURCE_DATE_EPOCH".to_owned(), seconds.to_string());
         file.line("ARG SOURCE_DATE_EPOCH");
     }
     for run in &recipe.run {
@@ -140,7 +141,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::build::recipe::ResolvedImage;
+    use crate::compose::recipe::ResolvedImage;
     use crate::image::config::Changes;
     use crate::image::{Config, Descriptor, Digest, Manifest, MediaType};
 
@@ -168,7 +169,7 @@ mod tests {
             binaries: vec!["/uv".into(), "/uvx".into()],
             changes,
             run: run.iter().map(ToString::to_string).collect(),
-            created: "2026-01-15T20:44:00Z".into(),
+            created: Some("2026-01-15T20:44:00Z".into()),
         }
     }
 
@@ -181,6 +182,7 @@ mod tests {
             entrypoint: Some(vec![]),
             user: Some("1000:1000".into()),
             workdir: Some("/work".into()),
+            ..Changes::default()
         };
         let file = render(&recipe(changes, &["apk add git"]), "pv-x-0", false).unwrap();
         let digest = Digest::of(b"");

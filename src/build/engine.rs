@@ -1,10 +1,10 @@
 //! The engine's builder: the [Docker Engine](https://docs.docker.com/reference/api/engine/) builds, and what it built is compared with the composed image.
 //!
-//! Two ways to one image that know nothing of each other: what they disagree on is not published.
+//! Two independent ways to one image: a difference between them stops the publication.
 
 mod agreement;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use futures_util::future::try_join_all;
 use serde_json::Value;
@@ -12,9 +12,10 @@ use serde_json::Value;
 pub use agreement::Difference;
 
 use super::dockerfile::{InvalidRun, render};
-use super::recipe::{DESTINATION, Recipe, ResolvedImage};
 use crate::api::engine::{Engine, EngineError, ExportedLayer, FileInImage, ImageLease, LocalImage, Progress, Solve};
+use crate::compose::recipe::{DESTINATION, Recipe, ResolvedImage};
 use crate::error::{Fault, Situation};
+use crate::image::config::Changes;
 use crate::image::{Digest, Platform};
 
 /// Why an image was not built, or not as it should be.
@@ -119,7 +120,9 @@ pub async fn build(
     let image = engine.solve(solve, &stage, &recipe.variant).await?;
     let inspected = image.inspect().await?;
     let added = added_layers(recipe, &inspected)?;
-    let composed = recipe.base.config.derive(&recipe.platform, &recipe.created, &[], &recipe.changes);
+    // A Dockerfile can't take a label away that the base has; the composed image goes without.
+    let changes = Changes { unlabel: BTreeSet::new(), ..recipe.changes.clone() };
+    let composed = recipe.base.config.derive(&recipe.platform, recipe.created.as_deref(), &[], &changes);
     let differences = agreement::differences(&inspected["Config"], &composed.runtime());
     if !differences.is_empty() {
         return Err(BuildError::Config { image: name(recipe), differences });

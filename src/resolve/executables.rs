@@ -7,8 +7,8 @@ use std::path::{Component, Path};
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
-use super::recipe::{DESTINATION, ResolvedImage};
 use crate::api::registry::{Registries, RegistryError};
+use crate::compose::recipe::{DESTINATION, ResolvedImage};
 use crate::error::{Fault, Situation};
 use crate::image::layer::{Executable, Layer};
 use crate::image::platform::ElfIdentity;
@@ -81,8 +81,7 @@ fn offer(available: &[String]) -> String {
     format!("check `binaries`; the image has {}", available.join(", "))
 }
 
-/// Reads `binaries` out of `source` and makes the layer of them. `created` is in seconds since 1970; files go to
-/// `directory` and are gone with the layer.
+/// Reads `binaries` out of `source` and makes the layer of them. Files go to `directory` and are gone with the layer.
 ///
 /// # Errors
 /// A binary that the source doesn't have or that isn't for its platform; a registry that doesn't answer.
@@ -90,7 +89,6 @@ pub async fn layer(
     registries: &Registries,
     source: &ResolvedImage,
     binaries: &[String],
-    created: u64,
     directory: &Path,
 ) -> Result<Layer, SourceError> {
     let reference = &source.reference;
@@ -113,7 +111,7 @@ pub async fn layer(
     }
     let executables = search.finish(source)?;
     let directory = directory.to_owned();
-    blocking(move || Layer::write(executables, DESTINATION, created, &directory))
+    blocking(move || Layer::write(executables, DESTINATION, &directory))
         .await
         .map_err(|cause| SourceError::Unpack(reference.clone(), cause))
 }

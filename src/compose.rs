@@ -1,27 +1,80 @@
-//! Composes the image of a recipe: its config, its manifest, and the index over its platforms.
+//! Composes images: config, manifest and index, from the base's manifest and config and the digests of the layers on top.
 //!
-//! Pure. What is published is what is composed here, whichever builder is used: an image is a list of layers and a
-//! config, so it can be computed from the base's manifest and config and the digests of the layers on top.
+//! Pure. Both builders publish the bytes that are composed here: an image is a list of layers and a config.
+
+pub mod kinship;
+pub mod recipe;
 
 use std::sync::Arc;
 
-use super::recipe::{DESTINATION, Recipe};
 use crate::image::config::AddedLayer;
 use crate::image::layer::{Compressed, Layer};
 use crate::image::manifest::{Annotations, DescribedPlatform, InvalidManifest};
-use crate::image::{Config, Descriptor, Document, Index, Manifest, MediaType, Platform, Repository};
+use crate::image::{Config, Descriptor, Digest, Document, Index, Manifest, MediaType, Platform, Repository};
+use recipe::{DESTINATION, Recipe};
 
 /// An image for one platform, ready to be pushed.
 #[derive(Clone, Debug)]
 pub struct Composed {
-    /// What it runs on.
+    /// Its platform.
     pub platform: Platform,
     /// The config.
     pub config: Config,
     /// The manifest.
     pub manifest: Document,
-    /// What the manifest points at: the layers, the lowest first, and then the config.
+    /// The blobs of the manifest: the layers, the lowest first, and then the config.
     pub blobs: Vec<Blob>,
+}
+
+/// An index with everything that it points at: a variant or the source, as registries hold it.
+#[derive(Clone, Debug)]
+pub struct Content {
+    /// The document that tags name: an index, or the source's manifest if it has no index.
+    pub index: Document,
+    /// The images that the index lists; for a source without an index, its one image.
+    pub images: Vec<ImageContent>,
+}
+
+/// A manifest with all that it points at.
+#[derive(Clone, Debug)]
+pub struct ImageContent {
+    /// Its platform; `None` for attestations, and for an entry without one.
+    pub platform: Option<Platform>,
+    /// The manifest.
+    pub manifest: Document,
+    /// Config and layers.
+    pub blobs: Vec<Blob>,
+}
+
+impl Content {
+    /// The digest of the index.
+    #[must_use]
+    pub fn digest(&self) -> &Digest {
+        self.index.digest()
+    }
+
+    /// Every blob of every image.
+    pub fn blobs(&self) -> impl Iterator<Item = &Blob> {
+        self.images.iter().flat_map(|image| &image.blobs)
+    }
+}
+
+impl ImageContent {
+    /// The size of a pull in bytes: config and compressed layers.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.blobs.iter().map(|blob| blob.descriptor.size).sum()
+    }
+}
+
+impl From<&Composed> for ImageContent {
+    fn from(composed: &Composed) -> Self {
+        Self {
+            platform: Some(composed.platform.clone()),
+            manifest: composed.manifest.clone(),
+            blobs: composed.blobs.clone(),
+        }
+    }
 }
 
 /// A blob and where its bytes come from.
@@ -51,16 +104,8 @@ pub enum Origin {
 pub struct RunLayer {
     /// The layer.
     pub compressed: Compressed,
-    /// What made it, for `docker history`.
+    /// The command that made it, for `docker history`.
     pub created_by: String,
-}
-
-impl Composed {
-    /// The bytes of the image in a registry: config and layers.
-    #[must_use]
-    pub fn size(&self) -> u64 {
-        self.blobs.iter().map(|blob| blob.descriptor.size).sum()
-    }
 }
 
 /// Composes the image of `recipe`: the base's layers, `executables`, and the layers of the `run` lines.
@@ -93,7 +138,7 @@ pub fn image(
             created_by: layer.created_by.clone(),
         }),
     );
-    let derived = recipe.base.config.derive(&recipe.platform, &recipe.created, &added, &recipe.changes);
+    let derived = recipe.base.config.derive(&recipe.platform, recipe.created.as_deref(), &added, &recipe.changes);
     let config = Document::new(MediaType::Config, derived.as_json());
     let manifest = Manifest {
         schema_version: 2,
@@ -109,17 +154,28 @@ pub fn image(
 
 /// The index over the images of one variant, one for each platform, in the order of the platforms' names.
 #[must_use]
-pub fn index(images: &[&Composed], annotations: &Annotations) -> Document {
+pub fn index(images: &[&Composed], annotations: &Annotations) -> Content {
+    let mut images = images.to_vec();
+    images.sort_by_cached_key(|image| image.platform.to_string());
     let describe = |image: &&Composed| Descriptor {
         platform: Some(DescribedPlatform::from(&image.platform)),
         ..image.manifest.descriptor()
     };
-    let mut images = images.to_vec();
-    images.sort_by_cached_key(|image| image.platform.to_string());
+    let index = document(images.iter().map(describe).collect(), annotations);
+    Content { index, images: images.into_iter().map(ImageContent::from).collect() }
+}
+
+/// The source's manifests, unchanged, under an index of ours.
+#[must_use]
+pub fn annotated(source: &Content, listed: Vec<Descriptor>, annotations: &Annotations) -> Content {
+    Content { index: document(listed, annotations), images: source.images.clone() }
+}
+
+fn document(manifests: Vec<Descriptor>, annotations: &Annotations) -> Document {
     let index = Index {
         schema_version: 2,
         media_type: MediaType::Index.as_str().to_owned(),
-        manifests: images.iter().map(describe).collect(),
+        manifests,
         annotations: annotations.clone(),
     };
     Document::new(MediaType::Index, &index)

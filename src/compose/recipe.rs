@@ -19,7 +19,7 @@ pub struct ResolvedImage {
 pub struct Recipe {
     /// The variant's name in the plan, which is also its most specific tag: `alpine3.23`.
     pub variant: String,
-    /// What the image runs on.
+    /// The platform of the image.
     pub platform: Platform,
     /// The image under the variant.
     pub base: ResolvedImage,
@@ -27,12 +27,12 @@ pub struct Recipe {
     pub source: ResolvedImage,
     /// Where the executables are in the source: `/uv`, `/uvx`. They go to [`DESTINATION`] under the same file names.
     pub binaries: Vec<String>,
-    /// What the variant changes in the base's config.
+    /// The variant's changes to the base's config.
     pub changes: Changes,
     /// Extra `RUN` lines of a Dockerfile, after the executables are in place.
     pub run: Vec<String>,
-    /// When the release was published, in RFC 3339 with seconds and `Z`; no other time gets into an image.
-    pub created: String,
+    /// When the tool was made, in RFC 3339 with seconds and `Z`, where that is known; no other time gets into an image.
+    pub created: Option<String>,
 }
 
 /// The folder in which a variant has the executables.

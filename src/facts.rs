@@ -1,0 +1,223 @@
+//! Facts about the tool, for labels and annotations: its vendor, its commit, its date and the like.
+//!
+//! The same sources, bases and plan give the same bytes, so facts don't depend on the event, the release, the clock or the
+//! machine. Each comes from the first of these that has it: an input (`labels`, `annotations`), the source image, GitHub. An
+//! unknown fact is left out, and the base's own value is dropped as well. A GitHub that doesn't answer is an error: leaving the
+//! fact out would change the digest.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, SecondsFormat, TimeZone as _, Utc};
+
+use crate::action::Event;
+use crate::api::github::{self, GitHub, Release, Standing};
+use crate::error::{Fault, Situation};
+use crate::image::manifest::Annotations;
+use crate::image::{Config, Digest, Reference};
+use crate::plan::{Plan, RepositoryFacts};
+
+/// The facts, by the [pre-defined keys](https://github.com/opencontainers/image-spec/blob/v1.1.1/annotations.md) of the image
+/// specification, without their common prefix.
+pub const KEYS: [&str; 9] =
+    ["created", "description", "documentation", "licenses", "revision", "source", "title", "url", "vendor"];
+
+/// The annotation and label with the version: `0.9.26-alpine3.23`.
+pub const VERSION: &str = "org.opencontainers.image.version";
+
+/// The annotation and label with the digest of the base.
+pub const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
+
+/// The annotation and label with the name of the base.
+const BASE_NAME: &str = "org.opencontainers.image.base.name";
+
+const PREFIX: &str = "org.opencontainers.image.";
+
+/// Earlier dates are placeholders: some builders write 1970 (the Unix epoch) or 1980 (that of zip files) into configs.
+const EARLIEST: i32 = 1990;
+
+/// Whether a label or an annotation of this name is a fact.
+#[must_use]
+pub fn is_fact(name: &str) -> bool {
+    name.strip_prefix(PREFIX).is_some_and(|key| KEYS.contains(&key))
+}
+
+/// The facts about the tool.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The facts as labels and annotations.
+    pub labels: Annotations,
+    /// The date of the image's config.
+    pub created: Option<DateTime<Utc>>,
+}
+
+/// Why a fact is unavailable.
+#[derive(Debug, thiserror::Error)]
+pub enum FactsError {
+    /// The event's release doesn't exist.
+    #[error("release `{0}` doesn't exist any more\nhint: publish it again, or dispatch the workflow with its version")]
+    NoRelease(String),
+    /// GitHub doesn't answer, or refuses.
+    #[error(transparent)]
+    GitHub(#[from] github::Error),
+}
+
+impl Situation for FactsError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::GitHub(error) => error.fault(),
+            Self::NoRelease(_) => Fault::Input,
+        }
+    }
+}
+
+/// The facts in the source image: annotations of its index, else labels of its config; for `created` also the config's field,
+/// from 1990 on.
+#[must_use]
+pub fn of_source(annotations: &Annotations, config: &Config) -> Facts {
+    let labels = config.labels();
+    let says = |key: &&str| {
+        let name = format!("{PREFIX}{key}");
+        let value = annotations.get(&name).or_else(|| labels.get(&name)).filter(|value| !value.is_empty())?;
+        Some((name, value.clone()))
+    };
+    let mut facts = Facts { labels: KEYS.iter().filter_map(says).collect(), created: None };
+    let name = format!("{PREFIX}created");
+    let said =
+        facts.labels.get(&name).and_then(|text| DateTime::parse_from_rfc3339(text).ok()).map(|time| time.to_utc());
+    let earliest = Utc.with_ymd_and_hms(EARLIEST, 1, 1, 0, 0, 0).earliest();
+    let field = || config.created().filter(|created| Some(*created) >= earliest);
+    facts.created = said.or_else(field);
+    if !facts.labels.contains_key(&name) {
+        facts.labels.extend(facts.created.map(|created| (name, rfc3339(created))));
+    }
+    facts
+}
+
+/// A time as it is written into images: RFC 3339 in UTC, to the second.
+#[must_use]
+pub fn rfc3339(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// Labels that describe the base alone, and are dropped: the facts and the version, without `vendor`.
+#[must_use]
+pub fn of_the_base_alone() -> BTreeSet<String> {
+    let keys = KEYS.iter().filter(|key| **key != "vendor").map(|key| format!("{PREFIX}{key}"));
+    keys.chain([VERSION, BASE_DIGEST, BASE_NAME].map(str::to_owned)).collect()
+}
+
+/// Completes the source's facts with those of GitHub.
+///
+/// # Errors
+/// GitHub doesn't answer, or doesn't know the repository.
+pub async fn complete(
+    mut facts: Facts,
+    plan: &Plan,
+    event: &Event,
+    github: Option<&GitHub>,
+) -> Result<Facts, FactsError> {
+    let lacks =
+        |facts: &Facts, keys: &[&str]| keys.iter().any(|key| !facts.labels.contains_key(&format!("{PREFIX}{key}")));
+    if lacks(&facts, &["revision", "created"]) {
+        let commit = commit(plan, event, github).await?;
+        facts.learn("revision", commit.revision);
+        if facts.created.is_none() {
+            facts.created = commit.date;
+        }
+        facts.learn("created", facts.created.map(rfc3339));
+    }
+    if lacks(&facts, &["description", "licenses", "source", "title", "url"]) {
+        // The event's payload may be outdated in a second run, so GitHub is asked. A dry run may lack the permission.
+        let repository = match (github, &event.repository) {
+            (Some(github), told) => match (github.repository().await, told) {
+                (Ok(found), _) => repository(found),
+                (Err(_), Some(told)) if plan.dry_run => told.clone(),
+                (Err(error), _) => return Err(error.into()),
+            },
+            (None, told) => told.clone().unwrap_or_default(),
+        };
+        for (key, value) in [
+            ("description", repository.description),
+            ("licenses", repository.license),
+            ("source", repository.html_url.clone()),
+            ("title", repository.name),
+            ("url", repository.html_url),
+        ] {
+            facts.learn(key, Some(value));
+        }
+    }
+    Ok(facts)
+}
+
+impl Facts {
+    fn learn(&mut self, key: &str, value: Option<String>) {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            self.labels.entry(format!("{PREFIX}{key}")).or_insert(value);
+        }
+    }
+}
+
+/// The commit of the version.
+#[derive(Default)]
+struct MadeFrom {
+    revision: Option<String>,
+    date: Option<DateTime<Utc>>,
+}
+
+/// The commit of the version's tag, else that of the run.
+async fn commit(plan: &Plan, event: &Event, github: Option<&GitHub>) -> Result<MadeFrom, FactsError> {
+    let of_run = plan.revision.as_ref().or(event.commit.as_ref());
+    let Some(github) = github else { return Ok(MadeFrom { revision: of_run.cloned(), date: None }) };
+    let tags: Vec<&str> = plan.release.iter().flat_map(|release| &release.tags).map(String::as_str).collect();
+    let commit = match (github.find_commit(&tags).await?, of_run) {
+        (Some(commit), _) => commit,
+        (None, Some(sha)) => github.commit_by_sha(sha).await?,
+        (None, None) => return Ok(MadeFrom::default()),
+    };
+    Ok(MadeFrom { revision: Some(commit.sha), date: commit.date })
+}
+
+fn repository(facts: github::Facts) -> RepositoryFacts {
+    RepositoryFacts {
+        name: facts.name,
+        full_name: facts.full_name,
+        description: facts.description.unwrap_or_default(),
+        html_url: facts.html_url,
+        license: facts.license.and_then(|license| license.spdx_id).unwrap_or_default(),
+    }
+}
+
+/// The release of a plan's version at GitHub.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// The release, where it is published.
+    pub release: Option<Release>,
+    /// Whether the release, or a draft, is marked as a pre-release. `None` without either, or without GitHub.
+    pub prerelease: Option<bool>,
+}
+
+/// Finds the release of the plan's version. Only an event of the kind `release` requires one: images are often published first.
+///
+/// # Errors
+/// GitHub doesn't answer; or the run was started for a release that is gone.
+pub async fn find_release(plan: &Plan, event: &Event, github: Option<&GitHub>) -> Result<Found, FactsError> {
+    let (Some(wanted), Some(github)) = (&plan.release, github) else { return Ok(Found::default()) };
+    let tags: Vec<&str> = wanted.tags.iter().map(String::as_str).collect();
+    if let Some(release) = github.find_release(&tags).await? {
+        return Ok(Found { prerelease: Some(release.prerelease), release: Some(release) });
+    }
+    if event.is_release() && !plan.dry_run {
+        return Err(FactsError::NoRelease(wanted.tags.first().cloned().unwrap_or_default()));
+    }
+    let flagged = github.standing(&tags).await? == Standing::Prerelease;
+    Ok(Found { release: None, prerelease: flagged.then_some(true) })
+}
+
+/// The OCI annotations that differ between variants: version and base. The name of a base in a registry on loopback is left out:
+/// it means something on this machine only, and would give other bytes on every machine.
+#[must_use]
+pub fn of_variant(version: &str, base: &Reference, digest: &Digest) -> Annotations {
+    let name = (!base.repository().is_on_loopback()).then(|| base.to_string());
+    let own = [("version", Some(version.to_owned())), ("base.name", name), ("base.digest", Some(digest.to_string()))];
+    own.into_iter().filter_map(|(key, value)| Some((format!("{PREFIX}{key}"), value?))).collect()
+}

@@ -1,0 +1,125 @@
+//! Images as their registries have them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::ResolveError;
+use crate::api::registry::{Pulled, Registries};
+use crate::compose::recipe::ResolvedImage;
+use crate::compose::{Blob, ImageContent, Origin};
+use crate::image::config::InvalidConfig;
+use crate::image::manifest::{InvalidManifest, ManifestOrIndex};
+use crate::image::{Config, Descriptor, PinnedReference, Platform, Reference, Repository};
+
+/// The role of an image in a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It has the executables.
+    Source,
+    /// Variants are made on it.
+    Base,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Source => "source",
+            Self::Base => "base",
+        })
+    }
+}
+
+/// An image as its registry has it.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// The document under its name: an index, or a manifest for one platform.
+    pub top: Pulled,
+    /// The manifest for each platform.
+    pub platforms: BTreeMap<Platform, PinnedReference>,
+}
+
+impl Image {
+    pub(super) fn has(&self) -> Vec<Platform> {
+        self.platforms.keys().cloned().collect()
+    }
+}
+
+pub(super) async fn look_up(registries: &Registries, role: Role, reference: &Reference) -> Result<Image, ResolveError> {
+    let unavailable = |cause| ResolveError::Unavailable { role, image: reference.clone(), cause };
+    let top = match role {
+        // It may have been pushed a moment ago, by the job before this one.
+        Role::Source => registries.resolve_patiently(reference).await,
+        Role::Base => registries.resolve(reference).await,
+    };
+    let top = top.map_err(unavailable)?;
+    let platforms = match &top.content {
+        ManifestOrIndex::Index(index) => index
+            .manifests
+            .iter()
+            .filter_map(|manifest| {
+                let platform = Platform::from(manifest.platform.as_ref()?);
+                (!platform.is_unknown()).then(|| (platform, reference.repository().pinned(manifest.digest.clone())))
+            })
+            .rev() // of two entries for one platform the first counts, as for `docker pull`
+            .collect(),
+        ManifestOrIndex::Manifest(_) => {
+            let image = read(registries, role, &top.reference).await?;
+            [(image.config.platform(), top.reference.clone())].into()
+        }
+    };
+    Ok(Image { top, platforms })
+}
+
+/// The manifest and config of one platform's image.
+pub(super) async fn read(
+    registries: &Registries,
+    role: Role,
+    reference: &PinnedReference,
+) -> Result<ResolvedImage, ResolveError> {
+    let unavailable = |cause| ResolveError::Unavailable { role, image: Reference::from(reference.clone()), cause };
+    let unusable = |cause| ResolveError::Manifest { role, image: reference.clone(), cause };
+    let manifest = match registries.manifest(reference).await.map_err(unavailable)?.content {
+        ManifestOrIndex::Manifest(manifest) => manifest,
+        ManifestOrIndex::Index(index) => return Err(unusable(InvalidManifest::Unsupported(index.media_type))),
+    };
+    for layer in &manifest.layers {
+        layer.to_oci_layer().map_err(unusable)?;
+    }
+    let config = registries.small_blob(reference.repository(), &manifest.config).await.map_err(unavailable)?;
+    let config = Config::parse(&config)
+        .and_then(|config| match (config.diff_ids().len(), manifest.layers.len()) {
+            (diff_ids, layers) if diff_ids == layers => Ok(config),
+            (diff_ids, layers) => {
+                Err(InvalidConfig::Malformed(format!("it names {diff_ids} layers, and the manifest {layers}")))
+            }
+        })
+        .map_err(|cause| ResolveError::Config { role, image: reference.clone(), cause })?;
+    Ok(ResolvedImage { reference: reference.clone(), manifest, config })
+}
+
+/// A manifest that the source's index lists, an attestation perhaps, with all that it points at.
+pub(super) async fn read_listed(
+    registries: &Registries,
+    repository: &Repository,
+    listed: &Descriptor,
+) -> Result<ImageContent, ResolveError> {
+    let reference = repository.pinned(listed.digest.clone());
+    let unavailable =
+        |cause| ResolveError::Unavailable { role: Role::Source, image: Reference::from(reference.clone()), cause };
+    let pulled = registries.manifest(&reference).await.map_err(unavailable)?;
+    let platform = listed.platform.as_ref().map(Platform::from).filter(|platform| !platform.is_unknown());
+    Ok(content(repository, &pulled, platform))
+}
+
+/// A manifest of `repository` with all that it points at.
+pub(crate) fn content(repository: &Repository, pulled: &Pulled, platform: Option<Platform>) -> ImageContent {
+    let descriptors: Vec<&Descriptor> = match &pulled.content {
+        ManifestOrIndex::Manifest(manifest) => manifest.layers.iter().chain([&manifest.config]).collect(),
+        ManifestOrIndex::Index(_) => Vec::new(),
+    };
+    let blob = |descriptor: &Descriptor| Blob {
+        descriptor: descriptor.clone(),
+        origin: Origin::Repository(repository.clone()),
+    };
+    ImageContent { platform, manifest: pulled.document.clone(), blobs: descriptors.into_iter().map(blob).collect() }
+}

@@ -1,0 +1,59 @@
+//! The platforms of a variant: those that were asked for, of those that source and base have in common.
+
+use super::{Image, ResolveError, Role};
+use crate::image::{Platform, Reference};
+use crate::plan::{Platforms, Variant};
+
+/// The platforms of a variant, sorted.
+///
+/// # Errors
+/// One that was asked for is missing, or there is none in common.
+pub(super) fn choose(
+    variant: &Variant,
+    source_name: &Reference,
+    source: &Image,
+    base: &Image,
+) -> Result<Vec<Platform>, ResolveError> {
+    match &variant.platforms {
+        Platforms::Auto => {
+            let common: Vec<Platform> =
+                source.platforms.keys().filter(|platform| base.platforms.contains_key(platform)).cloned().collect();
+            if common.is_empty() {
+                return Err(ResolveError::NoPlatform {
+                    base: variant.base.clone(),
+                    variant: variant.name.clone(),
+                    base_has: base.has(),
+                    source_has: source.has(),
+                });
+            }
+            Ok(common)
+        }
+        Platforms::Listed(listed) => {
+            for platform in listed {
+                for (role, name, image) in [(Role::Source, source_name, source), (Role::Base, &variant.base, base)] {
+                    if !image.platforms.contains_key(platform) {
+                        return Err(ResolveError::PlatformMissing {
+                            role,
+                            image: name.clone(),
+                            platform: platform.clone(),
+                            variant: variant.name.clone(),
+                            available: image.has(),
+                        });
+                    }
+                }
+            }
+            let mut listed = listed.clone();
+            listed.sort();
+            listed.dedup();
+            Ok(listed)
+        }
+    }
+}
+
+/// The platforms of the source that the base lacks; none where the platforms were listed.
+pub(super) fn left_out(variant: &Variant, source: &Image, chosen: &[Platform]) -> Vec<Platform> {
+    match variant.platforms {
+        Platforms::Auto => source.platforms.keys().filter(|platform| !chosen.contains(platform)).cloned().collect(),
+        Platforms::Listed(_) => Vec::new(),
+    }
+}
