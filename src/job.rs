@@ -20,6 +20,9 @@ const CLEAN_UP: Duration = Duration::from_secs(60);
 /// The same for a run that is stopped, which ends within five seconds.
 const CLEAN_UP_WHEN_STOPPED: Duration = Duration::from_secs(4);
 
+/// How long a run that is stopped while it writes tags may take for its last look. Nothing is on the engine by then.
+const LAST_LOOK: Duration = Duration::from_secs(4);
+
 /// Somebody stopped the run.
 #[derive(Debug, thiserror::Error)]
 #[error("the run was stopped by {signal} {}; {}\nhint: run it again: it goes on from what is there", during(*.stage), visible(*.stage))]
@@ -51,7 +54,7 @@ fn visible(stage: Option<&str>) -> &'static str {
 ///
 /// # Errors
 /// The first stage that fails. What the run made on the engine is removed all the same. Where only the release's notes can't be
-/// written, everything is published, and the runner is told what.
+/// written, everything is published, and outputs and summary are written.
 pub async fn publish(
     options: &Options,
     environment: &Environment,
@@ -63,25 +66,29 @@ pub async fn publish(
     tokio::pin!(interruption);
     let (plan, inputs, event) = Plan::read(options, environment, files)?;
     inputs.secrets().for_each(|secret| log.mask(secret));
-    let remotes = tokio::select! {
-        remotes = Remotes::connect(&inputs, environment) => remotes?,
-        signal = &mut interruption => return Err(Interrupted { signal, stage: None }.into()),
-    };
+    let remotes = Remotes::prepare(&inputs, environment)?;
     let stages = Stages::start();
-    let (outcome, patience) = tokio::select! {
-        outcome = crate::run(plan, &inputs, &event, &remotes, &stages, log) => (outcome, CLEAN_UP),
-        signal = &mut interruption => {
-            (Err(Interrupted { signal, stage: stages.current() }.into()), CLEAN_UP_WHEN_STOPPED)
+    let (outcome, patience) = {
+        let run = crate::run(plan, &inputs, &event, &remotes, &stages, log);
+        tokio::pin!(run);
+        tokio::select! {
+            outcome = &mut run => (outcome, CLEAN_UP),
+            signal = &mut interruption => {
+                let interrupted = Interrupted { signal, stage: stages.current() };
+                // Writes under way are finished, and the tags that were written are looked at once more.
+                if interrupted.stage == Some("tag") {
+                    stages.stop().request();
+                    let _ = tokio::time::timeout(LAST_LOOK, run).await;
+                }
+                (Err(interrupted.into()), CLEAN_UP_WHEN_STOPPED)
+            }
         }
     };
-    if let Some(engine) = &remotes.engine {
-        let left = engine.clean_up(patience).await;
-        if !left.is_empty() {
-            log.annotate(Level::Warning, "publish-variants", &left.to_string());
-        }
+    if let Some(left) = remotes.clean_up(patience).await {
+        log.annotate(Level::Warning, "publish-variants", &left);
     }
     let Ended { report, untold } = outcome?;
-    // What is published is told in any case: the next steps have to know.
+    // Outputs and summary come before the notes' error: the next steps need them.
     tell(&report, environment, log)?;
     match untold {
         None => Ok(report),

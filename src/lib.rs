@@ -1,9 +1,10 @@
 //! Publish variants of a tool's scratch image: one step, one digest per variant.
 //!
 //! ```text
-//! event + inputs + matrix ──▶ Plan ──▶ Resolved ──▶ Built ──▶ Verified ──▶ Pushed ──▶ Published ──▶ Report
-//!               parse         plan     resolve      build     verify       push       tag           report
-//!                             pure     registries   engine    engine       registries registries    GitHub
+//! event + inputs + matrix ─▶ Plan ─▶ Resolved ─▶ Surveyed ─▶ Built ─▶ Verified ─▶ Pushed ─▶ Published ─▶ Report
+//!               parse        plan    resolve     survey      build    verify      push      tag          report
+//!                            pure    registries  registries  engine   engine      registries             GitHub
+//!                                    and GitHub              only for what no tag names yet
 //! ```
 //!
 //! Each stage takes what the one before it made, so none can be skipped. Decisions are in pure code; the three remote APIs are
@@ -13,18 +14,21 @@ pub mod action;
 pub mod api;
 pub mod build;
 pub mod cli;
+pub mod compose;
 pub mod error;
+pub mod facts;
 pub mod image;
 pub mod job;
 pub mod matrix;
+pub mod ownership;
 pub mod plan;
-pub mod provenance;
 pub mod publish;
 pub mod remotes;
 pub mod report;
 pub mod resolve;
 pub mod secret;
 pub mod stages;
+pub mod survey;
 pub mod verify;
 pub mod version;
 
@@ -41,14 +45,15 @@ use stages::Stages;
 pub struct Ended {
     /// What it did.
     pub report: Report,
-    /// Why the release's notes don't tell of it, where they should.
+    /// The error that kept the release notes from being updated.
     pub untold: Option<Failure>,
 }
 
 /// Publishes `plan`: the way through the program.
 ///
 /// # Errors
-/// The first stage that fails. What is published by then is complete, or not yet visible under a tag.
+/// The error of the first stage that fails. Before the stage `tag`, nothing is visible under a tag; after it, a second run
+/// writes the tags that are missing.
 pub async fn run(
     plan: Plan,
     inputs: &Inputs,
@@ -57,40 +62,47 @@ pub async fn run(
     stages: &Stages,
     log: &Log,
 ) -> Result<Ended, Failure> {
-    let Remotes { engine, registries, github, scratch, .. } = remotes;
+    let Remotes { registries, github, scratch, .. } = remotes;
 
-    let stage = stages.begin("resolve", log);
-    let provenance = provenance::find(&plan, event, github.as_ref()).await?;
-    let resolved = resolve::resolve(plan, &provenance, registries, scratch.path()).await?;
-    resolved.tell(log);
-    if !resolved.plan.dry_run {
-        publish::preflight(&resolved.plan, registries).await?;
-    }
-    drop(stage);
+    let resolved = stages.during("resolve", log, async {
+        let resolved = resolve::resolve(plan, event, github.as_ref(), registries, scratch).await?;
+        resolved.tell(log);
+        if !resolved.plan.dry_run {
+            publish::preflight(&resolved.plan, registries).await?;
+        }
+        Ok::<_, Failure>(resolved)
+    });
+    let resolved = resolved.await?;
+    let surveyed = stages.during("survey", log, async {
+        let surveyed = survey::survey(&resolved, registries, github.as_ref()).await?;
+        surveyed.tell(log);
+        Ok::<_, Failure>(surveyed)
+    });
+    let mut surveyed = surveyed.await?;
 
-    let stage = stages.begin("build and verify", log);
-    let built = build::build(&resolved, engine.as_ref(), scratch.path(), remotes.builds_at_once(), log);
-    let verified = verify::verify(built, resolved.images(), remotes.builds_at_once(), log).await?;
-    drop(stage);
-
+    let verified = stages.during("build and verify", log, async {
+        let variants = surveyed.to_build();
+        let engine = if variants.is_empty() { None } else { remotes.engine().await? };
+        let images = variants.iter().map(|variant| variant.recipes.len()).sum();
+        let built = build::build(&resolved, variants, engine, scratch.path(), remotes.builds_at_once(), log);
+        verify::verify(built, images, remotes.builds_at_once(), log).await
+    });
+    let verified = verified.await?;
     if resolved.plan.dry_run {
-        return Ok(Ended { report: Report::gather(&resolved, &verified, None, stages.times()), untold: None });
+        surveyed.built(&verified).await?;
+        return Ok(Ended { report: Report::of_dry_run(&surveyed, &verified, stages.times()), untold: None });
     }
-    let stage = stages.begin("push", log);
-    let pushed = publish::push(&resolved, &verified, registries, log).await?;
-    drop(stage);
+    let pushed = stages.during("push", log, publish::push(surveyed, &verified, registries, log)).await?;
+    let published = stages.during("tag", log, publish::tag(pushed, registries, stages.stop(), log)).await?;
 
-    let stage = stages.begin("tag", log);
-    let published = publish::tag(pushed, &resolved.plan, registries, inputs.into(), log).await?;
-    drop(stage);
-
-    let stage = stages.begin("report", log);
-    let mut report = Report::gather(&resolved, &verified, Some(&published), Vec::new());
-    let untold = match (inputs.release_notes, github, &provenance.release) {
-        (true, Some(github), Some(release)) => tell(github, release, &mut report).await.err(),
-        _ => None,
-    };
-    drop(stage);
+    let mut report = Report::of_publication(&published, &verified);
+    let untold = stages.during("report", log, async {
+        match (inputs.release_notes, github, &resolved.release) {
+            (true, Some(github), Some(release)) => tell(github, release, &mut report).await.err(),
+            _ => None,
+        }
+    });
+    let untold = untold.await;
     report.stages = stages.times();
     Ok(Ended { report, untold })
 }

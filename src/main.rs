@@ -57,7 +57,7 @@ fn publish(options: &Options, environment: &Environment, workspace: &Folder, log
     Ok(ExitCode::SUCCESS)
 }
 
-/// Who reads the output may have had enough of it.
+/// A closed pipe (`| head`) ends the command quietly.
 fn print(text: &str) -> Result<ExitCode, Failure> {
     Ok(writeln!(std::io::stdout(), "{}", text.trim_end()).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS))
 }

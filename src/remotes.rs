@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use tempfile::TempDir;
+use tokio::sync::OnceCell;
 
 use crate::action::inputs::Builder;
 use crate::action::{Environment, Inputs};
-use crate::api::engine::{Engine, EngineError};
+use crate::api::engine::{Engine, EngineError, Logins};
 use crate::api::github::{self, GitHub};
 use crate::api::registry::{Credential, Options, Registries, RegistryError};
 use crate::error::{Fault, Situation};
@@ -17,8 +18,6 @@ const BUILDS_AT_ONCE: usize = 4;
 /// Everything remote.
 #[derive(Debug)]
 pub struct Remotes {
-    /// The Docker Engine, unless `builder` is `registry`.
-    pub engine: Option<Engine>,
     /// The registries.
     pub registries: Registries,
     /// GitHub; `None` where no repository is named, outside of a workflow.
@@ -26,12 +25,17 @@ pub struct Remotes {
     /// Where spooled files go; removed with this value.
     pub scratch: TempDir,
     concurrency: usize,
+    builder: Builder,
+    docker_host: Option<String>,
+    logins: Logins,
+    deadline: Duration,
+    engine: OnceCell<Engine>,
 }
 
 /// Why a remote side can't be had.
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
-    /// A number that is none.
+    /// The deadline isn't a number.
     #[error("`PUBLISH_VARIANTS_DEADLINE` is `{0}`, which is no number of seconds\nhint: write it as `300`")]
     Deadline(String),
     /// The engine.
@@ -67,11 +71,11 @@ fn deadline(environment: &Environment) -> Result<Duration, RemoteError> {
 }
 
 impl Remotes {
-    /// Connects to the engine, and makes ready for the others.
+    /// Prepares to talk to all of them; nothing is asked yet.
     ///
     /// # Errors
-    /// There is no usable engine, or an address is none.
-    pub async fn connect(inputs: &Inputs, environment: &Environment) -> Result<Self, RemoteError> {
+    /// An address or a deadline is invalid, nobody listens at the engine's socket, or there is no room for files.
+    pub fn prepare(inputs: &Inputs, environment: &Environment) -> Result<Self, RemoteError> {
         let scratch = tempfile::Builder::new().prefix("publish-variants-").tempdir().map_err(RemoteError::Disk)?;
         let (concurrency, deadline) = (inputs.concurrency.get(), deadline(environment)?);
         let registries = Registries::new(Options {
@@ -99,17 +103,38 @@ impl Remotes {
                 Ok::<_, github::Error>(github.with_deadline(deadline))
             })
             .transpose()?;
-        let credentials = inputs
+        let logins = inputs
             .credentials
             .iter()
             .map(|known| (known.registry.clone(), (known.username.clone(), known.password.clone())))
             .collect();
-        let engine = match inputs.builder {
-            Builder::Engine => Some(Engine::connect(environment.get("DOCKER_HOST")).await?),
-            Builder::Registry => None,
+        let docker_host = environment.get("DOCKER_HOST").map(str::to_owned);
+        let (builder, engine) = (inputs.builder, OnceCell::new());
+        if builder == Builder::Engine {
+            Engine::look_for(docker_host.as_deref())?;
+        }
+        Ok(Self { registries, github, scratch, concurrency, builder, docker_host, logins, deadline, engine })
+    }
+
+    /// The Docker Engine, asked for the first time when something has to be built; `None` if `builder` is `registry`.
+    ///
+    /// # Errors
+    /// There is no usable engine.
+    pub async fn engine(&self) -> Result<Option<&Engine>, RemoteError> {
+        if self.builder == Builder::Registry {
+            return Ok(None);
+        }
+        let connect = async || {
+            let engine = Engine::connect(self.docker_host.as_deref()).await?;
+            Ok::<_, RemoteError>(engine.with_logins(self.logins.clone()).with_deadline(self.deadline))
         };
-        let engine = engine.map(|engine| engine.with_logins(credentials).with_deadline(deadline));
-        Ok(Self { engine, registries, github, scratch, concurrency })
+        self.engine.get_or_try_init(connect).await.map(Some)
+    }
+
+    /// Removes what the run made on the engine, if it has used one; gives what couldn't be removed.
+    pub async fn clean_up(&self, patience: Duration) -> Option<String> {
+        let left = self.engine.get()?.clean_up(patience).await;
+        (!left.is_empty()).then(|| left.to_string())
     }
 
     /// How many images may be built or run at the same time.

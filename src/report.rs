@@ -1,4 +1,4 @@
-//! What came of a run, for people and for the steps that follow. Pure: a [`Report`] in, texts out.
+//! The report of a run, for people and for the steps that follow. Pure: a [`Report`] in, texts out.
 //!
 //! - [`notes`]: a section of the release's notes,
 //! - [`summary`]: the job's step summary,
@@ -19,7 +19,7 @@ pub mod outputs;
 pub mod section;
 pub mod summary;
 
-/// What came of a run. As JSON, it is the action's output `images`.
+/// The report of a run. As JSON, it is the action's output `images`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// How it ended.
@@ -32,7 +32,7 @@ pub struct Report {
     pub variants: Vec<Variant>,
     /// Variants that the release before had and this one hasn't.
     pub dropped_variants: Vec<String>,
-    /// What somebody should look at, a sentence each.
+    /// Warnings, a sentence each.
     pub warnings: Vec<String>,
     /// Where the time went.
     pub stages: Vec<Stage>,
@@ -42,11 +42,11 @@ pub struct Report {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
-    /// Something was written to a registry.
+    /// A blob, manifest or tag was written.
     Published,
-    /// Everything was there already.
+    /// No blob, manifest or tag was written.
     Unchanged,
-    /// Everything was built and verified, and nothing written.
+    /// Nothing was written. Variants that aren't published yet were built and verified.
     DryRun,
 }
 
@@ -79,18 +79,19 @@ pub struct Source {
 pub struct Variant {
     /// Its name: the most specific tag without the version.
     pub name: String,
-    /// The digest of its index: what its tags name at the first destination, and everywhere unless [`Destination::digest`] says
-    /// something else.
-    pub digest: Digest,
-    /// What this run made, where an index that was published before is kept at the first destination.
+    /// The digest of its index. [`Destination::digest`] may differ, where a destination has another image of this release. `None`
+    /// if its exact tags are taken at every destination.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub kept_instead_of: Option<Digest>,
+    pub digest: Option<Digest>,
+    /// Whether the image may be attested: this run has built it, or has recomposed it up to facts. Not so for variants with `run`
+    /// lines that an earlier run has built.
+    #[serde(skip)]
+    pub is_vouched_for: bool,
     /// The image under it.
     pub base: Base,
-    /// Where it can be had, the first destination first. Never empty.
+    /// The destinations in the order of `images`. Never empty.
     pub destinations: Vec<Destination>,
-    /// One entry for each manifest of the index, in its order. None of one that was published before and is kept: it isn't this
-    /// run's to tell about.
+    /// One entry for each manifest of the index, in its order.
     pub platforms: Vec<BuiltPlatform>,
     /// Why people should no longer use it, where the matrix says so.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -111,15 +112,16 @@ pub struct Base {
 pub struct Destination {
     /// The repository.
     pub repository: Repository,
-    /// What its tags name there.
-    pub digest: Digest,
+    /// The digest under its exact tags there; `None` if all of them are taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
     /// The tags that name this version, the most specific first.
     pub exact: Vec<Tag>,
     /// The rolling tags that show this image now.
     pub rolling: Vec<RollingTag>,
-    /// The tags that were left where they are.
+    /// All other tags of the plan, exact ones included.
     pub kept: Vec<KeptTag>,
-    /// What became of the blobs.
+    /// The tally of the blobs.
     pub blobs: Blobs,
 }
 
@@ -136,17 +138,17 @@ impl Destination {
 pub struct RollingTag {
     /// The tag.
     pub tag: Tag,
-    /// What it showed before, where this run has moved it.
+    /// Its digest before this run, if this run has moved it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub previous: Option<Digest>,
 }
 
-/// A tag that was left where it is.
+/// A tag of the plan that doesn't show this release.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct KeptTag {
     /// The tag.
     pub tag: Tag,
-    /// Why: `` it shows `0.9.27`, which is newer ``.
+    /// Why, as a predicate of the tag: `belongs to 0.9.27, which is newer`.
     pub reason: String,
 }
 
@@ -159,7 +161,7 @@ pub struct BuiltPlatform {
     pub digest: Digest,
     /// What a pull transfers: config and compressed layers, in bytes.
     pub size: u64,
-    /// What was run in it. That base, executables and config are as planned is verified on every platform.
+    /// The commands that were run in it. Base, executables and config are verified on every platform without a command.
     pub checks: Vec<Check>,
 }
 
@@ -168,18 +170,18 @@ pub struct BuiltPlatform {
 pub struct Check {
     /// The command.
     pub command: String,
-    /// What came of it; a failed check ends the run and is in no report.
+    /// The outcome. A failed check ends the run and is in no report.
     #[serde(flatten)]
     pub outcome: Outcome,
 }
 
-/// What came of a check.
+/// The outcome of a check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
 pub enum Outcome {
     /// As expected.
     Passed,
-    /// It couldn't be done here.
+    /// Not run: the image is published already, or can't be run here.
     Skipped {
         /// Why.
         reason: String,

@@ -1,6 +1,7 @@
 //! Which stage a run is in, and where its time went.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::action::Log;
@@ -13,12 +14,30 @@ pub struct Stages {
     started: Instant,
     times: Mutex<Vec<Stage>>,
     current: Mutex<Option<&'static str>>,
+    stop: Stop,
+}
+
+/// A request to end the run. The stage `tag` checks it, and finishes the writes under way instead of being dropped.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Asks for the end.
+    pub fn request(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether somebody has asked for it.
+    #[must_use]
+    pub fn is_requested(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// A stage under way. It ends when this is dropped.
 #[derive(Debug)]
 #[must_use = "the stage ends when this is dropped"]
-pub struct UnderWay<'a> {
+struct UnderWay<'a> {
     stages: &'a Stages,
     name: &'static str,
     started: Instant,
@@ -29,11 +48,23 @@ impl Stages {
     /// None yet.
     #[must_use]
     pub fn start() -> Self {
-        Self { started: Instant::now(), times: Mutex::default(), current: Mutex::default() }
+        Self { started: Instant::now(), times: Mutex::default(), current: Mutex::default(), stop: Stop::default() }
+    }
+
+    /// Does the work of a stage, in a group of the log.
+    pub async fn during<T>(&self, name: &'static str, log: &Log, work: impl Future<Output = T>) -> T {
+        let _stage = self.begin(name, log);
+        work.await
+    }
+
+    /// The request to end the run early.
+    #[must_use]
+    pub fn stop(&self) -> &Stop {
+        &self.stop
     }
 
     /// Begins a stage, and its group in the log.
-    pub fn begin(&self, name: &'static str, log: &Log) -> UnderWay<'_> {
+    fn begin(&self, name: &'static str, log: &Log) -> UnderWay<'_> {
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(name);
         UnderWay { stages: self, name, started: Instant::now(), _group: log.group(name) }
     }

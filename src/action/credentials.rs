@@ -83,7 +83,7 @@ impl Credentials {
         self.by_registry.insert(credential.registry.clone(), credential);
     }
 
-    /// No part of a line is ever shown: who mixes them up would see a password in the log.
+    /// Never quotes a line: if its fields are swapped, any word may be the password.
     fn read_lines(&mut self, lines: &str, problems: &mut Vec<Problem>) {
         let place = Place::Input("credentials");
         let mut seen = BTreeMap::new();

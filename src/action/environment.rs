@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 pub struct Environment(BTreeMap<String, String>);
 
 impl Environment {
-    /// Those of this process. Values that are no Unicode are left out: none of ours can be such.
+    /// The variables of this process, without values that aren't Unicode.
     #[must_use]
     pub fn of_process() -> Self {
         std::env::vars_os()
@@ -32,7 +32,8 @@ impl Environment {
         self.get(&variable(name))
     }
 
-    /// Whether GitHub Actions runs us.
+    /// Whether a runner of GitHub Actions, or a stand-in for it, runs this: `GITHUB_ACTIONS` is `true`, or
+    /// `GITHUB_EVENT_NAME` is set.
     #[must_use]
     pub fn is_action(&self) -> bool {
         self.get("GITHUB_ACTIONS") == Some("true") || self.get("GITHUB_EVENT_NAME").is_some()

@@ -38,8 +38,8 @@ enum Target {
 }
 
 impl Log {
-    /// The log for where the process runs: the runner's on standard output where `github_actions` (the variable `GITHUB_ACTIONS` is
-    /// `true`), else for people on standard error.
+    /// The log of this process: workflow commands on standard output where `github_actions`, else text for people on standard
+    /// error.
     #[must_use]
     pub fn of_process(github_actions: bool) -> Self {
         if github_actions {
@@ -67,7 +67,7 @@ impl Log {
         Self { shared: Arc::new(Mutex::new(Shared { target, secrets: Vec::new(), group: None, groups: 0 })) }
     }
 
-    /// Never shows `secret` from now on, nor its base64 and percent-encoded forms; the runner is told, too.
+    /// Masks `secret` from now on, with its base64, percent-encoded and JSON forms, here and by the runner.
     pub fn mask(&self, secret: &Secret) {
         let mut shared = self.shared();
         for form in forms(secret.expose()) {
@@ -82,7 +82,7 @@ impl Log {
         shared.secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     }
 
-    /// `text` with `***` for everything that was given to [`Self::mask`]: for what is written elsewhere.
+    /// `text` with `***` for every secret of [`Self::mask`], to be written elsewhere.
     #[must_use]
     pub fn redacted(&self, text: &str) -> String {
         self.shared().redacted(text)
@@ -103,12 +103,12 @@ impl Log {
         Group { log: self.clone(), number }
     }
 
-    /// Says something; each of its lines is one of the log.
+    /// Logs `text`, line by line.
     pub fn line(&self, text: &str) {
         self.shared().lines(text);
     }
 
-    /// Says what became of an image: `ghcr.io/acme/tool:1.4-alpine  linux/arm64  3 mounted, 1 pushed`.
+    /// Logs the outcome for an image: `ghcr.io/acme/tool:1.4-alpine  linux/arm64  3 mounted, 1 pushed`.
     pub fn image(&self, reference: &impl fmt::Display, platform: Option<&Platform>, outcome: &str) {
         let platform = platform.map_or_else(String::new, |platform| format!("{platform}  "));
         self.line(&format!("{reference}  {platform}{outcome}"));
@@ -229,7 +229,7 @@ impl Drop for Progress {
     }
 }
 
-/// The forms in which a secret could be met: as it is, line by line, in base64, percent-encoded and in JSON.
+/// The forms in which a secret may appear: as it is, line by line, in base64, percent-encoded and in JSON.
 fn forms(secret: &str) -> Vec<String> {
     use base64::Engine as _;
     use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -246,7 +246,7 @@ fn forms(secret: &str) -> Vec<String> {
     forms
 }
 
-/// `text` without what moves a terminal's cursor or changes its colours: it may come from an image under test.
+/// `text` without control characters, since it may come from an image under test.
 fn printable(text: &str) -> String {
     text.replace("\r\n", "\n").chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '�' } else { c }).collect()
 }

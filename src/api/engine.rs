@@ -69,7 +69,7 @@ impl Engine {
         Self { logins: Arc::new(logins), ..self }
     }
 
-    /// Asks it again for this long, instead of five minutes, for what a registry has failed to give it.
+    /// Retries registry failures for this long (default: 5 min).
     #[must_use]
     pub fn with_deadline(self, deadline: Duration) -> Self {
         Self { deadline, ..self }

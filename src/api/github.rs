@@ -49,7 +49,7 @@ impl GitHub {
     /// Plain HTTP is for loopback and for the hosts (`host` or `host:port`) of `insecure`.
     ///
     /// # Errors
-    /// A URL or a repository that is none, and plain HTTP elsewhere. Nothing is asked yet.
+    /// The URL or the repository's name is invalid, or the URL is plain HTTP to another host. No request is sent yet.
     pub fn new(api_url: &str, token: Option<&Secret>, repository: &str, insecure: &[String]) -> Result<Self, Error> {
         let root = root(api_url, repository, insecure)?;
         // The first provider installed stays; reqwest panics without one.

@@ -1,27 +1,30 @@
-//! Content by digest: blobs, then manifests, then indexes. No tag moves here, so nobody outside sees a change.
+//! Content by digest: blobs, then manifests, then indexes, the source's index last. No tag moves here.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::{Artifact, PublishError};
+use super::PublishError;
 use crate::action::Log;
-use crate::api::registry::{BlobOrigin, Ensured, Registries, RegistryError};
-use crate::build::compose::{Blob, Origin};
+use crate::api::registry::{BlobOrigin, Ensured, Registries};
+use crate::compose::{Blob, Origin};
 use crate::image::{Digest, Document, Repository};
+use crate::survey::Surveyed;
 
-/// How blobs got to a destination.
+/// How blobs got to a destination, in numbers of blobs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Blobs {
-    /// They were there.
+    /// Present already.
     pub already_there: u64,
-    /// The registry took them from another of its repositories.
+    /// Mounted from another repository of the registry.
     pub mounted: u64,
-    /// They came from another registry.
+    /// Copied from another registry.
     pub copied: u64,
-    /// They were made by this run.
+    /// Uploaded from this machine.
     pub pushed: u64,
+    /// Manifests and indexes that were sent.
+    #[serde(skip)]
+    pub manifests: u64,
 }
 
 impl Blobs {
@@ -34,17 +37,18 @@ impl Blobs {
         } += 1;
     }
 
-    fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.already_there += other.already_there;
         self.mounted += other.mounted;
         self.copied += other.copied;
         self.pushed += other.pushed;
+        self.manifests += other.manifests;
     }
 
     /// Whether nothing had to be sent.
     #[must_use]
     pub fn is_unchanged(&self) -> bool {
-        self.mounted + self.copied + self.pushed == 0
+        self.mounted + self.copied + self.pushed + self.manifests == 0
     }
 }
 
@@ -62,38 +66,28 @@ impl std::fmt::Display for Blobs {
     }
 }
 
-/// Makes sure that every destination has all content of every artifact, and reads the indexes back. Gives the tally of
-/// each artifact at each destination.
+/// Makes sure that every destination has all content of every index that a tag names there or is to name. Manifests and blobs are
+/// looked up one by one: an index may outlive them. Returns the tally of each index at each destination; `done` is skipped.
 ///
 /// # Errors
-/// A registry refuses something, or gives back another index than it was sent.
+/// A registry refuses a request, or doesn't confirm a manifest.
 pub(super) async fn ensure(
     registries: &Registries,
-    destinations: &[Repository],
-    artifacts: &[Artifact],
+    surveyed: &Surveyed<'_>,
+    done: &BTreeMap<(Repository, Digest), Blobs>,
     log: &Log,
 ) -> Result<BTreeMap<(Repository, Digest), Blobs>, PublishError> {
-    let everywhere = destinations.iter().flat_map(|to| artifacts.iter().map(move |artifact| (to, artifact)));
-    // An index is sent after all that it points at, so where it is there, the rest is as well.
-    let missing: Vec<(&Repository, &Artifact)> = stream::iter(everywhere)
-        .map(async |(to, artifact)| {
-            let there = registries.has_manifest(to, artifact.index.digest()).await?;
-            Ok::<_, PublishError>((!there).then_some((to, artifact)))
-        })
-        .buffer_unordered(registries.concurrency())
-        .try_filter_map(async |missing| Ok(missing))
-        .try_collect()
-        .await?;
-
+    let mut contents = surveyed.content_by_destination();
+    contents.retain(|(to, _, content)| !done.contains_key(&((*to).clone(), content.digest().clone())));
     let mut wanted = BTreeMap::<&Digest, (&Blob, BTreeSet<&Repository>)>::new();
-    for (to, artifact) in &missing {
-        for blob in artifact.blobs() {
+    for (to, _, content) in &contents {
+        for blob in content.blobs() {
             wanted.entry(&blob.descriptor.digest).or_insert_with(|| (blob, BTreeSet::new())).1.insert(to);
         }
     }
     let bar = log.progress("blobs", wanted.len() as u64);
     // Each blob once, to all destinations that lack it, so that it is read from its source once.
-    let sent_blobs: BTreeMap<(Repository, Digest), Ensured> = stream::iter(wanted.into_values())
+    let ensured_blobs: BTreeMap<(Repository, Digest), Ensured> = stream::iter(wanted.into_values())
         .map(async |(blob, to)| {
             let to: Vec<Repository> = to.into_iter().cloned().collect();
             let ensured = registries.ensure_blob_everywhere(&to, &blob.descriptor, origin(blob)).await?;
@@ -108,27 +102,42 @@ pub(super) async fn ensure(
         .flatten()
         .collect();
 
-    let manifests = missing.iter().flat_map(|(to, artifact)| artifact.images.iter().map(move |i| (*to, &i.manifest)));
-    push(registries, manifests).await?;
-    push(registries, missing.iter().map(|(to, artifact)| (*to, &artifact.index))).await?;
-    read_back(registries, destinations, artifacts).await?;
+    let is_source = |artifact: usize| surveyed.wanted.artifacts[artifact].variant.is_none();
+    // If the source is a single manifest, its tags name that manifest, which therefore comes last.
+    let is_last =
+        |digest: &Digest| contents.iter().any(|(_, number, top)| is_source(*number) && top.digest() == digest);
+    let (mut manifests, mut indexes, mut source) = (Vec::new(), Vec::new(), Vec::new());
+    for (to, artifact, content) in &contents {
+        let images = content.images.iter().map(|image| &image.manifest).filter(|manifest| !is_last(manifest.digest()));
+        manifests.extend(images.map(|manifest| (*to, manifest)));
+        if is_source(*artifact) { &mut source } else { &mut indexes }.push((*to, &content.index));
+    }
+    // GHCR orders a package's versions by the first push of a manifest: a new source index that comes last heads the page.
+    let mut pushed = BTreeSet::new();
+    for documents in [manifests, indexes, source] {
+        pushed.extend(push(registries, documents).await?);
+    }
+    read_back(registries, &pushed).await?;
 
     let mut tallies = BTreeMap::new();
-    for to in destinations {
-        for artifact in artifacts {
-            let mut all = Blobs::default();
-            for image in &artifact.images {
-                let mut tally = Blobs::default();
-                for blob in &image.blobs {
-                    let sent = sent_blobs.get(&(to.clone(), blob.descriptor.digest.clone()));
-                    tally.count(sent.copied().unwrap_or(Ensured::AlreadyThere));
-                }
-                let name = artifact.tags.exact.first().map_or_else(String::new, |tag| format!(":{tag}"));
-                log.image(&format!("{to}{name}"), image.platform.as_ref(), &tally.to_string());
-                all.add(tally);
+    for (to, artifact, content) in contents {
+        let mut all = Blobs::default();
+        let name = surveyed.wanted.artifacts[artifact].tags.exact.first();
+        let name = name.map_or_else(|| to.to_string(), |tag| to.tagged(tag.clone()).to_string());
+        for image in &content.images {
+            let mut tally = Blobs::default();
+            for blob in &image.blobs {
+                tally.count(ensured_blobs[&(to.clone(), blob.descriptor.digest.clone())]);
             }
-            tallies.insert((to.clone(), artifact.index.digest().clone()), all);
+            log.image(&name, image.platform.as_ref(), &tally.to_string());
+            all.add(tally);
         }
+        let of_content = |(repository, digest): &&(Repository, Digest)| {
+            repository == to
+                && (digest == content.digest() || content.images.iter().any(|image| image.manifest.digest() == digest))
+        };
+        all.manifests = pushed.iter().filter(of_content).count() as u64;
+        tallies.insert((to.clone(), content.digest().clone()), all);
     }
     Ok(tallies)
 }
@@ -142,43 +151,33 @@ fn origin(blob: &Blob) -> BlobOrigin<'_> {
     }
 }
 
-/// Sends documents, each once to each destination, as many at once as the registries allow.
-async fn push<'a>(
+/// Sends documents, each once to each destination, as many at once as the registries allow. Returns those that were missing.
+async fn push(
     registries: &Registries,
-    documents: impl Iterator<Item = (&'a Repository, &'a Document)>,
-) -> Result<(), PublishError> {
-    let once: BTreeMap<(&Repository, &Digest), &Document> =
-        documents.map(|(to, document)| ((to, document.digest()), document)).collect();
+    documents: Vec<(&Repository, &Document)>,
+) -> Result<BTreeSet<(Repository, Digest)>, PublishError> {
+    let place = |to: &Repository, document: &Document| (to.clone(), document.digest().clone());
+    let once: BTreeMap<(Repository, Digest), &Document> =
+        documents.into_iter().map(|(to, document)| (place(to, document), document)).collect();
     stream::iter(once)
-        .map(async |((to, _), document)| registries.ensure_manifest(to, document).await)
+        .map(async |(place, document)| {
+            let ensured = registries.ensure_manifest(&place.0, document).await?;
+            Ok((ensured != Ensured::AlreadyThere).then_some(place))
+        })
         .buffer_unordered(registries.concurrency())
-        .try_for_each(async |_| Ok(()))
-        .await?;
-    Ok(())
+        .try_filter_map(async |pushed| Ok(pushed))
+        .try_collect()
+        .await
 }
 
-/// Between the attempts to read what a registry has just taken: not all parts of a large one know at once. 31 seconds.
-const READ_BACK: [u64; 6] = [500, 500, 2_000, 4_000, 8_000, 16_000];
-
-/// Reads every index by digest, at every destination.
-async fn read_back(
-    registries: &Registries,
-    destinations: &[Repository],
-    artifacts: &[Artifact],
-) -> Result<(), PublishError> {
-    let everywhere = destinations.iter().flat_map(|to| artifacts.iter().map(move |artifact| (to, &artifact.index)));
-    stream::iter(everywhere)
-        .map(async |(to, index)| {
-            let reference = to.pinned(index.digest().clone());
-            for wait in READ_BACK {
-                match registries.manifest(&reference).await {
-                    Ok(pulled) if pulled.document.bytes() == index.bytes() => return Ok(()),
-                    Ok(_) => break,
-                    Err(RegistryError::Missing(_)) => tokio::time::sleep(Duration::from_millis(wait)).await,
-                    Err(error) => return Err(error.into()),
-                }
+/// Looks up everything that was pushed, by digest. The rest was looked up before the push.
+async fn read_back(registries: &Registries, pushed: &BTreeSet<(Repository, Digest)>) -> Result<(), PublishError> {
+    stream::iter(pushed)
+        .map(async |(to, digest)| {
+            if registries.confirm(to, digest).await? {
+                return Ok(());
             }
-            Err(PublishError::ReadBack { reference })
+            Err(PublishError::ReadBack { reference: to.pinned(digest.clone()).into() })
         })
         .buffer_unordered(registries.concurrency())
         .try_collect()

@@ -1,28 +1,35 @@
-//! What becomes of tags, and writing them.
+//! Writing tags: exact ones, rolling ones, the source's own rolling tags last.
+//!
+//! Registries can't compare and swap, so two runs may cross. Each tag is looked at again right before it is written; if it has
+//! changed, everything is looked at and decided again. Afterwards all tags are looked at until nothing is left to write. What
+//! remains is the one round trip between the look at a tag and its write; the next look repairs that.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use futures_util::{StreamExt as _, stream};
 
-use super::PublishError;
+use super::{Blobs, PublishError, Pushed, content};
 use crate::action::Log;
-use crate::api::registry::Registries;
+use crate::api::registry::{Registries, RegistryError};
 use crate::image::{Digest, Document, Repository, Tag};
+use crate::ownership::{Decision, Reason, TagKind, Verdict};
+use crate::stages::Stop;
+use crate::survey::Surveyed;
 use crate::version::Version;
 
-/// What became of a tag at a destination.
+/// The outcome for a tag at a destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TagOutcome {
-    /// It named this digest before.
+    /// It named this image before.
     Unchanged,
     /// It is new.
     Created,
     /// It named another digest before.
     Moved(Digest),
-    /// It was left alone, for this reason.
-    Kept(String),
-    /// It belongs to a newer version, and that is what it names now.
+    /// It stays as it was.
+    Kept(Reason),
+    /// It belongs to a newer version, and names its image now.
     GivenTo(Version),
 }
 
@@ -38,65 +45,254 @@ impl fmt::Display for TagOutcome {
     }
 }
 
-/// The tags of a repository as they are afterwards.
-pub type Outcomes = BTreeMap<(Repository, Tag), TagOutcome>;
+/// A tag of a repository.
+type Place = (Repository, Tag);
 
-/// A tag to write.
-#[derive(Clone, Debug)]
-pub(super) struct Write<'a> {
-    pub(super) to: &'a Repository,
-    pub(super) tag: &'a Tag,
-    pub(super) index: Document,
-    pub(super) outcome: TagOutcome,
-}
-
-impl TagOutcome {
-    /// What becomes of a tag that named `before` and is to name `index`.
-    pub(super) fn of(before: Option<&Digest>, index: &Document) -> Self {
-        match before {
-            None => Self::Created,
-            Some(digest) if digest == index.digest() => Self::Unchanged,
-            Some(digest) => Self::Moved(digest.clone()),
-        }
-    }
-}
-
-/// What came of writing tags.
+/// A complete publication: the last look found nothing to write. Only [`tag`](super::tag) makes one.
 #[derive(Debug)]
-pub(super) struct Written {
-    pub(super) outcomes: Outcomes,
-    /// The first that couldn't be written.
-    pub(super) failure: Option<PublishError>,
+pub struct Published<'a> {
+    /// The survey of the last look, with the decisions about every tag.
+    pub surveyed: Surveyed<'a>,
+    /// The tally of each index at each destination.
+    pub blobs: BTreeMap<(Repository, Digest), Blobs>,
+    /// The outcome for each tag.
+    pub outcomes: BTreeMap<Place, TagOutcome>,
 }
 
-impl Written {
-    /// # Errors
-    /// One of the tags couldn't be written.
-    pub(super) fn all(self) -> Result<Outcomes, PublishError> {
-        self.failure.map_or(Ok(self.outcomes), Err)
+impl Published<'_> {
+    /// Whether nothing was written.
+    #[must_use]
+    pub fn is_unchanged(&self) -> bool {
+        let still = |outcome: &TagOutcome| matches!(outcome, TagOutcome::Unchanged | TagOutcome::Kept(_));
+        self.blobs.values().all(Blobs::is_unchanged) && self.outcomes.values().all(still)
     }
 }
 
-/// Writes tags, and tells of each when it is written. All at once: while tags are written, and only then, outsiders see some that
-/// have moved and some that have not. One that can't be written is no reason to leave the others as they are.
-pub(super) async fn write(registries: &Registries, log: &Log, writes: impl IntoIterator<Item = Write<'_>>) -> Written {
-    let results: Vec<Result<_, PublishError>> = stream::iter(writes)
-        .map(async |write| {
-            if matches!(write.outcome, TagOutcome::Created | TagOutcome::Moved(_) | TagOutcome::GivenTo(_)) {
-                registries.put_tag(write.to, write.tag, &write.index).await?;
+/// Maximum number of looks. Each one after the second means that another run has written in between.
+const LOOKS: usize = 20;
+
+pub(super) async fn write<'a>(
+    pushed: Pushed<'a>,
+    registries: &Registries,
+    stop: &Stop,
+    log: &Log,
+) -> Result<Published<'a>, PublishError> {
+    let Pushed { mut surveyed, mut blobs, .. } = pushed;
+    let mut done = Done::default();
+    for _ in 0..LOOKS {
+        surveyed.look_again().await?;
+        if done.written.is_empty() {
+            surveyed.refuse()?;
+        }
+        let stopped = stop.is_requested();
+        if !stopped {
+            // Another run may have begun the release meanwhile; then its image is the release's.
+            blobs.extend(content::ensure(registries, &surveyed, &blobs, log).await?);
+        }
+        let open = done.to_write(&surveyed, stopped);
+        if open.is_empty() {
+            return done.finish(surveyed, blobs, log);
+        }
+        // A phase begins when the one before it is complete. If a tag has changed, the later phases wait for the next look.
+        for phase in [Phase::Exact, Phase::Rolling, Phase::Source] {
+            let writes = open.iter().filter(|decision| Phase::of(&surveyed, decision) == phase);
+            let through = done.write(registries, &surveyed, writes, stop, stopped, log).await;
+            if !through {
+                break;
             }
-            log.image(&write.to.tagged(write.tag.clone()), None, &write.outcome.to_string());
-            Ok(((write.to.clone(), write.tag.clone()), write.outcome))
-        })
-        .buffer_unordered(registries.concurrency())
-        .collect()
-        .await;
-    let mut written = Written { outcomes: Outcomes::new(), failure: None };
-    for result in results {
-        match result {
-            Ok((tag, outcome)) => drop(written.outcomes.insert(tag, outcome)),
-            Err(error) => written.failure = written.failure.or(Some(error)),
+        }
+        if stopped {
+            return done.finish(surveyed, blobs, log);
         }
     }
-    written
+    Err(PublishError::Contended)
+}
+
+/// The order in which tags are written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Exact,
+    Rolling,
+    /// The source's rolling tags: those that outsiders look at first move last.
+    Source,
+}
+
+impl Phase {
+    fn of(surveyed: &Surveyed<'_>, decision: &Decision) -> Self {
+        match (decision.kind, &surveyed.wanted.artifacts[decision.artifact].variant) {
+            (TagKind::Exact, _) => Self::Exact,
+            (TagKind::Rolling, Some(_)) => Self::Rolling,
+            (TagKind::Rolling, None) => Self::Source,
+        }
+    }
+}
+
+/// The writes so far.
+#[derive(Default)]
+struct Done {
+    /// For each tag that was written, its digest before this run and its digest now.
+    written: BTreeMap<Place, (Option<Digest>, Digest)>,
+    failed: BTreeMap<Place, RegistryError>,
+}
+
+/// The result of writing one tag.
+enum Attempt {
+    Written,
+    /// The tag has changed since the decision.
+    Changed,
+    Failed(RegistryError),
+    /// The run is being stopped.
+    Left,
+}
+
+impl Done {
+    /// The tags that have to be written now. A tag that failed isn't tried again by this run, and holds its entry's rolling tags.
+    /// A run that is being stopped corrects only tags that it has written itself.
+    fn to_write(&self, surveyed: &Surveyed<'_>, stopped: bool) -> Vec<Decision> {
+        let is_open = |decision: &&Decision| {
+            let place = (decision.destination.clone(), decision.tag.clone());
+            surveyed.may_publish(decision)
+                && !self.failed.contains_key(&place)
+                && !self.waits_for_exact(surveyed, decision)
+                && (!stopped || self.written.contains_key(&place))
+        };
+        surveyed.decisions.tags.iter().filter(is_open).cloned().collect()
+    }
+
+    /// Whether a rolling tag would name an image whose exact tag couldn't be written.
+    fn waits_for_exact(&self, surveyed: &Surveyed<'_>, decision: &Decision) -> bool {
+        let tags = &surveyed.wanted.artifacts[decision.artifact].tags;
+        decision.kind == TagKind::Rolling
+            && matches!(decision.verdict, Verdict::Write(_))
+            && tags.exact.iter().any(|exact| {
+                tags.entry_of(exact) == tags.entry_of(&decision.tag)
+                    && self.failed.contains_key(&(decision.destination.clone(), exact.clone()))
+            })
+    }
+
+    /// Writes tags, as many at once as the registries allow: outsiders see half-moved tags during this call only. Returns whether
+    /// all tags were unchanged since their decisions.
+    async fn write<'d>(
+        &mut self,
+        registries: &Registries,
+        surveyed: &Surveyed<'_>,
+        decisions: impl Iterator<Item = &'d Decision>,
+        stop: &Stop,
+        stopped: bool,
+        log: &Log,
+    ) -> bool {
+        let documents = decisions
+            .filter(|decision| !self.waits_for_exact(surveyed, decision))
+            .filter_map(|decision| Some((decision, surveyed.document(decision.verdict.digest()?)?)));
+        let attempts: Vec<(&Decision, Attempt)> = stream::iter(documents)
+            .map(async |(decision, document)| {
+                if stop.is_requested() && !stopped {
+                    return (decision, Attempt::Left);
+                }
+                let attempt = write_one(registries, decision, document).await.unwrap_or_else(Attempt::Failed);
+                if matches!(attempt, Attempt::Written) {
+                    log.image(&decision.reference(), None, &outcome(decision, decision.now.as_ref()).to_string());
+                }
+                (decision, attempt)
+            })
+            .buffer_unordered(registries.concurrency())
+            .collect()
+            .await;
+        let mut through = true;
+        for (decision, attempt) in attempts {
+            let place = (decision.destination.clone(), decision.tag.clone());
+            match attempt {
+                Attempt::Written => {
+                    let digest = decision.verdict.digest().expect("only what has a digest is written").clone();
+                    let before =
+                        self.written.get(&place).map_or_else(|| decision.now.clone(), |(before, _)| before.clone());
+                    self.written.insert(place, (before, digest));
+                }
+                Attempt::Changed | Attempt::Left => through = false,
+                Attempt::Failed(error) => drop(self.failed.insert(place, error)),
+            }
+        }
+        through
+    }
+
+    fn finish<'a>(
+        self,
+        surveyed: Surveyed<'a>,
+        blobs: BTreeMap<(Repository, Digest), Blobs>,
+        log: &Log,
+    ) -> Result<Published<'a>, PublishError> {
+        let mut failed: BTreeMap<Place, String> =
+            self.failed.into_iter().map(|(place, error)| (place, first_line(&error))).collect();
+        let mut outcomes = BTreeMap::new();
+        for decision in &surveyed.decisions.tags {
+            let place = (decision.destination.clone(), decision.tag.clone());
+            let outcome = match self.written.get(&place) {
+                Some((before, _)) if !matches!(decision.verdict, Verdict::Stays(_)) => {
+                    outcome_of_written(decision, before.as_ref())
+                }
+                // This run has given the tag to a newer version, which it shows now.
+                Some(_) => given(decision).unwrap_or_else(|| outcome(decision, decision.now.as_ref())),
+                None => outcome(decision, decision.now.as_ref()),
+            };
+            if decision.verdict.writes() && !self.written.contains_key(&place) {
+                failed.entry(place.clone()).or_insert_with(|| "it has changed while this run was under way".to_owned());
+            }
+            if let Verdict::Stays(Reason::Unknown(cause)) = &decision.verdict {
+                failed.entry(place.clone()).or_insert_with(|| cause.clone());
+            }
+            if !self.written.contains_key(&place) {
+                log.image(&decision.reference(), None, &outcome.to_string());
+            }
+            outcomes.insert(place, outcome);
+        }
+        if failed.is_empty() {
+            return Ok(Published { surveyed, blobs, outcomes });
+        }
+        let failed = failed.into_iter().map(|((repository, tag), cause)| (repository.tagged(tag), cause));
+        Err(PublishError::Tags(failed.collect()))
+    }
+}
+
+async fn write_one(
+    registries: &Registries,
+    decision: &Decision,
+    document: &Document,
+) -> Result<Attempt, RegistryError> {
+    if registries.digest(&decision.reference()).await? != decision.now {
+        return Ok(Attempt::Changed);
+    }
+    registries.put_tag(&decision.destination, &decision.tag, document).await?;
+    Ok(Attempt::Written)
+}
+
+/// The outcome of a decision about a tag that named `before`.
+fn outcome(decision: &Decision, before: Option<&Digest>) -> TagOutcome {
+    match (&decision.verdict, before) {
+        (Verdict::Right, _) => TagOutcome::Unchanged,
+        (Verdict::Write(_), None) => TagOutcome::Created,
+        (Verdict::Write(_), Some(before)) => TagOutcome::Moved(before.clone()),
+        (Verdict::Give { version, .. }, _) => TagOutcome::GivenTo(version.clone()),
+        (Verdict::Stays(reason), _) => TagOutcome::Kept(reason.clone()),
+    }
+}
+
+/// The same for a tag that this run has written and that names the right image now.
+fn outcome_of_written(decision: &Decision, before: Option<&Digest>) -> TagOutcome {
+    match (&decision.verdict, before) {
+        (Verdict::Right, None) => TagOutcome::Created,
+        (Verdict::Right, Some(before)) if Some(before) != decision.now.as_ref() => TagOutcome::Moved(before.clone()),
+        _ => outcome(decision, before),
+    }
+}
+
+fn given(decision: &Decision) -> Option<TagOutcome> {
+    match &decision.verdict {
+        Verdict::Stays(Reason::HeldBy(version, _)) => Some(TagOutcome::GivenTo(version.clone())),
+        _ => None,
+    }
+}
+
+fn first_line(error: &RegistryError) -> String {
+    let failure: Vec<String> = error.to_string().lines().map(str::to_owned).collect();
+    failure.into_iter().next().unwrap_or_default()
 }

@@ -23,7 +23,7 @@ pub(super) fn code(text: &str) -> String {
 pub(super) fn prose(text: &str) -> String {
     let text = one_line(text);
     let parts: Vec<&str> = text.split('`').collect();
-    // Without a partner, a backtick is one.
+    // An unpaired backtick is literal.
     if parts.len().is_multiple_of(2) {
         return escaped(&text);
     }
@@ -76,32 +76,47 @@ fn familiar(reference: &Reference) -> String {
     short.map_or(text.as_str(), |path| path.strip_prefix("library/").unwrap_or(path)).to_owned()
 }
 
-/// Where a variant is had first: its most specific tag, else its digest.
+/// The reference to pull a variant by: its most specific tag at the first destination, else its name.
 pub(super) fn pull_name(variant: &Variant) -> String {
-    let Some(destination) = variant.destinations.first() else { return variant.digest.to_string() };
-    match destination.references().next() {
-        Some(reference) => reference.to_string(),
-        None => destination.repository.pinned(destination.digest.clone()).to_string(),
-    }
+    let mut references = variant.destinations.iter().flat_map(Destination::references);
+    references.next().map_or_else(|| variant.name.clone(), |reference| reference.to_string())
+}
+
+/// Whether to show the checks. Only the run that built an image has their results, and a second run must not change the
+/// release notes: they are shown in the step summary alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Checks {
+    Told,
+    Untold,
 }
 
 /// The table: one row for each variant.
-pub(super) fn table(report: &Report) -> String {
-    let mut text = String::from("| Image | Base | Platforms | Run on |\n| --- | --- | --- | --- |\n");
+pub(super) fn table(report: &Report, checks: Checks) -> String {
+    let mut text = match checks {
+        Checks::Told => String::from("| Image | Base | Platforms | Run on |\n| --- | --- | --- | --- |\n"),
+        Checks::Untold => String::from("| Image | Base | Platforms |\n| --- | --- | --- |\n"),
+    };
     for variant in &report.variants {
         let platforms: Vec<String> =
             variant.platforms.iter().map(|built| format!("{} {}", built.platform, size(built.size))).collect();
         let started: Vec<String> =
             variant.platforms.iter().filter(|built| was_run(built)).map(|built| built.platform.to_string()).collect();
-        let mut image = code(&format!("docker pull {}", pull_name(variant)));
+        let mut image = match variant.digest {
+            Some(_) => code(&format!("docker pull {}", pull_name(variant))),
+            None => format!("{}: not published, its exact tags name something else", code(&variant.name)),
+        };
         if let Some(instead) = &variant.deprecated {
             let _ = write!(image, "<br>deprecated: {}", prose(instead));
         }
         let [platforms, started] =
             [platforms, started].map(|list| if list.is_empty() { "–".to_owned() } else { list.join("<br>") });
-        let cells = [image, code(&familiar(&variant.base.reference)), platforms, started];
+        let mut cells = vec![image, code(&familiar(&variant.base.reference)), platforms];
+        if checks == Checks::Told {
+            cells.push(started);
+        }
         // Also in code, a bar ends a cell unless it is escaped; outside of a table, the escape would show.
-        let _ = writeln!(text, "| {} |", cells.map(|cell| cell.replace('|', "\\|")).join(" | "));
+        let _ =
+            writeln!(text, "| {} |", cells.iter().map(|cell| cell.replace('|', "\\|")).collect::<Vec<_>>().join(" | "));
     }
     text
 }
@@ -112,16 +127,16 @@ fn was_run(built: &BuiltPlatform) -> bool {
 }
 
 /// Everything about one variant.
-pub(super) fn details(variant: &Variant) -> String {
+pub(super) fn details(variant: &Variant, told: Checks) -> String {
     let mut text = format!("#### {}\n\n", code(&variant.name));
-    let _ = writeln!(text, "```sh\ndocker pull {}\n```\n", pull_name(variant));
+    if variant.digest.is_some() {
+        let _ = writeln!(text, "```sh\ndocker pull {}\n```\n", pull_name(variant));
+    }
     if let Some(instead) = &variant.deprecated {
         let _ = writeln!(text, "- deprecated: {}", prose(instead));
     }
-    let _ = writeln!(text, "- digest {}", code(variant.digest.as_str()));
-    if let Some(made) = &variant.kept_instead_of {
-        let _ = writeln!(text, "- was published before and stays as it is; this run made {}", code(made.as_str()));
-    } else {
+    if let Some(digest) = &variant.digest {
+        let _ = writeln!(text, "- digest {}", code(digest.as_str()));
         let base = format!("{}@{}", tag_only(&variant.base.reference), variant.base.digest);
         let _ = writeln!(text, "- base {}", code(&base));
     }
@@ -138,7 +153,7 @@ pub(super) fn details(variant: &Variant) -> String {
             built.platform,
             size(built.size),
             code(built.digest.as_str()),
-            checks(built)
+            if told == Checks::Told { checks(built) } else { String::new() }
         );
     }
     text
@@ -161,7 +176,7 @@ fn tags_of(destination: &Destination) -> String {
 }
 
 fn moved_tags(destination: &Destination) -> String {
-    // Tags move together, as a rule: each former digest is said once.
+    // Tags usually move together: each former digest is shown once.
     let mut by_digest = Vec::<(&str, Vec<String>)>::new();
     for rolling in &destination.rolling {
         let Some(previous) = &rolling.previous else { continue };
@@ -176,7 +191,7 @@ fn moved_tags(destination: &Destination) -> String {
     parts.join("; ")
 }
 
-/// What `says` of each destination; without places where it is the same at all, and nothing for what is empty.
+/// The texts that `says` gives for the destinations, merged into one entry if all agree; empty texts are dropped.
 fn by_place(destinations: &[Destination], says: impl Fn(&Destination) -> String) -> Vec<(String, String)> {
     let said: Vec<String> = destinations.iter().map(says).collect();
     if said.windows(2).all(|pair| pair[0] == pair[1]) {
@@ -211,7 +226,7 @@ fn checks(built: &BuiltPlatform) -> String {
     text
 }
 
-/// The rolling tags that weren't moved, one line for each reason; empty where all were.
+/// The tags that stay where they are, one line for each reason; empty if there are none.
 pub(super) fn kept_tags(report: &Report) -> String {
     let images = report.variants.iter().map(|variant| &variant.destinations).chain([&report.source.destinations]);
     let mut by_reason = Vec::<(&str, Vec<String>)>::new();

@@ -1,14 +1,15 @@
-//! The section of a release's notes: what was published, how to pull it, and what was verified.
+//! The section of a release's notes: the published images and how to pull them.
 //!
-//! Nothing in it depends on the clock, so two runs with the same outcome write the same text. A comment inside keeps
-//! what the next run needs to know: the variants' names, and what the rolling tags showed before.
+//! Nothing in it depends on the clock, nor on the checks, which only the run that builds an image has: two runs with the same
+//! outcome write the same text. A comment holds the record for the next run: the variants' digests, and the former digests of
+//! rolling tags.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use super::markdown::{code, details, kept_tags, places, pull_name, table};
+use super::markdown::{Checks, code, details, kept_tags, places, pull_name, table};
 use super::section::{BEGIN, END, find_section, replace_section};
 use super::{Destination, Report};
 use crate::error::{Fault, Situation};
@@ -30,7 +31,7 @@ impl Situation for TooLong {
     }
 }
 
-/// How much the section says.
+/// How detailed the section is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     /// All of it.
@@ -49,8 +50,8 @@ pub fn section(report: &Report) -> String {
 
 /// `body` with the section for `report` in it, in a shorter form where the full one has no room.
 ///
-/// What this run found in place and an earlier run of the same version had moved is still told, from the section
-/// that is there. Applied to its own result, it changes nothing.
+/// Moves of rolling tags by an earlier run of the same version are taken over from the present section. Applied to its own
+/// result, it changes nothing.
 ///
 /// # Errors
 /// Even the shortest form has no room.
@@ -94,7 +95,7 @@ fn write(report: &Report, form: Form) -> String {
     let source = format!("{}@{}", report.source.reference.repository(), report.source.digest);
     let _ = writeln!(text, "{count} of {} in {}.\n", code(&source), places(report));
     match form {
-        Form::Full | Form::Table => text.push_str(&table(report)),
+        Form::Full | Form::Table => text.push_str(&table(report, Checks::Untold)),
         Form::List => {
             for variant in &report.variants {
                 let _ = writeln!(text, "- {}", code(&pull_name(variant)));
@@ -110,22 +111,22 @@ fn write(report: &Report, form: Form) -> String {
         let _ = writeln!(text, "\nThe release before also had: {}.", names.join(", "));
     }
     if form == Form::Full {
-        text.push_str("\n<details><summary>Tags, digests and checks</summary>\n\n");
+        text.push_str("\n<details><summary>Tags and digests</summary>\n\n");
         for variant in &report.variants {
-            let _ = writeln!(text, "{}", details(variant));
+            let _ = writeln!(text, "{}", details(variant, Checks::Untold));
         }
         text.push_str("</details>\n");
     }
     text + "\n" + END
 }
 
-/// What the next run reads.
+/// The record for the next run.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Record {
     version: String,
     /// Each variant's digest.
     variants: BTreeMap<String, Digest>,
-    /// What rolling tags showed before, by their reference.
+    /// The former digests of rolling tags, by their reference.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     moved: BTreeMap<String, Digest>,
 }
@@ -134,7 +135,11 @@ impl Record {
     const NAME: &'static str = "<!-- publish-variants:record ";
 
     fn of(report: &Report) -> Self {
-        let variants = report.variants.iter().map(|variant| (variant.name.clone(), variant.digest.clone())).collect();
+        let variants = report
+            .variants
+            .iter()
+            .filter_map(|variant| Some((variant.name.clone(), variant.digest.clone()?)))
+            .collect();
         let destinations = report.variants.iter().flat_map(|variant| &variant.destinations);
         let moved = destinations.chain(&report.source.destinations).flat_map(moved).collect();
         Self { version: report.version.clone(), variants, moved }
@@ -146,19 +151,19 @@ impl Record {
         format!("{}{} -->", Self::NAME, json.replace("--", "-\\u002d").replace('<', "\\u003c").replace('>', "\\u003e"))
     }
 
-    /// The record in the section of `body`; `None` if there's none that can be read, as after somebody's edit.
+    /// The record in the section of `body`; `None` if it is missing or unreadable, as after an edit by hand.
     fn read(body: &str) -> Option<Self> {
         let lines = find_section(body)?.lines();
         let json = lines.filter_map(|line| line.strip_prefix(Self::NAME)?.trim_end().strip_suffix("-->")).next()?;
         serde_json::from_str(json).ok()
     }
 
-    /// Puts back what rolling tags showed before an earlier run of the same release moved them.
+    /// Restores the former digests of rolling tags that an earlier run of the same release has moved.
     fn restore_moves(&self, report: &mut Report) {
         if self.version != report.version {
             return;
         }
-        let same: Vec<bool> = report.variants.iter().map(|v| self.variants.get(&v.name) == Some(&v.digest)).collect();
+        let same: Vec<bool> = report.variants.iter().map(|v| self.variants.get(&v.name) == v.digest.as_ref()).collect();
         let variants = report.variants.iter_mut().zip(same).filter(|(_, same)| *same);
         let destinations = variants.flat_map(|(variant, _)| &mut variant.destinations);
         for destination in destinations.chain(&mut report.source.destinations) {

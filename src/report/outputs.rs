@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 
-use super::Report;
+use super::{Destination, KeptTag, Report, Variant};
 
 /// Every output but `checksums`, which is the path of a file with [`checksums`].
 #[must_use]
 pub fn outputs(report: &Report) -> Vec<(&'static str, String)> {
-    let digests: serde_json::Map<String, serde_json::Value> =
-        report.variants.iter().map(|variant| (variant.name.clone(), variant.digest.as_str().into())).collect();
+    let digest = |variant: &Variant| Some((variant.name.clone(), variant.digest.as_ref()?.as_str().into()));
+    let digests: serde_json::Map<String, serde_json::Value> = report.variants.iter().filter_map(digest).collect();
     let images = serde_json::to_string(report).expect("a report has string keys only");
     vec![
         ("status", report.status.as_str().to_owned()),
@@ -16,31 +16,52 @@ pub fn outputs(report: &Report) -> Vec<(&'static str, String)> {
         ("digests", serde_json::Value::Object(digests).to_string()),
         ("images", images),
         ("tags", tags(report)),
+        ("kept", kept(report)),
     ]
 }
 
 /// Every reference that shows an image of this release now, one on each line.
 #[must_use]
 pub fn tags(report: &Report) -> String {
-    let images = report.variants.iter().map(|variant| &variant.destinations).chain([&report.source.destinations]);
-    let references = images.flatten().flat_map(|destination| destination.references().collect::<Vec<_>>());
-    references.map(|reference| reference.to_string()).collect::<Vec<_>>().join("\n")
+    lines(images(report).flat_map(Destination::references))
 }
 
-/// The digest of the index that every variant has, as `sha256sum` writes it: one `<hex>  <name>` for each variant and destination.
+/// Every tag of the plan that doesn't show this release, one on each line: `<reference>  <reason>`.
+#[must_use]
+pub fn kept(report: &Report) -> String {
+    let of_destination = |destination: &Destination| {
+        let kept = destination.kept.iter();
+        let line = |kept: &KeptTag| format!("{}  {}", destination.repository.tagged(kept.tag.clone()), kept.reason);
+        kept.map(line).collect::<Vec<_>>()
+    };
+    lines(images(report).flat_map(of_destination))
+}
+
+/// The digests of all indexes that may be attested, as `sha256sum` writes them: one `<hex>  <reference>` for each variant and
+/// destination, and for the source where it has tags of its own.
 ///
 /// This is the form that [`actions/attest`](https://github.com/actions/attest) takes as `subject-checksums`.
 #[must_use]
 pub fn checksums(report: &Report) -> String {
+    let variants = report.variants.iter().filter(|variant| variant.is_vouched_for);
+    let destinations = variants.flat_map(|variant| &variant.destinations).chain(&report.source.destinations);
     let mut text = String::new();
-    for variant in &report.variants {
-        for destination in &variant.destinations {
-            let name = match destination.references().next() {
-                Some(reference) => reference.to_string(),
-                None => destination.repository.to_string(),
-            };
-            let _ = writeln!(text, "{}  {name}", destination.digest.hex());
-        }
+    for destination in destinations {
+        let Some(digest) = &destination.digest else { continue };
+        let name = match destination.references().next() {
+            Some(reference) => reference.to_string(),
+            None => destination.repository.to_string(),
+        };
+        let _ = writeln!(text, "{}  {name}", digest.hex());
     }
     text
+}
+
+/// Every image at every destination, the source last.
+fn images(report: &Report) -> impl Iterator<Item = &Destination> {
+    report.variants.iter().flat_map(|variant| &variant.destinations).chain(&report.source.destinations)
+}
+
+fn lines(items: impl Iterator<Item = impl ToString>) -> String {
+    items.map(|item| item.to_string()).collect::<Vec<_>>().join("\n")
 }

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::markdown::{code, details, kept_tags, places, prose, table};
+use super::markdown::{Checks, code, details, kept_tags, places, prose, table};
 use super::{Blobs, Report, Stage, Status};
 
 /// The summary, as Markdown.
@@ -13,7 +13,7 @@ pub fn markdown(report: &Report) -> String {
     let tool = report.source.reference.repository().path().rsplit('/').next().unwrap_or_default();
     let mut text = format!("## Images of {tool} {}\n\n", report.version);
     let _ = writeln!(text, "{}\n", outcome(report));
-    text.push_str(&table(report));
+    text.push_str(&table(report, Checks::Told));
     for warning in &report.warnings {
         let _ = writeln!(text, "\n> [!WARNING]\n> {}", prose(warning));
     }
@@ -30,7 +30,7 @@ pub fn markdown(report: &Report) -> String {
     }
     text.push_str("\n<details><summary>Tags, digests and checks</summary>\n\n");
     for variant in &report.variants {
-        let _ = writeln!(text, "{}", details(variant));
+        let _ = writeln!(text, "{}", details(variant, Checks::Told));
     }
     text + "</details>\n"
 }
@@ -41,11 +41,9 @@ fn outcome(report: &Report) -> String {
         count => format!("{count} variants"),
     };
     let blobs = report.variants.iter().flat_map(|variant| &variant.destinations).map(|destination| destination.blobs);
-    let blobs = blobs.fold(Blobs::default(), |sum, blobs| Blobs {
-        already_there: sum.already_there + blobs.already_there,
-        mounted: sum.mounted + blobs.mounted,
-        copied: sum.copied + blobs.copied,
-        pushed: sum.pushed + blobs.pushed,
+    let blobs = blobs.fold(Blobs::default(), |mut sum, blobs| {
+        sum.add(blobs);
+        sum
     });
     let places = places(report);
     match report.status {

@@ -23,13 +23,21 @@ const SESSION_SECONDS: u64 = 120;
 const DEADLINE: Duration = Duration::from_secs(300);
 
 impl Engine {
+    /// Looks whether there may be an engine at `docker_host`: the address is one, and somebody listens at a socket. Sends no request.
+    ///
+    /// # Errors
+    /// An address that we can't use, or a socket where nobody listens.
+    pub fn look_for(docker_host: Option<&str>) -> Result<(), EngineError> {
+        open(address(docker_host)).map(drop)
+    }
+
     /// Connects to the engine at `docker_host` (`unix://…` or `tcp://…`; without one, Docker's own default), agrees with
     /// it on the API's version and looks whether it can build and run Linux images.
     ///
     /// # Errors
     /// No engine there, none that we may use, or one that can't build. All of these are faults of the input.
     pub async fn connect(docker_host: Option<&str>) -> Result<Self, EngineError> {
-        let address = docker_host.filter(|host| !host.is_empty()).unwrap_or(DEFAULT_HOST);
+        let address = address(docker_host);
         let (mut http, docker) = open(address)?;
         let version = http.get("/version", "tell its version").json().await.map_err(|e| unreachable(address, e))?;
         let text = |name: &str| version[name].as_str().unwrap_or_default().to_owned();
@@ -61,6 +69,10 @@ impl Engine {
         let janitor = Janitor::start(&shared);
         Ok(Self { janitor, shared, logins: std::sync::Arc::default(), deadline: DEADLINE })
     }
+}
+
+fn address(docker_host: Option<&str>) -> &str {
+    docker_host.filter(|host| !host.is_empty()).unwrap_or(DEFAULT_HOST)
 }
 
 fn flag(info: &Value, name: &str) -> bool {

@@ -15,10 +15,10 @@ use super::error::{Answered, Cause, RegistryError, Request};
 use super::refusal::retry_after;
 use super::retry::{Again, Trouble};
 
-/// What is read of an answer that wasn't wished for, in bytes.
+/// The most bytes that are read of a response with an unexpected status.
 const REFUSAL: u64 = 64 * 1024;
 
-/// An answer that was wished for; its body isn't read yet. It counts as a request in flight while it lives.
+/// A response with an expected status, its body unread. Holds its in-flight permit until dropped.
 pub(super) struct Answer {
     pub(super) request: Request,
     response: Response,
@@ -115,7 +115,7 @@ impl Answer {
     }
 }
 
-/// The trouble with an answer that wasn't wished for.
+/// The trouble with a response of an unexpected status.
 pub(super) async fn refused(answer: Answer) -> Trouble {
     let (status, request) = (answer.status(), answer.request.clone());
     let now = answer.header(DATE.as_str()).and_then(|date| DateTime::parse_from_rfc2822(date).ok());

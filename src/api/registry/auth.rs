@@ -1,4 +1,4 @@
-//! Who we are: passwords, and [tokens](https://distribution.github.io/distribution/spec/auth/token/) with the
+//! Authentication: passwords, and [tokens](https://distribution.github.io/distribution/spec/auth/token/) with the
 //! [scopes](https://distribution.github.io/distribution/spec/auth/scope/) that a request needs.
 
 use std::collections::HashMap;
@@ -125,7 +125,7 @@ impl Auth {
 }
 
 impl Registries {
-    /// What to send along, as far as the registry's ways are known.
+    /// The authorization for a first attempt, by the registry's earlier challenges.
     pub(super) async fn authorization(&self, call: &Call<'_>) -> Result<Option<Authorization>, Trouble> {
         let registry = call.repository.registry();
         let challenge = lock(&self.0.auth.challenges).get(registry).cloned();
@@ -140,7 +140,7 @@ impl Registries {
         }
     }
 
-    /// What to send along after the registry has refused what was `used`.
+    /// The authorization for the next attempt, after the registry has refused the one that was `used`.
     pub(super) async fn renew(
         &self,
         call: &Call<'_>,

@@ -34,16 +34,16 @@ pub enum BlobOrigin<'a> {
     Bytes(&'a Bytes),
 }
 
-/// What had to be done so that something is where it should be.
+/// How a blob or manifest got to its destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ensured {
     /// Nothing.
     AlreadyThere,
-    /// It was made visible from another repository of the registry; no byte was sent.
+    /// It was mounted from another repository of the registry; no byte was sent.
     Mounted,
     /// It was sent from another registry.
     Copied,
-    /// It was sent from here.
+    /// It was uploaded from this machine.
     Pushed,
 }
 

@@ -35,7 +35,7 @@ pub(super) struct Call<'a> {
 pub(super) enum Target {
     /// To the repository: `manifests/latest`.
     Api(String),
-    /// To where the registry told us.
+    /// A URL that the registry has given.
     Url(Url),
 }
 

@@ -123,7 +123,7 @@ impl Situation for RegistryError {
 /// What happened to one attempt.
 #[derive(Debug, thiserror::Error)]
 pub enum Cause {
-    /// The registry answered with something else than what was wished for.
+    /// The registry answered with an unexpected status.
     #[error("the registry answered {0}")]
     Answered(Box<Answered>),
     /// There was no answer, or not all of it.
@@ -165,7 +165,7 @@ impl fmt::Display for Request {
     }
 }
 
-/// An answer that wasn't wished for.
+/// A response with an unexpected status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answered {
     /// The status.

@@ -18,13 +18,13 @@ use super::retry::Trouble;
 use crate::image::manifest::{ACCEPTED, ManifestOrIndex};
 use crate::image::{Digest, Reference, Repository};
 
-/// Between the attempts to see what a registry has just taken, in units of [`Options::first_wait`](super::Options::first_wait):
+/// Waits before looking again for a manifest that was just pushed, in units of [`Options::first_wait`](super::Options::first_wait):
 /// large registries are eventually consistent. With the usual unit 0.5, 0.5, 2, 4, 8 and 16 seconds, 31 in all.
 const READ_BACK: [u32; 6] = [2, 2, 8, 16, 32, 64];
-/// The same for what somebody else has just pushed. With the usual unit 10 seconds in all.
+/// The same for a manifest that another job has just pushed. With the usual unit 10 seconds in all.
 const JUST_PUSHED: [u32; 6] = [2, 2, 4, 8, 12, 12];
 
-/// The waits between attempts to see what may not be visible yet.
+/// The waits between looks for a manifest that may not be visible yet.
 struct Patience {
     unit: Duration,
     waits: std::slice::Iter<'static, u32>,

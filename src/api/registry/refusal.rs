@@ -1,4 +1,4 @@
-//! What a registry says when it doesn't do what it was asked, and what can be done about it.
+//! Refusals of registries: how they read, whether another attempt may help, and the setting to change.
 //!
 //! The body: [error codes](https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes).
 
@@ -28,11 +28,11 @@ impl Answered {
         Self { status, code, message: one_line(&message.unwrap_or_default(), MESSAGE), retry_after }
     }
 
-    /// What to do about it.
+    /// Whether another attempt may help.
     pub(super) fn again(&self) -> Again {
         match (self.status, self.code.as_deref()) {
             (408 | 429 | 500 | 502..=504 | 506..=599, _) => Again::UntilDeadline { after: self.retry_after },
-            // GHCR says so now and then to those who are allowed. Where it means it, it says what is missing.
+            // GHCR sometimes denies authorised requests with a bare `denied`; real denials name the missing permission.
             (401 | 403, _) if matches!(self.message.to_ascii_lowercase().as_str(), "denied" | "denied: denied") => {
                 Again::FewTimes
             }
@@ -122,7 +122,7 @@ fn without_tags(text: &str) -> String {
     plain
 }
 
-/// Words separated by single spaces, nothing that would move a terminal's cursor, and no end of a workflow command.
+/// Collapses whitespace and control characters, so the text is safe in a terminal and in a workflow command.
 fn one_line(text: &str, limit: usize) -> String {
     let words: Vec<&str> =
         text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()).collect();

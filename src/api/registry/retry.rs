@@ -9,8 +9,8 @@ use super::error::{Cause, RegistryError, Request};
 use super::{Registries, lock};
 use crate::api::backoff::backoff;
 
-/// Attempts at what is probably meant as it was said, but isn't always. Their waits are longer: with the usual first wait, 8 to 15
-/// seconds in all.
+/// Attempts at failures that are usually permanent, but sometimes transient. Their waits are longer: with the usual first
+/// wait, 8 to 15 seconds in all.
 const FEW: u32 = 5;
 const LONGER: u32 = 4;
 
@@ -19,7 +19,7 @@ const LONGER: u32 = 4;
 pub(super) enum Again {
     /// Yes, as long as there is time.
     UntilDeadline {
-        /// The registry's own wish: not before that.
+        /// `Retry-After`, if sent.
         after: Option<Duration>,
     },
     /// Perhaps.
@@ -50,8 +50,8 @@ impl Trouble {
         Self::new(request, Cause::Other(Box::new(error)), Again::Never)
     }
 
-    /// Whether a `GET` may be answered where this `HEAD` wasn't. Proxies may know no `HEAD`, and storage refuses it at a URL that is
-    /// signed for `GET`; a refusal without a body doesn't say how it is meant either. What passes by itself is no such answer.
+    /// Whether a `GET` may succeed where this `HEAD` failed: proxies may not support `HEAD`, storage refuses it at a URL that is
+    /// signed for `GET`, and a refusal without a body has no error code. Transient failures are retried as `HEAD`.
     pub(super) fn concerns_method(&self) -> bool {
         match &self.cause {
             Cause::Answered(_) => !matches!(self.again, Again::UntilDeadline { .. }),
@@ -125,7 +125,7 @@ impl Retry<'_> {
                 let longer = backoff(options.first_wait * LONGER, self.few - 1, self.registries.jitter());
                 (self.few < FEW).then_some(longer)
             }
-            // Everybody who was told the same second would come back at once.
+            // Jitter: all clients that got the same `Retry-After` would come back at once.
             Again::UntilDeadline { after } => Some(after.map_or(own, |after| after + own / 4)),
         };
         let Some(wait) = wait.filter(|wait| elapsed + *wait <= options.deadline) else {
@@ -136,7 +136,7 @@ impl Retry<'_> {
         Ok(())
     }
 
-    /// The last attempt took so long because it was transferring, and that isn't counted.
+    /// Excludes the last attempt, which was transferring data, from the deadline.
     pub(super) fn excuse(&mut self, attempt: Duration) {
         self.first_failure = self.first_failure.map(|first| first + attempt);
     }

@@ -149,7 +149,7 @@ impl Registries {
         Err(Trouble::last(request.clone(), plain))
     }
 
-    /// Passes what was wished for; all else becomes trouble, with what the registry says about it.
+    /// Returns expected responses; turns the rest into `Trouble`, with the registry's message.
     async fn judge(&self, call: &Call<'_>, answer: Answer) -> Result<Answer, Trouble> {
         let home = self.url(call.repository, "");
         let plain = home.scheme() == "http" && answer.url().origin() == home.origin();

@@ -23,7 +23,7 @@ const LONG: Duration = Duration::from_secs(60);
 /// How often that isn't counted as failing.
 const EXCUSES: u32 = 2;
 const OCTETS: &str = "application/octet-stream";
-/// Uploads at once that may break before chunks are tried: what refuses a large body often does so by hanging up.
+/// Broken monolithic uploads before we switch to chunks: proxies often refuse a large body by hanging up.
 const BROKEN: u32 = 3;
 
 impl Registries {
@@ -115,7 +115,7 @@ impl Registries {
     }
 }
 
-/// Compares what the registry says it has with what was sent.
+/// Compares the registry's `Range` with the bytes sent.
 fn check_received(answer: &Answer, sent: u64) -> Result<(), Trouble> {
     let range = answer.header("range").map(|range| range.trim_start_matches("bytes=").to_owned());
     let received = range.as_deref().and_then(|range| range.split_once('-')?.1.parse::<u64>().ok());
@@ -128,7 +128,7 @@ fn check_received(answer: &Answer, sent: u64) -> Result<(), Trouble> {
     }
 }
 
-/// The size of chunks to go on with, where it was the size of the body that wasn't liked.
+/// The size of chunks to go on with, if the body was too large.
 fn smaller(trouble: &Trouble, chunk: Option<u64>, length: u64, broken: u32) -> Option<u64> {
     let refused = match trouble.status() {
         Some(413) => true,

@@ -1,0 +1,342 @@
+//! The destinations as they are now, compared with the composed images: the difference is the work to do.
+//!
+//! The questions of [`ownership`] are answered here, by registries and GitHub, until every tag is decided about. An uncontested
+//! release costs `HEAD`s and one list of tags for each destination.
+
+mod answers;
+mod comparison;
+mod error;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::{StreamExt as _, stream};
+
+use crate::action::Log;
+use crate::api::github::GitHub;
+use crate::api::registry::{Registries, RegistryError};
+use crate::compose::{self, Content};
+use crate::image::{Digest, Document, Platform, Repository};
+use crate::ownership::{
+    self, Artifact, Decision, Decisions, Image, Kinship, Question, Reason, Survey, TagKind, Verdict, Wanted,
+};
+use crate::resolve::{Resolved, ResolvedVariant};
+use crate::verify::Verified;
+use answers::Answer;
+use error::platforms;
+pub use error::{Conflict, LostPlatforms, SurveyError};
+/// The resolved plan, compared with the destinations.
+#[derive(Debug)]
+pub struct Surveyed<'a> {
+    /// The resolved plan.
+    pub resolved: &'a Resolved,
+    /// The run's intentions.
+    pub wanted: Wanted,
+    /// The decision about every tag.
+    pub decisions: Decisions,
+    /// Destinations that a dry run isn't allowed to look at, and why.
+    pub unseen: BTreeMap<Repository, String>,
+    registries: &'a Registries,
+    github: Option<&'a GitHub>,
+    survey: Survey,
+    /// All content that may have to be sent, by the digest of its index.
+    contents: BTreeMap<Digest, Content>,
+    /// Indexes of other versions that were read.
+    documents: BTreeMap<Digest, Document>,
+    /// Indexes that this run has verified.
+    verified: BTreeSet<Digest>,
+}
+
+/// The effect of a question that couldn't be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failures {
+    /// The run ends: no tag was written yet.
+    End,
+    /// The tags that depend on it stay as they are.
+    Stay,
+}
+
+/// Looks at every destination, and decides about every tag.
+///
+/// # Errors
+/// A registry or GitHub doesn't answer; exact tags are taken and the run is to fail then; rolling tags would lose platforms.
+pub async fn survey<'a>(
+    resolved: &'a Resolved,
+    registries: &'a Registries,
+    github: Option<&'a GitHub>,
+) -> Result<Surveyed<'a>, SurveyError> {
+    let contents = resolved.variants.iter().filter_map(ResolvedVariant::content);
+    let source = resolved.tagged_source.iter().flat_map(|source| [&source.as_resolved, &source.annotated]).cloned();
+    let contents = contents.chain(source).map(|content| (content.digest().clone(), content)).collect();
+    let mut surveyed = Surveyed {
+        wanted: Wanted::of(resolved),
+        decisions: Decisions { tags: Vec::new(), images: Vec::new() },
+        unseen: BTreeMap::new(),
+        survey: Survey::default(),
+        documents: BTreeMap::new(),
+        verified: BTreeSet::new(),
+        resolved,
+        registries,
+        github,
+        contents,
+    };
+    surveyed.decide(Failures::End).await?;
+    surveyed.refuse()?;
+    Ok(surveyed)
+}
+
+impl Wanted {
+    /// The intentions of a resolved plan.
+    #[must_use]
+    pub fn of(resolved: &Resolved) -> Self {
+        let plan = &resolved.plan;
+        let variants = resolved.variants.iter().map(|variant| Artifact {
+            variant: Some(variant.variant.name.clone()),
+            tags: variant.variant.tags.clone(),
+            composed: variant.content().map(|content| content.digest().clone()),
+            as_resolved: None,
+            base_created: variant.base_created,
+            platforms: variant.platforms(),
+            leaves_out_platforms: !variant.left_out.is_empty(),
+        });
+        let source = resolved.tagged_source.iter().map(|source| Artifact {
+            variant: None,
+            tags: plan.source.tags.clone(),
+            composed: Some(source.annotated.digest().clone()),
+            as_resolved: Some(source.as_resolved.digest().clone()),
+            base_created: None,
+            platforms: source.as_resolved.images.iter().filter_map(|image| image.platform.clone()).collect(),
+            leaves_out_platforms: false,
+        });
+        Self {
+            version: plan.version.clone(),
+            not_final: plan.not_final.clone(),
+            ignored: plan.ignored.clone(),
+            rolling: plan.rolling,
+            on_conflict: plan.on_conflict,
+            destinations: plan.destinations.clone(),
+            artifacts: variants.chain(source).collect(),
+            grammar: plan.grammar.clone(),
+        }
+    }
+}
+
+impl<'a> Surveyed<'a> {
+    /// The variants that have to be built and verified: those that a tag is to name and that no exact tag names yet.
+    #[must_use]
+    pub fn to_build(&self) -> Vec<&'a ResolvedVariant> {
+        let is_written = |number: usize| {
+            let tags = self.decisions.tags.iter().filter(|decision| decision.artifact == number);
+            tags.into_iter().any(|decision| matches!(decision.verdict, Verdict::Write(_)))
+        };
+        let variants = self.resolved.variants.iter().enumerate();
+        variants
+            .filter(|(number, _)| self.decisions.images[*number] == Image::Composed && is_written(*number))
+            .map(|(_, variant)| variant)
+            .collect()
+    }
+
+    /// Logs the decisions: their numbers, and in a dry run a line for each tag, with the evidence.
+    pub fn tell(&self, log: &Log) {
+        let writes = self.decisions.tags.iter().filter(|decision| decision.verdict.writes()).count();
+        let tags = self.decisions.tags.len();
+        log.line(&format!("{tags} tags, {writes} to be written; {} variants to be built", self.to_build().len()));
+        if self.resolved.plan.dry_run {
+            for decision in &self.decisions.tags {
+                log.image(&decision.reference(), None, &decision.to_string());
+            }
+        }
+    }
+
+    /// Adds the verified images. The digests of variants with `run` lines are known only now.
+    ///
+    /// # Errors
+    /// Those of [`survey`].
+    pub async fn built(&mut self, verified: &[Verified]) -> Result<(), SurveyError> {
+        let resolved = self.resolved;
+        let mut learned = false;
+        for (number, variant) in resolved.variants.iter().enumerate() {
+            let images: Vec<_> = verified
+                .iter()
+                .filter(|image| image.variant == variant.variant.name)
+                .map(|image| &image.composed)
+                .collect();
+            if images.is_empty() {
+                continue;
+            }
+            let content = compose::index(&images, &variant.index_annotations);
+            let digest = content.digest().clone();
+            self.verified.insert(digest.clone());
+            learned |= self.wanted.artifacts[number].composed.replace(digest.clone()).is_none();
+            self.contents.insert(digest, content);
+        }
+        if learned {
+            self.decide(Failures::End).await?;
+            self.refuse()?;
+        }
+        Ok(())
+    }
+
+    /// Looks again at everything that may have changed, and decides anew. A question that can't be answered is no error: the tags
+    /// that depend on it stay.
+    ///
+    /// # Errors
+    /// None at present.
+    pub async fn look_again(&mut self) -> Result<(), SurveyError> {
+        self.survey.forget_what_changes();
+        self.decide(Failures::Stay).await
+    }
+
+    /// Ends a run that must not write any tag.
+    ///
+    /// # Errors
+    /// Exact tags are taken and `on-conflict` is `fail`; rolling tags would lose platforms.
+    pub fn refuse(&self) -> Result<(), SurveyError> {
+        let conflicts = self.conflicts();
+        if self.wanted.on_conflict == crate::action::inputs::OnConflict::Fail && !conflicts.is_empty() {
+            return Err(SurveyError::Conflicts(conflicts));
+        }
+        let lost = self.decisions.tags.iter().filter_map(|decision| match &decision.verdict {
+            Verdict::Stays(Reason::Platforms(lost)) => Some((decision, lost)),
+            _ => None,
+        });
+        let lost: Vec<(&Decision, &Vec<Platform>)> = lost.collect();
+        let Some((first, _)) = lost.first() else { return Ok(()) };
+        let artifact = &self.wanted.artifacts[first.artifact];
+        Err(SurveyError::Platforms {
+            platforms: platforms(&artifact.platforms),
+            lost: lost
+                .into_iter()
+                .map(|(decision, lost)| LostPlatforms { reference: decision.reference(), lost: lost.clone() })
+                .collect(),
+        })
+    }
+
+    /// The exact tags that are taken.
+    #[must_use]
+    pub fn conflicts(&self) -> Vec<Conflict> {
+        let conflict = |decision: &Decision| match &decision.verdict {
+            Verdict::Stays(Reason::Taken { digest, why }) => {
+                Some(Conflict { reference: decision.reference(), published: digest.clone(), why: why.clone() })
+            }
+            _ => None,
+        };
+        self.decisions.tags.iter().filter_map(conflict).collect()
+    }
+
+    /// The content that each destination needs: every index of this release that a tag names there, or is to name.
+    pub(crate) fn content_by_destination(&self) -> Vec<(&Repository, usize, &Content)> {
+        let mut seen = BTreeSet::new();
+        let mut wanted = Vec::new();
+        for decision in &self.decisions.tags {
+            let digest = match &decision.verdict {
+                Verdict::Right => decision.now.as_ref(),
+                Verdict::Write(digest) => digest.as_ref(),
+                Verdict::Give { .. } | Verdict::Stays(_) => None,
+            };
+            let Some(content) = digest.and_then(|digest| self.contents.get(digest)) else { continue };
+            if decision.verdict.writes() && !self.may_publish(decision) {
+                continue;
+            }
+            if seen.insert((&decision.destination, content.digest())) {
+                wanted.push((&decision.destination, decision.artifact, content));
+            }
+        }
+        wanted
+    }
+
+    /// Whether a tag may be written: its image is verified by this run, published under an exact tag, the source, or another
+    /// version's.
+    pub(crate) fn may_publish(&self, decision: &Decision) -> bool {
+        let Some(digest) = decision.verdict.digest() else { return false };
+        matches!(decision.verdict, Verdict::Give { .. })
+            || self.wanted.artifacts[decision.artifact].variant.is_none()
+            || self.verified.contains(digest)
+            || matches!(&self.decisions.images[decision.artifact], Image::Published { digest: published, .. } if published == digest)
+            || self.decisions.tags.iter().any(|other| {
+                other.artifact == decision.artifact
+                    && other.kind == TagKind::Exact
+                    && other.verdict == Verdict::Right
+                    && other.now.as_ref() == Some(digest)
+            })
+    }
+
+    /// The content of this release with this digest.
+    #[must_use]
+    pub fn content(&self, digest: &Digest) -> Option<&Content> {
+        self.contents.get(digest)
+    }
+
+    /// The document to put under a tag.
+    pub(crate) fn document(&self, digest: &Digest) -> Option<&Document> {
+        self.contents.get(digest).map(|content| &content.index).or_else(|| self.documents.get(digest))
+    }
+
+    async fn decide(&mut self, failures: Failures) -> Result<(), SurveyError> {
+        loop {
+            let open = match ownership::decide(&self.wanted, &self.survey) {
+                Ok(decisions) => {
+                    self.decisions = decisions;
+                    return Ok(());
+                }
+                Err(open) => open,
+            };
+            let this = &*self;
+            let answers: Vec<_> = stream::iter(open)
+                .map(async |question| (question.clone(), this.answer(&question).await))
+                .buffer_unordered(self.registries.concurrency())
+                .collect()
+                .await;
+            for (question, answer) in answers {
+                match answer {
+                    Ok(answer) => self.learn(question, answer),
+                    Err(error) if self.resolved.plan.dry_run && self.leave_unseen(&question, &error) => {}
+                    Err(error) if failures == Failures::End => return Err(error),
+                    Err(error) => {
+                        self.survey.failed(question, error.to_string().lines().next().unwrap_or_default().to_owned())
+                    }
+                }
+            }
+        }
+    }
+
+    /// Lets a dry run go on without access to a destination: it writes nothing there. The report has a warning.
+    fn leave_unseen(&mut self, question: &Question, error: &SurveyError) -> bool {
+        let SurveyError::Registry(RegistryError::Refused { .. } | RegistryError::Failed { .. }) = error else {
+            return false;
+        };
+        match question {
+            Question::Tag(repository, tag) => self.survey.tag(repository, tag, None),
+            Question::Tags(repository) => self.survey.tags(&self.wanted, repository, []),
+            _ => return false,
+        }
+        let (Question::Tag(repository, _) | Question::Tags(repository)) = question else { return false };
+        self.unseen.insert(repository.clone(), error.to_string().lines().next().unwrap_or_default().to_owned());
+        true
+    }
+
+    fn learn(&mut self, question: Question, answer: Answer) {
+        match (question, answer) {
+            (Question::Tag(repository, tag), Answer::Tag(named)) => self.survey.tag(&repository, &tag, named),
+            (Question::Tags(repository), Answer::Tags(tags)) => self.survey.tags(&self.wanted, &repository, &tags),
+            (Question::Image(repository, digest), Answer::Image(image, document)) => {
+                self.documents.extend(document.map(|document| (digest.clone(), document)));
+                self.survey.image(&repository, &digest, image);
+            }
+            (Question::Kinship(artifact, repository, digest), Answer::Kinship(kinship)) => {
+                let kinship = match kinship {
+                    Ok(content) => {
+                        self.contents.entry(digest.clone()).or_insert(content);
+                        Kinship::Begun
+                    }
+                    Err(why) => Kinship::Stranger(why),
+                };
+                self.survey.kinship(artifact, &repository, &digest, kinship);
+            }
+            (Question::Children(repository, digest), Answer::Children(there)) => {
+                self.survey.children(&repository, &digest, there);
+            }
+            (Question::Standing(version), Answer::Standing(standing)) => self.survey.standing(&version, standing),
+            (question, _) => unreachable!("`answer` gives the answer to {question:?}"),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Compares published images with what this run composes: whether a release was begun with them, on the base of its day.
+
+use std::collections::BTreeMap;
+
+use super::answers::{is_missing, platform, unless_unreadable};
+use super::{SurveyError, Surveyed};
+use crate::compose::kinship::{self, Published};
+use crate::compose::{Blob, Content, ImageContent, Origin};
+use crate::facts;
+use crate::image::manifest::ManifestOrIndex;
+use crate::image::{Config, Descriptor, Digest, Document, MediaType, Platform, Repository};
+use crate::resolve::{self, ResolveError, ResolvedVariant};
+
+impl Surveyed<'_> {
+    /// Compares a published image with the variant on its base: the content if it is this release, else why it isn't.
+    pub(super) async fn compare(
+        &self,
+        variant: &ResolvedVariant,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> Result<Result<Content, String>, SurveyError> {
+        let pulled = match self.read_ours(repository, digest).await? {
+            Ok(pulled) => pulled,
+            Err(why) => return Ok(Err(why)),
+        };
+        let ManifestOrIndex::Index(index) = &pulled.content else {
+            return Ok(Err("which is for one platform, without an index".to_owned()));
+        };
+        let base = index.annotations.get(facts::BASE_DIGEST).and_then(|digest| digest.parse::<Digest>().ok());
+        let Some(base) = base else { return Ok(Err("which doesn't say on which base it is".to_owned())) };
+        let base = variant.variant.base.repository().pinned(base);
+        let then = match self.resolved.on_base(self.registries, &variant.variant, base).await {
+            Ok(then) => then,
+            Err(ResolveError::Unavailable { cause, .. }) if !is_missing(&cause) => return Err(cause.into()),
+            Err(ResolveError::Source(error)) => return Err(ResolveError::Source(error).into()),
+            Err(_) => return Ok(Err("of which the base can't be read any more".to_owned())),
+        };
+        let mut published = Vec::new();
+        let mut images = Vec::new();
+        for listed in &index.manifests {
+            let Some(platform) = platform(listed) else {
+                return Ok(Err("which has entries without a platform".to_owned()));
+            };
+            let pulled = self.registries.manifest(&repository.pinned(listed.digest.clone())).await;
+            let pulled = match unless_unreadable(pulled)? {
+                Ok(pulled) => pulled,
+                Err(_) => return Ok(Err("of which parts are missing".to_owned())),
+            };
+            let ManifestOrIndex::Manifest(manifest) = pulled.content.clone() else {
+                return Ok(Err("which has an index in its index".to_owned()));
+            };
+            let bytes = match unless_unreadable(self.registries.small_blob(repository, &manifest.config).await)? {
+                Ok(bytes) => bytes,
+                Err(_) => return Ok(Err("of which parts are missing".to_owned())),
+            };
+            let Ok(config) = Config::parse(&bytes) else {
+                return Ok(Err("of which a config can't be read".to_owned()));
+            };
+            let mut content = resolve::content(repository, &pulled, Some(platform.clone()));
+            know_origins(&mut content, &then, &platform, &manifest.config, bytes);
+            images.push(content);
+            published.push(Published { platform, manifest, config });
+        }
+        let run_lines = variant.variant.run.len();
+        let annotations = (&index.annotations, &then.index_annotations);
+        Ok(match kinship::difference(annotations, (&published, &then.composed), run_lines) {
+            None => Ok(Content { index: pulled.document, images }),
+            Some(difference) => Err(format!("which was made by another plan: {difference}")),
+        })
+    }
+
+    /// Compares a published index with the source's manifests: the content if it is this release, else why it isn't.
+    pub(super) async fn compare_source(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> Result<Result<Content, String>, SurveyError> {
+        let pulled = match self.read_ours(repository, digest).await? {
+            Ok(pulled) => pulled,
+            Err(why) => return Ok(Err(why)),
+        };
+        let source = self.resolved.tagged_source.as_ref().expect("only a source with tags is asked about");
+        let digests = |content: &ManifestOrIndex| match content {
+            ManifestOrIndex::Index(index) => index.manifests.iter().map(|listed| listed.digest.clone()).collect(),
+            ManifestOrIndex::Manifest(_) => Vec::new(),
+        };
+        let listed: Vec<Digest> = source.annotated.images.iter().map(|image| image.manifest.digest().clone()).collect();
+        if digests(&pulled.content) != listed {
+            return Ok(Err("which has other manifests than the source".to_owned()));
+        }
+        Ok(Ok(Content { index: pulled.document, images: source.annotated.images.clone() }))
+    }
+}
+
+/// Sets the origins of a published image's blobs, in case they are missing at a destination: the base's repository for its layers,
+/// the composed layer for the executables, memory for the config.
+fn know_origins(
+    content: &mut ImageContent,
+    then: &ResolvedVariant,
+    platform: &Platform,
+    config: &Descriptor,
+    bytes: bytes::Bytes,
+) {
+    let known =
+        then.composed.iter().filter(|composed| composed.platform == *platform).flat_map(|composed| &composed.blobs);
+    let known: BTreeMap<&Digest, &Blob> = known.map(|blob| (&blob.descriptor.digest, blob)).collect();
+    for blob in &mut content.blobs {
+        if let Some(known) = known.get(&blob.descriptor.digest) {
+            blob.origin = known.origin.clone();
+        } else if blob.descriptor.digest == config.digest {
+            blob.origin = Origin::Document(Document::received(MediaType::Config.as_str(), bytes.clone()));
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Why a run ends before any tag is written.
+
+use crate::api::github;
+use crate::api::registry::RegistryError;
+use crate::error::{Fault, Situation};
+use crate::image::{Digest, Platform, Reference};
+use crate::resolve::ResolveError;
+
+/// Why a run ends before anything is built.
+#[derive(Debug, thiserror::Error)]
+pub enum SurveyError {
+    /// A registry refuses, or can't be reached.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// GitHub doesn't answer.
+    #[error(transparent)]
+    GitHub(#[from] github::Error),
+    /// The base of an image that an earlier run has published can't be looked up.
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    /// Exact tags are taken, and `on-conflict` is `fail`.
+    #[error("{}\nhint: no tag was moved; set `on-conflict` to `keep` or to `replace`", lines(.0))]
+    Conflicts(Vec<Conflict>),
+    /// Rolling tags would lose platforms.
+    #[error(
+        "{}\nhint: no tag was moved; run it again when the base has them, or publish it all the same with a line `platforms: {}` for the variant",
+        lines(.lost), .platforms
+    )]
+    Platforms {
+        /// The tags.
+        lost: Vec<LostPlatforms>,
+        /// The platforms of the first variant, as its line `platforms:` would list them.
+        platforms: String,
+    },
+}
+
+impl Situation for SurveyError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Registry(error) => error.fault(),
+            Self::GitHub(error) => error.fault(),
+            Self::Resolve(error) => error.fault(),
+            Self::Conflicts(_) | Self::Platforms { .. } => Fault::Publication,
+        }
+    }
+}
+
+fn lines(list: &[impl ToString]) -> String {
+    list.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// An exact tag that names another image than this release's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{reference}` names {published} already, {why}")]
+pub struct Conflict {
+    /// The tag.
+    pub reference: Reference,
+    /// The digest of that image.
+    pub published: Digest,
+    /// Why it isn't this release.
+    pub why: String,
+}
+
+/// A rolling tag that would lose platforms.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{reference}` would lose {}, which its base doesn't have", platforms(.lost))]
+pub struct LostPlatforms {
+    /// The tag.
+    pub reference: Reference,
+    /// The platforms.
+    pub lost: Vec<Platform>,
+}
+
+pub(super) fn platforms<'a>(platforms: impl IntoIterator<Item = &'a Platform>) -> String {
+    platforms.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
