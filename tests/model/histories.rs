@@ -1,0 +1,503 @@
+//! The histories that broke earlier versions of the rules, each with the rule that it needs.
+
+use publish_variants::ownership::{Evidence, Reason, Standing, Verdict};
+
+use crate::history::History;
+use crate::run::{Ended, Run};
+use crate::workflow::{Workflow, workflow};
+use crate::world::Base;
+
+const ALPINE: &str = "alpine:3.23";
+const DEBIAN: &str = "debian:13-slim";
+
+/// One variant with one entry.
+fn alpine() -> Workflow {
+    workflow(&[(ALPINE, &["alpine"])])
+}
+
+/// One variant with two entries.
+fn two_entries() -> Workflow {
+    workflow(&[(ALPINE, &["alpine3.23", "alpine"])])
+}
+
+fn is_held_by(ended: &Ended, tag: &str, version: &str, evidence: Evidence) {
+    match ended.reason(tag) {
+        Some(Reason::HeldBy(by, found)) if by.to_string() == version && *found == evidence => {}
+        other => panic!("{tag} isn't held by {version} ({evidence:?}): {other:?}"),
+    }
+}
+
+fn published(ended: &Ended) {
+    assert!(matches!(ended, Ended::Published(_)), "{ended:?}");
+}
+
+fn refused(ended: &Ended, message: &str) {
+    assert!(matches!(ended, Ended::NoPlan(why) if why.contains(message)), "{ended:?}");
+}
+
+/// Nothing is left to write for this version.
+fn nothing_to_do(history: &History, workflow: &Workflow, version: &str) {
+    let before = history.world.borrow().writes.len();
+    published(&history.run(workflow, version));
+    assert_eq!(history.world.borrow().writes.len(), before, "{version} wrote something again");
+}
+
+fn steps(run: &mut Run, steps: usize) {
+    for _ in 0..steps {
+        assert!(run.step().is_none(), "it has ended before");
+    }
+}
+
+/// Runs up to the moment in which the run has looked at a tag for the last time and is about to write it; found by trying.
+fn about_to_write(history: &History, workflow: &Workflow, version: &str, tag: &str) -> Run {
+    for steps in 1.. {
+        let world = history.world.borrow().clone();
+        let mut run = history.start(workflow, version);
+        let mut next = || -> bool {
+            for _ in 0..steps {
+                if run.step().is_some() {
+                    panic!("{version} never writes {tag}");
+                }
+            }
+            run.step().is_some()
+                || history
+                    .world
+                    .borrow()
+                    .writes
+                    .last()
+                    .is_some_and(|write| write.version == version && write.tag.as_str() == tag)
+        };
+        let wrote = next();
+        *history.world.borrow_mut() = world;
+        if wrote {
+            let mut run = history.start(workflow, version);
+            for _ in 0..steps {
+                run.step();
+            }
+            return run;
+        }
+    }
+    unreachable!()
+}
+
+// 1.
+
+#[test]
+fn a_pre_release_that_we_have_published_owns_no_rolling_tag() {
+    let history = History::new();
+    history.github("1.3.0rc1", Standing::Prerelease);
+    let ended = history.run(&alpine(), "1.3.0rc1");
+    assert!(matches!(ended.reason("alpine"), Some(Reason::NotFinal(_))), "{ended:?}");
+    assert_eq!(history.shows("alpine"), "nothing");
+    published(&history.release(&alpine(), "1.2.4"));
+    assert_eq!(history.shows("alpine"), "1.2.4 on alpine:3.23");
+    // Nor where nobody has told GitHub that it is one.
+    history.release(&alpine(), "1.3.0-beta.1");
+    assert_eq!(history.shows("alpine"), "1.2.4 on alpine:3.23");
+    nothing_to_do(&history, &alpine(), "1.2.4");
+}
+
+// 2.
+
+#[test]
+fn a_withdrawn_version_that_a_rolling_tag_still_shows_holds_it_and_says_how_to_let_go() {
+    let history = History::new();
+    history.release(&alpine(), "1.2.3");
+    history.release(&alpine(), "1.3.0");
+    history.delete("1.3.0-alpine").github("1.3.0", Standing::Absent);
+    let ended = history.release(&alpine(), "1.2.4");
+    is_held_by(&ended, "alpine", "1.3.0", Evidence::Shown);
+    assert!(ended.reason("alpine").unwrap().to_string().contains("ignore-versions"));
+    assert!(ended.reason("alpine").unwrap().is_worth_a_warning());
+    assert_eq!(history.shows("alpine"), "1.3.0 on alpine:3.23");
+    assert_eq!(history.shows("1.2-alpine"), "1.2.4 on alpine:3.23", "its own series goes on");
+    published(&history.run(&alpine().ignoring(&["1.3.0"]), "1.2.4"));
+    assert_eq!(history.shows("alpine"), "1.2.4 on alpine:3.23");
+}
+
+#[test]
+fn a_withdrawn_version_that_is_being_published_again_keeps_its_series_from_going_back() {
+    let history = History::new();
+    history.release(&alpine(), "1.2.3");
+    history.release(&alpine(), "1.2.4");
+    history.delete("1.2.4-alpine").github("1.2.4", Standing::Absent);
+    // It is being published again, and hasn't written its exact tag yet.
+    let mut again = history.start(&alpine(), "1.2.4");
+    steps(&mut again, 4);
+    history.run(&alpine(), "1.2.3");
+    assert_eq!(history.shows("1.2-alpine"), "1.2.4 on alpine:3.23");
+    again.ended();
+    assert_eq!(history.shows("1.2-alpine"), "1.2.4 on alpine:3.23");
+    assert_eq!(history.shows("1.2.4-alpine"), "1.2.4 on alpine:3.23");
+}
+
+// 3.
+
+#[test]
+fn a_rolling_tag_that_reads_as_a_version_which_equals_another_moves_on() {
+    for (first, second, rolling) in [("1.0.0", "1.0.1", "1.0-alpine"), ("0.9.0", "0.9.1", "0.9-alpine")] {
+        let history = History::new();
+        history.release(&alpine(), first);
+        published(&history.release(&alpine(), second));
+        assert_eq!(history.shows(rolling), format!("{second} on alpine:3.23"));
+        nothing_to_do(&history, &alpine(), first);
+        nothing_to_do(&history, &alpine(), second);
+        assert_eq!(history.shows(rolling), format!("{second} on alpine:3.23"));
+    }
+}
+
+// 4.
+
+#[test]
+fn what_an_old_workflow_has_published_holds_a_rolling_tag_back_whatever_its_labels_say() {
+    let history = History::new();
+    history.github("1.2.4", Standing::Final);
+    for tag in ["1.2.4-alpine3.23", "1.2.4-alpine", "1.2-alpine3.23", "1.2-alpine", "alpine3.23", "alpine"] {
+        history.push_old(tag, "1.2.4", "1.2.4 by the old workflow");
+    }
+    let ended = history.release(&two_entries(), "1.2.3");
+    for tag in ["alpine", "alpine3.23", "1.2-alpine"] {
+        is_held_by(&ended, tag, "1.2.4", Evidence::Likely);
+        assert_eq!(history.shows(tag), "1.2.4 by the old workflow");
+    }
+    assert!(ended.reason("alpine").unwrap().is_worth_a_warning());
+    assert_eq!(history.shows("1.2.3-alpine"), "1.2.3 on alpine:3.23");
+    // A newer one moves them all on.
+    published(&history.release(&two_entries(), "1.3.0"));
+    assert_eq!(history.shows("alpine"), "1.3.0 on alpine:3.23");
+    assert_eq!(history.shows("1.2-alpine"), "1.2.4 by the old workflow");
+}
+
+// 5.
+
+#[test]
+fn a_run_that_was_overtaken_while_it_built_moves_no_rolling_tag_back() {
+    let all = {
+        let history = History::new();
+        let mut run = history.start(&alpine(), "1.2.3");
+        (1..).find(|_| run.step().is_some()).unwrap()
+    };
+    for moment in 0..all {
+        let history = History::new();
+        history.github("1.2.3", Standing::Final).github("1.2.4", Standing::Final);
+        let mut slow = history.start(&alpine(), "1.2.3");
+        for _ in 0..moment {
+            assert!(slow.step().is_none());
+        }
+        published(&Run::start(&history.world, &alpine(), "1.2.4", crate::run::Habits::default()).ended());
+        published(&slow.ended());
+        for tag in ["alpine", "1.2-alpine"] {
+            assert_eq!(history.shows(tag), "1.2.4 on alpine:3.23", "{tag}, overtaken at request {moment}");
+        }
+    }
+}
+
+#[test]
+fn a_run_that_was_overtaken_while_it_built_writes_over_no_exact_tag() {
+    let history = History::new();
+    history.release(&alpine(), "24.0");
+    let mut slow = history.start(&alpine(), "24.1.1");
+    // It has looked at `24.1-alpine`, which wasn't there, and builds.
+    while history.world.borrow().images.len() < 2 {
+        assert!(slow.step().is_none());
+    }
+    published(&history.release(&alpine(), "24.1"));
+    let ended = slow.ended();
+    assert_eq!(history.shows("24.1-alpine"), "24.1 on alpine:3.23");
+    assert!(
+        matches!(ended.reason("24.1-alpine"), Some(Reason::ExactTagOf(of)) if of.to_string() == "24.1"),
+        "{ended:?}"
+    );
+    assert_eq!(history.shows("alpine"), "24.1.1 on alpine:3.23");
+}
+
+// 6.
+
+#[test]
+fn of_three_runs_that_cross_nothing_stays_one_release_behind() {
+    for (first, second) in [("1.2.3", "1.2.4"), ("1.2.4", "1.2.3")] {
+        let history = History::new();
+        for version in ["1.2.2", "1.2.3", "1.2.4"] {
+            history.github(version, Standing::Final);
+        }
+        let mut oldest = about_to_write(&history, &alpine(), "1.2.2", "alpine");
+        let mut older = about_to_write(&history, &alpine(), first, "alpine");
+        published(&Run::start(&history.world, &alpine(), second, crate::run::Habits::default()).ended());
+        older.step();
+        oldest.step();
+        published(&older.ended());
+        published(&oldest.ended());
+        for tag in ["alpine", "1.2-alpine"] {
+            assert_eq!(history.shows(tag), "1.2.4 on alpine:3.23", "{tag}, {first} late");
+        }
+    }
+}
+
+// 7.
+
+#[test]
+fn a_rolling_tag_that_reads_as_an_exact_one_undoes_no_refresh() {
+    let history = History::new();
+    history.release(&alpine(), "1.2.3");
+    // A refresh has moved the rolling tags to today's base; exact tags stay.
+    history.move_base(ALPINE, Base::made(8));
+    history.run(&alpine().templates(&["{version}-{tag}-8", "{major}.{minor}-{tag}", "{tag}"]), "1.2.3");
+    assert_eq!(history.shows("1.2-alpine"), "1.2.3 on alpine:3.23, day 1");
+    let ended = history.run(&alpine(), "1.2.3");
+    assert_eq!(ended.reason("1.2-alpine"), Some(&Reason::NewerBase));
+    assert_eq!(history.shows("1.2-alpine"), "1.2.3 on alpine:3.23, day 1");
+    assert_eq!(history.shows("1.2.3-alpine"), "1.2.3 on alpine:3.23");
+}
+
+#[test]
+fn a_rolling_tag_that_reads_as_an_exact_one_lets_no_backfill_move_it_back() {
+    let history = History::new();
+    history.release(&alpine(), "1.2.4");
+    history.release(&alpine(), "1.2.3");
+    assert_eq!(history.shows("1.2-alpine"), "1.2.4 on alpine:3.23");
+    // 1.2 itself is published late: its exact tag is the rolling tag of its successors.
+    let ended = history.release(&alpine(), "1.2");
+    assert!(matches!(ended.reason("1.2-alpine"), Some(Reason::Taken { .. })), "{ended:?}");
+    assert_eq!(history.shows("1.2-alpine"), "1.2.4 on alpine:3.23");
+    assert_eq!(history.shows("alpine"), "1.2.4 on alpine:3.23");
+}
+
+// 8.
+
+#[test]
+fn a_version_that_is_built_anew_takes_its_rolling_tags_along_though_its_base_is_the_same() {
+    let history = History::new();
+    history.release(&alpine(), "1.3.0");
+    // Withdrawn, and built anew of another binary: another source, so another image.
+    history.delete("1.3.0-alpine");
+    let mut anew = alpine();
+    anew.variants[0].env = "another binary".to_owned();
+    published(&history.run(&anew, "1.3.0"));
+    assert_eq!(history.digest("alpine"), history.digest("1.3.0-alpine"));
+    assert_eq!(history.digest("1.3-alpine"), history.digest("1.3.0-alpine"));
+}
+
+#[test]
+fn a_version_that_is_replaced_by_another_plan_takes_its_rolling_tags_along() {
+    let history = History::new();
+    history.release(&alpine(), "1.3.0");
+    let before = history.digest("alpine");
+    let mut other = alpine().on_conflict("replace");
+    other.variants[0].env = "another plan".to_owned();
+    published(&history.run(&other, "1.3.0"));
+    assert_ne!(history.digest("alpine"), before);
+    assert_eq!(history.digest("alpine"), history.digest("1.3.0-alpine"));
+    assert_eq!(history.digest("1.3-alpine"), history.digest("1.3.0-alpine"));
+}
+
+// 9.
+
+#[test]
+fn source_tags_without_the_version_are_refused() {
+    let history = History::new();
+    let mut workflow = alpine();
+    workflow.source_tags = vec!["{major}.{minor}".to_owned(), "latest".to_owned()];
+    refused(&history.run(&workflow, "1.3.0"), "no template names the version");
+    // With it, the backfill moves nothing.
+    let workflow = alpine().with_source();
+    history.release(&workflow, "1.3.0");
+    history.release(&workflow, "1.2.0");
+    assert_eq!(history.shows("latest"), "1.3.0");
+    assert_eq!(history.shows("1.2"), "1.2.0");
+}
+
+// 10.
+
+#[test]
+fn a_flagged_version_that_a_rolling_tag_shows_gives_way_to_the_owner_and_not_to_a_backfill() {
+    let history = History::new();
+    history.release(&alpine(), "1.3.1");
+    history.release(&alpine(), "2.0.0");
+    assert_eq!(history.shows("alpine"), "2.0.0 on alpine:3.23");
+    history.github("2.0.0", Standing::Prerelease);
+    let ended = history.release(&alpine(), "1.3.0");
+    assert_eq!(history.shows("alpine"), "1.3.1 on alpine:3.23");
+    is_held_by(&ended, "alpine", "1.3.1", Evidence::Proved);
+}
+
+// 11.
+
+#[test]
+fn a_stranger_at_an_exact_tag_takes_no_rolling_tag_from_the_version_that_it_shows() {
+    let history = History::new();
+    history.release(&alpine(), "1.3.0");
+    history.push_foreign("1.3.0-alpine", "a stranger's");
+    let ended = history.release(&alpine(), "1.2.4");
+    is_held_by(&ended, "alpine", "1.3.0", Evidence::Shown);
+    assert_eq!(history.shows("alpine"), "1.3.0 on alpine:3.23");
+    // The version itself finds its exact tag taken, and keeps its hands off.
+    let ended = history.run(&alpine(), "1.3.0");
+    assert!(matches!(ended.reason("1.3.0-alpine"), Some(Reason::Taken { .. })), "{ended:?}");
+    assert!(matches!(ended.reason("alpine"), Some(Reason::EntryTaken(_))), "{ended:?}");
+    assert_eq!(history.shows("1.3.0-alpine"), "a stranger's");
+}
+
+// 12.
+
+#[test]
+fn an_ignored_version_that_is_run_all_the_same_gets_its_exact_tags_alone() {
+    let history = History::new();
+    let workflow = two_entries().ignoring(&["1.3.0"]);
+    history.release(&workflow, "1.2.4");
+    let ended = history.release(&workflow, "1.3.0");
+    published(&ended);
+    assert_eq!(ended.reason("alpine"), Some(&Reason::Ignored));
+    assert_eq!(history.shows("1.3.0-alpine"), "1.3.0 on alpine:3.23");
+    assert_eq!(history.shows("1.3-alpine"), "nothing");
+    assert_eq!(history.shows("alpine"), "1.2.4 on alpine:3.23");
+}
+
+// 13.
+
+#[test]
+fn a_rolling_tag_that_reads_as_an_own_exact_tag_of_another_entry_is_refused() {
+    let history = History::new();
+    let of_node = workflow(&[("node:22-slim", &["22-slim"])]);
+    let ended = history.release(&of_node, "22");
+    refused(&ended, "reads as the exact tag of version `22`");
+    let slim = workflow(&[(DEBIAN, &["slim"])]);
+    published(&history.release(&slim, "21"));
+    assert_eq!(history.shows("slim"), "21 on debian:13-slim");
+    nothing_to_do(&history, &slim, "21");
+    // Where the other version has made the tag by its own workflow, and its image has no annotation of ours.
+    history.push_foreign("22-slim", "22 of the entry 22-slim");
+    published(&history.run(&slim, "21"));
+    assert_eq!(history.shows("slim"), "21 on debian:13-slim");
+}
+
+#[test]
+fn an_entry_never_names_the_image_of_one_that_begins_with_a_number() {
+    let history = History::new();
+    let both = workflow(&[(DEBIAN, &["slim"]), ("node:22-slim", &["22-slim"])]);
+    published(&history.release(&both, "1.2.3"));
+    for version in ["1.2.3", "1.2.4"] {
+        published(&history.release(&both, version));
+        assert_eq!(history.shows("slim"), format!("{version} on debian:13-slim"));
+        assert_eq!(history.shows("22-slim"), format!("{version} on node:22-slim"));
+    }
+}
+
+// 14.
+
+#[test]
+fn no_rolling_tag_is_given_to_what_cannot_be_pulled() {
+    let history = History::new();
+    history.release(&alpine(), "1.2.3");
+    history.release(&alpine(), "1.3.0");
+    history.set("alpine", "1.2.3-alpine").delete_children("1.3.0-alpine");
+    let ended = history.release(&alpine(), "1.2.4");
+    assert!(
+        matches!(ended.reason("alpine"), Some(Reason::ChildrenMissing(of)) if of.to_string() == "1.3.0"),
+        "{ended:?}"
+    );
+    assert_eq!(history.shows("alpine"), "1.2.3 on alpine:3.23");
+    // Its own run restores them.
+    published(&history.run(&alpine(), "1.3.0"));
+    assert_eq!(history.shows("alpine"), "1.3.0 on alpine:3.23");
+}
+
+#[test]
+fn a_base_that_lost_a_platform_stops_no_backfill_that_moves_nothing() {
+    let history = History::new();
+    history.release(&alpine(), "1.3.0");
+    history.move_base(ALPINE, Base::made(2).only("linux/amd64"));
+    let ended = history.release(&alpine(), "1.2.4");
+    published(&ended);
+    is_held_by(&ended, "alpine", "1.3.0", Evidence::Proved);
+    // One that would move it ends before the first tag.
+    let before = history.world.borrow().writes.len();
+    assert!(matches!(history.release(&alpine(), "1.3.1"), Ended::Platforms));
+    assert_eq!(history.world.borrow().writes.len(), before);
+}
+
+// 15.
+
+#[test]
+fn an_entry_that_is_put_before_another_leaves_the_release_begun() {
+    let history = History::new();
+    history.release(&alpine(), "1.2.3");
+    let image = history.digest("1.2.3-alpine");
+    history.move_base(ALPINE, Base::made(5));
+    let more = workflow(&[(ALPINE, &["alpine3.24", "alpine"])]);
+    let ended = history.run(&more, "1.2.3");
+    published(&ended);
+    for tag in ["1.2.3-alpine", "1.2.3-alpine3.24", "alpine3.24", "1.2-alpine3.24", "alpine"] {
+        assert_eq!(history.digest(tag), image, "{tag}");
+    }
+}
+
+#[test]
+fn two_runs_of_one_version_give_one_digest_though_the_base_moves_between_them() {
+    let workflow = two_entries().to_two_registries();
+    for moment in 0.. {
+        let history = History::new();
+        history.github("1.2.3", Standing::Final);
+        let mut first = history.start(&workflow, "1.2.3");
+        if (0..moment).any(|_| first.step().is_some()) {
+            break;
+        }
+        history.move_base(ALPINE, Base::made(5));
+        published(&Run::start(&history.world, &workflow, "1.2.3", crate::run::Habits::default()).ended());
+        published(&first.ended());
+        if history.was_crossed() {
+            // In the one round trip before it wrote its first tag. Both images are this release then, and each stays.
+            continue;
+        }
+        let image = history.digest("1.2.3-alpine3.23");
+        for tag in ["1.2.3-alpine3.23", "1.2.3-alpine", "1.2-alpine", "alpine3.23", "alpine"] {
+            for repository in &workflow.images {
+                let world = history.world.borrow();
+                let named = world.named(&crate::history::place(repository), &crate::history::parsed(tag));
+                assert_eq!(named, image, "{repository}:{tag}, the second run at request {moment}");
+            }
+        }
+    }
+}
+
+// 16.
+
+#[test]
+fn two_versions_that_meet_in_the_one_round_trip_are_put_right_or_told() {
+    // 24.1.1 looks at `24.1-alpine`, which isn't there; 24.1 writes it; 24.1.1 writes over it.
+    let history = History::new();
+    history.github("24.1", Standing::Final).github("24.1.1", Standing::Final);
+    let mut successor = about_to_write(&history, &alpine(), "24.1.1", "24.1-alpine");
+    let mut first = about_to_write(&history, &alpine(), "24.1", "24.1-alpine");
+    first.step();
+    successor.step();
+    let first = first.ended();
+    let successor = successor.ended();
+    assert_eq!(history.shows("24.1.1-alpine"), "24.1.1 on alpine:3.23");
+    assert_eq!(history.shows("alpine"), "24.1.1 on alpine:3.23");
+    let told = matches!(first.reason("24.1-alpine"), Some(Reason::Taken { .. }));
+    let right = history.shows("24.1-alpine") == "24.1 on alpine:3.23";
+    assert!(told || right, "{first:?} {successor:?}");
+}
+
+// 17.
+
+#[test]
+fn what_a_killed_late_writer_left_is_put_right_by_any_run_of_the_series() {
+    for version in ["1.2.2", "1.2.3", "1.3.0"] {
+        let history = History::new();
+        let workflow = alpine().with_source();
+        history.release(&workflow, "1.2.3");
+        history.release(&workflow, "1.3.0");
+        history.set("alpine", "1.2.3-alpine").set("latest", "1.2.3");
+        let ended = history.release(&workflow, version);
+        published(&ended);
+        assert_eq!(history.shows("alpine"), "1.3.0 on alpine:3.23", "{version}");
+        assert_eq!(history.shows("latest"), "1.3.0", "{version}");
+        assert!(ended.decisions().iter().all(|decision| !matches!(decision.verdict, Verdict::Write(_))));
+        until_nothing(&history, &workflow, version);
+    }
+}
+
+fn until_nothing(history: &History, workflow: &Workflow, version: &str) {
+    nothing_to_do(history, workflow, version);
+}

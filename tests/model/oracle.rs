@@ -1,0 +1,691 @@
+//! The oracle: what any tag may name, by who pushed what. It reads no tag and no annotation, and has no line in common with the
+//! program. It is slow: to find out which version a tag could be mistaken for, it tries all of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use publish_variants::image::{Digest, Platform, Repository, Tag};
+use publish_variants::ownership::{Evidence, Reason, Standing, TagKind, Verdict};
+
+use crate::run::{Ended, recipe_of};
+use crate::versions::{KNOWN, Known, is_exact, render, version};
+use crate::workflow::{Item, Workflow};
+use crate::world::{Image, Origin, Shared, World, Write, both_platforms};
+
+/// Watches a run that nobody disturbs: what it did has to be what the oracle says.
+pub(crate) fn watch(world: &Shared, workflow: &Workflow, version: &str, run: impl FnOnce() -> Ended) -> Ended {
+    let before = world.borrow().clone();
+    let ended = run();
+    let complaints = complaints(&before, &world.borrow(), workflow, version, &ended);
+    assert!(complaints.is_empty(), "{version}:\n{}\nof {workflow:#?}", complaints.join("\n"));
+    ended
+}
+
+/// What is wrong with what an undisturbed run has made of `before`.
+pub(crate) fn complaints(before: &World, after: &World, workflow: &Workflow, text: &str, ended: &Ended) -> Vec<String> {
+    let mut complaints = after.objections.clone();
+    if let Ended::NoPlan(_) = ended {
+        return complaints;
+    }
+    let expectation = Expectation { before, workflow, version: version(text) };
+    let tags = expectation.tags();
+    match expectation.end(&tags) {
+        End::Conflicts if !matches!(ended, Ended::Conflicts) => {
+            complaints.push(format!("it should find conflicts, and ends with {ended:?}"))
+        }
+        End::Platforms if !matches!(ended, Ended::Platforms) => {
+            complaints.push(format!("it should find lost platforms, and ends with {ended:?}"))
+        }
+        End::Publishes if !matches!(ended, Ended::Published(_)) => {
+            complaints.push(format!("it should publish, and ends with {ended:?}"))
+        }
+        End::Publishes => {}
+        End::Conflicts | End::Platforms => {
+            if before.writes.len() != after.writes.len() {
+                complaints.push("it should have written nothing".to_owned());
+            }
+            return complaints;
+        }
+    }
+    for expected in tags {
+        let now = after.named(&expected.repository, &expected.tag);
+        let said = ended
+            .decisions()
+            .iter()
+            .find(|decision| decision.destination == expected.repository && decision.tag == expected.tag);
+        let said = said.map(|decision| match &decision.verdict {
+            Verdict::Right => Why::Right,
+            Verdict::Stays(reason) => Why::of(reason),
+            Verdict::Write(_) | Verdict::Give { .. } => Why::Undone,
+        });
+        let is_met =
+            |(names, why): &(Names, Why)| names.are(after, workflow, text, now.as_ref()) && said.as_ref() == Some(why);
+        if !expected.any_of.iter().any(is_met) {
+            let tell =
+                |digest: Option<&Digest>| digest.map_or_else(|| "nothing".to_owned(), |digest| after.tell(digest));
+            complaints.push(format!(
+                "{}:{} named {}, names {} ({said:?}), and should be one of {:?}",
+                expected.repository,
+                expected.tag,
+                tell(before.named(&expected.repository, &expected.tag).as_ref()),
+                tell(now.as_ref()),
+                expected.any_of
+            ));
+        }
+    }
+    // Nothing but the tags of the plan may change.
+    let planned: BTreeSet<(&Repository, &Tag)> =
+        ended.decisions().iter().map(|decision| (&decision.destination, &decision.tag)).collect();
+    for (repository, shelf) in &after.repositories {
+        for (tag, digest) in &shelf.tags {
+            if before.named(repository, tag).as_ref() != Some(digest) && !planned.contains(&(repository, tag)) {
+                complaints.push(format!("{repository}:{tag} is none of its tags"));
+            }
+        }
+    }
+    complaints
+}
+
+/// What is wrong with one write, whoever crosses whom: what was true in the moment in which it was made counts.
+pub(crate) fn objection(world: &World, write: &Write) -> Option<String> {
+    let why = object(world, write).err()?;
+    let before = write.before.as_ref().map_or_else(|| "nothing".to_owned(), |digest| world.tell(digest));
+    Some(format!(
+        "{} lets {}:{} name {} instead of {before}: {why}",
+        write.version,
+        write.repository,
+        write.tag,
+        world.tell(&write.after)
+    ))
+}
+
+fn object(world: &World, write: &Write) -> Result<(), String> {
+    let Write { workflow, entry, .. } = write;
+    let this = version(&write.version);
+    let made = made_of(&world.images[&write.after], &workflow.tool).ok_or("it isn't the tool's")?;
+    let crossed = write.looked != write.before;
+    let item = item_of(workflow, entry);
+    let is_of_item = |digest: &Digest| match &world.images[digest].origin {
+        Origin::Ours { recipe, .. } => *recipe == recipe_of(item),
+        Origin::Built { .. } => matches!(item, Item::Source),
+        _ => false,
+    };
+    if write.kind == TagKind::Exact {
+        return match &write.before {
+            _ if made != this => Err("it is another version's".to_owned()),
+            _ if !is_of_item(&write.after) => Err("it is another variant's".to_owned()),
+            Some(_) if workflow.on_conflict != "replace" && !crossed => Err("an exact tag is for ever".to_owned()),
+            _ => Ok(()),
+        };
+    }
+    if !may_roll(world, workflow, this) {
+        return Err("this version may own no rolling tag".to_owned());
+    }
+    let pushed = |of: Known| {
+        let names = |tag: &str| world.named(&write.repository, &tag.parse().unwrap()).as_ref() == Some(&write.after);
+        exact_tags(workflow, item, of, entry).iter().any(|tag| names(tag))
+            || world.writes.iter().any(|earlier| {
+                earlier.kind == TagKind::Exact
+                    && earlier.repository == write.repository
+                    && earlier.after == write.after
+                    && earlier.entry == *entry
+                    && earlier.version == of.text
+            })
+    };
+    if !pushed(made) {
+        return Err(format!("it was never pushed as {} of `{entry}`", made.text));
+    }
+    if made != this {
+        if made.rank <= this.rank {
+            return Err("it is older".to_owned());
+        }
+        if !may_roll(world, workflow, made) {
+            return Err("that may own no rolling tag".to_owned());
+        }
+    }
+    let (Some(before), false) = (&write.before, crossed) else { return Ok(()) };
+    let own_exact = world.writes.iter().any(|earlier| {
+        earlier.kind == TagKind::Exact
+            && (&earlier.repository, &earlier.tag) == (&write.repository, &write.tag)
+            && earlier.after == *before
+            && earlier.version != write.version
+            // An image that doesn't say itself what it is, of a version that GitHub doesn't have, nobody can tell.
+            && (matches!(world.images[before].origin, Origin::Ours { .. })
+                || world.standing(&earlier.version) != Standing::Absent)
+            // A plan with other templates can't tell.
+            && exact_tags(workflow, item_of(&earlier.workflow, &earlier.entry), version(&earlier.version), &earlier.entry)
+                .iter()
+                .any(|tag| tag == write.tag.as_str())
+    });
+    if own_exact {
+        return Err("that is the exact tag of another version".to_owned());
+    }
+    let Origin::Ours { tool, version: was, .. } = &world.images[before].origin else { return Ok(()) };
+    let was = version(was);
+    let in_series = rolling_templates(workflow, item, entry, write.tag.as_str(), this)
+        .iter()
+        .any(|template| render(template, was, entry) == write.tag.as_str());
+    if workflow.rolling != "always"
+        && *tool == workflow.tool
+        && was.rank > made.rank
+        && in_series
+        && may_roll(world, workflow, was)
+    {
+        return Err(format!("it goes back from {}", was.text));
+    }
+    Ok(())
+}
+
+/// The version of the tool that an image is.
+fn made_of(image: &Image, of: &str) -> Option<Known> {
+    match &image.origin {
+        Origin::Ours { tool, version: text, .. } | Origin::Built { tool, version: text } if tool == of => {
+            Some(version(text))
+        }
+        Origin::Old { version: text, .. } => Some(version(text)),
+        _ => None,
+    }
+}
+
+/// Whether a version may own a rolling tag: it is final, nobody has withdrawn it, and GitHub doesn't call it a pre-release.
+fn may_roll(world: &World, workflow: &Workflow, of: Known) -> bool {
+    of.is_final && !is_ignored(workflow, of) && world.standing(of.text) != Standing::Prerelease
+}
+
+fn is_ignored(workflow: &Workflow, of: Known) -> bool {
+    workflow.ignored.iter().any(|text| version(text).rank == of.rank)
+}
+
+fn item_of<'a>(workflow: &'a Workflow, entry: &str) -> Item<'a> {
+    let row = workflow.variants.iter().find(|row| row.entries.iter().any(|other| other == entry));
+    row.map_or(Item::Source, Item::Variant)
+}
+
+fn exact_tags(workflow: &Workflow, item: Item<'_>, of: Known, entry: &str) -> Vec<String> {
+    let (exact, _) = workflow.names(item);
+    exact.into_iter().filter(|(_, other)| *other == entry).map(|(template, _)| render(template, of, entry)).collect()
+}
+
+/// The templates that give a rolling tag of an entry.
+fn rolling_templates<'a>(workflow: &'a Workflow, item: Item<'a>, entry: &str, tag: &str, this: Known) -> Vec<&'a str> {
+    let (_, rolling) = workflow.names(item);
+    let gives = |(template, other): &(&str, &str)| *other == entry && render(template, this, entry) == tag;
+    rolling.into_iter().filter(gives).map(|(template, _)| template).collect()
+}
+
+/// What a tag may name in the end.
+#[derive(Clone, PartialEq, Eq)]
+enum Names {
+    Nothing,
+    This(Digest),
+    /// What is made of the variant with this recipe today.
+    New {
+        recipe: String,
+        day: usize,
+    },
+}
+
+/// Why it does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Why {
+    Right,
+    Held(String, Evidence),
+    ChildrenMissing(String),
+    Taken,
+    EntryTaken,
+    NotFinal,
+    Ignored,
+    ExactTagOf(String),
+    NewerBase,
+    Platforms,
+    Never,
+    Unknown,
+    /// It was decided that it is to be written, and it wasn't.
+    Undone,
+}
+
+struct Expected {
+    repository: Repository,
+    tag: Tag,
+    any_of: Vec<(Names, Why)>,
+}
+
+enum End {
+    Publishes,
+    Conflicts,
+    Platforms,
+}
+
+/// What a run is to make of a world.
+struct Expectation<'a> {
+    before: &'a World,
+    workflow: &'a Workflow,
+    version: Known,
+}
+
+/// A newer version that could own a rolling tag.
+struct Rival {
+    version: Known,
+    evidence: Evidence,
+    digest: Option<Digest>,
+    /// Whether it must count; else it may.
+    is_certain: bool,
+}
+
+impl Expectation<'_> {
+    fn end(&self, tags: &[Expected]) -> End {
+        let all =
+            |why: Why| tags.iter().any(|tag| tag.any_of.iter().all(|(_, is)| *is == why) && !tag.any_of.is_empty());
+        if self.workflow.on_conflict == "fail" && all(Why::Taken) {
+            End::Conflicts
+        } else if all(Why::Platforms) {
+            End::Platforms
+        } else {
+            End::Publishes
+        }
+    }
+
+    fn tags(&self) -> Vec<Expected> {
+        let mut tags = Vec::new();
+        for item in self.workflow.items() {
+            let release = self.release(item);
+            let (exact, rolling) = self.workflow.names(item);
+            for image in &self.workflow.images {
+                let repository: Repository = image.parse().unwrap();
+                let mut seen = BTreeSet::new();
+                for (template, entry) in &exact {
+                    let tag = self.tag(template, entry);
+                    if seen.insert(tag.clone()) {
+                        let any_of = vec![self.exact(item, &release, &repository, &tag)];
+                        tags.push(Expected { repository: repository.clone(), tag, any_of });
+                    }
+                }
+                for (template, entry) in &rolling {
+                    let tag = self.tag(template, entry);
+                    if seen.insert(tag.clone()) {
+                        let any_of = self.rolling(item, &release, &repository, &tag, template, entry);
+                        tags.push(Expected { repository: repository.clone(), tag, any_of });
+                    }
+                }
+            }
+        }
+        tags
+    }
+
+    fn tag(&self, template: &str, entry: &str) -> Tag {
+        render(template, self.version, entry).parse().unwrap()
+    }
+
+    fn replaces(&self) -> bool {
+        self.workflow.on_conflict == "replace"
+    }
+
+    fn today(&self, item: Item<'_>) -> usize {
+        match item {
+            Item::Variant(row) => self.before.bases.get(&row.base).map_or(0, |days| days.len() - 1),
+            Item::Source => 0,
+        }
+    }
+
+    /// The image of this release: the first that an exact tag names, else a new one.
+    fn release(&self, item: Item<'_>) -> Names {
+        let (exact, _) = self.workflow.names(item);
+        for image in &self.workflow.images {
+            for (template, entry) in &exact {
+                let named = self.before.named(&image.parse().unwrap(), &self.tag(template, entry));
+                if let Some(digest) = named.filter(|digest| self.is_release(item, &image.parse().unwrap(), digest)) {
+                    return Names::This(digest);
+                }
+            }
+        }
+        Names::New { recipe: recipe_of(item), day: self.today(item) }
+    }
+
+    /// Whether an image is this release of an item.
+    fn is_release(&self, item: Item<'_>, repository: &Repository, digest: &Digest) -> bool {
+        let image = &self.before.images[digest];
+        match (&image.origin, item) {
+            (Origin::Built { tool, version }, Item::Source) => {
+                *tool == self.workflow.tool && version == self.version.text
+            }
+            (Origin::Ours { tool, version, recipe, day, .. }, _) => {
+                let same = *tool == self.workflow.tool && version == self.version.text && *recipe == recipe_of(item);
+                let new = Names::New { recipe: recipe.clone(), day: self.today(item) };
+                let composed = new.are(self.before, self.workflow, self.version.text, Some(digest))
+                    && self.is_todays_bytes(item, image);
+                let base = match item {
+                    Item::Variant(row) => {
+                        same && !self.before.bases[&row.base][*day].gone && !self.before.is_broken(repository, digest)
+                    }
+                    Item::Source => true,
+                };
+                same && (composed || (base && !self.replaces()))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether an image is what an exact tag names in the end.
+    fn is_mine(&self, item: Item<'_>, digest: &Digest, mine: &Names) -> bool {
+        match mine {
+            Names::This(mine) => mine == digest,
+            _ => {
+                mine.are(self.before, self.workflow, self.version.text, Some(digest))
+                    && self.is_todays_bytes(item, &self.before.images[digest])
+            }
+        }
+    }
+
+    /// Whether what is made today has the same bytes: nothing was learned about the tool since, the name is the same, and nothing
+    /// was run.
+    fn is_todays_bytes(&self, item: Item<'_>, image: &Image) -> bool {
+        let Origin::Ours { entry, facts, .. } = &image.origin else { return false };
+        let first = match item {
+            Item::Variant(row) if row.run => return false,
+            Item::Variant(row) => row.entries[0].as_str(),
+            Item::Source => "",
+        };
+        entry == first && *facts == self.before.facts
+    }
+
+    fn exact(&self, item: Item<'_>, release: &Names, repository: &Repository, tag: &Tag) -> (Names, Why) {
+        match self.before.named(repository, tag) {
+            None => (release.clone(), Why::Right),
+            Some(named) if self.is_release(item, repository, &named) => (Names::This(named), Why::Right),
+            Some(_) if self.replaces() => (release.clone(), Why::Right),
+            Some(named) => (Names::This(named), Why::Taken),
+        }
+    }
+
+    fn rolling(
+        &self,
+        item: Item<'_>,
+        release: &Names,
+        repository: &Repository,
+        tag: &Tag,
+        template: &str,
+        entry: &str,
+    ) -> Vec<(Names, Why)> {
+        let now = self.before.named(repository, tag);
+        let stays = |why: Why| (now.clone().map_or(Names::Nothing, Names::This), why);
+        // What the exact tag of the entry names in the end.
+        let (exact, _) = self.workflow.names(item);
+        let exact = exact.into_iter().find(|(_, other)| *other == entry).map(|(template, _)| self.tag(template, entry));
+        let (mine, why) =
+            exact.map_or((release.clone(), Why::Right), |exact| self.exact(item, release, repository, &exact));
+        let forbidden = if !self.version.is_final || self.before.standing(self.version.text) == Standing::Prerelease {
+            Some(Why::NotFinal)
+        } else if is_ignored(self.workflow, self.version) {
+            Some(Why::Ignored)
+        } else {
+            (self.workflow.rolling == "never").then_some(Why::Never)
+        };
+        if let Some(forbidden) = forbidden {
+            // A tag that shows this release's image already isn't written, and isn't missing either.
+            let shows = mine.are(self.before, self.workflow, self.version.text, now.as_ref())
+                && now.as_ref().is_some_and(|now| self.is_todays_bytes(item, &self.before.images[now]));
+            let right = why == Why::Right && (shows || now.clone().map(Names::This).as_ref() == Some(&mine));
+            return match (right, now.clone()) {
+                (true, Some(now)) => vec![(Names::This(now), Why::Right)],
+                _ => vec![stays(forbidden)],
+            };
+        }
+        let unguarded = self.workflow.rolling == "always";
+        let protected = self.protects(item, tag, entry, now.as_ref());
+        let write = |names: Names, why: Why| {
+            let mut any_of: Vec<(Names, Why)> =
+                protected.iter().map(|(other, _)| stays(Why::ExactTagOf(other.text.to_owned()))).collect();
+            if !protected.iter().any(|(_, is_certain)| *is_certain) {
+                any_of.push((names, why));
+            }
+            any_of
+        };
+        let mut any_of = Vec::new();
+        for rivals in
+            if unguarded { Vec::new() } else { self.rivals(item, repository, now.as_ref(), tag, template, entry) }
+        {
+            let is_certain = rivals.iter().any(|rival| rival.is_certain);
+            for rival in rivals {
+                let name = rival.version.text.to_owned();
+                match &rival.digest {
+                    Some(digest) if now.as_ref() != Some(digest) && !self.shows(now.as_ref(), rival.version) => {
+                        if self.before.is_broken(repository, digest) {
+                            any_of.push(stays(Why::ChildrenMissing(name)));
+                        } else {
+                            any_of.extend(write(Names::This(digest.clone()), Why::Held(name, rival.evidence)));
+                        }
+                    }
+                    _ => any_of.push(stays(Why::Held(name, rival.evidence))),
+                }
+            }
+            if is_certain {
+                return any_of;
+            }
+        }
+        if why == Why::Taken {
+            any_of.push(stays(Why::EntryTaken));
+        } else if now.as_ref().is_some_and(|now| self.is_mine(item, now, &mine)) {
+            any_of.push(stays(Why::Right));
+        } else if !unguarded && self.stays_within_version(item, repository, now.as_ref(), &mine) {
+            any_of.push(stays(Why::NewerBase));
+        } else if self.loses_platforms(item, now.as_ref(), &mine) {
+            any_of.extend(write(stays(Why::Platforms).0, Why::Platforms));
+        } else {
+            any_of.extend(write(mine, Why::Right));
+        }
+        any_of
+    }
+
+    /// Whether what a tag names is annotated as that version.
+    fn shows(&self, now: Option<&Digest>, version: Known) -> bool {
+        now.is_some_and(
+            |now| matches!(&self.before.images[now].origin, Origin::Ours { version: text, .. } if text == version.text),
+        )
+    }
+
+    /// The newer versions that may count, the newest first; together where they are the same to PEP 440.
+    fn rivals(
+        &self,
+        item: Item<'_>,
+        repository: &Repository,
+        now: Option<&Digest>,
+        tag: &Tag,
+        template: &str,
+        entry: &str,
+    ) -> Vec<Vec<Rival>> {
+        let newer = KNOWN.iter().filter(|other| {
+            other.rank > self.version.rank
+                && render(template, **other, entry) == tag.as_str()
+                && may_roll(self.before, self.workflow, **other)
+        });
+        let mut by_rank = BTreeMap::<u32, Vec<Rival>>::new();
+        for rival in newer.filter_map(|other| self.counts(item, repository, now, *other, entry)) {
+            by_rank.entry(rival.version.rank).or_default().push(rival);
+        }
+        by_rank.into_values().rev().collect()
+    }
+
+    fn counts(
+        &self,
+        item: Item<'_>,
+        repository: &Repository,
+        now: Option<&Digest>,
+        of: Known,
+        entry: &str,
+    ) -> Option<Rival> {
+        let mut found = self.shows(now, of).then_some(Rival {
+            version: of,
+            evidence: Evidence::Shown,
+            digest: None,
+            is_certain: true,
+        });
+        for tag in exact_tags(self.workflow, item, of, entry) {
+            if self.workflow.rolls(self.version, &tag) {
+                continue;
+            }
+            let Some(digest) = self.before.named(repository, &tag.parse().unwrap()) else { continue };
+            match &self.before.images[&digest].origin {
+                Origin::Ours { version: text, .. } if text == of.text => {
+                    return Some(Rival {
+                        version: of,
+                        evidence: Evidence::Proved,
+                        digest: Some(digest),
+                        is_certain: true,
+                    });
+                }
+                Origin::Ours { .. } => {}
+                origin => {
+                    let known = matches!(self.before.standing(of.text), Standing::Final | Standing::Tagged);
+                    let shown = of.literal && now == Some(&digest);
+                    if found.is_none() && (known || shown) {
+                        found = Some(Rival {
+                            version: of,
+                            evidence: Evidence::Likely,
+                            digest: None,
+                            is_certain: is_really(origin, of),
+                        });
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    /// The other versions of which a rolling tag may be the exact tag, and whether it is without a doubt.
+    fn protects(&self, item: Item<'_>, tag: &Tag, entry: &str, now: Option<&Digest>) -> Vec<(Known, bool)> {
+        let Some(now) = now else { return Vec::new() };
+        let is_exact = |of: Known, (template, entry): &(String, String)| render(template, of, entry) == tag.as_str();
+        match &self.before.images[now].origin {
+            Origin::Ours { version: text, .. } => {
+                let was = version(text);
+                if was.text == self.version.text {
+                    return Vec::new();
+                }
+                // It reads as one of some entry that nobody has heard of: nobody can tell.
+                let maybe = |template: &String| {
+                    let around = render(template, was, "\0");
+                    let around = around.split_once('\0').filter(|_| template.contains("{version}"));
+                    around.is_some_and(|(before, after)| {
+                        tag.as_str().starts_with(before) && tag.as_str().ends_with(after)
+                    })
+                };
+                let reads = self.all_entries().iter().any(|names| is_exact(was, names));
+                (reads || self.workflow.templates.iter().any(maybe)).then_some((was, reads)).into_iter().collect()
+            }
+            _ if self.workflow.rolling == "always" => Vec::new(),
+            origin => {
+                let known =
+                    |of: &Known| !matches!(self.before.standing(of.text), Standing::Absent | Standing::Prerelease);
+                let reads =
+                    |of: &Known| exact_tags(self.workflow, item, *of, entry).iter().any(|own| own == tag.as_str());
+                let others = KNOWN.iter().copied().filter(|of| of.text != self.version.text && reads(of) && known(of));
+                others.map(|of| (of, is_really(origin, of))).collect()
+            }
+        }
+    }
+
+    /// The exact templates, with all entries that there ever were.
+    fn all_entries(&self) -> Vec<(String, String)> {
+        let mut all = Vec::new();
+        let past = self.before.writes.iter().map(|write| write.entry.clone());
+        let own = self.workflow.variants.iter().flat_map(|row| row.entries.clone());
+        let entries: BTreeSet<String> = past.chain(own).filter(|entry| !entry.is_empty()).collect();
+        for template in self.workflow.templates.iter().filter(|template| is_exact(template)) {
+            all.extend(entries.iter().map(|entry| (template.clone(), entry.clone())));
+        }
+        all.extend(
+            self.workflow
+                .source_tags
+                .iter()
+                .filter(|template| is_exact(template))
+                .map(|template| (template.clone(), String::new())),
+        );
+        all
+    }
+
+    /// Whether a tag shows this release on a base that isn't older than that of the image that it would get.
+    fn stays_within_version(
+        &self,
+        item: Item<'_>,
+        repository: &Repository,
+        now: Option<&Digest>,
+        mine: &Names,
+    ) -> bool {
+        let Some(now) = now.filter(|now| self.is_release(item, repository, now)) else { return false };
+        if !matches!(self.before.images[now].origin, Origin::Ours { .. }) {
+            return false;
+        }
+        let date = match mine {
+            Names::This(digest) => self.before.images[digest].base_made,
+            Names::New { day, .. } => match item {
+                Item::Variant(row) => {
+                    self.before.bases.get(&row.base).map_or(Some(crate::world::day_of(1)), |days| days[*day].made)
+                }
+                Item::Source => None,
+            },
+            Names::Nothing => None,
+        };
+        matches!((self.before.images[now].base_made, date), (Some(shown), Some(exact)) if shown >= exact)
+    }
+
+    /// Whether a tag would lose platforms because today's base has none for them.
+    fn loses_platforms(&self, item: Item<'_>, now: Option<&Digest>, mine: &Names) -> bool {
+        let Item::Variant(row) = item else { return false };
+        let todays =
+            self.before.bases.get(&row.base).map_or_else(both_platforms, |days| days[days.len() - 1].platforms.clone());
+        let Some(now) = now.filter(|_| todays != both_platforms()) else { return false };
+        let gets: BTreeSet<Platform> = match mine {
+            Names::This(digest) => self.before.images[digest].platforms.clone(),
+            _ => todays,
+        };
+        !self.before.images[now].platforms.is_subset(&gets)
+    }
+}
+
+/// Whether an image without an annotation of ours is a version of the tool.
+fn is_really(origin: &Origin, of: Known) -> bool {
+    matches!(origin, Origin::Built { version, .. } | Origin::Old { version, .. } if version == of.text)
+}
+
+impl Names {
+    fn are(&self, world: &World, workflow: &Workflow, version: &str, now: Option<&Digest>) -> bool {
+        match (self, now) {
+            (Self::Nothing, None) => true,
+            (Self::This(digest), Some(now)) => digest == now,
+            (Self::New { recipe, day }, Some(now)) => matches!(
+                &world.images[now].origin,
+                Origin::Ours { tool, version: text, recipe: other, day: on, .. }
+                    if (tool, text.as_str(), other, on) == (&workflow.tool, version, recipe, day)
+            ),
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Debug for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("nothing"),
+            Self::This(digest) => f.write_str(digest.short()),
+            Self::New { recipe, day } => write!(f, "a new one on {recipe}, day {day}"),
+        }
+    }
+}
+
+impl Why {
+    fn of(reason: &Reason) -> Self {
+        match reason {
+            Reason::HeldBy(version, evidence) => Self::Held(version.to_string(), *evidence),
+            Reason::ChildrenMissing(version) => Self::ChildrenMissing(version.to_string()),
+            Reason::Taken { .. } => Self::Taken,
+            Reason::EntryTaken(_) => Self::EntryTaken,
+            Reason::NotFinal(_) => Self::NotFinal,
+            Reason::Ignored => Self::Ignored,
+            Reason::ExactTagOf(version) => Self::ExactTagOf(version.to_string()),
+            Reason::NewerBase => Self::NewerBase,
+            Reason::Platforms(_) => Self::Platforms,
+            Reason::Never => Self::Never,
+            Reason::Unknown(_) => Self::Unknown,
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The versions that histories are made of, with all that is true of them by fiat: nobody here takes a text apart.
+
+/// A version of a tool, or what a tag may be mistaken for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Known {
+    /// As it is written.
+    pub(crate) text: &'static str,
+    /// As it is written in tags.
+    pub(crate) tag: &'static str,
+    /// Major and minor.
+    pub(crate) series: (&'static str, &'static str),
+    /// The order of versions: those with the same rank are neither older nor newer.
+    pub(crate) rank: u32,
+    /// Whether it is neither a pre-release nor a development build.
+    pub(crate) is_final: bool,
+    /// Whether it is written in a tag as it is.
+    pub(crate) literal: bool,
+}
+
+const fn known(rank: u32, text: &'static str, series: (&'static str, &'static str)) -> Known {
+    Known { text, tag: text, series, rank, is_final: true, literal: true }
+}
+
+const fn unfinished(rank: u32, text: &'static str, series: (&'static str, &'static str)) -> Known {
+    Known { is_final: false, ..known(rank, text, series) }
+}
+
+/// A version of which a tag shows another text.
+const fn altered(rank: u32, text: &'static str, tag: &'static str, series: (&'static str, &'static str)) -> Known {
+    Known { text, tag, series, rank, is_final: true, literal: false }
+}
+
+pub(crate) const KNOWN: &[Known] = &[
+    known(1, "0", ("0", "0")),
+    known(10, "0.9", ("0", "9")),
+    known(10, "0.9.0", ("0", "9")),
+    known(20, "0.9.1", ("0", "9")),
+    known(30, "1", ("1", "0")),
+    known(30, "1.0", ("1", "0")),
+    known(30, "1.0.0", ("1", "0")),
+    known(40, "1.0.1", ("1", "0")),
+    known(50, "1.2", ("1", "2")),
+    known(50, "1.2.0", ("1", "2")),
+    known(60, "1.2.1", ("1", "2")),
+    known(70, "1.2.2", ("1", "2")),
+    unfinished(75, "1.2.3rc1", ("1", "2")),
+    known(80, "1.2.3", ("1", "2")),
+    altered(82, "1.2.3+22", "1.2.3-22", ("1", "2")),
+    known(84, "1.2.3.post1", ("1", "2")),
+    altered(86, "1.2.3-22", "1.2.3-22", ("1", "2")),
+    known(90, "1.2.4", ("1", "2")),
+    unfinished(95, "1.3.0-beta.1", ("1", "3")),
+    unfinished(96, "1.3.0rc1", ("1", "3")),
+    known(100, "1.3", ("1", "3")),
+    known(100, "1.3.0", ("1", "3")),
+    altered(102, "1.3.0-22", "1.3.0-22", ("1", "3")),
+    known(110, "1.3.1", ("1", "3")),
+    known(115, "1.29", ("1", "29")),
+    altered(120, "1.29.1+k3s1", "1.29.1-k3s1", ("1", "29")),
+    altered(130, "1.29.2+k3s1", "1.29.2-k3s1", ("1", "29")),
+    altered(131, "1.29.2+k3s2", "1.29.2-k3s2", ("1", "29")),
+    known(135, "1.30", ("1", "30")),
+    altered(140, "1.30.0+k3s1", "1.30.0-k3s1", ("1", "30")),
+    unfinished(145, "2.0.0rc1", ("2", "0")),
+    known(150, "2", ("2", "0")),
+    known(150, "2.0", ("2", "0")),
+    known(150, "2.0.0", ("2", "0")),
+    known(160, "2.0.1", ("2", "0")),
+    known(170, "21", ("21", "0")),
+    known(170, "21.0", ("21", "0")),
+    known(180, "22", ("22", "0")),
+    known(180, "22.0", ("22", "0")),
+    known(185, "22.04", ("22", "04")),
+    known(190, "24", ("24", "0")),
+    known(190, "24.0", ("24", "0")),
+    known(200, "24.1", ("24", "1")),
+    known(210, "24.1.1", ("24", "1")),
+    known(220, "24.1.2", ("24", "1")),
+    known(230, "24.2", ("24", "2")),
+    known(235, "2026", ("2026", "0")),
+    known(236, "2026.1", ("2026", "1")),
+    known(240, "2026.1.10", ("2026", "1")),
+    known(250, "2026.1.11", ("2026", "1")),
+    known(260, "1234567", ("1234567", "0")),
+    known(270, "20260110", ("20260110", "0")),
+    altered(280, "1!1.2.3", "1-1.2.3", ("1", "2")),
+    altered(285, "21!1.2.3", "21-1.2.3", ("1", "2")),
+    altered(290, "2026!01-10", "2026-01-10", ("01", "0")),
+];
+
+/// What is known of a version.
+pub(crate) fn version(text: &str) -> Known {
+    *KNOWN.iter().find(|known| known.text == text).unwrap_or_else(|| panic!("add {text} to the versions of the model"))
+}
+
+/// The tag that a template gives. Only the oracle's: the program has its own.
+pub(crate) fn render(template: &str, version: Known, entry: &str) -> String {
+    template
+        .replace("{version}", version.tag)
+        .replace("{major}", version.series.0)
+        .replace("{minor}", version.series.1)
+        .replace("{tag}", entry)
+}
+
+/// Whether a template gives tags of one version alone.
+pub(crate) fn is_exact(template: &str) -> bool {
+    template.contains("{version}")
+}
