@@ -1,0 +1,167 @@
+//! What stands in labels and annotations, and that nothing but sources, bases and plan decides about bytes.
+
+#![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use support::github::{GitHub, Release, WRITE_TOKEN};
+use support::image::{TinyImage, executable};
+use support::memory_registry::MemoryRegistry;
+use support::parts;
+use support::runner::{Done, Step, payload};
+
+const ACTION: &str = include_str!("../action.yml");
+const AMD64: &[&str] = &["linux/amd64"];
+const PREFIX: &str = "org.opencontainers.image.";
+
+/// A tool whose source says of itself what `labels` are, and a base that says other things.
+fn registry(labels: &Value) -> MemoryRegistry {
+    let registry = MemoryRegistry::start();
+    let tool = TinyImage::tool(AMD64, &["tool"], "1.2.3").config("Labels", labels.clone()).build();
+    registry.put_image(&tool, "acme/source", "1.2.3");
+    let says = |names: &[&str]| -> Value {
+        names
+            .iter()
+            .map(|name| (format!("{PREFIX}{name}"), json!("the base's")))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    };
+    let base = TinyImage::new(AMD64)
+        .layer(vec![executable("/bin/sh", "#!")])
+        .config("Labels", says(&["title", "description", "documentation", "vendor", "authors", "version"]))
+        .build();
+    registry.put_image(&base, "base/alpine", "3.23");
+    registry
+}
+
+fn step(registry: &MemoryRegistry) -> Step {
+    let host = registry.host();
+    Step::new(env!("CARGO_BIN_EXE_publish-variants"), ACTION)
+        .variable("GITHUB_REPOSITORY", "")
+        .input("builder", "registry")
+        .input("source", &format!("{host}/acme/source:{{version}}"))
+        .input("binaries", "/tool")
+        .input("images", &format!("{host}/acme/tool"))
+        .input("matrix", &format!("{host}/base/alpine:3.23,alpine"))
+}
+
+fn event(name: &str, change: impl FnOnce(&mut Value)) -> Value {
+    let mut event = payload(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/events"), name);
+    change(&mut event);
+    event
+}
+
+/// A step as GitHub's runner starts it.
+fn on_github(registry: &MemoryRegistry, github: &GitHub, name: &str, event: &Value, commit: &str) -> Step {
+    step(registry)
+        .variable("GITHUB_REPOSITORY", "astral-sh/uv")
+        .variable("GITHUB_API_URL", &github.url())
+        .variable("GITHUB_SHA", commit)
+        .input("github-token", WRITE_TOKEN)
+        .event(name, event)
+}
+
+fn index(registry: &MemoryRegistry) -> Value {
+    registry.manifest("acme/tool", "alpine").unwrap().json()
+}
+
+fn labels(registry: &MemoryRegistry) -> Value {
+    let child = index(registry)["manifests"][0]["digest"].as_str().unwrap().to_owned();
+    let manifest = registry.manifest("acme/tool", &child).unwrap().json();
+    let config = registry.blob("acme/tool", manifest["config"]["digest"].as_str().unwrap()).unwrap();
+    serde_json::from_slice::<Value>(&config).unwrap()["config"]["Labels"].clone()
+}
+
+fn digest(done: &Done) -> String {
+    done.json("digests")["alpine"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn every_event_gives_the_same_bytes_before_the_release_and_after_it() {
+    let Some(github) = GitHub::start("astral-sh/uv", vec![]) else {
+        return parts::skip("no description of GitHub's API");
+    };
+    let release = Release::new("1.2.3");
+    github.add_tag(release.clone());
+    let registry = registry(&json!({}));
+    let start = registry.snapshot();
+    let mut digests = Vec::new();
+    let mut publish = async |name: &str, event: &Value, version: &str, commit: &str, reference: &str| {
+        registry.restore(&start);
+        let step = on_github(&registry, &github, name, event, commit).input("version", version);
+        let done = step.variable("GITHUB_REF", reference).run().await.succeeded();
+        digests.push((name.to_owned(), digest(&done)));
+    };
+    let push = event("push.tag", |event| event["ref"] = "refs/tags/1.2.3".into());
+    publish("push", &push, "", &release.commit, "refs/tags/1.2.3").await;
+    let dispatch = event("workflow_dispatch", |event| event["inputs"] = json!({ "version": "1.2.3" }));
+    // By hand, from a branch that has gone on.
+    publish("workflow_dispatch", &dispatch, "1.2.3", &"b".repeat(40), "refs/heads/main").await;
+    github.add(release.clone());
+    let released = event("release.published", |event| event["release"]["tag_name"] = "1.2.3".into());
+    publish("release", &released, "", &release.commit, "refs/tags/1.2.3").await;
+    github.set_body("1.2.3", "Notes that somebody has edited");
+    publish("workflow_dispatch", &dispatch, "1.2.3", &"c".repeat(40), "refs/heads/main").await;
+    assert!(digests.iter().all(|(_, digest)| *digest == digests[0].1), "{digests:#?}");
+}
+
+#[tokio::test]
+async fn what_the_source_says_of_itself_counts_and_github_is_asked_only_for_what_it_does_not_say() {
+    let Some(github) = GitHub::start("astral-sh/uv", vec![Release::new("1.2.3")]) else {
+        return parts::skip("no description of GitHub's API");
+    };
+    let says = ["created", "description", "documentation", "licenses", "revision", "source", "title", "url", "vendor"];
+    let value =
+        |name: &str| if name == "created" { "2026-01-10T06:30:00Z".to_owned() } else { format!("the source's {name}") };
+    let all: Value = says
+        .iter()
+        .map(|name| (format!("{PREFIX}{name}"), json!(value(name))))
+        .collect::<serde_json::Map<_, _>>()
+        .into();
+    let registry = registry(&all);
+    let start = registry.snapshot();
+    let dispatch = event("workflow_dispatch", |event| event["inputs"] = json!({ "version": "1.2.3" }));
+    let at_github =
+        on_github(&registry, &github, "workflow_dispatch", &dispatch, &"b".repeat(40)).input("version", "1.2.3");
+    let at_github = digest(&at_github.run().await.succeeded());
+    for name in says {
+        assert_eq!(labels(&registry)[format!("{PREFIX}{name}")], value(name), "{name}");
+        assert_eq!(index(&registry)["annotations"][format!("{PREFIX}{name}")], value(name), "{name}");
+    }
+    let asked: Vec<String> = github.requests().into_iter().map(|asked| asked.target).collect();
+    let needless = |target: &&String| target.contains("/commits/") || target.ends_with("/repos/astral-sh/uv");
+    assert_eq!(asked.iter().find(needless), None, "{asked:#?}");
+    // A laptop without any GitHub publishes the same bytes.
+    registry.restore(&start);
+    assert_eq!(digest(&step(&registry).input("version", "1.2.3").run().await.succeeded()), at_github);
+}
+
+#[tokio::test]
+async fn what_nobody_knows_is_left_out_and_what_the_base_says_of_itself_goes() {
+    let registry = registry(&json!({}));
+    step(&registry).input("version", "1.2.3").run().await.succeeded();
+    let labels = labels(&registry);
+    for name in ["title", "description", "documentation", "revision", "base.name"] {
+        assert_eq!(labels.get(format!("{PREFIX}{name}")), None, "{name}");
+    }
+    for name in ["vendor", "authors"] {
+        assert_eq!(labels[format!("{PREFIX}{name}")], "the base's", "{name}");
+    }
+    assert_eq!(labels[format!("{PREFIX}version")], "1.2.3-alpine");
+}
+
+#[tokio::test]
+async fn an_outage_of_github_is_an_error_and_never_another_digest() {
+    let registry = registry(&json!({}));
+    let dispatch = event("workflow_dispatch", |event| event["inputs"] = json!({ "version": "1.2.3" }));
+    let step = step(&registry)
+        .variable("GITHUB_REPOSITORY", "astral-sh/uv")
+        .variable("GITHUB_API_URL", "http://127.0.0.1:9")
+        .variable("PUBLISH_VARIANTS_DEADLINE", "1")
+        .input("version", "1.2.3")
+        .event("workflow_dispatch", &dispatch);
+    let done = step.run().await;
+    assert_eq!(done.code, Some(1), "{}", done.log);
+    assert!(registry.tags("acme/tool").is_empty());
+}
