@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use publish_variants::api::engine::{Attempt, Engine, EngineError, Logins, Ran};
 use publish_variants::build::engine::{BuildError, BuiltImage, build, hold};
-use publish_variants::build::recipe::{Recipe, ResolvedImage};
+use publish_variants::compose::recipe::{Recipe, ResolvedImage};
 use publish_variants::error::{Failure, Fault, Situation as _};
 use publish_variants::image::config::Changes;
 use publish_variants::image::manifest::ManifestOrIndex;
@@ -84,7 +84,7 @@ impl World {
             binaries: vec!["/tool".into(), "/toolx".into()],
             changes,
             run: run.iter().map(ToString::to_string).collect(),
-            created: "2026-01-15T20:44:00Z".into(),
+            created: Some("2026-01-15T20:44:00Z".into()),
         }
     }
 
@@ -293,7 +293,7 @@ async fn a_config_that_differs_stops_the_build() {
         let mut wrong = world.recipe(AMD64, Changes::default(), &[]);
         wrong.base.config = wrong.base.config.derive(
             &wrong.platform,
-            "2026-01-15T20:44:00Z",
+            Some("2026-01-15T20:44:00Z"),
             &[],
             &Changes { user: Some("1000".into()), ..Changes::default() },
         );

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use publish_variants::image::Digest;
+use publish_variants::ownership::{Evidence, Reason};
 use publish_variants::report::notes::{self, LONGEST_BODY};
 use publish_variants::report::section::{BEGIN, END, find_section};
 use publish_variants::report::{
@@ -23,11 +24,11 @@ fn check(command: &str, outcome: Outcome) -> Check {
 fn destination(repository: &str, version: &str, name: &str) -> Destination {
     Destination {
         repository: repository.parse().unwrap(),
-        digest: digest(name),
+        digest: Some(digest(name)),
         exact: vec![format!("{version}-{name}").parse().unwrap()],
         rolling: vec![RollingTag { tag: name.parse().unwrap(), previous: Some(digest(&format!("{name} before"))) }],
         kept: vec![],
-        blobs: Blobs { already_there: 2, mounted: 3, copied: 0, pushed: 1 },
+        blobs: Blobs { already_there: 2, mounted: 3, copied: 0, pushed: 1, manifests: 3 },
     }
 }
 
@@ -37,7 +38,8 @@ fn variant(name: &str, base: &str) -> Variant {
         ["ghcr.io/acme/tool", "docker.io/acme/tool"].map(|repository| destination(repository, "1.4.0", name));
     Variant {
         name: name.into(),
-        digest: digest(name),
+        digest: Some(digest(name)),
+        is_vouched_for: true,
         base: Base { reference: base.parse().unwrap(), digest: digest(base) },
         destinations: destinations.into(),
         platforms: vec![
@@ -55,7 +57,6 @@ fn variant(name: &str, base: &str) -> Variant {
             },
         ],
         deprecated: None,
-        kept_instead_of: None,
     }
 }
 
@@ -65,7 +66,10 @@ fn report() -> Report {
         destination.exact.push("1.4.0-alpine".parse().unwrap());
         destination.rolling.push(RollingTag { tag: "1.4-alpine".parse().unwrap(), previous: None });
     }
-    let kept = KeptTag { tag: "alpine".parse().unwrap(), reason: "it shows `1.5.0`, which is newer".into() };
+    let kept = KeptTag {
+        tag: "alpine".parse().unwrap(),
+        reason: Reason::HeldBy("1.5.0".parse().unwrap(), Evidence::Proved).to_string(),
+    };
     alpine.destinations[0].kept.push(kept);
     let mut python = variant("python3.9-slim", "ghcr.io/bases/python:3.9-slim");
     python.deprecated = Some("Python 3.9 has reached its end of life | use `python3.14-slim`".into());
@@ -101,18 +105,35 @@ fn large(count: usize) -> Report {
     Report { variants: variants.collect(), ..report() }
 }
 
+/// Somebody else's image is under the exact tags: it is neither promoted nor vouched for.
 #[test]
-fn what_was_published_before_and_stays_is_told_with_nothing_of_this_run() {
+fn a_variant_whose_exact_tags_are_taken_is_named_and_not_vouched_for() {
     let mut report = report();
     report.variants.truncate(1);
-    let kept = &mut report.variants[0];
-    kept.kept_instead_of = Some(std::mem::replace(&mut kept.digest, digest("published before")));
-    kept.platforms.clear();
-    for destination in &mut kept.destinations {
-        destination.digest = kept.digest.clone();
+    let taken = &mut report.variants[0];
+    let reason = Reason::Taken { digest: digest("theirs"), why: "which another tool has published".into() };
+    (taken.digest, taken.platforms) = (None, Vec::new());
+    for destination in &mut taken.destinations {
+        destination.digest = None;
+        destination.rolling.clear();
+        let exact = destination.exact.drain(..);
+        destination.kept = exact.map(|tag| KeptTag { tag, reason: reason.to_string() }).collect();
     }
     insta::assert_snapshot!(summary::markdown(&report));
-    assert!(outputs::checksums(&report).lines().all(|line| line.starts_with(digest("published before").hex())));
+    assert_eq!(outputs::checksums(&report), "");
+    let outputs = outputs::outputs(&report);
+    let output = |name| outputs.iter().find(|(known, _)| *known == name).unwrap().1.as_str();
+    assert_eq!((output("digests"), output("tags")), ("{}", ""));
+    assert_eq!(output("kept").lines().count(), 4, "{}", output("kept"));
+}
+
+/// Layers of `run` lines differ each time: only the run that made them knows what is in them.
+#[test]
+fn what_this_run_has_not_made_is_in_no_checksum() {
+    let mut report = report();
+    report.variants[0].is_vouched_for = false;
+    let checksums = outputs::checksums(&report);
+    assert!(!checksums.contains(digest("alpine3.23").hex()) && checksums.contains(digest("python3.9-slim").hex()));
 }
 
 #[test]
@@ -148,7 +169,7 @@ fn the_outputs() {
     let named = |name| &outputs.iter().find(|(other, _)| *other == name).unwrap().1;
     assert_eq!(
         outputs.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
-        ["status", "version", "digests", "images", "tags"]
+        ["status", "version", "digests", "images", "tags", "kept"]
     );
     assert_eq!((named("status").as_str(), named("version").as_str()), ("published", "1.4.0"));
     insta::assert_snapshot!(named("tags"));
@@ -189,7 +210,7 @@ fn a_rerun_that_moves_nothing_leaves_the_notes_as_they_are() {
     // Of another version, or another image, what is there says nothing.
     let other_version = Report { version: "1.4.1".into(), ..rerun.clone() };
     assert!(!notes::update(&first, &other_version).unwrap().contains("moved"));
-    rerun.variants[0].digest = digest("rebuilt");
+    rerun.variants[0].digest = Some(digest("rebuilt"));
     let rebuilt = notes::update(&first, &rerun).unwrap();
     assert_eq!(rebuilt.matches("- moved").count(), 1, "{rebuilt}");
 }
@@ -230,7 +251,7 @@ fn names_and_texts_from_outside_stay_in_their_place() {
     assert_eq!(notes::dropped_variants(&notes, ["python3.9-slim"]).unwrap(), [report.variants[0].name.clone()]);
     for line in notes.lines().filter(|line| line.starts_with('|')) {
         let cells = line.replace("\\|", "").matches('|').count();
-        assert_eq!(cells, 5, "{line}");
+        assert_eq!(cells, 4, "{line}");
     }
     insta::assert_snapshot!(notes);
 }
@@ -264,5 +285,5 @@ fn what_has_no_room_gets_shorter_and_is_refused_only_then() {
         };
         seen.push(form);
     }
-    assert_eq!(seen, ["full", "full", "table", "table", "refused", "refused"]);
+    assert_eq!(seen, ["full", "full", "full", "table", "refused", "refused"]);
 }

@@ -8,7 +8,8 @@ use publish_variants::action::inputs::{MatrixText, VersionPattern};
 use publish_variants::action::{Environment, Event, Options};
 use publish_variants::image::{Platform, Reference, Tag};
 use publish_variants::matrix;
-use publish_variants::plan::{ExactTags, Plan, Template};
+use publish_variants::ownership::Grammar;
+use publish_variants::plan::{Plan, Template};
 use publish_variants::version::{Scheme, Version};
 
 use crate::given::given;
@@ -114,8 +115,11 @@ proptest! {
         let version: Version = version.parse().unwrap();
         let template: Template = "{version}-{tag}".parse().unwrap();
         let tag = template.render(&version, &entry).unwrap();
-        let exact = ExactTags::new(&[template], [entry.clone()], Scheme::Auto);
-        prop_assert_eq!(exact.read(&tag), Some((version, entry.as_str())));
+        let tag: Tag = tag.parse().unwrap();
+        let grammar = Grammar::new(&[template], &[], [entry.clone()], [], Scheme::Auto);
+        let nominees = grammar.nominees([&tag]);
+        prop_assert!(nominees.of(&entry).iter().any(|nominee| nominee.version.to_string() == version.to_string()));
+        prop_assert!(grammar.versions(&tag).iter().any(|read| read.to_string() == version.to_string()));
     }
 
     #[test]
