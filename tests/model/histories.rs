@@ -433,7 +433,7 @@ fn an_entry_that_is_put_before_another_leaves_the_release_begun() {
 
 #[test]
 fn two_runs_of_one_version_give_one_digest_though_the_base_moves_between_them() {
-    let workflow = two_entries().to_two_registries();
+    let workflow = two_entries().in_two_registries();
     for moment in 0.. {
         let history = History::new();
         history.github("1.2.3", Standing::Final);

@@ -74,6 +74,12 @@ pub(crate) fn owned(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
+/// What tags are made of: templates, each with an entry.
+type Made<'a> = Vec<(&'a str, &'a str)>;
+
+/// What comes of planning.
+type Planned = Result<Rc<Plan>, Rc<PlanError>>;
+
 impl Workflow {
     pub(crate) fn with_source(mut self) -> Self {
         self.source_tags = owned(&SOURCE_TAGS);
@@ -95,7 +101,7 @@ impl Workflow {
         self
     }
 
-    pub(crate) fn to_two_registries(mut self) -> Self {
+    pub(crate) fn in_two_registries(mut self) -> Self {
         self.images = owned(&[IMAGE, OTHER_IMAGE]);
         self
     }
@@ -107,7 +113,7 @@ impl Workflow {
     }
 
     /// The templates and entries of an item: the exact ones first, each with all entries.
-    pub(crate) fn names<'a>(&'a self, item: Item<'a>) -> (Vec<(&'a str, &'a str)>, Vec<(&'a str, &'a str)>) {
+    pub(crate) fn names<'a>(&'a self, item: Item<'a>) -> (Made<'a>, Made<'a>) {
         let (templates, entries): (_, Vec<&str>) = match item {
             Item::Variant(row) => (&self.templates, row.entries.iter().map(String::as_str).collect()),
             Item::Source => (&self.source_tags, vec![""]),
@@ -129,7 +135,7 @@ impl Workflow {
     /// The plan of a version, or why there is none.
     pub(crate) fn plan(&self, version: &str) -> Result<Rc<Plan>, Rc<PlanError>> {
         thread_local! {
-            static PLANS: RefCell<HashMap<(Workflow, String), Result<Rc<Plan>, Rc<PlanError>>>> = RefCell::default();
+            static PLANS: RefCell<HashMap<(Workflow, String), Planned>> = RefCell::default();
         }
         let key = (self.clone(), version.to_owned());
         if let Some(plan) = PLANS.with_borrow(|plans| plans.get(&key).cloned()) {
