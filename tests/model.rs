@@ -16,6 +16,10 @@ mod random;
 mod run;
 #[path = "model/script.rs"]
 mod script;
+#[path = "model/shop.rs"]
+mod shop;
+#[path = "model/through_http.rs"]
+mod through_http;
 #[path = "model/versions.rs"]
 mod versions;
 #[path = "model/workflow.rs"]

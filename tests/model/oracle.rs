@@ -413,22 +413,16 @@ impl Expectation<'_> {
         let exact = exact.into_iter().find(|(_, other)| *other == entry).map(|(template, _)| self.tag(template, entry));
         let (mine, why) =
             exact.map_or((release.clone(), Why::Right), |exact| self.exact(item, release, repository, &exact));
-        let forbidden = if !self.version.is_final || self.before.standing(self.version.text) == Standing::Prerelease {
+        let is_mine = now.as_ref().is_some_and(|now| why == Why::Right && self.is_mine(item, now, &mine));
+        let withheld = if !self.version.is_final || self.before.standing(self.version.text) == Standing::Prerelease {
             Some(Why::NotFinal)
         } else if is_ignored(self.workflow, self.version) {
             Some(Why::Ignored)
         } else {
             (self.workflow.rolling == "never").then_some(Why::Never)
         };
-        if let Some(forbidden) = forbidden {
-            // A tag that shows this release's image already isn't written, and isn't missing either.
-            let shows = mine.are(self.before, self.workflow, self.version.text, now.as_ref())
-                && now.as_ref().is_some_and(|now| self.is_todays_bytes(item, &self.before.images[now]));
-            let right = why == Why::Right && (shows || now.clone().map(Names::This).as_ref() == Some(&mine));
-            return match (right, now.clone()) {
-                (true, Some(now)) => vec![(Names::This(now), Why::Right)],
-                _ => vec![stays(forbidden)],
-            };
+        if let Some(why) = withheld {
+            return vec![stays(if is_mine { Why::Right } else { why })];
         }
         let unguarded = self.workflow.rolling == "always";
         let protected = self.protects(item, tag, entry, now.as_ref());
@@ -464,7 +458,7 @@ impl Expectation<'_> {
         }
         if why == Why::Taken {
             any_of.push(stays(Why::EntryTaken));
-        } else if now.as_ref().is_some_and(|now| self.is_mine(item, now, &mine)) {
+        } else if is_mine {
             any_of.push(stays(Why::Right));
         } else if !unguarded && self.stays_within_version(item, repository, now.as_ref(), &mine) {
             any_of.push(stays(Why::NewerBase));
@@ -574,8 +568,7 @@ impl Expectation<'_> {
             }
             _ if self.workflow.rolling == "always" => Vec::new(),
             origin => {
-                let known =
-                    |of: &Known| !matches!(self.before.standing(of.text), Standing::Absent | Standing::Prerelease);
+                let known = |of: &Known| self.before.standing(of.text) != Standing::Absent;
                 let reads =
                     |of: &Known| exact_tags(self.workflow, item, *of, entry).iter().any(|own| own == tag.as_str());
                 let others = KNOWN.iter().copied().filter(|of| of.text != self.version.text && reads(of) && known(of));

@@ -11,7 +11,7 @@ fn number(variable: &str, default: u32) -> u32 {
 #[test]
 fn whatever_happens_every_tag_names_what_it_may() {
     let config = Config {
-        cases: number("PV_MODEL_CASES", 1500),
+        cases: number("PV_MODEL_CASES", 1000),
         failure_persistence: None,
         max_shrink_iters: number("PV_MODEL_SHRINK", 500),
         ..Config::default()

@@ -88,6 +88,7 @@ pub struct TinyImage {
     layers: Vec<(Option<String>, Vec<File>)>,
     config: Map<String, Value>,
     annotations: Map<String, Value>,
+    created: Option<String>,
     media_types: MediaTypes,
     attestations: bool,
     without_index: bool,
@@ -102,6 +103,7 @@ impl TinyImage {
             layers: Vec::new(),
             config: Map::new(),
             annotations: Map::new(),
+            created: Some("2026-01-15T00:00:00Z".into()),
             media_types: MediaTypes::Oci,
             attestations: false,
             without_index: false,
@@ -142,6 +144,13 @@ impl TinyImage {
     #[must_use]
     pub fn annotation(mut self, key: &str, value: &str) -> Self {
         self.annotations.insert(key.into(), value.into());
+        self
+    }
+
+    /// When it was made (RFC 3339), or nothing about it.
+    #[must_use]
+    pub fn created(mut self, created: Option<&str>) -> Self {
+        self.created = created.map(str::to_owned);
         self
     }
 
@@ -204,11 +213,14 @@ impl TinyImage {
         let layers = self.layers.iter().filter(|(only, _)| only.as_deref().is_none_or(|only| only == platform));
         let tars: Vec<Vec<u8>> = layers.map(|(_, files)| tar(files)).collect();
         let mut config = json!({
-            "created": "2026-01-15T00:00:00Z",
+            "created": self.created,
             "config": self.config,
             "rootfs": { "type": "layers", "diff_ids": tars.iter().map(|tar| digest(tar)).collect::<Vec<_>>() },
             "history": tars.iter().map(|_| json!({ "created": "2026-01-15T00:00:00Z", "created_by": "COPY files /" })).collect::<Vec<_>>(),
         });
+        if self.created.is_none() {
+            config.as_object_mut().expect("it is an object").remove("created");
+        }
         for (key, value) in platform_object(platform) {
             config[key] = value;
         }

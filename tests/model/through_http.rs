@@ -1,0 +1,236 @@
+//! The same kinds of histories with the program as it is: through HTTP, against a registry in memory and the real one.
+
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt as _, stream};
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use publish_variants::ownership::Standing;
+use support::memory_registry::{Asked, Gate, Hold, MemoryRegistry};
+use support::parts;
+use support::registry::{Auth, Registry};
+use support::runner::Step;
+
+use crate::run::Ended;
+use crate::script::{Event, Player, Script, short_scripts};
+use crate::shop::{Shop, Store, know_all_bases};
+use crate::workflow::{Workflow, workflow};
+use crate::world::World;
+
+/// So many random histories, the same ones on every machine.
+fn histories(count: u32, seed: u8) -> Vec<Script> {
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    let scripts = std::iter::repeat_with(|| short_scripts().new_tree(&mut runner).unwrap().current());
+    scripts.filter(Script::has_bytes_that_the_model_knows).take(count as usize).collect()
+}
+
+/// Plays a history in the model and for real, side by side.
+async fn play(script: &Script, store: Store<'_>, owner: &str) -> Result<(), String> {
+    let player = Player::new(script);
+    know_all_bases(&mut player.world.borrow_mut());
+    let mut shop = Shop::open(store, owner);
+    let mut digests = BTreeMap::new();
+    for (number, event) in script.events.iter().enumerate() {
+        let (job, killed) = match event {
+            Event::Release(job) | Event::Publish(job) => (*job, None),
+            Event::Kill(job, at) => (*job, Some(*at)),
+            _ => {
+                player.play(event)?;
+                let world = player.world.borrow().clone();
+                shop.follow(&world).await;
+                continue;
+            }
+        };
+        if let Event::Release(job) = event {
+            player.play(&Event::GitHub(job.0, 0))?;
+        }
+        let world = player.world.borrow().clone();
+        shop.follow(&world).await;
+        let ended = player.published(job)?;
+        shop.build(&player.workflow(job.1).tool, player.version(job.0).text).await;
+        let step = shop.step(player.workflow(job.1), player.version(job.0).text);
+        if let Some(at) = killed {
+            kill(&step, &shop, at).await;
+        }
+        let done = step.run().await;
+        let code = match &ended {
+            Ended::NoPlan(_) => 2,
+            Ended::Published(_) => 0,
+            _ => 1,
+        };
+        let world = player.world.borrow().clone();
+        shop.catch_up(&world);
+        let difference = shop.difference(&world, &mut digests).await;
+        let difference = difference.or_else(|| {
+            (done.code != Some(code)).then(|| format!("it ends with {:?}, and should with {code}", done.code))
+        });
+        if let Some(difference) = difference {
+            return Err(format!(
+                "at event {number}, {event:?}: {difference}\n{}\nof {:#?}\n{script:#?}",
+                done.log,
+                player.workflow(job.1)
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Runs a step and kills it at its request of that number to the destination. A real registry can't be stopped at a request: there,
+/// nothing is killed.
+async fn kill(step: &Step, shop: &Shop<'_>, at: usize) {
+    let Store::Memory(registry) = shop.store else { return };
+    let step = step.another();
+    let destination = format!("/v2/{}/", shop.repository());
+    let gate = registry.hold(Hold::at(at + 1).when(move |asked| asked.path.starts_with(&destination)));
+    let mut run = step.spawn();
+    tokio::select! {
+        _ = gate.reached() => drop(run.kill()),
+        _ = run.wait() => {}
+    }
+}
+
+fn number(variable: &str, default: u32) -> u32 {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// So many histories at once: most of the time is spent waiting.
+const AT_ONCE: usize = 4;
+
+#[tokio::test]
+async fn random_histories_end_in_a_registry_in_memory_as_in_the_model() {
+    let histories = histories(number("PV_MODEL_HTTP", 12), 3);
+    let plays = stream::iter(&histories).map(async |script| {
+        let registry = MemoryRegistry::start();
+        play(script, Store::Memory(&registry), "acme").await
+    });
+    let ends: Vec<Result<(), String>> = plays.buffer_unordered(AT_ONCE).collect().await;
+    ends.into_iter().for_each(|end| end.unwrap_or_else(|wrong| panic!("{wrong}")));
+}
+
+#[tokio::test]
+async fn random_histories_end_in_a_real_registry_as_in_the_model() {
+    let Some(registry) = Registry::start(Auth::None).await else { return parts::skip("no docker-registry") };
+    let histories = histories(number("PV_MODEL_REAL", 50), 4);
+    let plays = stream::iter(histories.iter().enumerate())
+        .map(async |(number, script)| play(script, Store::Real(&registry), &format!("acme{number}")).await);
+    let ends: Vec<Result<(), String>> = plays.buffer_unordered(AT_ONCE).collect().await;
+    ends.into_iter().for_each(|end| end.unwrap_or_else(|wrong| panic!("{wrong}")));
+}
+
+/// A registry in memory in which clients have names.
+struct Crossing {
+    registry: MemoryRegistry,
+}
+
+impl Crossing {
+    /// The shop, in which `released` was published by runs that nobody disturbed.
+    async fn shop(&self, workflow: &Workflow, released: &[&str], versions: &[&str]) -> Shop<'_> {
+        let mut shop = Shop::open(Store::Memory(&self.registry), "acme");
+        let mut world = World::new();
+        know_all_bases(&mut world);
+        shop.follow(&world).await;
+        for version in versions {
+            shop.build("tool", version).await;
+            shop.set_standing(version, Standing::Absent, Standing::Final);
+        }
+        for version in released {
+            self.step(&shop, workflow, version, "setting").run().await.succeeded();
+        }
+        shop
+    }
+
+    fn step(&self, shop: &Shop<'_>, workflow: &Workflow, version: &str, client: &str) -> Step {
+        let credentials = format!("{} {client} secret-of-{client}", self.registry.host());
+        shop.step(workflow, version).input("credentials", &credentials).input("concurrency", "1")
+    }
+
+    fn hold(&self, number: usize, client: &str) -> Gate {
+        self.registry.hold(Hold::at(number).of(client).when(|asked| asked.path.starts_with("/v2/acme/tool/")))
+    }
+}
+
+fn crossing() -> Crossing {
+    let registry = MemoryRegistry::start();
+    registry.require_login();
+    Crossing { registry }
+}
+
+#[tokio::test]
+async fn one_more_run_finishes_what_was_killed_at_any_request() {
+    let workflow = workflow(&[("alpine:3.23", &["alpine"])]).with_source();
+    let crossing = crossing();
+    let shop = crossing.shop(&workflow, &["1.2.3"], &["1.2.3", "1.2.4"]).await;
+    let before = crossing.registry.snapshot();
+    let step = crossing.step(&shop, &workflow, "1.2.4", "publisher");
+    step.run().await.succeeded();
+    let undisturbed = shop.tags().await;
+    for request in 1.. {
+        crossing.registry.restore(&before);
+        let gate = crossing.hold(request, "publisher");
+        let mut run = step.spawn();
+        let asked = tokio::select! {
+            asked = gate.reached() => asked,
+            _ = run.wait() => break,
+        };
+        drop(run.kill());
+        drop(gate);
+        step.run().await.succeeded();
+        assert_eq!(shop.tags().await, undisturbed, "killed at request {request}, {asked:?}");
+    }
+}
+
+/// Holds a run at each of its requests while another one goes from beginning to end, and gives what is then to be looked at: the
+/// request, the tags in that moment, those in the end, and the log of the held run.
+async fn cross(
+    held: &str,
+    other: &str,
+    check: impl Fn(&Asked, &BTreeMap<String, String>, &BTreeMap<String, String>, &str),
+) {
+    let workflow = workflow(&[("alpine:3.23", &["alpine"])]);
+    let crossing = crossing();
+    let shop = crossing.shop(&workflow, &[], &[held, other]).await;
+    let before = crossing.registry.snapshot();
+    let held = crossing.step(&shop, &workflow, held, "held");
+    let other = crossing.step(&shop, &workflow, other, "other");
+    for request in 1.. {
+        crossing.registry.restore(&before);
+        let gate = crossing.hold(request, "held");
+        let mut run = held.spawn();
+        let asked = tokio::select! {
+            asked = gate.reached() => asked,
+            _ = run.wait() => break,
+        };
+        other.run().await.succeeded();
+        let between = shop.tags().await;
+        gate.open();
+        let done = run.wait().await.succeeded();
+        check(&asked, &between, &shop.tags().await, &done.log);
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_is_overtaken_at_any_request_leaves_everything_at_the_newer_version() {
+    for (held, other) in [("1.2.3", "1.2.4"), ("1.2.4", "1.2.3")] {
+        cross(held, other, |asked, _, tags, log| {
+            let newer = &tags["1.2.4-alpine"];
+            assert_ne!(tags["1.2.3-alpine"], *newer);
+            for tag in ["1.2-alpine", "alpine"] {
+                assert_eq!(tags[tag], *newer, "{tag}, {held} held at {asked:?}\n{log}");
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn an_exact_tag_that_appears_at_any_request_of_another_run_is_written_over_in_its_last_round_trip_alone() {
+    cross("24.1.1", "24.1", |asked, between, tags, log| {
+        assert_eq!(tags["alpine"], tags["24.1.1-alpine"], "{asked:?}");
+        let is_last_round_trip = asked.method == "PUT" && asked.path.ends_with("/24.1-alpine");
+        if !is_last_round_trip {
+            assert_eq!(tags["24.1-alpine"], between["24.1-alpine"], "24.1.1 held at {asked:?}\n{log}");
+        }
+    })
+    .await;
+}
