@@ -211,6 +211,36 @@ fn a_run_that_was_overtaken_while_it_built_writes_over_no_exact_tag() {
     assert_eq!(history.shows("alpine"), "24.1.1 on alpine:3.23");
 }
 
+#[test]
+fn what_another_workflow_publishes_while_a_run_is_under_way_stays() {
+    for moment in 0.. {
+        let history = History::new();
+        history.release(&alpine(), "1.2.2");
+        history.github("1.2.3", Standing::Final).github("1.2.4", Standing::Final);
+        let mut slow = history.start(&alpine(), "1.2.3");
+        if (0..moment).any(|_| slow.step().is_some()) {
+            break;
+        }
+        for tag in ["1.2.4-alpine", "1.2-alpine", "alpine"] {
+            history.push_old(tag, "1.2.4", "1.2.4 by another workflow");
+        }
+        slow.ended();
+        for tag in ["1.2-alpine", "alpine"] {
+            let is_crossed = history
+                .world
+                .borrow()
+                .writes
+                .iter()
+                .any(|write| write.tag.as_str() == tag && write.looked != write.before);
+            let shown = history.shows(tag);
+            assert!(
+                is_crossed || shown == "1.2.4 by another workflow",
+                "{tag} shows {shown}, overtaken at request {moment}"
+            );
+        }
+    }
+}
+
 // 6.
 
 #[test]
@@ -494,10 +524,114 @@ fn what_a_killed_late_writer_left_is_put_right_by_any_run_of_the_series() {
         assert_eq!(history.shows("alpine"), "1.3.0 on alpine:3.23", "{version}");
         assert_eq!(history.shows("latest"), "1.3.0", "{version}");
         assert!(ended.decisions().iter().all(|decision| !matches!(decision.verdict, Verdict::Write(_))));
-        until_nothing(&history, &workflow, version);
+        nothing_to_do(&history, &workflow, version);
     }
 }
 
-fn until_nothing(history: &History, workflow: &Workflow, version: &str) {
-    nothing_to_do(history, workflow, version);
+// F8.
+
+#[test]
+fn a_release_that_is_flagged_moves_no_rolling_tag_whatever_started_the_run() {
+    let history = History::new();
+    history.release(&alpine(), "1.3.0");
+    history.github("2.0.0", Standing::Prerelease);
+    let ended = history.run(&alpine(), "2.0.0");
+    assert!(matches!(ended.reason("alpine"), Some(Reason::NotFinal(_))), "{ended:?}");
+    assert_eq!(history.shows("2.0.0-alpine"), "2.0.0 on alpine:3.23");
+    assert_eq!(history.shows("alpine"), "1.3.0 on alpine:3.23");
+}
+
+// Found by random histories.
+
+#[test]
+fn what_is_replaced_takes_its_rolling_tags_along_though_its_base_is_as_old() {
+    let history = History::new();
+    let mut workflow = alpine();
+    workflow.variants[0].run = true;
+    history.release(&workflow, "1.3.0");
+    let before = history.digest("alpine");
+    published(&history.run(&workflow.clone().on_conflict("replace"), "1.3.0"));
+    assert_ne!(history.digest("1.3.0-alpine"), before, "another run of the same lines gives another image");
+    assert_eq!(history.digest("alpine"), history.digest("1.3.0-alpine"));
+    assert_eq!(history.digest("1.3-alpine"), history.digest("1.3.0-alpine"));
+    // The same where more is known of the tool.
+    let history = History::new();
+    history.release(&alpine(), "1.3.0");
+    history.world.borrow_mut().facts += 1;
+    published(&history.run(&alpine().on_conflict("replace"), "1.3.0"));
+    assert_eq!(history.digest("alpine"), history.digest("1.3.0-alpine"));
+}
+
+#[test]
+fn a_rolling_tag_of_another_plan_is_not_taken_for_an_exact_tag_of_an_older_version() {
+    // `1` was the source's rolling tag, and shows what `latest` shows.
+    let history = History::new();
+    let mut before = alpine();
+    before.source_tags = vec!["v{version}".to_owned(), "{major}".to_owned(), "latest".to_owned()];
+    history.release(&before, "1.2.4");
+    let ended = history.release(&alpine().with_source(), "1.2.3");
+    is_held_by(&ended, "latest", "1.2.4", Evidence::Shown);
+    assert_eq!(history.shows("latest"), "1.2.4");
+    // `3.13-alpine` was a variant's.
+    let history = History::new();
+    history.release(&workflow(&[("python:3.13-alpine", &["3.13-alpine", "alpine"])]), "24.1.2");
+    history.delete("24.1.2-alpine");
+    let ended = history.release(&workflow(&[("python:3.13-alpine", &["alpine"])]), "24.1.1");
+    is_held_by(&ended, "alpine", "24.1.2", Evidence::Shown);
+}
+
+#[test]
+fn an_exact_tag_is_protected_though_a_longer_rolling_tag_names_the_same_image() {
+    let history = History::new();
+    let workflow = alpine().templates(&["{version}-{tag}", "{major}.{minor}-{tag}", "{major}-{tag}", "{tag}"]);
+    history.release(&workflow, "22");
+    assert_eq!(history.digest("22.0-alpine"), history.digest("22-alpine"));
+    let ended = history.release(&workflow, "22.04");
+    assert!(matches!(ended.reason("22-alpine"), Some(Reason::ExactTagOf(of)) if of.to_string() == "22"), "{ended:?}");
+    assert_eq!(history.shows("22-alpine"), "22 on alpine:3.23");
+    assert_eq!(history.shows("alpine"), "22.04 on alpine:3.23");
+}
+
+#[test]
+fn a_version_of_another_entry_is_not_taken_for_a_longer_version() {
+    for (older, newer) in [("1.2.3", "1.2.4"), ("24.0", "24.1")] {
+        let history = History::new();
+        let python = workflow(&[("python:3.13-alpine", &["3.13-alpine", "alpine"])]);
+        history.github(newer, Standing::Final);
+        let old = format!("{newer} by the old workflow");
+        let exact = [format!("{newer}-3.13-alpine"), format!("{newer}-alpine")];
+        for tag in exact.iter().map(String::as_str).chain(["3.13-alpine", "alpine"]) {
+            history.push_old(tag, newer, &old);
+        }
+        let ended = history.release(&python, older);
+        is_held_by(&ended, "alpine", newer, Evidence::Likely);
+        is_held_by(&ended, "3.13-alpine", newer, Evidence::Likely);
+        assert_eq!(history.shows("alpine"), old);
+    }
+}
+
+#[test]
+fn what_an_old_workflow_called_by_an_entry_with_a_number_holds_no_other_entry() {
+    // `22-slim` is a rolling tag of the plan, and no version 22 of `slim`.
+    let history = History::new();
+    for tag in ["1.2.3-22-slim", "1.2.3-slim", "22-slim", "slim"] {
+        history.push_old(tag, "1.2.3", "1.2.3 by the old workflow");
+    }
+    history.github("1.2.3", Standing::Final);
+    published(&history.release(&workflow(&[("node:22-slim", &["22-slim", "slim"])]), "1.2.4"));
+    assert_eq!(history.shows("slim"), "1.2.4 on node:22-slim");
+    assert_eq!(history.shows("22-slim"), "1.2.4 on node:22-slim");
+}
+
+#[test]
+fn what_is_yet_to_be_built_leaves_a_rolling_tag_on_a_newer_base() {
+    let history = History::new();
+    let mut workflow = alpine();
+    workflow.variants[0].run = true;
+    history.move_base(ALPINE, Base::made(9));
+    history.release(&workflow, "1.3.0");
+    history.delete("1.3.0-alpine").move_base(ALPINE, Base::made(1).only("linux/amd64"));
+    let ended = history.run(&workflow, "1.3.0");
+    published(&ended);
+    assert_eq!(ended.reason("alpine"), Some(&Reason::NewerBase));
 }
