@@ -154,7 +154,10 @@ async fn with_an_engine(options: &Options) {
     say(&format!("{VARIANTS} variants on {} platforms, built by the engine", PLATFORMS.len()));
     let world = World::new(options, VARIANTS);
     run(world.step("1.2.4", VARIANTS, "engine"), "release").await;
+    world.tell();
+    world.forget();
     run(world.step("1.2.4", VARIANTS, "engine"), "the same again").await;
+    world.tell();
     run(world.step("1.2.4", VARIANTS, "registry"), "the same again, without an engine").await;
     world.bases.put_image(&base(7, 1).build(), "library/base7", "1");
     let replaced = world.step("1.2.4", VARIANTS, "engine").input("on-conflict", "replace");
