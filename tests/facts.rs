@@ -165,3 +165,21 @@ async fn an_outage_of_github_is_an_error_and_never_another_digest() {
     assert_eq!(done.code, Some(1), "{}", done.log);
     assert!(registry.tags("acme/tool").is_empty());
 }
+
+/// Same bytes, whichever builder: what is published needs none.
+#[tokio::test]
+async fn a_second_run_asks_no_engine() {
+    let registry = registry(&json!({}));
+    let first = step(&registry).input("version", "1.2.3").run().await.succeeded();
+    // An engine that nobody answers for is no trouble as long as nothing has to be built.
+    let engine = |version: &str| {
+        let step = step(&registry).input("version", version).input("builder", "engine");
+        step.variable("DOCKER_HOST", "tcp://127.0.0.1:9")
+            .input("source", &format!("{}/acme/source:1.2.3", registry.host()))
+    };
+    let again = engine("1.2.3").run().await.succeeded();
+    assert_eq!((again.outputs["status"].as_str(), digest(&again)), ("unchanged", digest(&first)));
+    let newer = engine("1.2.4").run().await;
+    assert_eq!(newer.code, Some(2), "{}", newer.log);
+    assert!(registry.named("acme/tool", "1.2.4-alpine").is_none());
+}
