@@ -143,8 +143,16 @@ impl Wanted {
     /// Whether a rolling tag can move at all, so that other versions matter.
     fn competes(&self) -> bool {
         self.rolling == Rolling::Guard
-            && self.not_final.is_none()
-            && !self.ignored.contains(&self.version)
+            && self.reason_to_write_no_rolling_tag().is_none()
             && self.artifacts.iter().any(|artifact| !artifact.tags.rolling.is_empty())
+    }
+
+    /// Why this run writes no rolling tag at all, if that is so.
+    fn reason_to_write_no_rolling_tag(&self) -> Option<Reason> {
+        match &self.not_final {
+            Some(why) => Some(Reason::NotFinal(why.clone())),
+            None if self.ignored.contains(&self.version) => Some(Reason::Ignored),
+            None => (self.rolling == Rolling::Never).then_some(Reason::Never),
+        }
     }
 }

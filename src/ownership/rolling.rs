@@ -13,11 +13,11 @@
 
 use std::collections::BTreeSet;
 
+use super::Artifact;
 use super::evidence::{Answer, Asker, Kinship, SeenImage, Standing};
 use super::exact::Placed;
 use super::nominees::Nominee;
 use super::verdict::{Evidence, Reason, Verdict};
-use super::{Artifact, Wanted};
 use crate::action::inputs::{OnConflict, Rolling};
 use crate::image::{Digest, Platform, Repository, Tag};
 use crate::plan::RollingTag;
@@ -68,7 +68,7 @@ pub(super) fn verdict(
     let of_entry = placed.of_entry(wanted.on_conflict, artifact, destination, &rolling.entry);
     // A tag that names this version's image already isn't written, whatever may not be written.
     let names_ours = matches!(&of_entry, Ok(Some(digest)) if looked.now.as_ref() == Some(digest));
-    if let Some(reason) = reason_to_write_none(wanted) {
+    if let Some(reason) = wanted.reason_to_write_no_rolling_tag() {
         return Ok(if names_ours { Verdict::Right } else { Verdict::Stays(reason) });
     }
     if wanted.rolling == Rolling::Always {
@@ -78,7 +78,6 @@ pub(super) fn verdict(
         };
     }
     // The same digest as this version's exact tag: the image needs no reading.
-    let names_ours = matches!(&of_entry, Ok(Some(digest)) if looked.now.as_ref() == Some(digest));
     let shows = if names_ours { Shows::Nothing } else { looked.shows()? };
     match looked.owner(&shows)? {
         Owner::Newer { version, evidence, digest } => looked.held(version, evidence, digest, &shows),
@@ -89,15 +88,6 @@ pub(super) fn verdict(
             }
             Ok(digest) => looked.write(digest, &shows),
         },
-    }
-}
-
-/// Why this run writes no rolling tag at all, if that is so.
-fn reason_to_write_none(wanted: &Wanted) -> Option<Reason> {
-    match &wanted.not_final {
-        Some(why) => Some(Reason::NotFinal(why.clone())),
-        None if wanted.ignored.contains(&wanted.version) => Some(Reason::Ignored),
-        None => (wanted.rolling == Rolling::Never).then_some(Reason::Never),
     }
 }
 
