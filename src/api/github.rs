@@ -24,7 +24,9 @@ use crate::secret::Secret;
 pub use commits::Commit;
 pub use error::Error;
 pub use notes::Edited;
-pub use releases::{Release, Standing};
+pub use releases::Release;
+
+pub use crate::ownership::Standing;
 pub use repository::{Facts, License};
 use retry::{Answer, Verdict};
 

@@ -54,13 +54,13 @@ pub enum Kinship {
 /// How a version stands at GitHub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// A published release that isn't a pre-release.
+    /// It has a published release that isn't a pre-release.
     Final,
-    /// A release that is marked as a pre-release.
+    /// Its release is marked as a pre-release; or it has none, and a draft that is marked so.
     Prerelease,
-    /// A tag, and no release.
+    /// It has a tag and no release. A draft that isn't marked as a pre-release changes nothing.
     Tagged,
-    /// Neither.
+    /// It has neither a release nor a tag. A draft that isn't marked as a pre-release changes nothing.
     Absent,
     /// The run has no GitHub repository to ask about.
     Unknown,

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::{Error, GitHub};
+use crate::ownership::Standing;
 
 /// How many pages of a hundred releases are looked through for drafts. GitHub lists the newest first.
 const DRAFT_PAGES: usize = 3;
@@ -30,19 +31,6 @@ pub struct Release {
     pub html_url: String,
     /// The branch or commit that its tag was to be made from.
     pub target_commitish: String,
-}
-
-/// What GitHub knows of a version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// It has a published release that isn't a pre-release.
-    Final,
-    /// Its release is marked as a pre-release; or it has none, and a draft that is marked so.
-    Prerelease,
-    /// It has a tag and no release. A draft that isn't marked as a pre-release changes nothing.
-    Tagged,
-    /// It has neither a release nor a tag. A draft that isn't marked as a pre-release changes nothing.
-    Absent,
 }
 
 impl GitHub {
