@@ -104,6 +104,12 @@ impl Descriptor {
         Self { media_type, digest, size, urls: Vec::new(), annotations: BTreeMap::new(), platform: None }
     }
 
+    /// What the image that this points at runs on; `None` for attestations, which have the platform `unknown/unknown`.
+    #[must_use]
+    pub fn image_platform(&self) -> Option<Platform> {
+        self.platform.as_ref().map(Platform::from).filter(|platform| !platform.is_unknown())
+    }
+
     /// This layer as a layer of an OCI manifest: the same blob under the OCI media type.
     ///
     /// # Errors
@@ -202,6 +208,15 @@ pub enum ManifestOrIndex {
 }
 
 impl ManifestOrIndex {
+    /// The annotations of the image.
+    #[must_use]
+    pub fn annotations(&self) -> &Annotations {
+        match self {
+            Self::Manifest(manifest) => &manifest.annotations,
+            Self::Index(index) => &index.annotations,
+        }
+    }
+
     /// Reads a document of the given media type.
     ///
     /// # Errors

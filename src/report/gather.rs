@@ -208,10 +208,8 @@ impl OfRun<'_> {
 
 /// The digest of the base, in the annotations of an index.
 fn base(content: &Content) -> Option<Digest> {
-    match ManifestOrIndex::parse(content.index.media_type(), content.index.bytes()).ok()? {
-        ManifestOrIndex::Index(index) => index.annotations.get(facts::BASE_DIGEST)?.parse().ok(),
-        ManifestOrIndex::Manifest(_) => None,
-    }
+    let index = ManifestOrIndex::parse(content.index.media_type(), content.index.bytes()).ok()?;
+    index.annotations().get(facts::BASE_DIGEST)?.parse().ok()
 }
 
 fn left_out(resolved: &ResolvedVariant) -> Option<String> {

@@ -57,8 +57,7 @@ pub(super) async fn look_up(registries: &Registries, role: Role, reference: &Ref
             .manifests
             .iter()
             .filter_map(|manifest| {
-                let platform = Platform::from(manifest.platform.as_ref()?);
-                (!platform.is_unknown()).then(|| (platform, reference.repository().pinned(manifest.digest.clone())))
+                Some((manifest.image_platform()?, reference.repository().pinned(manifest.digest.clone())))
             })
             .rev() // of two entries for one platform the first counts, as for `docker pull`
             .collect(),
@@ -107,8 +106,7 @@ pub(super) async fn read_listed(
     let unavailable =
         |cause| ResolveError::Unavailable { role: Role::Source, image: Reference::from(reference.clone()), cause };
     let pulled = registries.manifest(&reference).await.map_err(unavailable)?;
-    let platform = listed.platform.as_ref().map(Platform::from).filter(|platform| !platform.is_unknown());
-    Ok(content(repository, &pulled, platform))
+    Ok(content(repository, &pulled, listed.image_platform()))
 }
 
 /// A manifest of `repository` with all that it points at.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::answers::{is_missing, platform, unless_unreadable};
+use super::answers::{is_missing, unless_unreadable};
 use super::{SurveyError, Surveyed};
 use crate::compose::kinship::{self, Published};
 use crate::compose::{Blob, Content, ImageContent, Origin};
@@ -38,7 +38,7 @@ impl Surveyed<'_> {
         let mut published = Vec::new();
         let mut images = Vec::new();
         for listed in &index.manifests {
-            let Some(platform) = platform(listed) else {
+            let Some(platform) = listed.image_platform() else {
                 return Ok(Err("which has entries without a platform".to_owned()));
             };
             let pulled = self.registries.manifest(&repository.pinned(listed.digest.clone())).await;
