@@ -52,6 +52,11 @@ impl Failure {
 }
 
 /// The situation, then each cause, then each hint, on lines of their own.
+/// The first line of an error: the situation, without its hint.
+pub(crate) fn first_line(error: &dyn Error) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let messages: Vec<String> = self.error.chain().map(ToString::to_string).collect();

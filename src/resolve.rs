@@ -143,12 +143,6 @@ struct Images {
 }
 
 impl Resolved {
-    /// How many images there are: one for each variant and platform.
-    #[must_use]
-    pub fn images(&self) -> usize {
-        self.variants.iter().map(|variant| variant.recipes.len()).sum()
-    }
-
     /// Logs the digests: a line for the source and for each variant.
     pub fn tell(&self, log: &Log) {
         log.image(&self.plan.source.reference, None, self.source.reference.digest().as_str());
@@ -250,13 +244,9 @@ pub async fn resolve(
 
 /// The facts in the source: in its index, and in the config of the first of its platforms.
 async fn of_source(registries: &Registries, images: &Images) -> Result<Facts, ResolveError> {
-    let annotations = match &images.source.top.content {
-        ManifestOrIndex::Index(index) => index.annotations.clone(),
-        ManifestOrIndex::Manifest(manifest) => manifest.annotations.clone(),
-    };
     let Some(first) = images.source.platforms.values().next() else { return Ok(Facts::default()) };
     let image = images.read(registries, Role::Source, first).await?;
-    Ok(facts::of_source(&annotations, &image.config))
+    Ok(facts::of_source(images.source.top.content.annotations(), &image.config))
 }
 
 impl Images {

@@ -12,9 +12,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::{StreamExt as _, stream};
 
 use crate::action::Log;
+use crate::action::inputs::OnConflict;
 use crate::api::github::GitHub;
 use crate::api::registry::{Registries, RegistryError};
 use crate::compose::{self, Content};
+use crate::error::first_line;
 use crate::image::{Digest, Document, Platform, Repository};
 use crate::ownership::{
     self, Artifact, Decision, Decisions, Image, Kinship, Question, Reason, Survey, TagKind, Verdict, Wanted,
@@ -125,8 +127,8 @@ impl<'a> Surveyed<'a> {
     #[must_use]
     pub fn to_build(&self) -> Vec<&'a ResolvedVariant> {
         let is_written = |number: usize| {
-            let tags = self.decisions.tags.iter().filter(|decision| decision.artifact == number);
-            tags.into_iter().any(|decision| matches!(decision.verdict, Verdict::Write(_)))
+            let writes = |decision: &Decision| matches!(decision.verdict, Verdict::Write(_));
+            self.decisions.tags.iter().any(|decision| decision.artifact == number && writes(decision))
         };
         let variants = self.resolved.variants.iter().enumerate();
         variants
@@ -192,7 +194,7 @@ impl<'a> Surveyed<'a> {
     /// Exact tags are taken and `on-conflict` is `fail`; rolling tags would lose platforms.
     pub fn refuse(&self) -> Result<(), SurveyError> {
         let conflicts = self.conflicts();
-        if self.wanted.on_conflict == crate::action::inputs::OnConflict::Fail && !conflicts.is_empty() {
+        if self.wanted.on_conflict == OnConflict::Fail && !conflicts.is_empty() {
             return Err(SurveyError::Conflicts(conflicts));
         }
         let lost = self.decisions.tags.iter().filter_map(|decision| match &decision.verdict {
@@ -291,9 +293,7 @@ impl<'a> Surveyed<'a> {
                     Ok(answer) => self.learn(question, answer),
                     Err(error) if self.resolved.plan.dry_run && self.leave_unseen(&question, &error) => {}
                     Err(error) if failures == Failures::End => return Err(error),
-                    Err(error) => {
-                        self.survey.failed(question, error.to_string().lines().next().unwrap_or_default().to_owned())
-                    }
+                    Err(error) => self.survey.failed(question, first_line(&error)),
                 }
             }
         }
@@ -304,13 +304,18 @@ impl<'a> Surveyed<'a> {
         let SurveyError::Registry(RegistryError::Refused { .. } | RegistryError::Failed { .. }) = error else {
             return false;
         };
-        match question {
-            Question::Tag(repository, tag) => self.survey.tag(repository, tag, None),
-            Question::Tags(repository) => self.survey.tags(&self.wanted, repository, []),
+        let repository = match question {
+            Question::Tag(repository, tag) => {
+                self.survey.tag(repository, tag, None);
+                repository
+            }
+            Question::Tags(repository) => {
+                self.survey.tags(&self.wanted, repository, []);
+                repository
+            }
             _ => return false,
-        }
-        let (Question::Tag(repository, _) | Question::Tags(repository)) = question else { return false };
-        self.unseen.insert(repository.clone(), error.to_string().lines().next().unwrap_or_default().to_owned());
+        };
+        self.unseen.insert(repository.clone(), first_line(error));
         true
     }
 

@@ -162,12 +162,6 @@ impl Event {
         matches!(self.kind, Kind::Release(_))
     }
 
-    /// Whether a tag was pushed.
-    #[must_use]
-    pub fn is_tag(&self) -> bool {
-        matches!(self.kind, Kind::Tag(_))
-    }
-
     /// Whether nothing may be published, whatever the inputs say.
     #[must_use]
     pub fn is_pull_request(&self) -> bool {

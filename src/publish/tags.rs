@@ -12,6 +12,7 @@ use futures_util::{StreamExt as _, stream};
 use super::{Blobs, PublishError, Pushed, content};
 use crate::action::Log;
 use crate::api::registry::{Registries, RegistryError};
+use crate::error::first_line;
 use crate::image::{Digest, Document, Repository, Tag};
 use crate::ownership::{Decision, Reason, TagKind, Verdict};
 use crate::stages::Stop;
@@ -130,8 +131,8 @@ impl Phase {
 /// The writes so far.
 #[derive(Default)]
 struct Done {
-    /// For each tag that was written, its digest before this run and its digest now.
-    written: BTreeMap<Place, (Option<Digest>, Digest)>,
+    /// The digest of each tag that was written, as it was before this run.
+    written: BTreeMap<Place, Option<Digest>>,
     failed: BTreeMap<Place, RegistryError>,
 }
 
@@ -203,10 +204,8 @@ impl Done {
             let place = (decision.destination.clone(), decision.tag.clone());
             match attempt {
                 Attempt::Written => {
-                    let digest = decision.verdict.digest().expect("only what has a digest is written").clone();
-                    let before =
-                        self.written.get(&place).map_or_else(|| decision.now.clone(), |(before, _)| before.clone());
-                    self.written.insert(place, (before, digest));
+                    // Of several writes, the first one has seen what was there before.
+                    self.written.entry(place).or_insert_with(|| decision.now.clone());
                 }
                 Attempt::Changed | Attempt::Left => through = false,
                 Attempt::Failed(error) => drop(self.failed.insert(place, error)),
@@ -227,7 +226,7 @@ impl Done {
         for decision in &surveyed.decisions.tags {
             let place = (decision.destination.clone(), decision.tag.clone());
             let outcome = match self.written.get(&place) {
-                Some((before, _)) if !matches!(decision.verdict, Verdict::Stays(_)) => {
+                Some(before) if !matches!(decision.verdict, Verdict::Stays(_)) => {
                     outcome_of_written(decision, before.as_ref())
                 }
                 // This run has given the tag to a newer version, which it shows now.
@@ -290,9 +289,4 @@ fn given(decision: &Decision) -> Option<TagOutcome> {
         Verdict::Stays(Reason::HeldBy(version, _)) => Some(TagOutcome::GivenTo(version.clone())),
         _ => None,
     }
-}
-
-fn first_line(error: &RegistryError) -> String {
-    let failure: Vec<String> = error.to_string().lines().map(str::to_owned).collect();
-    failure.into_iter().next().unwrap_or_default()
 }

@@ -1,11 +1,11 @@
 //! Puts the questions of [`ownership`](crate::ownership) to registries and GitHub.
 
 use super::{SurveyError, Surveyed};
-use crate::api::github;
 use crate::api::registry::{Pulled, RegistryError};
 use crate::compose::Content;
-use crate::image::manifest::{Annotations, ManifestOrIndex};
-use crate::image::{Config, Descriptor, Digest, Document, Platform, Repository, Tag};
+use crate::error::first_line;
+use crate::image::manifest::ManifestOrIndex;
+use crate::image::{Config, Descriptor, Digest, Document, Repository, Tag};
 use crate::ownership::{BASE_CREATED_ANNOTATION, Question, SeenImage, Standing, VERSION_ANNOTATION};
 
 /// An answer to a [`Question`].
@@ -53,12 +53,7 @@ impl Surveyed<'_> {
         let Some(github) = self.github else { return Ok(Standing::Unknown) };
         let pattern = &self.resolved.plan.version_pattern;
         let names = [pattern.tag(version), pattern.tag(&format!("v{version}"))];
-        Ok(match github.standing(&[&names[0], &names[1]]).await? {
-            github::Standing::Final => Standing::Final,
-            github::Standing::Prerelease => Standing::Prerelease,
-            github::Standing::Tagged => Standing::Tagged,
-            github::Standing::Absent => Standing::Absent,
-        })
+        Ok(github.standing(&[&names[0], &names[1]]).await?)
     }
 
     /// Our annotations and the platforms of an image.
@@ -71,13 +66,15 @@ impl Surveyed<'_> {
             Ok(pulled) => pulled,
             Err(why) => return Ok((SeenImage::Unreadable(why), None)),
         };
-        let annotations = annotations(&pulled);
+        let annotations = pulled.content.annotations();
         let date = |text: &String| Some(chrono::DateTime::parse_from_rfc3339(text).ok()?.to_utc());
         let image = SeenImage::Image {
             version: annotations.get(VERSION_ANNOTATION).cloned(),
             base_created: annotations.get(BASE_CREATED_ANNOTATION).and_then(date),
             platforms: match &pulled.content {
-                ManifestOrIndex::Index(index) => index.manifests.iter().filter_map(platform).collect(),
+                ManifestOrIndex::Index(index) => {
+                    index.manifests.iter().filter_map(Descriptor::image_platform).collect()
+                }
                 ManifestOrIndex::Manifest(manifest) => {
                     let config = unless_unreadable(self.registries.small_blob(repository, &manifest.config).await)?;
                     config
@@ -102,23 +99,12 @@ impl Surveyed<'_> {
             Ok(pulled) => pulled,
             Err(why) => return Ok(Err(format!("which can't be read: {why}"))),
         };
-        Ok(match annotations(&pulled).get(VERSION_ANNOTATION) {
+        Ok(match pulled.content.annotations().get(VERSION_ANNOTATION) {
             Some(version) if *version == self.wanted.version.to_string() => Ok(pulled),
             Some(version) => Err(format!("which is version {version}")),
             None => Err("which another tool has published".to_owned()),
         })
     }
-}
-
-fn annotations(pulled: &Pulled) -> &Annotations {
-    match &pulled.content {
-        ManifestOrIndex::Index(index) => &index.annotations,
-        ManifestOrIndex::Manifest(manifest) => &manifest.annotations,
-    }
-}
-
-pub(super) fn platform(listed: &Descriptor) -> Option<Platform> {
-    listed.platform.as_ref().map(Platform::from).filter(|platform| !platform.is_unknown())
 }
 
 pub(super) fn is_missing(error: &RegistryError) -> bool {
@@ -129,7 +115,7 @@ pub(super) fn is_missing(error: &RegistryError) -> bool {
 pub(super) fn unless_unreadable<T>(found: Result<T, RegistryError>) -> Result<Result<T, String>, RegistryError> {
     match found {
         Ok(found) => Ok(Ok(found)),
-        Err(error) if is_missing(&error) => Ok(Err(error.to_string().lines().next().unwrap_or_default().to_owned())),
+        Err(error) if is_missing(&error) => Ok(Err(first_line(&error))),
         Err(error) => Err(error),
     }
 }
