@@ -16,7 +16,6 @@ use crate::compose::{self, Composed, RunLayer};
 use crate::error::{Failure, Fault, Situation};
 use crate::image::Platform;
 use crate::image::layer::{Compressed, Executable, Layer};
-use crate::image::manifest::InvalidManifest;
 use crate::resolve::{Resolved, ResolvedVariant};
 use engine::BuiltImage;
 
@@ -36,9 +35,6 @@ pub struct Built<'a> {
 /// What the engine built is not what would be published.
 #[derive(Debug, thiserror::Error)]
 pub enum Mismatch {
-    /// The base can't be built upon.
-    #[error("the base of variant `{0}` can't be used: {1}")]
-    Base(String, InvalidManifest),
     /// Another file than in the layer.
     #[error(
         "`{path}` in the engine's image of variant `{variant}` for `{platform}` is not the one that would be published: {difference}"
@@ -61,7 +57,6 @@ pub enum Mismatch {
 impl Situation for Mismatch {
     fn fault(&self) -> Fault {
         match self {
-            Self::Base(..) => Fault::Input,
             Self::Executable { .. } | Self::Run(..) => Fault::Publication,
         }
     }
@@ -82,11 +77,16 @@ pub fn build<'a>(
         variant.recipes.iter().zip(&variant.composed).map(move |(recipe, composed)| (variant, recipe, composed))
     };
     let mut images: Vec<_> = variants.into_iter().flat_map(of_variant).collect();
-    images.sort_by_key(|(_, recipe, _)| &recipe.base.reference);
+    images.sort_by_key(|(_, recipe, _)| recipe.base.image().map(|base| &base.reference));
     // All are announced before the first is built, so that none is removed too early.
     let hold = |recipe| engine.map(|engine| engine::hold(engine, recipe));
     let images: Vec<_> =
         images.into_iter().map(|(variant, recipe, composed)| (variant, recipe, composed, hold(recipe))).collect();
+    if engine.is_none() && images.iter().any(|(_, recipe, ..)| recipe.base.image().is_some()) {
+        log.line(&format!(
+            "`builder: registry` doesn't look into bases: that {DESTINATION} is a folder there wasn't checked"
+        ));
+    }
     stream::iter(images)
         .map(move |(variant, recipe, composed, hold)| async move {
             let _hold = hold;
@@ -120,8 +120,7 @@ async fn image(
         return Ok((built, composed.clone()));
     }
     let run = run_layers(recipe, &built, directory).await?;
-    let composed = compose::image(recipe, &executables, &run, &variant.annotations)
-        .map_err(|cause| Mismatch::Base(recipe.variant.clone(), cause))?;
+    let composed = compose::image(recipe, &executables, &run, &variant.annotations);
     Ok((built, composed))
 }
 

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use crate::image::config::AddedLayer;
 use crate::image::layer::{Compressed, Layer};
-use crate::image::manifest::{Annotations, DescribedPlatform, InvalidManifest};
+use crate::image::manifest::{Annotations, DescribedPlatform};
 use crate::image::{Config, Descriptor, Digest, Document, Index, Manifest, MediaType, Platform, Repository};
-use recipe::{DESTINATION, Recipe};
+use recipe::{DESTINATION, Recipe, ResolvedImage};
 
 /// An image for one platform, ready to be pushed.
 #[derive(Clone, Debug)]
@@ -109,20 +109,9 @@ pub struct RunLayer {
 }
 
 /// Composes the image of `recipe`: the base's layers, `executables`, and the layers of the `run` lines.
-///
-/// # Errors
-/// A base with a layer that registries don't hold.
-pub fn image(
-    recipe: &Recipe,
-    executables: &Arc<Layer>,
-    run: &[Arc<RunLayer>],
-    annotations: &Annotations,
-) -> Result<Composed, InvalidManifest> {
-    let from_base = |layer: &Descriptor| {
-        let origin = Origin::Repository(recipe.base.reference.repository().clone());
-        layer.to_oci_layer().map(|descriptor| Blob { descriptor, origin })
-    };
-    let mut blobs = recipe.base.manifest.layers.iter().map(from_base).collect::<Result<Vec<_>, _>>()?;
+#[must_use]
+pub fn image(recipe: &Recipe, executables: &Arc<Layer>, run: &[Arc<RunLayer>], annotations: &Annotations) -> Composed {
+    let mut blobs = recipe.base.image().map(layers).unwrap_or_default();
     let descriptor = executables.compressed.descriptor.clone();
     blobs.push(Blob { descriptor, origin: Origin::Executables(executables.clone()) });
     blobs.extend(
@@ -138,7 +127,7 @@ pub fn image(
             created_by: layer.created_by.clone(),
         }),
     );
-    let derived = recipe.base.config.derive(&recipe.platform, recipe.created.as_deref(), &added, &recipe.changes);
+    let derived = recipe.base.config().derive(&recipe.platform, recipe.created.as_deref(), &added, &recipe.changes);
     let config = Document::new(MediaType::Config, derived.as_json());
     let manifest = Manifest {
         schema_version: 2,
@@ -149,7 +138,13 @@ pub fn image(
     };
     let manifest = Document::new(MediaType::Manifest, &manifest);
     blobs.push(Blob { descriptor: config.descriptor(), origin: Origin::Document(config) });
-    Ok(Composed { platform: recipe.platform.clone(), config: derived, manifest, blobs })
+    Composed { platform: recipe.platform.clone(), config: derived, manifest, blobs }
+}
+
+/// The layers of a base, to be had from its repository.
+fn layers(base: &ResolvedImage) -> Vec<Blob> {
+    let origin = || Origin::Repository(base.reference.repository().clone());
+    base.manifest.layers.iter().map(|layer| Blob { descriptor: layer.clone(), origin: origin() }).collect()
 }
 
 /// The index over the images of one variant, one for each platform, in the order of the platforms' names.

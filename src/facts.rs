@@ -214,10 +214,11 @@ pub async fn find_release(plan: &Plan, event: &Event, github: Option<&GitHub>) -
 }
 
 /// The OCI annotations that differ between variants: version and base. The name of a base in a registry on loopback is left out:
-/// it means something on this machine only, and would give other bytes on every machine.
+/// it means something on this machine only, and would give other bytes on every machine. `scratch` is no image and has neither.
 #[must_use]
-pub fn of_variant(version: &str, base: &Reference, digest: &Digest) -> Annotations {
-    let name = (!base.repository().is_on_loopback()).then(|| base.to_string());
-    let own = [("version", Some(version.to_owned())), ("base.name", name), ("base.digest", Some(digest.to_string()))];
+pub fn of_variant(version: &str, base: Option<(&Reference, &Digest)>) -> Annotations {
+    let name = base.filter(|(base, _)| !base.repository().is_on_loopback()).map(|(base, _)| base.to_string());
+    let digest = base.map(|(_, digest)| digest.to_string());
+    let own = [("version", Some(version.to_owned())), ("base.name", name), ("base.digest", digest)];
     own.into_iter().filter_map(|(key, value)| Some((format!("{PREFIX}{key}"), value?))).collect()
 }

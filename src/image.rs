@@ -2,13 +2,17 @@
 //!
 //! Pure: nothing here reads a file, a clock or a socket, save [`layer`], which writes the one layer we make.
 
+pub mod base;
 pub mod config;
+pub mod environment;
 pub mod layer;
 pub mod manifest;
 pub mod platform;
 pub mod reference;
 
+pub use base::Base;
 pub use config::Config;
+pub use environment::EnvValue;
 pub use manifest::{Descriptor, Document, Index, Manifest, MediaType};
 pub use platform::Platform;
 pub use reference::{Digest, PinnedReference, Reference, Repository, Tag};

@@ -13,7 +13,7 @@ mod words;
 use std::collections::BTreeMap;
 
 use crate::action::inputs::MatrixText;
-use crate::image::Reference;
+use crate::image::{Base, EnvValue};
 use crate::plan::{Place, Platforms, Problem};
 
 pub use file::schema;
@@ -24,13 +24,13 @@ pub struct Row {
     /// Where it stands.
     pub place: Place,
     /// The image under it.
-    pub base: Reference,
+    pub base: Base,
     /// What it is called in tags, the most specific first, each with its place. At least one.
     pub tags: Vec<(String, Place)>,
     /// Its platforms, if it says.
     pub platforms: Option<Platforms>,
     /// Environment variables to set.
-    pub env: BTreeMap<String, String>,
+    pub env: BTreeMap<String, EnvValue>,
     /// The command, if it says.
     pub cmd: Setting,
     /// The entrypoint, if it says.

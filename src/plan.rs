@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use crate::action::inputs::{OnConflict, Rolling, VersionPattern};
 use crate::image::config::Changes;
-use crate::image::{Platform, Reference, Repository, Tag};
+use crate::image::{Base, Platform, Reference, Repository, Tag};
 use crate::ownership::Grammar;
 use crate::version::{Version, VersionSet};
 
@@ -78,7 +78,7 @@ pub struct Variant {
     /// The most specific entry of its `tags`: `alpine3.23`.
     pub name: String,
     /// The image under it.
-    pub base: Reference,
+    pub base: Base,
     /// The value of `org.opencontainers.image.version`: `0.9.26-alpine3.23`.
     pub version_label: Tag,
     /// The platforms that were asked for.

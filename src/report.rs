@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 
 pub use crate::publish::Blobs;
 
-use crate::image::{Digest, Platform, Reference, Repository, Tag};
+use crate::image::{self, Digest, Platform, Reference, Repository, Tag};
 
 mod gather;
 mod markdown;
@@ -101,10 +101,11 @@ pub struct Variant {
 /// The image under a variant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Base {
-    /// Its name in the matrix, in full.
-    pub reference: Reference,
-    /// Its digest when it was resolved.
-    pub digest: Digest,
+    /// Its name in the matrix, in full: `scratch` where there is none.
+    pub reference: image::Base,
+    /// Its digest when it was resolved. `scratch` has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
 }
 
 /// An image at one destination.

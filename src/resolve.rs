@@ -25,14 +25,14 @@ pub use image::{Image, Role};
 use crate::action::{Event, Log};
 use crate::api::github::{GitHub, Release};
 use crate::api::registry::{Pulled, Registries};
-use crate::compose::recipe::{Recipe, ResolvedImage};
+use crate::compose::recipe::{Recipe, ResolvedBase, ResolvedImage};
 use crate::compose::{self, Composed, Content};
 use crate::error::Failure;
 use crate::facts::{self, Facts};
 use crate::image::config::Changes;
 use crate::image::layer::Layer;
 use crate::image::manifest::{Annotations, ManifestOrIndex};
-use crate::image::{Descriptor, PinnedReference, Platform, Reference};
+use crate::image::{Config, Descriptor, PinnedReference, Platform, Reference};
 use crate::ownership::{BASE_CREATED_ANNOTATION, VERSION_ANNOTATION};
 use crate::plan::{Plan, Variant};
 use error::one_or_several;
@@ -71,8 +71,8 @@ pub struct TaggedSource {
 pub struct ResolvedVariant {
     /// The variant as planned.
     pub variant: Variant,
-    /// The base as it was found.
-    pub base: PinnedReference,
+    /// The base as it was found; `None` for `scratch`.
+    pub base: Option<PinnedReference>,
     /// The newest `created` of the base's configs, if any has one.
     pub base_created: Option<DateTime<Utc>>,
     /// The annotations of its manifests.
@@ -148,12 +148,13 @@ impl Resolved {
         log.image(&self.plan.source.reference, None, self.source.reference.digest().as_str());
         for variant in &self.variants {
             let platforms: Vec<String> = variant.recipes.iter().map(|recipe| recipe.platform.to_string()).collect();
-            let found = format!("{}  for `{}`  {}", variant.base.digest(), variant.variant.name, platforms.join(", "));
+            let digest = variant.base.as_ref().map(|base| format!("{}  ", base.digest())).unwrap_or_default();
+            let found = format!("{digest}for `{}`  {}", variant.variant.name, platforms.join(", "));
             log.image(&variant.variant.base, None, &found);
         }
     }
 
-    /// The same variant on another base, as this run would compose it.
+    /// The same variant on another image under its base's name, as this run would compose it; on `scratch`, as it is.
     ///
     /// # Errors
     /// The base isn't there or can't be used; a registry fails.
@@ -161,9 +162,12 @@ impl Resolved {
         &self,
         registries: &Registries,
         variant: &Variant,
-        base: PinnedReference,
+        base: Option<PinnedReference>,
     ) -> Result<ResolvedVariant, ResolveError> {
-        let base = image::look_up(registries, Role::Base, &Reference::from(base)).await?;
+        let base = match base.map(Reference::from) {
+            Some(base) => Some(image::look_up(registries, Role::Base, &base).await?),
+            None => None,
+        };
         let maker = Maker {
             registries,
             plan: &self.plan,
@@ -171,7 +175,7 @@ impl Resolved {
             images: &self.images,
             executables: &self.executables,
         };
-        maker.variant(variant, &base).await
+        maker.variant(variant, base.as_ref()).await
     }
 }
 
@@ -186,7 +190,7 @@ pub async fn resolve(
     registries: &Registries,
     directory: &TempDir,
 ) -> Result<Resolved, Failure> {
-    let bases: BTreeSet<&Reference> = plan.variants.iter().map(|variant| &variant.base).collect();
+    let bases: BTreeSet<&Reference> = plan.variants.iter().filter_map(|variant| variant.base.reference()).collect();
     let (found, source, bases) = tokio::join!(
         facts::find_release(&plan, event, github),
         image::look_up(registries, Role::Source, &plan.source.reference),
@@ -207,9 +211,11 @@ pub async fn resolve(
     }
     one_or_several(problems)?;
     let source = source.expect("its absence is a problem");
-    let problems = plan.variants.iter().filter_map(|variant| {
-        platforms::choose(variant, &plan.source.reference, &source, &found_bases[&variant.base]).err()
-    });
+    let base = |variant: &Variant| variant.base.reference().map(|base| &found_bases[base]);
+    let problems = plan
+        .variants
+        .iter()
+        .filter_map(|variant| platforms::choose(variant, &plan.source.reference, &source, base(variant)).err());
     one_or_several(problems.collect())?;
     if !plan.version.is_prerelease()
         && let Some(prerelease) = found.prerelease
@@ -226,7 +232,7 @@ pub async fn resolve(
         directory: Path::to_owned(directory.path()),
     };
     let maker = Maker { registries, plan: &plan, facts: &facts, images: &images, executables: &executables };
-    let variants = plan.variants.iter().map(|variant| maker.variant(variant, &found_bases[&variant.base]));
+    let variants = plan.variants.iter().map(|variant| maker.variant(variant, base(variant)));
     let (variants, tagged_source) = tokio::join!(join_all(variants), maker.tagged_source());
     let (variants, problems): (Vec<_>, Vec<_>) = variants.into_iter().partition(Result::is_ok);
     one_or_several(problems.into_iter().filter_map(Result::err).collect())?;
@@ -272,14 +278,14 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    async fn variant(&self, variant: &Variant, base: &Image) -> Result<ResolvedVariant, ResolveError> {
+    async fn variant(&self, variant: &Variant, base: Option<&Image>) -> Result<ResolvedVariant, ResolveError> {
         let source = &self.images.source;
         let platforms = platforms::choose(variant, &self.plan.source.reference, source, base)?;
-        let bases =
-            platforms.iter().map(|platform| self.images.read(self.registries, Role::Base, &base.platforms[platform]));
+        let bases = platforms.iter().map(|platform| self.base(base, platform));
         let bases = try_join_all(bases).await?;
-        let base_created = bases.iter().filter_map(|base| base.config.created()).max();
-        let labels = self.labels(variant, &base.top.reference);
+        let base_created = bases.iter().filter_map(|base| base.image()?.config.created()).max();
+        let base = base.map(|base| base.top.reference.clone());
+        let labels = self.labels(variant, base.as_ref());
         let changes =
             Changes { labels: labels.clone(), unlabel: facts::of_the_base_alone(), ..variant.changes.clone() };
         let mut annotations = labels;
@@ -300,14 +306,12 @@ impl Maker<'_> {
                 created: self.facts.created.map(facts::rfc3339),
             };
             let layer = self.executables.of(self.registries, platform, &recipe.source).await?;
-            let unusable =
-                |cause| ResolveError::Manifest { role: Role::Base, image: recipe.base.reference.clone(), cause };
-            composed.push(compose::image(&recipe, &layer, &[], &annotations).map_err(unusable)?);
+            composed.push(compose::image(&recipe, &layer, &[], &annotations));
             recipes.push(recipe);
         }
         Ok(ResolvedVariant {
             variant: variant.clone(),
-            base: base.top.reference.clone(),
+            base,
             base_created,
             annotations,
             index_annotations,
@@ -317,10 +321,17 @@ impl Maker<'_> {
         })
     }
 
-    fn labels(&self, variant: &Variant, base: &PinnedReference) -> Annotations {
+    /// What a variant starts from on one platform.
+    async fn base(&self, base: Option<&Image>, platform: &Platform) -> Result<ResolvedBase, ResolveError> {
+        let Some(base) = base else { return Ok(ResolvedBase::Scratch(Config::scratch(platform))) };
+        let image = self.images.read(self.registries, Role::Base, &base.platforms[platform]).await?;
+        Ok(ResolvedBase::Image(image))
+    }
+
+    fn labels(&self, variant: &Variant, base: Option<&PinnedReference>) -> Annotations {
         let mut labels = self.facts.labels.clone();
         let version = variant.version_label.as_str();
-        labels.extend(facts::of_variant(version, &variant.base, base.digest()));
+        labels.extend(facts::of_variant(version, variant.base.reference().zip(base.map(PinnedReference::digest))));
         labels.extend(variant.changes.labels.clone());
         labels
     }

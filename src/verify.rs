@@ -76,6 +76,8 @@ pub struct Verified {
     pub composed: Composed,
     /// The checks of the plan and what became of them.
     pub checks: Vec<(Check, Outcome)>,
+    /// What people should know of its base's folders.
+    pub warnings: Vec<String>,
     _private: (),
 }
 
@@ -108,7 +110,8 @@ async fn image(built: Built<'_>) -> Result<Verified, VerifyError> {
         let outcome = run(&built, check).await?;
         checks.push((check.clone(), outcome));
     }
-    Ok(Verified { variant: built.recipe.variant.clone(), composed: built.composed, checks, _private: () })
+    let warnings = built.on_engine.as_ref().map(|on_engine| on_engine.warnings.clone()).unwrap_or_default();
+    Ok(Verified { variant: built.recipe.variant.clone(), composed: built.composed, checks, warnings, _private: () })
 }
 
 async fn run(built: &Built<'_>, check: &Check) -> Result<Outcome, VerifyError> {

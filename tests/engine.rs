@@ -7,13 +7,13 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
-use publish_variants::api::engine::{Attempt, Engine, EngineError, Logins, Ran};
+use publish_variants::api::engine::{Attempt, Engine, EngineError, Logins, Ran, Solve};
 use publish_variants::build::engine::{BuildError, BuiltImage, build, hold};
-use publish_variants::compose::recipe::{Recipe, ResolvedImage};
+use publish_variants::compose::recipe::{Recipe, ResolvedBase, ResolvedImage};
 use publish_variants::error::{Failure, Fault, Situation as _};
 use publish_variants::image::config::Changes;
 use publish_variants::image::manifest::ManifestOrIndex;
-use publish_variants::image::{Config, Digest, Platform, Repository};
+use publish_variants::image::{Config, Digest, EnvValue, Platform, Repository};
 use publish_variants::secret::Secret;
 use serde_json::{Value, json};
 use support::image::{Image, MediaTypes, TinyImage, executable, file};
@@ -79,7 +79,7 @@ impl World {
         Recipe {
             variant: "Base_1".into(),
             platform: platform.parse().unwrap(),
-            base: self.resolved(&self.base, "library/base", platform),
+            base: ResolvedBase::Image(self.resolved(&self.base, "library/base", platform)),
             source: self.resolved(&self.tool, "acme/tool", platform),
             binaries: vec!["/tool".into(), "/toolx".into()],
             changes,
@@ -100,6 +100,17 @@ impl World {
             (config.platform() == platform).then_some(ResolvedImage { reference, manifest, config })
         });
         resolved.unwrap()
+    }
+}
+
+fn base(recipe: &Recipe) -> &ResolvedImage {
+    recipe.base.image().unwrap()
+}
+
+fn base_mut(recipe: &mut Recipe) -> &mut ResolvedImage {
+    match &mut recipe.base {
+        ResolvedBase::Image(image) => image,
+        ResolvedBase::Scratch(_) => panic!("the recipe is on `scratch`"),
     }
 }
 
@@ -224,10 +235,10 @@ async fn every_value_survives() {
     ];
     let mut changes = Changes::default();
     for (place, value) in values.iter().enumerate() {
-        changes.env.insert(format!("VALUE_{place}"), (*value).to_owned());
+        changes.env.insert(format!("VALUE_{place}"), value.replace('$', "\\$").parse().unwrap());
         changes.labels.insert(format!("com.example.{place}"), (*value).to_owned());
     }
-    changes.env.insert("LANG".into(), "C \"x\" $y".into());
+    changes.env.insert("LANG".into(), r#"C "x" \$y"#.parse().unwrap());
     changes.labels.insert("key with \"quotes\" $and 'more'".into(), "x".repeat(70_000));
     changes.entrypoint = Some(vec!["/bin/sh".into(), "-c".into()]);
     changes.cmd = Some(values.iter().map(ToString::to_string).collect());
@@ -246,6 +257,47 @@ async fn every_value_survives() {
             assert_eq!(config["Cmd"][place], *value, "{store}");
         }
         assert_eq!(config["Env"][1], "LANG=C \"x\" $y", "{store}");
+        drop(image);
+        clean_up(engine).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn variables_of_the_base_are_filled_in_as_by_a_dockerfile() {
+    let _shared = ENGINES.read().await;
+    let base: std::collections::BTreeMap<String, String> = [("PATH", "/usr/bin:/bin"), ("ONE", "1"), ("EMPTY", "")]
+        .map(|(name, value)| (name.into(), value.into()))
+        .into();
+    let values = [
+        "/opt/bin:$PATH",
+        "/opt/bin:${PATH}:/x",
+        "$ONE-${ONE}x$ONE_x",
+        "[$EMPTY][$UNKNOWN]",
+        "${EMPTY:-a}${UNKNOWN:-b}${ONE:-c}",
+        "${EMPTY:+a}${UNKNOWN:+b}${ONE:+c}",
+        "${UNKNOWN:-${EMPTY:-$ONE}}",
+        r"5\$ONE \${ONE} \n",
+        "100 $ $. $(id) {ONE} it's",
+        "$VALUE_0",
+    ];
+    for (store, address) in engines() {
+        let engine = Engine::connect(Some(&address)).await.unwrap();
+        let stage = engine.stage();
+        let assignments: Vec<String> =
+            values.iter().enumerate().map(|(number, value)| format!("VALUE_{number}=\"{value}\"")).collect();
+        let dockerfile = format!(
+            "FROM scratch AS {stage}-base\nCOPY Dockerfile /\nENV PATH=/usr/bin:/bin ONE=1 EMPTY=\nFROM {stage}-base AS {stage}\nENV {}\n",
+            assignments.join(" ")
+        );
+        let platform = engine.platform().clone();
+        let solve = Solve { dockerfile, arguments: [].into(), platform, commands: vec![] };
+        let image = engine.solve(solve, &stage, "variables").await.unwrap();
+        let env = image.inspect().await.unwrap()["Config"]["Env"].clone();
+        for (number, value) in values.iter().enumerate() {
+            let expanded = value.parse::<EnvValue>().unwrap().expand(&base);
+            let assignment = json!(format!("VALUE_{number}={expanded}"));
+            assert!(env.as_array().unwrap().contains(&assignment), "{store}: {value}: {env}");
+        }
         drop(image);
         clean_up(engine).await;
     }
@@ -291,18 +343,15 @@ async fn a_config_that_differs_stops_the_build() {
         let Some(world) = World::new().await else { return };
         let engine = Engine::connect(Some(&address)).await.unwrap();
         let mut wrong = world.recipe(AMD64, Changes::default(), &[]);
-        wrong.base.config = wrong.base.config.derive(
-            &wrong.platform,
-            Some("2026-01-15T20:44:00Z"),
-            &[],
-            &Changes { user: Some("1000".into()), ..Changes::default() },
-        );
+        let changes = Changes { user: Some("1000".into()), ..Changes::default() };
+        let derived = wrong.base.config().derive(&wrong.platform, Some("2026-01-15T20:44:00Z"), &[], &changes);
+        base_mut(&mut wrong).config = derived;
         let error = build(&engine, &wrong, &|_| {}).await.unwrap_err();
         let BuildError::Config { differences, .. } = &error else { panic!("{error}") };
         assert_eq!(differences.len(), 1);
         assert_eq!(error.fault(), Fault::Publication);
         assert!(error.to_string().contains("`User` is null in the engine and \"1000\" in ours"), "{error}");
-        wrong.base.config = wrong.source.config.clone();
+        base_mut(&mut wrong).config = wrong.source.config.clone();
         assert!(matches!(build(&engine, &wrong, &|_| {}).await, Err(BuildError::Layers { .. })));
         clean_up(engine).await;
     }
@@ -315,7 +364,7 @@ async fn the_layers_of_run_lines_come_out() {
         let Some(world) = World::new().await else { return };
         let engine = Engine::connect(Some(&address)).await.unwrap();
         let changes = Changes {
-            env: [("GREETING".into(), "hello".into())].into(),
+            env: [("GREETING".into(), "hello".parse().unwrap())].into(),
             workdir: Some("/work".into()),
             user: Some("1000".into()),
             ..Changes::default()
@@ -437,7 +486,7 @@ async fn a_base_goes_when_nothing_waits_for_it_and_not_earlier() {
         let Some(world) = World::new().await else { return };
         let engine = Engine::connect(Some(&address)).await.unwrap();
         let recipe = world.recipe(AMD64, Changes::default(), &[]);
-        let is_there = || state(&address).iter().any(|item| item.contains(&recipe.base.reference.to_string()));
+        let is_there = || state(&address).iter().any(|item| item.contains(&base(&recipe).reference.to_string()));
         let (one, two) = (hold(&engine, &recipe), hold(&engine, &recipe));
         let image = built(&engine, &recipe).await;
         drop(one);
@@ -466,12 +515,12 @@ async fn a_pulled_base_is_not_asked_for_again() {
         let engine = Engine::connect(Some(&address)).await.unwrap();
         for platform in [AMD64, ARM64] {
             let recipe = world.recipe(platform, Changes::default(), &[]);
-            let lease = engine.lease(&recipe.base.reference);
+            let lease = engine.lease(&base(&recipe).reference);
             let source = engine.lease(&recipe.source.reference);
             let pull = async |lease: &publish_variants::api::engine::ImageLease, image: &ResolvedImage| {
                 lease.pull(&recipe.platform, &image.manifest.config.digest, &|_| {}).await.unwrap();
             };
-            pull(&lease, &recipe.base).await;
+            pull(&lease, base(&recipe)).await;
             pull(&source, &recipe.source).await;
             let asked = world.registry.requests().len();
             drop(built(&engine, &recipe).await);
@@ -640,7 +689,7 @@ async fn a_build_that_takes_long_is_given_up() {
         assert!(started.elapsed() < BUDGET);
         let images = ask(&address, "/images/json").to_string();
         assert!(!images.contains(&run_id), "{store}: {images}");
-        assert!(!images.contains(&recipe.base.reference.to_string()), "{store}: {images}");
+        assert!(!images.contains(&base(&recipe).reference.to_string()), "{store}: {images}");
     }
 }
 
@@ -658,10 +707,11 @@ async fn a_passing_failure_of_the_registry_is_tried_again_and_a_lasting_one_is_n
         let proxy = FaultProxy::start(world.registry.host());
         let mut recipe = world.recipe(AMD64, Changes::default(), &[]);
         let repository: Repository = format!("{}/library/base", proxy.host()).parse().unwrap();
-        recipe.base.reference = repository.pinned(recipe.base.reference.digest().clone());
+        let digest = base(&recipe).reference.digest().clone();
+        base_mut(&mut recipe).reference = repository.pinned(digest);
         proxy.inject(Rule::on("GET", "/manifests/", Fault::unavailable(None)).times(2));
         drop(built(&engine, &recipe).await);
-        recipe.base.reference = repository.pinned(Digest::of(b"nobody has this"));
+        base_mut(&mut recipe).reference = repository.pinned(Digest::of(b"nobody has this"));
         let started = Instant::now();
         let error = Failure::from(build(&engine, &recipe, &|_| {}).await.unwrap_err()).to_string();
         assert!(error.contains("can't be pulled by the engine\n  cause: "), "{store}: {error}");

@@ -6,7 +6,9 @@
 use std::io::Write as _;
 use std::sync::Arc;
 
-use publish_variants::compose::{self, Content, ImageContent, recipe::Recipe, recipe::ResolvedImage};
+use publish_variants::compose::{
+    self, Content, ImageContent, recipe::Recipe, recipe::ResolvedBase, recipe::ResolvedImage,
+};
 use publish_variants::facts;
 use publish_variants::image::config::Changes;
 use publish_variants::image::layer::{Executable, Layer};
@@ -29,7 +31,7 @@ fn image(repository: &str, platform: &Platform, config: &serde_json::Value) -> R
         schema_version: 2,
         media_type: "application/vnd.docker.distribution.manifest.v2+json".to_owned(),
         config: document.descriptor(),
-        layers: vec![layer],
+        layers: vec![layer.to_oci_layer().unwrap()],
         annotations: Annotations::new(),
     };
     ResolvedImage {
@@ -49,7 +51,7 @@ fn layer() -> Arc<Layer> {
 
 fn annotations() -> Annotations {
     let base = "docker.io/library/alpine:3.23".parse().unwrap();
-    let mut annotations = facts::of_variant("1.2.3-alpine3.23", &base, &Digest::of(b"alpine"));
+    let mut annotations = facts::of_variant("1.2.3-alpine3.23", Some((&base, &Digest::of(b"alpine"))));
     let facts = [
         ("created", "2026-01-10T06:30:00Z"),
         ("revision", "ee4f0036283a350681a618176484df6bcde27507"),
@@ -67,11 +69,11 @@ fn variant() -> Content {
             let base = json!({ "Env": ["PATH=/bin"], "Cmd": ["/bin/sh"], "Labels": { "org.opencontainers.image.title": "alpine", "maintainer": "x" } });
             let recipe = Recipe {
                 variant: "alpine3.23".into(),
-                base: image("docker.io/library/alpine", &platform, &base),
+                base: ResolvedBase::Image(image("docker.io/library/alpine", &platform, &base)),
                 source: image("ghcr.io/acme/tool", &platform, &json!({})),
                 binaries: vec!["/tool".into()],
                 changes: Changes {
-                    env: [("TOOL_HOME".into(), "/opt".into())].into(),
+                    env: [("TOOL_HOME".into(), "/opt".parse().unwrap())].into(),
                     cmd: Some(vec!["/usr/local/bin/tool".into()]),
                     entrypoint: Some(Vec::new()),
                     labels: annotations(),
@@ -82,7 +84,7 @@ fn variant() -> Content {
                 created: Some("2026-01-10T06:30:00Z".into()),
                 platform,
             };
-            compose::image(&recipe, &layer, &[], &annotations()).unwrap()
+            compose::image(&recipe, &layer, &[], &annotations())
         })
         .into();
     let mut of_index = annotations();

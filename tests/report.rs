@@ -40,7 +40,7 @@ fn variant(name: &str, base: &str) -> Variant {
         name: name.into(),
         digest: Some(digest(name)),
         is_vouched_for: true,
-        base: Base { reference: base.parse().unwrap(), digest: digest(base) },
+        base: Base { reference: base.parse().unwrap(), digest: Some(digest(base)) },
         destinations: destinations.into(),
         platforms: vec![
             BuiltPlatform {

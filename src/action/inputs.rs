@@ -7,7 +7,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 
 use super::credentials::Credentials;
-use crate::image::Repository;
+use crate::image::{EnvValue, Repository};
 use crate::plan::{Platforms, Template};
 use crate::secret::Secret;
 use crate::version::{Scheme, VersionSet};
@@ -34,7 +34,7 @@ pub struct Inputs {
     /// The platforms of variants that don't name theirs.
     pub platforms: Platforms,
     /// Environment variables of all variants.
-    pub env: BTreeMap<String, String>,
+    pub env: BTreeMap<String, EnvValue>,
     /// Labels of all variants.
     pub labels: BTreeMap<String, String>,
     /// Annotations of all variants.

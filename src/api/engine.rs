@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use containers::{FileInImage, FilesLease};
+pub use containers::{EntryInImage, EntryKind, FileInImage, FilesLease};
 pub use error::{Cause, EngineError};
 pub use export::ExportedLayer;
 pub use images::{ImageLease, LocalImage, Progress};

@@ -40,12 +40,13 @@ pub fn render(recipe: &Recipe, stage: &str, link: bool) -> Result<Dockerfile, In
     let mut file = Dockerfile { text: String::new(), arguments: BTreeMap::new() };
     let platform = &recipe.platform;
     file.line(&format!("FROM --platform={platform} {} AS {stage}-source", recipe.source.reference));
-    file.line(&format!("FROM --platform={platform} {} AS {stage}", recipe.base.reference));
+    let base = recipe.base.image().map_or_else(|| "scratch".to_owned(), |base| base.reference.to_string());
+    file.line(&format!("FROM --platform={platform} {base} AS {stage}"));
     let link = if link { "--link " } else { "" };
     let mut paths: Vec<String> = recipe.binaries.iter().map(|path| literal_path(path)).collect();
     paths.push(format!("{DESTINATION}/"));
     file.line(&format!("COPY {link}--from={stage}-source {}", json(&paths)));
-    for (name, value) in &recipe.changes.env {
+    for (name, value) in &recipe.base.config().expanded(&recipe.changes) {
         let value = file.word(value);
         file.line(&format!("ENV {name}={value}"));
     }
@@ -141,7 +142,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::compose::recipe::ResolvedImage;
+    use crate::compose::recipe::{ResolvedBase, ResolvedImage};
     use crate::image::config::Changes;
     use crate::image::{Config, Descriptor, Digest, Manifest, MediaType};
 
@@ -164,7 +165,7 @@ mod tests {
         Recipe {
             variant: "alpine3.23".into(),
             platform: "linux/arm64".parse().unwrap(),
-            base: image("alpine"),
+            base: ResolvedBase::Image(image("alpine")),
             source: image("ghcr.io/astral-sh/uv"),
             binaries: vec!["/uv".into(), "/uvx".into()],
             changes,
@@ -176,7 +177,7 @@ mod tests {
     #[test]
     fn a_recipe_reads_like_a_dockerfile() {
         let changes = Changes {
-            env: [("UV_TOOL_BIN_DIR".into(), "/usr/local/bin".into())].into(),
+            env: [("UV_TOOL_BIN_DIR".into(), "/usr/local/bin:$NONE".parse().unwrap())].into(),
             labels: [("org.opencontainers.image.title".into(), "it's \"uv\" for $5\\".into())].into(),
             cmd: Some(vec!["/usr/local/bin/uv".into()]),
             entrypoint: Some(vec![]),
@@ -190,7 +191,7 @@ mod tests {
             r#"FROM --platform=linux/arm64 ghcr.io/astral-sh/uv@{digest} AS pv-x-0-source
 FROM --platform=linux/arm64 docker.io/library/alpine@{digest} AS pv-x-0
 COPY --from=pv-x-0-source ["/uv","/uvx","/usr/local/bin/"]
-ENV UV_TOOL_BIN_DIR="/usr/local/bin"
+ENV UV_TOOL_BIN_DIR="/usr/local/bin:"
 ARG SOURCE_DATE_EPOCH
 RUN apk add git
 LABEL "org.opencontainers.image.title"="it's \"uv\" for \$5\\"
@@ -206,7 +207,7 @@ USER "1000:1000"
 
     #[test]
     fn a_line_break_goes_through_an_argument() {
-        let changes = Changes { env: [("A".into(), "1\n2".into())].into(), ..Changes::default() };
+        let changes = Changes { env: [("A".into(), "1\n2".parse().unwrap())].into(), ..Changes::default() };
         let file = render(&recipe(changes, &[]), "pv-x-0", false).unwrap();
         assert!(file.text.ends_with("ARG pv_value_0\nENV A=\"${pv_value_0}\"\n"), "{}", file.text);
         assert_eq!(file.arguments["pv_value_0"], "1\n2");

@@ -3,13 +3,15 @@
 //! Two independent ways to one image: a difference between them stops the publication.
 
 mod agreement;
+mod folders;
 
 use std::collections::{BTreeSet, HashSet};
 
-use futures_util::future::try_join_all;
+use futures_util::future::try_join;
 use serde_json::Value;
 
 pub use agreement::Difference;
+pub use folders::UnusableFolder;
 
 use super::dockerfile::{InvalidRun, render};
 use crate::api::engine::{Engine, EngineError, ExportedLayer, FileInImage, ImageLease, LocalImage, Progress, Solve};
@@ -24,6 +26,9 @@ pub enum BuildError {
     /// The engine couldn't.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// A folder in which the executables can't be put.
+    #[error(transparent)]
+    Folder(#[from] UnusableFolder),
     /// A recipe that is no Dockerfile.
     #[error(transparent)]
     Run(#[from] InvalidRun),
@@ -53,6 +58,7 @@ impl Situation for BuildError {
         match self {
             Self::Engine(error) => error.fault(),
             Self::Run(_) => Fault::Input,
+            Self::Folder(error) => error.fault(),
             Self::Layers { .. } | Self::Config { .. } => Fault::Publication,
         }
     }
@@ -62,7 +68,7 @@ impl Situation for BuildError {
 /// an image that nothing holds any more is removed.
 #[derive(Debug)]
 pub struct Hold {
-    _base: ImageLease,
+    _base: Option<ImageLease>,
     _source: ImageLease,
 }
 
@@ -77,6 +83,8 @@ pub struct BuiltImage {
     pub executables: Vec<FileInImage>,
     /// The layers of the `run` lines, the lowest first; they belong above the layer of the executables.
     pub run_layers: Vec<RunLayer>,
+    /// What people should know of the base's folders.
+    pub warnings: Vec<String>,
 }
 
 /// The layer that one `run` line made.
@@ -91,7 +99,8 @@ pub struct RunLayer {
 /// Announces what `recipe` starts from.
 #[must_use]
 pub fn hold(engine: &Engine, recipe: &Recipe) -> Hold {
-    Hold { _base: engine.lease(&recipe.base.reference), _source: engine.lease(&recipe.source.reference) }
+    let base = recipe.base.image().map(|base| engine.lease(&base.reference));
+    Hold { _base: base, _source: engine.lease(&recipe.source.reference) }
 }
 
 /// Builds `recipe` on the engine, and checks layers and config of what came out. `progress` hears of the base's download.
@@ -103,12 +112,17 @@ pub async fn build(
     recipe: &Recipe,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<BuiltImage, BuildError> {
-    let (base, source) = (engine.lease(&recipe.base.reference), engine.lease(&recipe.source.reference));
-    let pulls = [
-        pull(&source, &recipe.source, &recipe.platform, &|_| {}),
-        pull(&base, &recipe.base, &recipe.platform, progress),
-    ];
-    try_join_all(pulls).await?;
+    let source = engine.lease(&recipe.source.reference);
+    let base = recipe.base.image().map(|image| (image, engine.lease(&image.reference)));
+    let pull_base = async {
+        let Some((image, lease)) = &base else { return Ok(()) };
+        pull(lease, image, &recipe.platform, progress).await
+    };
+    try_join(pull(&source, &recipe.source, &recipe.platform, &|_| {}), pull_base).await?;
+    let warnings = match &base {
+        Some((_, lease)) => folders::of_base(&lease.files().await?, recipe).await?,
+        None => Vec::new(),
+    };
     let stage = engine.stage();
     let dockerfile = render(recipe, &stage, engine.knows_link())?;
     let solve = Solve {
@@ -122,7 +136,7 @@ pub async fn build(
     let added = added_layers(recipe, &inspected)?;
     // A Dockerfile can't take a label away that the base has; the composed image goes without.
     let changes = Changes { unlabel: BTreeSet::new(), ..recipe.changes.clone() };
-    let composed = recipe.base.config.derive(&recipe.platform, recipe.created.as_deref(), &[], &changes);
+    let composed = recipe.base.config().derive(&recipe.platform, recipe.created.as_deref(), &[], &changes);
     let differences = agreement::differences(&inspected["Config"], &composed.runtime());
     if !differences.is_empty() {
         return Err(BuildError::Config { image: name(recipe), differences });
@@ -133,8 +147,11 @@ pub async fn build(
         let file = path.rsplit('/').next().unwrap_or_default();
         executables.push(files.read(&format!("{DESTINATION}/{file}")).await?);
     }
+    if recipe.run.is_empty() {
+        folders::of_built(&files, recipe).await?;
+    }
     let run_layers = export_run_layers(recipe, &image, &added).await?;
-    Ok(BuiltImage { image, platform: recipe.platform.clone(), executables, run_layers })
+    Ok(BuiltImage { image, platform: recipe.platform.clone(), executables, run_layers, warnings })
 }
 
 async fn pull(
@@ -158,7 +175,7 @@ fn added_layers(recipe: &Recipe, inspected: &Value) -> Result<Vec<Digest>, Build
         .as_array()
         .map(|layers| layers.iter().filter_map(|layer| layer.as_str()?.parse().ok()).collect());
     let layers = layers.unwrap_or_default();
-    let base = recipe.base.config.diff_ids();
+    let base = recipe.base.config().diff_ids();
     let Some(added) = layers.strip_prefix(&base[..]) else {
         return Err(wrong("the base's layers are not the lowest ones".to_owned()));
     };
@@ -178,9 +195,8 @@ async fn export_run_layers(
     if recipe.run.is_empty() {
         return Ok(Vec::new());
     }
-    let known = recipe.base.config.diff_ids().into_iter();
-    let known: HashSet<Digest> =
-        known.chain(recipe.base.manifest.layers.iter().map(|layer| layer.digest.clone())).collect();
+    let known = recipe.base.config().diff_ids().into_iter();
+    let known: HashSet<Digest> = known.chain(recipe.base.layers().iter().map(|layer| layer.digest.clone())).collect();
     let wanted = &added[1..=recipe.run.len()];
     // A `run` line may make a layer that the base has, too: an empty one.
     let skipped = known.into_iter().filter(|digest| !wanted.contains(digest)).collect();

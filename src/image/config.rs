@@ -8,8 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
+use super::environment::EnvValue;
 use super::platform::Platform;
 use super::reference::Digest;
+
+/// The `PATH` in containers of images that have none. BuildKit, Docker and containerd agree on it.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What our history says of a layer of the base that the base's own says nothing of.
+const UNKNOWN_LAYER: &str = "a layer of the base, whose history has no entry for it";
 
 /// A config: of a base, or of an image on top of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +25,12 @@ pub struct Config(Map<String, Value>);
 /// Why a config can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidConfig {
-    /// Not a JSON object with `os`, `architecture` and `rootfs.diff_ids`.
+    /// An image that doesn't say what it runs on, or an artifact that isn't an image.
+    #[error(
+        "its config has no `os` or no `architecture`\nhint: name an image, made for its platform (`crane mutate --set-platform` adds that)"
+    )]
+    NoPlatform,
+    /// Not a JSON object with `rootfs.diff_ids`.
     #[error("the config is not that of an image: {0}")]
     Malformed(String),
     /// The base would run commands in every build on top of it, also in ours.
@@ -31,8 +43,8 @@ pub enum InvalidConfig {
 /// What a variant changes in its base's config.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Changes {
-    /// Environment variables to set, replacing those of the same name.
-    pub env: BTreeMap<String, String>,
+    /// Environment variables to set, replacing those of the same name, to whose values they may refer.
+    pub env: BTreeMap<String, EnvValue>,
     /// The command. `None` keeps the base's.
     pub cmd: Option<Vec<String>>,
     /// The entrypoint; empty to clear it. `None` keeps the base's.
@@ -66,8 +78,8 @@ impl Config {
         let value: Map<String, Value> =
             serde_json::from_slice(bytes).map_err(|e| InvalidConfig::Malformed(e.to_string()))?;
         let config = Self(value);
-        if config.text("os").is_none() || config.text("architecture").is_none() {
-            return Err(InvalidConfig::Malformed("`os` or `architecture` is missing".to_owned()));
+        if !config.platform().is_known() {
+            return Err(InvalidConfig::NoPlatform);
         }
         config
             .try_diff_ids()
@@ -76,6 +88,17 @@ impl Config {
             Some(triggers) if !triggers.is_empty() => Err(InvalidConfig::OnBuild),
             _ => Ok(config),
         }
+    }
+
+    /// The config of `FROM scratch`: no layers, and nothing to run.
+    #[must_use]
+    pub fn scratch(platform: &Platform) -> Self {
+        let mut config = Map::new();
+        config.insert("os".into(), platform.os().into());
+        config.insert("architecture".into(), platform.architecture().into());
+        config.extend(platform.variant().map(|variant| ("variant".into(), variant.into())));
+        config.insert("rootfs".into(), json!({ "type": "layers", "diff_ids": [] }));
+        Self(config)
     }
 
     /// The platform of the image.
@@ -95,6 +118,22 @@ impl Config {
     #[must_use]
     pub fn runtime(&self) -> Value {
         self.0.get("config").filter(|c| c.is_object()).cloned().unwrap_or_else(|| json!({}))
+    }
+
+    /// The environment of the image's containers. Of two values of a variable the last counts, as for runtimes.
+    #[must_use]
+    pub fn environment(&self) -> BTreeMap<String, String> {
+        let env = self.section("config").and_then(|config| config.get("Env")).and_then(Value::as_array);
+        let assigned = env.into_iter().flatten().filter_map(|entry| entry.as_str()?.split_once('='));
+        let default = [("PATH", DEFAULT_PATH)].into_iter();
+        default.chain(assigned).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    /// The variables that `changes` sets on top of this config.
+    #[must_use]
+    pub fn expanded(&self, changes: &Changes) -> BTreeMap<String, String> {
+        let environment = self.environment();
+        changes.env.iter().map(|(name, value)| (name.clone(), value.expand(&environment))).collect()
     }
 
     /// When the image was made, if its config says so in RFC 3339.
@@ -138,26 +177,22 @@ impl Config {
             None => config.remove("variant"),
         };
         let mut diff_ids = self.diff_ids();
-        let history = config.entry("history").or_insert_with(|| json!([]));
-        if !history.is_array() {
-            *history = json!([]);
-        }
+        let mut history = self.history();
         for layer in layers {
             diff_ids.push(layer.diff_id.clone());
-            if let Value::Array(history) = history {
-                let mut entry = json!({ "created_by": layer.created_by });
-                if let Some(created) = created {
-                    entry["created"] = created.into();
-                }
-                history.push(entry);
+            let mut entry = json!({ "created_by": layer.created_by });
+            if let Some(created) = created {
+                entry["created"] = created.into();
             }
+            history.push(entry);
         }
+        config.insert("history".into(), history.into());
         config.insert("rootfs".into(), json!({ "type": "layers", "diff_ids": diff_ids }));
         let mut runtime = match self.runtime() {
             Value::Object(runtime) => runtime,
             _ => Map::new(),
         };
-        changes.apply(&mut runtime);
+        changes.apply(&self.expanded(changes), &mut runtime);
         config.insert("config".into(), Value::Object(runtime));
         Self(config)
     }
@@ -166,6 +201,26 @@ impl Config {
     #[must_use]
     pub fn as_json(&self) -> &Map<String, Value> {
         &self.0
+    }
+
+    /// The history with an entry for each layer. Many builders write none, or none for some of the layers; then an entry of ours
+    /// would be taken for that of one of the base's layers, and Podman and Buildah refuse such an image. Filled in as BuildKit
+    /// does it: missing entries follow the last one, and entries beyond the last layer have made none.
+    fn history(&self) -> Vec<Value> {
+        let written = self.0.get("history").and_then(Value::as_array).into_iter().flatten();
+        let written = written.map(|entry| entry.as_object().cloned().unwrap_or_default());
+        let (mut missing, mut history) = (self.diff_ids().len(), Vec::new());
+        for mut entry in written {
+            let makes_layer = !entry.get("empty_layer").and_then(Value::as_bool).unwrap_or_default();
+            match missing.checked_sub(1).filter(|_| makes_layer) {
+                Some(fewer) => missing = fewer,
+                None if makes_layer => drop(entry.insert("empty_layer".into(), true.into())),
+                None => {}
+            }
+            history.push(Value::Object(entry));
+        }
+        history.extend((0..missing).map(|_| json!({ "comment": UNKNOWN_LAYER })));
+        history
     }
 
     fn text(&self, name: &str) -> Option<&str> {
@@ -177,20 +232,24 @@ impl Config {
     }
 
     fn try_diff_ids(&self) -> Option<Vec<Digest>> {
-        let diff_ids = self.section("rootfs")?.get("diff_ids")?.as_array()?;
-        diff_ids.iter().map(|id| id.as_str()?.parse().ok()).collect()
+        match self.section("rootfs")?.get("diff_ids")? {
+            // Go's empty list.
+            Value::Null => Some(Vec::new()),
+            diff_ids => diff_ids.as_array()?.iter().map(|id| id.as_str()?.parse().ok()).collect(),
+        }
     }
 }
 
 impl Changes {
-    fn apply(&self, runtime: &mut Map<String, Value>) {
-        if !self.env.is_empty() {
+    /// `variables` has those to set, with their values on this base.
+    fn apply(&self, variables: &BTreeMap<String, String>, runtime: &mut Map<String, Value>) {
+        if !variables.is_empty() {
             let mut env: Vec<String> = runtime
                 .get("Env")
                 .and_then(Value::as_array)
                 .map(|env| env.iter().filter_map(Value::as_str).map(str::to_owned).collect())
                 .unwrap_or_default();
-            for (name, value) in &self.env {
+            for (name, value) in variables {
                 let assignment = format!("{name}={value}");
                 match env.iter_mut().find(|entry| entry.split_once('=').is_some_and(|(n, _)| n == name)) {
                     Some(entry) => *entry = assignment,
@@ -260,7 +319,7 @@ mod tests {
     #[test]
     fn only_what_the_plan_says_is_changed() {
         let changes = Changes {
-            env: [("LANG", "C"), ("UV_TOOL_BIN_DIR", "/usr/local/bin")].map(|(k, v)| (k.into(), v.into())).into(),
+            env: [("LANG", "C"), ("TOOL_PATH", "/opt:$PATH")].map(|(k, v)| (k.into(), v.parse().unwrap())).into(),
             cmd: Some(vec!["/usr/local/bin/uv".into()]),
             entrypoint: Some(vec![]),
             labels: [("org.opencontainers.image.version".into(), "0.9.26".into())].into(),
@@ -270,7 +329,7 @@ mod tests {
         let expected = json!({
             "architecture": "arm64", "os": "linux", "created": "2026-01-15T20:44:00Z",
             "config": {
-                "Env": ["PATH=/usr/bin", "LANG=C", "UV_TOOL_BIN_DIR=/usr/local/bin"], "Cmd": ["/usr/local/bin/uv"],
+                "Env": ["PATH=/usr/bin", "LANG=C", "TOOL_PATH=/opt:/usr/bin"], "Cmd": ["/usr/local/bin/uv"],
                 "Labels": { "maintainer": "x", "org.opencontainers.image.version": "0.9.26" }, "Healthcheck": { "Test": ["NONE"] },
             },
             "history": [
@@ -282,6 +341,41 @@ mod tests {
         assert_eq!(&Value::Object(derived.as_json().clone()), &expected);
         assert_eq!(derived.platform().to_string(), "linux/arm64");
         assert_eq!(derived.label("maintainer"), Some("x"));
+    }
+
+    #[test]
+    fn the_history_has_an_entry_for_each_layer_whatever_the_base_has() {
+        let (made, none) = (json!({ "created_by": "x" }), json!({ "created_by": "y", "empty_layer": true }));
+        let (ours, unknown) =
+            (json!({ "created_by": "COPY /uv /usr/local/bin/" }), json!({ "comment": UNKNOWN_LAYER }));
+        let cases = [
+            (json!(null), vec![&unknown, &unknown]),
+            (json!([]), vec![&unknown, &unknown]),
+            (json!("no list"), vec![&unknown, &unknown]),
+            (json!([made, none]), vec![&made, &none, &unknown]),
+            (json!([made, none, made]), vec![&made, &none, &made]),
+            (json!([made, made, { "created_by": "y" }]), vec![&made, &made, &none]),
+        ];
+        for (history, expected) in cases {
+            let mut base = base();
+            base.0["rootfs"]["diff_ids"] = json!([Digest::of(b"one"), Digest::of(b"two")]);
+            base.0.insert("history".into(), history.clone());
+            let derived = base.derive(&arm64(), None, &[layer()], &Changes::default());
+            let expected: Vec<&Value> = expected.into_iter().chain([&ours]).collect();
+            assert_eq!(derived.as_json()["history"], json!(expected), "{history}");
+        }
+        let mut base = base();
+        base.0.remove("history");
+        let derived = base.derive(&arm64(), None, &[layer()], &Changes::default());
+        assert_eq!(derived.as_json()["history"], json!([unknown, ours]));
+    }
+
+    #[test]
+    fn a_base_without_a_path_has_the_one_that_its_containers_get() {
+        let mut base = base();
+        base.0["config"]["Env"] = json!(["A=1", "A=2", "no assignment"]);
+        let changes = Changes { env: [("B".into(), "$A:$PATH".parse().unwrap())].into(), ..Changes::default() };
+        assert_eq!(base.expanded(&changes)["B"], format!("2:{DEFAULT_PATH}"));
     }
 
     #[test]
@@ -313,7 +407,10 @@ mod tests {
             "rootfs": { "type": "layers", "diff_ids": [] },
         });
         assert!(matches!(Config::parse(onbuild.to_string().as_bytes()), Err(InvalidConfig::OnBuild)));
-        for text in ["", "[]", "{}", r#"{"os":"linux","architecture":"amd64","rootfs":{"diff_ids":["x"]}}"#] {
+        for text in ["{}", r#"{"os":"","architecture":""}"#, r#"{"os":null,"architecture":"amd64"}"#] {
+            assert!(matches!(Config::parse(text.as_bytes()), Err(InvalidConfig::NoPlatform)), "{text:?} was accepted");
+        }
+        for text in ["", "[]", r#"{"os":"linux","architecture":"amd64","rootfs":{"diff_ids":["x"]}}"#] {
             assert!(
                 matches!(Config::parse(text.as_bytes()), Err(InvalidConfig::Malformed(_))),
                 "{text:?} was accepted"

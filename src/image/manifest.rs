@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::platform::Platform;
 use super::reference::Digest;
@@ -47,6 +47,19 @@ pub const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.lis
 /// Docker's name of a manifest.
 pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
+/// The [layers](https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md) that everybody can read; there are encrypted ones, too.
+const OCI_LAYERS: [&str; 3] = [
+    "application/vnd.oci.image.layer.v1.tar",
+    "application/vnd.oci.image.layer.v1.tar+gzip",
+    "application/vnd.oci.image.layer.v1.tar+zstd",
+];
+
+/// The configs of images. Where an index is made by crane, its images have them as their `artifactType`.
+const IMAGE_CONFIGS: [&str; 2] = [MediaType::Config.as_str(), "application/vnd.docker.container.image.v1+json"];
+
+/// The mark of an attestation in an index; its value is the kind.
+const ATTESTATION: &str = "vnd.docker.reference.type";
+
 /// What we accept when we ask a registry for a manifest, as an `Accept` header.
 pub const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
@@ -68,6 +81,12 @@ pub enum InvalidManifest {
         "the media type `{0}` is not supported\nhint: push the image again with a current tool, as an OCI or Docker schema 2 image"
     )]
     Unsupported(String),
+    /// An index that is a manifest as well, or says itself that it is something else: readers disagree about what it is.
+    #[error("the document is ambiguous: {0}\nhint: push the image again with a current tool")]
+    Ambiguous(String),
+    /// An index that lists too many others.
+    #[error("there are too many indexes within the index\nhint: name an index that lists its images itself")]
+    Nested,
     /// A layer that registries don't hold.
     #[error(
         "layer `{0}` is a foreign layer (`{1}`), which registries don't hold\nhint: use a base without foreign layers"
@@ -86,11 +105,14 @@ pub struct Descriptor {
     /// The length of the content in bytes.
     pub size: u64,
     /// Places outside of the registry; only foreign layers have them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "or_null", skip_serializing_if = "Vec::is_empty")]
     pub urls: Vec<String>,
     /// Annotations of the content.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "or_null", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: Annotations,
+    /// In an index: the kind of an artifact that isn't an image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
     /// In an index: what a manifest runs on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<DescribedPlatform>,
@@ -101,13 +123,46 @@ impl Descriptor {
     #[must_use]
     pub fn new(media_type: MediaType, digest: Digest, size: u64) -> Self {
         let media_type = media_type.as_str().to_owned();
-        Self { media_type, digest, size, urls: Vec::new(), annotations: BTreeMap::new(), platform: None }
+        Self {
+            media_type,
+            digest,
+            size,
+            urls: Vec::new(),
+            annotations: BTreeMap::new(),
+            artifact_type: None,
+            platform: None,
+        }
     }
 
-    /// What the image that this points at runs on; `None` for attestations, which have the platform `unknown/unknown`.
+    /// What the image that this points at runs on; `None` for attestations, which have the platform `unknown/unknown`, for artifacts,
+    /// and where it isn't said.
     #[must_use]
     pub fn image_platform(&self) -> Option<Platform> {
-        self.platform.as_ref().map(Platform::from).filter(|platform| !platform.is_unknown())
+        let platform = self.platform.as_ref().filter(|_| self.may_be_image()).map(Platform::from);
+        platform.filter(Platform::is_known)
+    }
+
+    /// Whether this may point at an image whose platform only its config tells.
+    #[must_use]
+    pub fn lacks_platform(&self) -> bool {
+        self.may_be_image() && self.is_manifest() && self.platform.as_ref().is_none_or(|platform| platform.is_empty())
+    }
+
+    /// Whether this points at another index.
+    #[must_use]
+    pub fn is_index(&self) -> bool {
+        is_index(&self.media_type)
+    }
+
+    fn is_manifest(&self) -> bool {
+        is_manifest(&self.media_type)
+    }
+
+    /// Not so for attestations, by the mark that [BuildKit](https://github.com/moby/buildkit/blob/v0.26.0/docs/attestations/attestation-storage.md)
+    /// gives them, and for artifacts.
+    fn may_be_image(&self) -> bool {
+        let artifact = self.artifact_type.as_deref().filter(|kind| !kind.is_empty() && !IMAGE_CONFIGS.contains(kind));
+        artifact.is_none() && !self.annotations.contains_key(ATTESTATION)
     }
 
     /// This layer as a layer of an OCI manifest: the same blob under the OCI media type.
@@ -122,7 +177,7 @@ impl Descriptor {
             foreign if foreign.contains(".foreign.") || foreign.contains(".nondistributable.") => {
                 return Err(InvalidManifest::ForeignLayer(self.digest.clone(), foreign.to_owned()));
             }
-            oci if oci.starts_with("application/vnd.oci.image.layer.v1.tar") => oci,
+            oci if OCI_LAYERS.contains(&oci) => oci,
             other => return Err(InvalidManifest::Unsupported(other.to_owned())),
         };
         if !self.urls.is_empty() {
@@ -136,15 +191,27 @@ impl Descriptor {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DescribedPlatform {
     /// The architecture.
+    #[serde(default, deserialize_with = "or_null")]
     pub architecture: String,
     /// The operating system.
+    #[serde(default, deserialize_with = "or_null")]
     pub os: String,
     /// The version of the operating system; Windows only.
     #[serde(rename = "os.version", default, skip_serializing_if = "Option::is_none")]
     pub os_version: Option<String>,
+    /// What it needs of the operating system; Windows only.
+    #[serde(rename = "os.features", default, deserialize_with = "or_null", skip_serializing_if = "Vec::is_empty")]
+    pub os_features: Vec<String>,
     /// The variant of the architecture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
+}
+
+impl DescribedPlatform {
+    /// Whether it says nothing, as some tools write it where they don't know better.
+    fn is_empty(&self) -> bool {
+        self.os.is_empty() && self.architecture.is_empty()
+    }
 }
 
 impl From<&DescribedPlatform> for Platform {
@@ -159,6 +226,7 @@ impl From<&Platform> for DescribedPlatform {
             architecture: platform.architecture().to_owned(),
             os: platform.os().to_owned(),
             os_version: None,
+            os_features: Vec::new(),
             variant: platform.variant().map(str::to_owned),
         }
     }
@@ -169,16 +237,18 @@ impl From<&Platform> for DescribedPlatform {
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
     /// Always 2.
+    #[serde(default)]
     pub schema_version: u8,
     /// The manifest's own media type.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "or_null", skip_serializing_if = "String::is_empty")]
     pub media_type: String,
     /// The config.
     pub config: Descriptor,
     /// The layers, the lowest first.
+    #[serde(deserialize_with = "or_null")]
     pub layers: Vec<Descriptor>,
     /// Annotations of the image.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "or_null", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: Annotations,
 }
 
@@ -187,14 +257,16 @@ pub struct Manifest {
 #[serde(rename_all = "camelCase")]
 pub struct Index {
     /// Always 2.
+    #[serde(default)]
     pub schema_version: u8,
     /// The index's own media type.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "or_null", skip_serializing_if = "String::is_empty")]
     pub media_type: String,
     /// One manifest for each platform.
+    #[serde(deserialize_with = "or_null")]
     pub manifests: Vec<Descriptor>,
     /// Annotations of the image.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "or_null", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: Annotations,
 }
 
@@ -225,15 +297,60 @@ impl ManifestOrIndex {
         let malformed = |cause| InvalidManifest::Malformed { media_type: media_type.to_owned(), cause };
         // `application/json; charset=utf-8` and the like.
         match media_type.split(';').next().unwrap_or_default().trim() {
-            index if index == MediaType::Index.as_str() || index == DOCKER_INDEX => {
+            index if is_index(index) => {
+                unambiguous(index, bytes)?;
                 serde_json::from_slice(bytes).map(Self::Index).map_err(malformed)
             }
-            manifest if manifest == MediaType::Manifest.as_str() || manifest == DOCKER_MANIFEST => {
+            manifest if is_manifest(manifest) => {
+                unambiguous(manifest, bytes)?;
                 serde_json::from_slice(bytes).map(Self::Manifest).map_err(malformed)
             }
             other => Err(InvalidManifest::Unsupported(other.to_owned())),
         }
     }
+}
+
+fn is_index(media_type: &str) -> bool {
+    [MediaType::Index.as_str(), DOCKER_INDEX].contains(&media_type)
+}
+
+fn is_manifest(media_type: &str) -> bool {
+    [MediaType::Manifest.as_str(), DOCKER_MANIFEST].contains(&media_type)
+}
+
+/// Refuses what one reader takes for a manifest and another for an index, as the
+/// [specification](https://github.com/opencontainers/image-spec/security/advisories/GHSA-77vh-xpmg-72qh) asks.
+fn unambiguous(media_type: &str, bytes: &[u8]) -> Result<(), InvalidManifest> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Outline {
+        #[serde(default)]
+        media_type: Option<String>,
+        #[serde(default)]
+        config: Option<serde::de::IgnoredAny>,
+        #[serde(default)]
+        layers: Option<serde::de::IgnoredAny>,
+        #[serde(default)]
+        manifests: Option<serde::de::IgnoredAny>,
+    }
+    // What can't be read at all is reported by the reader of the whole.
+    let Ok(outline) = serde_json::from_slice::<Outline>(bytes) else { return Ok(()) };
+    if outline.manifests.is_some() && (outline.config.is_some() || outline.layers.is_some()) {
+        return Err(InvalidManifest::Ambiguous("it has both `manifests` and `config` or `layers`".to_owned()));
+    }
+    // Registries differ in whether they call the same kind by OCI's name or by Docker's.
+    let other_kind = if is_index(media_type) { is_manifest } else { is_index };
+    match outline.media_type.filter(|own| other_kind(own)) {
+        Some(own) => Err(InvalidManifest::Ambiguous(format!(
+            "its registry calls it `{media_type}`, and it calls itself `{own}`"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// A value, or `null` for the empty one: Go writes its empty lists so.
+fn or_null<'de, T: Default + Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// Bytes that were serialised once, with their digest. What is pushed is exactly these.

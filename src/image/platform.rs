@@ -97,10 +97,10 @@ impl Platform {
         self.variant.as_deref()
     }
 
-    /// Whether this is `unknown/unknown`, under which BuildKit hides attestations in an index.
+    /// Whether this names a platform. Not so `unknown/unknown`, under which BuildKit hides attestations in an index.
     #[must_use]
-    pub fn is_unknown(&self) -> bool {
-        self.os == "unknown" || self.architecture == "unknown"
+    pub fn is_known(&self) -> bool {
+        [&self.os, &self.architecture].iter().all(|part| !part.is_empty() && *part != "unknown")
     }
 
     /// What the ELF header of an executable for this platform says; `None` where we don't know.

@@ -31,7 +31,7 @@ pub(super) enum Row {
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 #[expect(dead_code, reason = "as above")]
 pub(super) struct VariantEntry {
-    /// The image under the variant: `python:{python}-slim-trixie`.
+    /// The image under the variant: `python:{python}-slim-trixie`; `scratch` for the executables alone.
     pub(super) base: Option<String>,
     /// What the variant is called in tags, the most specific name first: `[alpine3.23, alpine]`.
     pub(super) tags: Option<OneOrMore>,
@@ -44,7 +44,7 @@ pub(super) struct VariantEntry {
     pub(super) newest_tags: Option<OneOrMore>,
     /// `auto` (all that source and base have), or a list: `[linux/amd64, linux/arm64]`.
     pub(super) platforms: Option<OneOrMore>,
-    /// Environment variables to set.
+    /// Environment variables to set; `$NAME` and `${NAME}` are what the base has, `\$` is a dollar sign.
     pub(super) env: Option<BTreeMap<String, Scalar>>,
     /// The command; the first executable by default. `null` keeps the base's.
     pub(super) cmd: Option<OneOrMore>,

@@ -264,7 +264,7 @@ impl Reader<'_> {
             place: entry.node.place(self.of),
             tags,
             platforms: entry.keys.get("platforms").map(|node| self.platforms(node)),
-            env: self.map(entry, "env", combination),
+            env: self.env(entry, combination),
             cmd: self.setting(entry, "cmd", combination),
             entrypoint: self.setting(entry, "entrypoint", combination),
             user: self.optional_text(entry, "user", combination),

@@ -6,7 +6,7 @@ use super::axes::Combination;
 use super::node::{Node, Value};
 use super::read::{Entry, Reader};
 use super::{Setting, Verify};
-use crate::image::Platform;
+use crate::image::{EnvValue, Platform};
 use crate::plan::Platforms;
 
 impl Reader<'_> {
@@ -50,6 +50,22 @@ impl Reader<'_> {
             }
         }
         map
+    }
+
+    /// Variables. One that can't be read is reported where its value stands.
+    pub(super) fn env(&mut self, entry: &Entry<'_>, combination: &Combination) -> BTreeMap<String, EnvValue> {
+        let mut values = BTreeMap::new();
+        for (name, text) in self.map(entry, "env", combination) {
+            match text.parse() {
+                Ok(value) => drop(values.insert(name, value)),
+                Err(invalid) => {
+                    let own = entry.keys.get("env").into_iter().chain(entry.defaults.get("env"));
+                    let place = own.filter_map(|node| value_of(node, &name)).next().unwrap_or(entry.node);
+                    self.problem(place, invalid);
+                }
+            }
+        }
+        values
     }
 
     pub(super) fn setting(&mut self, entry: &Entry<'_>, key: &str, combination: &Combination) -> Setting {
@@ -135,4 +151,11 @@ impl Reader<'_> {
             }
         }
     }
+}
+
+/// The value under a key of a mapping.
+fn value_of<'n>(map: &'n Node, key: &str) -> Option<&'n Node> {
+    let Value::Map(entries) = &map.value else { return None };
+    let found = entries.iter().find(|(name, _)| matches!(&name.value, Value::Text(text) if text == key));
+    found.map(|(_, value)| value)
 }

@@ -9,7 +9,7 @@ use crate::action::inputs::Builder;
 use crate::action::{Environment, Event, Files, Inputs, Options};
 use crate::compose::recipe::DESTINATION;
 use crate::image::config::Changes;
-use crate::image::{Reference, Tag};
+use crate::image::{Base, Reference, Tag};
 use crate::matrix::{self, Row, Setting, Verify};
 use crate::ownership::Grammar;
 use crate::version::Version;
@@ -64,6 +64,13 @@ impl Plan {
                 problems.push(
                     Problem::new(&row.place, "`run` needs something that runs it, and `builder: registry` doesn't")
                         .hint("remove the `run` lines, or set `builder: engine`"),
+                );
+            }
+            if row.base == Base::Scratch && row.run.iter().any(|run| !run.trim_start().starts_with('[')) {
+                problems.push(
+                    Problem::new(&row.place, "`run` needs a shell, and `base: scratch` has none").hint(
+                        "remove the `run` lines, or write them as lists: `[\"/usr/local/bin/tool\", \"argument\"]`",
+                    ),
                 );
             }
             let tags = tagger.variant(&row, &mut problems);
@@ -130,11 +137,6 @@ fn source(inputs: &Inputs, tagger: &Tagger<'_>, problems: &mut Vec<Problem>) -> 
 fn variant(row: Row, version_label: Tag, tags: Tags, inputs: &Inputs, version: &Version) -> Variant {
     let first = inputs.binaries.first().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
     let executable = format!("{DESTINATION}/{first}");
-    let merged = |general: &BTreeMap<String, String>, own: BTreeMap<String, String>| {
-        let mut merged = general.clone();
-        merged.extend(own);
-        merged
-    };
     let command = |setting, default| match setting {
         Setting::Unsaid => Some(default),
         Setting::OfBase => None,
@@ -142,7 +144,6 @@ fn variant(row: Row, version_label: Tag, tags: Tags, inputs: &Inputs, version: &
     };
     Variant {
         name: row.tags.first().map(|(tag, _)| tag.clone()).unwrap_or_default(),
-        base: row.base,
         version_label,
         platforms: row.platforms.unwrap_or_else(|| inputs.platforms.clone()),
         tags,
@@ -157,12 +158,20 @@ fn variant(row: Row, version_label: Tag, tags: Tags, inputs: &Inputs, version: &
         },
         annotations: merged(&inputs.annotations, row.annotations),
         run: row.run,
-        checks: if inputs.verify { checks(row.verify, executable, version) } else { Vec::new() },
+        checks: if inputs.verify { checks(row.verify, &row.base, executable, version) } else { Vec::new() },
+        base: row.base,
         deprecated: row.deprecated,
     }
 }
 
-fn checks(verify: Verify, executable: String, version: &Version) -> Vec<Check> {
+/// The general values, and a variant's own ones over them.
+fn merged<T: Clone>(general: &BTreeMap<String, T>, own: BTreeMap<String, T>) -> BTreeMap<String, T> {
+    let mut merged = general.clone();
+    merged.extend(own);
+    merged
+}
+
+fn checks(verify: Verify, base: &Base, executable: String, version: &Version) -> Vec<Check> {
     let Verify::Also(listed) = verify else { return Vec::new() };
     // What a development build calls itself is its own business.
     let contains = version.as_commit().is_none().then(|| version.to_string());
@@ -171,5 +180,8 @@ fn checks(verify: Verify, executable: String, version: &Version) -> Vec<Check> {
         Check { command: ["sh", "-c", "true"].map(str::to_owned).to_vec(), contains: None, origin: CheckOrigin::Shell },
     ];
     let listed = listed.into_iter().map(|(command, contains)| Check { command, contains, origin: CheckOrigin::Matrix });
-    by_default.into_iter().chain(listed).collect()
+    // Nothing but the executables: no shell to be looked for.
+    let by_default =
+        by_default.into_iter().filter(|check| *base != Base::Scratch || check.origin != CheckOrigin::Shell);
+    by_default.chain(listed).collect()
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Check, Plan, Platforms, Reason, RollingTag, Tags, Variant};
 use crate::image::config::Changes;
-use crate::image::{Reference, Repository, Tag};
+use crate::image::{Base, Reference, Repository, Tag};
 
 /// The width of the table.
 const WIDTH: usize = 100;
@@ -45,7 +45,7 @@ struct KeptJson<'a> {
 #[derive(Serialize)]
 struct VariantJson<'a> {
     name: &'a str,
-    base: &'a Reference,
+    base: &'a Base,
     version_label: &'a Tag,
     platforms: PlatformsJson<'a>,
     tags: TagsJson<'a>,
@@ -203,8 +203,8 @@ fn cells(about: Vec<String>, tags: &Tags, not_final: bool) -> [Vec<String>; 3] {
 }
 
 /// The short form in which people know images of Docker Hub.
-fn familiar(reference: &Reference) -> String {
-    let text = reference.to_string();
+fn familiar(base: &Base) -> String {
+    let text = base.to_string();
     let short = text.strip_prefix("docker.io/library/").or_else(|| text.strip_prefix("docker.io/"));
     short.map_or_else(|| text.clone(), str::to_owned)
 }

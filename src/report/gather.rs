@@ -1,11 +1,12 @@
 //! Gathers a report from the results of the stages.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Base, BuiltPlatform, Check, Destination, KeptTag, Outcome, Report, RollingTag, Source, Stage, Status, Variant,
 };
-use crate::compose::Content;
+use crate::compose::recipe::DESTINATION;
+use crate::compose::{Composed, Content};
 use crate::facts;
 use crate::image::manifest::ManifestOrIndex;
 use crate::image::{Digest, Repository, Tag};
@@ -95,7 +96,7 @@ impl OfRun<'_> {
             is_vouched_for: made || resolved.variant.run.is_empty(),
             base: Base {
                 reference: resolved.variant.base.clone(),
-                digest: content.and_then(base).unwrap_or_else(|| resolved.base.digest().clone()),
+                digest: content.and_then(base).or_else(|| resolved.base.as_ref().map(|base| base.digest().clone())),
             },
             platforms: match (&digest, content) {
                 (Some(_), Some(content)) => self.platforms(resolved, content),
@@ -186,6 +187,9 @@ impl OfRun<'_> {
 
     fn warnings(&self) -> Vec<String> {
         let left_out = self.surveyed.resolved.variants.iter().filter_map(left_out);
+        let off_path = self.surveyed.resolved.variants.iter().filter_map(off_path);
+        // The same for several platforms of a variant.
+        let folders: BTreeSet<String> = self.verified.iter().flat_map(|image| image.warnings.clone()).collect();
         let unseen =
             self.surveyed.unseen.iter().map(|(repository, why)| format!("`{repository}` couldn't be looked at: {why}"));
         // Several tags with the same reason make one warning.
@@ -202,7 +206,7 @@ impl OfRun<'_> {
             }
         }
         let kept = by_reason.into_iter().map(|(reason, tags)| format!("{} stays: it {reason}", tags.join(", ")));
-        left_out.chain(unseen).chain(kept).collect()
+        left_out.chain(off_path).chain(folders).chain(unseen).chain(kept).collect()
     }
 }
 
@@ -217,6 +221,18 @@ fn left_out(resolved: &ResolvedVariant) -> Option<String> {
     let name = &resolved.variant.name;
     (!platforms.is_empty()).then(|| {
         format!("`{name}` leaves out {}, which base `{}` doesn't have", platforms.join(", "), resolved.variant.base)
+    })
+}
+
+/// Shells don't find the executables where the variant's `PATH` doesn't have their folder. The checks use full paths.
+fn off_path(resolved: &ResolvedVariant) -> Option<String> {
+    let has_folder = |path: &str| path.split(':').any(|folder| folder.trim_end_matches('/') == DESTINATION);
+    let is_found = |composed: &Composed| composed.config.environment().get("PATH").is_some_and(|path| has_folder(path));
+    (!resolved.composed.iter().all(is_found)).then(|| {
+        format!(
+            "`{}` has no `{DESTINATION}` in its `PATH`, so its shells don't find the executables; `env: {{ PATH: \"{DESTINATION}:${{PATH}}\" }}` adds it",
+            resolved.variant.name
+        )
     })
 }
 

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::{BuiltPlatform, Destination, Outcome, Report, Variant};
-use crate::image::Reference;
 use crate::image::reference::DOCKER_HUB;
+use crate::image::{self, Reference};
 
 /// `text` in a code span, in one line.
 pub(super) fn code(text: &str) -> String {
@@ -69,9 +69,9 @@ pub(super) fn size(bytes: u64) -> String {
     }
 }
 
-/// A reference as people write it: `alpine:3.23` for `docker.io/library/alpine:3.23`.
-fn familiar(reference: &Reference) -> String {
-    let text = reference.to_string();
+/// A base as people write it: `alpine:3.23` for `docker.io/library/alpine:3.23`.
+fn familiar(base: &image::Base) -> String {
+    let text = base.to_string();
     let short = text.strip_prefix(DOCKER_HUB).and_then(|text| text.strip_prefix('/'));
     short.map_or(text.as_str(), |path| path.strip_prefix("library/").unwrap_or(path)).to_owned()
 }
@@ -137,7 +137,10 @@ pub(super) fn details(variant: &Variant, told: Checks) -> String {
     }
     if let Some(digest) = &variant.digest {
         let _ = writeln!(text, "- digest {}", code(digest.as_str()));
-        let base = format!("{}@{}", tag_only(&variant.base.reference), variant.base.digest);
+        let base = match (&variant.base.reference, &variant.base.digest) {
+            (image::Base::Image(reference), Some(digest)) => format!("{}@{digest}", tag_only(reference)),
+            (base, _) => base.to_string(),
+        };
         let _ = writeln!(text, "- base {}", code(&base));
     }
     for (tags, places) in by_place(&variant.destinations, tags_of) {

@@ -6,7 +6,7 @@ use crate::api::registry::RegistryError;
 use crate::error::{Fault, Situation};
 use crate::image::config::InvalidConfig;
 use crate::image::manifest::InvalidManifest;
-use crate::image::{PinnedReference, Platform, Reference};
+use crate::image::{Base, PinnedReference, Platform, Reference};
 
 /// Why the plan can't be resolved.
 #[derive(Debug, thiserror::Error)]
@@ -30,12 +30,12 @@ pub enum ResolveError {
     },
     /// `platforms: auto`, and source and base have none in common.
     #[error(
-        "base `{base}` of variant `{variant}` has no platform of the source: {}\nhint: the source has {}",
+        "base `{base}` of variant `{variant}` has no platform of the source; it has: {}\nhint: the source has {}",
         list(.base_has), list(.source_has)
     )]
     NoPlatform {
         /// The base.
-        base: Reference,
+        base: Base,
         /// The variant.
         variant: String,
         /// The platforms of the base.
@@ -96,6 +96,9 @@ impl Situation for ResolveError {
 }
 
 fn list(platforms: &[Platform]) -> String {
+    if platforms.is_empty() {
+        return "none".to_owned();
+    }
     platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 

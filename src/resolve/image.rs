@@ -1,6 +1,6 @@
 //! Images as their registries have them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
 use super::ResolveError;
@@ -9,7 +9,7 @@ use crate::compose::recipe::ResolvedImage;
 use crate::compose::{Blob, ImageContent, Origin};
 use crate::image::config::InvalidConfig;
 use crate::image::manifest::{InvalidManifest, ManifestOrIndex};
-use crate::image::{Config, Descriptor, PinnedReference, Platform, Reference, Repository};
+use crate::image::{Config, Descriptor, Index, PinnedReference, Platform, Reference, Repository};
 
 /// The role of an image in a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +44,9 @@ impl Image {
     }
 }
 
+/// More indexes within an index than these are a mistake.
+const MOST_INDEXES: usize = 16;
+
 pub(super) async fn look_up(registries: &Registries, role: Role, reference: &Reference) -> Result<Image, ResolveError> {
     let unavailable = |cause| ResolveError::Unavailable { role, image: reference.clone(), cause };
     let top = match role {
@@ -53,20 +56,60 @@ pub(super) async fn look_up(registries: &Registries, role: Role, reference: &Ref
     };
     let top = top.map_err(unavailable)?;
     let platforms = match &top.content {
-        ManifestOrIndex::Index(index) => index
-            .manifests
-            .iter()
-            .filter_map(|manifest| {
-                Some((manifest.image_platform()?, reference.repository().pinned(manifest.digest.clone())))
-            })
-            .rev() // of two entries for one platform the first counts, as for `docker pull`
-            .collect(),
+        ManifestOrIndex::Index(index) => platforms(registries, role, reference.repository(), index.clone()).await?,
         ManifestOrIndex::Manifest(_) => {
             let image = read(registries, role, &top.reference).await?;
             [(image.config.platform(), top.reference.clone())].into()
         }
     };
     Ok(Image { top, platforms })
+}
+
+/// The manifest of each platform of an index. Of two entries for one platform the first counts, as for `docker pull`. Entries that
+/// don't say their platform count for that of their config, if there is no other entry for it; artifacts among them don't.
+async fn platforms(
+    registries: &Registries,
+    role: Role,
+    repository: &Repository,
+    index: Index,
+) -> Result<BTreeMap<Platform, PinnedReference>, ResolveError> {
+    let unavailable =
+        |image: PinnedReference| move |cause| ResolveError::Unavailable { role, image: Reference::from(image), cause };
+    let (mut found, mut unsaid) = (BTreeMap::new(), Vec::new());
+    let (mut indexes, mut nested) = (VecDeque::from([index]), Vec::new());
+    let mut read_indexes = 0;
+    while let Some(index) = indexes.pop_front() {
+        for listed in index.manifests {
+            let reference = repository.pinned(listed.digest.clone());
+            if listed.is_index() {
+                nested.push(reference);
+            } else if let Some(platform) = listed.image_platform() {
+                found.entry(platform).or_insert(reference);
+            } else if listed.lacks_platform() {
+                unsaid.push(reference);
+            }
+        }
+        // An index may list [indexes](https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md), what they list as well.
+        for reference in nested.drain(..) {
+            read_indexes += 1;
+            if read_indexes > MOST_INDEXES {
+                return Err(ResolveError::Manifest { role, image: reference, cause: InvalidManifest::Nested });
+            }
+            let pulled = registries.manifest(&reference).await.map_err(unavailable(reference.clone()))?;
+            if let ManifestOrIndex::Index(index) = pulled.content {
+                indexes.push_back(index);
+            }
+        }
+    }
+    for reference in unsaid {
+        match read(registries, role, &reference).await {
+            Ok(image) => drop(found.entry(image.config.platform()).or_insert(reference)),
+            // An artifact.
+            Err(ResolveError::Config { .. } | ResolveError::Manifest { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
 }
 
 /// The manifest and config of one platform's image.
@@ -77,13 +120,12 @@ pub(super) async fn read(
 ) -> Result<ResolvedImage, ResolveError> {
     let unavailable = |cause| ResolveError::Unavailable { role, image: Reference::from(reference.clone()), cause };
     let unusable = |cause| ResolveError::Manifest { role, image: reference.clone(), cause };
-    let manifest = match registries.manifest(reference).await.map_err(unavailable)?.content {
+    let mut manifest = match registries.manifest(reference).await.map_err(unavailable)?.content {
         ManifestOrIndex::Manifest(manifest) => manifest,
         ManifestOrIndex::Index(index) => return Err(unusable(InvalidManifest::Unsupported(index.media_type))),
     };
-    for layer in &manifest.layers {
-        layer.to_oci_layer().map_err(unusable)?;
-    }
+    let layers = manifest.layers.iter().map(Descriptor::to_oci_layer).collect::<Result<_, _>>();
+    manifest.layers = layers.map_err(unusable)?;
     let config = registries.small_blob(reference.repository(), &manifest.config).await.map_err(unavailable)?;
     let config = Config::parse(&config)
         .and_then(|config| match (config.diff_ids().len(), manifest.layers.len()) {
@@ -106,6 +148,10 @@ pub(super) async fn read_listed(
     let unavailable =
         |cause| ResolveError::Unavailable { role: Role::Source, image: Reference::from(reference.clone()), cause };
     let pulled = registries.manifest(&reference).await.map_err(unavailable)?;
+    if let ManifestOrIndex::Index(index) = &pulled.content {
+        let cause = InvalidManifest::Unsupported(index.media_type.clone());
+        return Err(ResolveError::Manifest { role: Role::Source, image: reference, cause });
+    }
     Ok(content(repository, &pulled, listed.image_platform()))
 }
 

@@ -4,7 +4,7 @@ use super::{Image, ResolveError, Role};
 use crate::image::{Platform, Reference};
 use crate::plan::{Platforms, Variant};
 
-/// The platforms of a variant, sorted.
+/// The platforms of a variant, sorted. Without a base, any of the source's will do.
 ///
 /// # Errors
 /// One that was asked for is missing, or there is none in common.
@@ -12,17 +12,21 @@ pub(super) fn choose(
     variant: &Variant,
     source_name: &Reference,
     source: &Image,
-    base: &Image,
+    base: Option<&Image>,
 ) -> Result<Vec<Platform>, ResolveError> {
     match &variant.platforms {
         Platforms::Auto => {
-            let common: Vec<Platform> =
-                source.platforms.keys().filter(|platform| base.platforms.contains_key(platform)).cloned().collect();
+            let common: Vec<Platform> = source
+                .platforms
+                .keys()
+                .filter(|platform| base.is_none_or(|base| base.platforms.contains_key(platform)))
+                .cloned()
+                .collect();
             if common.is_empty() {
                 return Err(ResolveError::NoPlatform {
                     base: variant.base.clone(),
                     variant: variant.name.clone(),
-                    base_has: base.has(),
+                    base_has: base.map(Image::has).unwrap_or_default(),
                     source_has: source.has(),
                 });
             }
@@ -30,7 +34,8 @@ pub(super) fn choose(
         }
         Platforms::Listed(listed) => {
             for platform in listed {
-                for (role, name, image) in [(Role::Source, source_name, source), (Role::Base, &variant.base, base)] {
+                let base = variant.base.reference().zip(base).map(|(name, base)| (Role::Base, name, base));
+                for (role, name, image) in [(Role::Source, source_name, source)].into_iter().chain(base) {
                     if !image.platforms.contains_key(platform) {
                         return Err(ResolveError::PlatformMissing {
                             role,

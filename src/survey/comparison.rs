@@ -27,8 +27,12 @@ impl Surveyed<'_> {
             return Ok(Err("which is for one platform, without an index".to_owned()));
         };
         let base = index.annotations.get(facts::BASE_DIGEST).and_then(|digest| digest.parse::<Digest>().ok());
-        let Some(base) = base else { return Ok(Err("which doesn't say on which base it is".to_owned())) };
-        let base = variant.variant.base.repository().pinned(base);
+        let base = match (variant.variant.base.reference(), base) {
+            (Some(name), Some(base)) => Some(name.repository().pinned(base)),
+            (Some(_), None) => return Ok(Err("which doesn't say on which base it is".to_owned())),
+            // Without a base of its own it is what this run composes, or something else.
+            (None, _) => None,
+        };
         let then = match self.resolved.on_base(self.registries, &variant.variant, base).await {
             Ok(then) => then,
             Err(ResolveError::Unavailable { cause, .. }) if !is_missing(&cause) => return Err(cause.into()),

@@ -9,7 +9,7 @@ use super::{Builder, Inputs, MatrixText, OnConflict, Rolling, VersionPattern};
 use crate::action::credentials::Credentials;
 use crate::action::environment::{Environment, Files, read_text};
 use crate::action::options::Options;
-use crate::image::{Platform, Repository};
+use crate::image::{EnvValue, Platform, Repository};
 use crate::plan::{Place, Platforms, Problem, Template};
 use crate::secret::Secret;
 use crate::version::{Scheme, VersionSet};
@@ -41,7 +41,7 @@ impl Inputs {
             matrix: reader.matrix(files),
             tag_templates: reader.tag_templates(),
             platforms: reader.platforms(),
-            env: reader.assignments("env", |o| &o.env),
+            env: reader.env(),
             labels: reader.assignments("labels", |o| &o.labels),
             annotations: reader.assignments("annotations", |o| &o.annotations),
             images: reader.images(),
@@ -120,6 +120,12 @@ impl Reader<'_> {
             }
         }
         map
+    }
+
+    fn env(&mut self) -> BTreeMap<String, EnvValue> {
+        let assignments = self.assignments("env", |o| &o.env).into_iter();
+        let mut parsed = |text: String| text.parse().map_err(|invalid| self.problem("env", invalid)).ok();
+        assignments.filter_map(|(name, text)| Some((name, parsed(text)?))).collect()
     }
 
     fn templates(&mut self, name: &'static str, lines: &[String]) -> Vec<Template> {

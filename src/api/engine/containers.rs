@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::error::Cause;
 use super::http::Body;
 use super::janitor::{Chore, Making};
-use super::spool::{copy, read_archive};
-use super::{Engine, EngineError, LABEL, LocalImage};
+use super::spool::{copy, read_archive, read_head};
+use super::{Engine, EngineError, ImageLease, LABEL, LocalImage};
 use crate::image::Digest;
 
 /// A regular file in an image.
@@ -26,6 +26,41 @@ pub struct FileInImage {
     pub digest: Digest,
 }
 
+/// The entry at a path of an image, of any kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntryInImage {
+    /// What it is.
+    pub kind: EntryKind,
+    /// The permission bits, `0o755`, with those for set-user-id, set-group-id and sticky.
+    pub mode: u32,
+    /// The owner.
+    pub uid: u64,
+    /// The group.
+    pub gid: u64,
+}
+
+/// What is at a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A folder.
+    Folder,
+    /// A symbolic link, to this path.
+    Link(String),
+    /// A file, a device, ….
+    Other,
+}
+
+impl EntryKind {
+    fn of<R: std::io::Read>(entry: &tar::Entry<'_, R>) -> std::io::Result<Self> {
+        let kind = entry.header().entry_type();
+        Ok(match entry.link_name()?.filter(|_| kind.is_symlink()) {
+            Some(target) => Self::Link(target.to_string_lossy().into_owned()),
+            None if kind.is_dir() => Self::Folder,
+            None => Self::Other,
+        })
+    }
+}
+
 /// A container of the run. It is removed with its anonymous volumes when this is dropped.
 #[derive(Debug)]
 pub(super) struct Container {
@@ -35,14 +70,13 @@ pub(super) struct Container {
 
 impl Container {
     /// Makes a container of `image`; `config` has the fields of the API's request.
-    pub(super) async fn create(image: &LocalImage, mut config: Value) -> Result<Self, EngineError> {
-        let engine = image.engine().clone();
+    pub(super) async fn create(engine: &Engine, image: &str, mut config: Value) -> Result<Self, EngineError> {
         let shared = &engine.shared;
         let name = format!("publish-variants-{}-{}", shared.run, shared.ledger.number());
-        config["Image"] = image.name().into();
+        config["Image"] = image.into();
         config["Labels"] = json!({ LABEL: shared.run });
         config["Healthcheck"] = json!({ "Test": ["NONE"] });
-        let what = format!("create a container of image `{}`", image.name());
+        let what = format!("create a container of image `{image}`");
         // From here on the name is removed, whether or not the answer reaches us.
         let container = Self { engine: engine.clone(), name };
         let making = Making::begin(&shared.ledger);
@@ -71,13 +105,48 @@ impl LocalImage {
     /// # Errors
     /// The engine can't make a container of it.
     pub async fn files(&self) -> Result<FilesLease, EngineError> {
-        // An image without a command is refused without one.
-        let container = Container::create(self, json!({ "Entrypoint": ["/"], "NetworkDisabled": true })).await?;
-        Ok(FilesLease { container, image: self.name().to_owned() })
+        FilesLease::new(self.engine(), self.name()).await
+    }
+}
+
+impl ImageLease {
+    /// Makes the files of the image readable, which has been pulled.
+    ///
+    /// # Errors
+    /// The engine can't make a container of it.
+    pub async fn files(&self) -> Result<FilesLease, EngineError> {
+        FilesLease::new(self.engine(), &self.reference().to_string()).await
     }
 }
 
 impl FilesLease {
+    async fn new(engine: &Engine, image: &str) -> Result<Self, EngineError> {
+        // An image without a command is refused without one.
+        let config = json!({ "Entrypoint": ["/"], "NetworkDisabled": true });
+        Ok(Self { container: Container::create(engine, image, config).await?, image: image.to_owned() })
+    }
+
+    /// What is at `path`, whose parents may be links; `None` if there is nothing.
+    ///
+    /// # Errors
+    /// The engine can't be asked.
+    pub async fn entry(&self, path: &str) -> Result<Option<EntryInImage>, EngineError> {
+        let what = format!("look at `{path}` of image `{}`", self.image);
+        let body = match self.archive(path, &what).await {
+            Err(error) if error.status() == Some(404) => return Ok(None),
+            other => other?,
+        };
+        // A `HEAD` would tell no owner. The first entry is that of the path itself; the rest is never sent.
+        let entry = read_head(body, |archive| {
+            let Some(entry) = archive.entries()?.next() else { return Ok(None) };
+            let entry = entry?;
+            let header = entry.header();
+            let (mode, uid, gid) = (header.mode()? & 0o7777, header.uid()?, header.gid()?);
+            Ok(Some(EntryInImage { kind: EntryKind::of(&entry)?, mode, uid, gid }))
+        });
+        entry.await.map_err(|cause| EngineError::Request { what, cause })
+    }
+
     /// Reads the regular file at `path`, which is never in memory as a whole.
     ///
     /// # Errors

@@ -115,6 +115,14 @@ impl Engine {
 }
 
 impl ImageLease {
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(super) fn reference(&self) -> &PinnedReference {
+        &self.reference
+    }
+
     /// Pulls the image, unless it is there. `config` is the digest of its config, by which the engine may know it.
     /// Passing failures of the registry are tried again.
     ///

@@ -66,7 +66,7 @@ impl LocalImage {
         if let Some(reason) = engine.cannot_run(platform) {
             return Ok(Attempt::Skipped(reason));
         }
-        let container = Container::create(self, confined(&engine.shared, command)).await?;
+        let container = Container::create(engine, self.name(), confined(&engine.shared, command)).await?;
         let ran = engine.shared.start_and_wait(&container, limit).await?;
         let foreign = ran.exit_code != 0 && ran.output.contains(FOREIGN) && platform != engine.platform();
         if !foreign {

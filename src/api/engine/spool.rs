@@ -17,19 +17,35 @@ const BUFFER: usize = 128 * 1024;
 
 /// Reads `body` by `read` on a thread where blocking is allowed. Dropping the future ends both.
 pub(super) async fn read_archive<T: Send + 'static>(
-    mut body: Body,
+    body: Body,
     read: impl FnOnce(&mut tar::Archive<Arriving>) -> io::Result<T> + Send + 'static,
 ) -> Result<T, Cause> {
-    let (sender, receiver) = mpsc::channel(AHEAD);
-    let reader = tokio::task::spawn_blocking(move || {
-        let mut archive = tar::Archive::new(Arriving { receiver, chunk: Bytes::new() });
+    on_thread(body, |mut archive| {
         let read = read(&mut archive)?;
         // The connection is whole only if the end has arrived.
         io::copy(&mut archive.into_inner(), &mut io::sink())?;
         Ok(read)
-    });
+    })
+    .await
+}
+
+/// The same, for what stands at the beginning: the connection is closed as soon as `read` has what it wants.
+pub(super) async fn read_head<T: Send + 'static>(
+    body: Body,
+    read: impl FnOnce(&mut tar::Archive<Arriving>) -> io::Result<T> + Send + 'static,
+) -> Result<T, Cause> {
+    on_thread(body, |mut archive| read(&mut archive)).await
+}
+
+async fn on_thread<T: Send + 'static>(
+    mut body: Body,
+    read: impl FnOnce(tar::Archive<Arriving>) -> io::Result<T> + Send + 'static,
+) -> Result<T, Cause> {
+    let (sender, receiver) = mpsc::channel(AHEAD);
+    let reader =
+        tokio::task::spawn_blocking(move || read(tar::Archive::new(Arriving { receiver, chunk: Bytes::new() })));
     while let Some(chunk) = body.next().await {
-        // A reader that has ended early has an error to tell.
+        // A reader that has ended early has what it wants, or an error to tell.
         if sender.send(chunk.map_err(io::Error::other)).await.is_err() {
             break;
         }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use crate::image::config::DEFAULT_PATH;
+
 /// The fields that describe how to run an image; the others describe the container that once made it.
 ///
 /// [The specification](https://github.com/moby/docker-image-spec/blob/v1.3.1/spec.md) lists them.
@@ -21,9 +23,6 @@ const FIELDS: [&str; 12] = [
     "Volumes",
     "WorkingDir",
 ];
-
-/// What BuildKit adds where an image has no `PATH`; runtimes do the same.
-const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A field that the two configs don't agree on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,10 +71,12 @@ fn healthcheck(map: &Map<String, Value>) -> Map<String, Value> {
     map.iter().filter(says).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
+/// BuildKit adds the default where an image has no `PATH`; runtimes do the same.
 fn is_default_path_added(engine: &Value, composed: &Value) -> bool {
     let entries = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let (mut engine, composed) = (entries(engine), entries(composed));
-    let Some(place) = engine.iter().position(|entry| entry == DEFAULT_PATH) else { return false };
+    let is_default = |entry: &Value| entry.as_str().and_then(|entry| entry.strip_prefix("PATH=")) == Some(DEFAULT_PATH);
+    let Some(place) = engine.iter().position(is_default) else { return false };
     engine.remove(place);
     engine == composed
 }
@@ -89,7 +90,7 @@ mod tests {
     #[test]
     fn what_engines_add_and_leave_out_is_no_difference() {
         let engine = json!({
-            "Hostname": "", "AttachStdin": false, "Image": "", "Env": [DEFAULT_PATH, "A=1"], "Cmd": null, "Volumes": null,
+            "Hostname": "", "AttachStdin": false, "Image": "", "Env": [format!("PATH={DEFAULT_PATH}"), "A=1"], "Cmd": null, "Volumes": null,
             "WorkingDir": "/", "Entrypoint": [], "OnBuild": null, "Labels": {}, "Healthcheck": { "Test": ["NONE"], "Retries": 0 },
             "ExposedPorts": { "80/tcp": {} },
         });

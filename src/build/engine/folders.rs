@@ -1,0 +1,147 @@
+//! The folders that the executables go to, as a base has them.
+//!
+//! Our layer has no entries for folders, so that it is the same on every base. That holds only where each of its parents is a
+//! folder of the base, or isn't there. Where one is a link, unpackers disagree: Docker's graph drivers put a new folder in its place and
+//! hide what the link showed, a `COPY` of Docker 20.10 follows it. Only an engine can look into a base.
+
+use std::collections::BTreeSet;
+
+use crate::api::engine::{EngineError, EntryInImage, EntryKind, FilesLease};
+use crate::compose::recipe::{DESTINATION, Recipe};
+use crate::error::{Fault, Situation};
+
+/// A folder in which the executables can't be put.
+#[derive(Debug, thiserror::Error)]
+pub enum UnusableFolder {
+    /// A parent of the executables in the base is no folder.
+    #[error(
+        "`{path}` in the base of variant `{variant}` is {kind}, where the executables need a folder\n\
+         hint: use a base in which `{path}` is a folder; what is behind it would be hidden for some who pull the variant"
+    )]
+    OfBase {
+        /// The variant and its platform.
+        variant: String,
+        /// The path.
+        path: String,
+        /// What is there instead.
+        kind: String,
+    },
+    /// The engine has put the executables somewhere else than our layer would.
+    #[error(
+        "`{path}` in the engine's image of variant `{variant}` is {kind}; it would be a folder in the published one\nhint: please report this; nothing was published"
+    )]
+    Built {
+        /// The variant and its platform.
+        variant: String,
+        /// The path.
+        path: String,
+        /// What is there instead.
+        kind: String,
+    },
+}
+
+impl Situation for UnusableFolder {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::OfBase { .. } => Fault::Input,
+            Self::Built { .. } => Fault::Publication,
+        }
+    }
+}
+
+/// Looks at the folders in the base of `recipe`, before it is built: a warning for each that will be another one for some.
+///
+/// # Errors
+/// One is a link or a file; the engine can't be asked.
+pub(super) async fn of_base(files: &FilesLease, recipe: &Recipe) -> Result<Vec<String>, super::BuildError> {
+    let mut warnings = Vec::new();
+    for (path, entry) in look(files).await? {
+        if let Some(kind) = no_folder(&entry) {
+            return Err(UnusableFolder::OfBase { variant: super::name(recipe), path, kind }.into());
+        }
+        warnings.extend(unusual(&path, &entry).map(|what| format!("the base of `{}` has {what}", recipe.variant)));
+    }
+    Ok(warnings)
+}
+
+/// Looks at the folders in what the engine has built: our layer's paths are the same there, so none may be a link.
+///
+/// # Errors
+/// One is a link or a file; the engine can't be asked.
+pub(super) async fn of_built(files: &FilesLease, recipe: &Recipe) -> Result<(), super::BuildError> {
+    for (path, entry) in look(files).await? {
+        if let Some(kind) = no_folder(&entry) {
+            return Err(UnusableFolder::Built { variant: super::name(recipe), path, kind }.into());
+        }
+    }
+    Ok(())
+}
+
+/// What is at each of the folders, the outer ones first. What isn't there has nothing within it either.
+async fn look(files: &FilesLease) -> Result<Vec<(String, EntryInImage)>, EngineError> {
+    let mut found = Vec::<(String, EntryInImage)>::new();
+    let mut closed: Option<String> = None;
+    for path in parents([DESTINATION]) {
+        // Behind a link or a file there is no folder of the base's own.
+        if closed.as_ref().is_some_and(|closed| path.starts_with(&format!("{closed}/"))) {
+            continue;
+        }
+        let entry = files.entry(&path).await?;
+        if entry.as_ref().is_none_or(|entry| entry.kind != EntryKind::Folder) {
+            closed = Some(path.clone());
+        }
+        found.extend(entry.map(|entry| (path, entry)));
+    }
+    Ok(found)
+}
+
+/// These folders and all above them but the root, each once, the outer ones first.
+fn parents<'a>(folders: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
+    let mut parents = BTreeSet::new();
+    for folder in folders {
+        let ends = folder.match_indices('/').map(|(slash, _)| slash).chain([folder.len()]);
+        parents.extend(ends.filter(|&end| end > 0).map(|end| folder[..end].to_owned()));
+    }
+    parents
+}
+
+fn no_folder(entry: &EntryInImage) -> Option<String> {
+    match &entry.kind {
+        EntryKind::Folder => None,
+        EntryKind::Link(target) => Some(format!("a link to `{target}`")),
+        EntryKind::Other => Some("no folder".to_owned()),
+    }
+}
+
+/// What some who pull the variant don't get as the base has it.
+fn unusual(path: &str, entry: &EntryInImage) -> Option<String> {
+    let EntryInImage { mode, uid, gid, .. } = entry;
+    ((*mode, *uid, *gid) != (0o755, 0, 0)).then(|| {
+        format!(
+            "`{path}` with mode {mode:o} and owner {uid}:{gid}; pulled by an engine with the classic image store it has mode 755 and owner 0:0"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_folder_above_a_file_is_looked_at_once_and_the_outer_ones_first() {
+        let found: Vec<String> = parents(["/usr/local/bin", "/usr/bin", "/bin"]).into_iter().collect();
+        assert_eq!(found, ["/bin", "/usr", "/usr/bin", "/usr/local", "/usr/local/bin"]);
+    }
+
+    #[test]
+    fn a_folder_is_unusual_if_an_unpacker_that_makes_it_anew_gives_it_another_mode_or_owner() {
+        let folder = |mode, uid, gid| EntryInImage { kind: EntryKind::Folder, mode, uid, gid };
+        assert_eq!(unusual("/usr", &folder(0o755, 0, 0)), None);
+        for (mode, uid, gid, said) in
+            [(0o2775, 0, 50, "mode 2775 and owner 0:50"), (0o1777, 0, 0, "mode 1777"), (0o755, 1, 0, "owner 1:0")]
+        {
+            let warning = unusual("/usr", &folder(mode, uid, gid)).unwrap();
+            assert!(warning.starts_with("`/usr` with ") && warning.contains(said), "{warning}");
+        }
+    }
+}

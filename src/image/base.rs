@@ -1,0 +1,54 @@
+//! The image under a variant, as a plan names it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Serialize, Serializer};
+
+use super::reference::{InvalidName, Reference};
+
+/// The base's name in Dockerfiles, where there is none: it is in no registry.
+const SCRATCH: &str = "scratch";
+
+/// The image under a variant.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Base {
+    /// None: the variant is the executables alone.
+    Scratch,
+    /// An image of a registry.
+    Image(Reference),
+}
+
+impl Base {
+    /// The image's name.
+    #[must_use]
+    pub fn reference(&self) -> Option<&Reference> {
+        match self {
+            Self::Scratch => None,
+            Self::Image(reference) => Some(reference),
+        }
+    }
+}
+
+impl FromStr for Base {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        if text == SCRATCH { Ok(Self::Scratch) } else { text.parse().map(Self::Image) }
+    }
+}
+
+impl fmt::Display for Base {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Scratch => f.write_str(SCRATCH),
+            Self::Image(reference) => reference.fmt(f),
+        }
+    }
+}
+
+impl Serialize for Base {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

@@ -1,0 +1,206 @@
+//! Values of environment variables that may refer to those of the base, as in
+//! [`ENV`](https://docs.docker.com/reference/dockerfile/#environment-replacement) of a Dockerfile.
+//!
+//! `$NAME` and `${NAME}` are what the base has, `${NAME:-text}` and `${NAME:+text}` choose by whether it has something, and `\$`
+//! is a dollar sign. All other characters, quotes and backslashes included, are themselves. The values of one variant don't refer
+//! to each other, as those of one `ENV` instruction don't.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::iter::Peekable;
+use std::str::{Chars, FromStr};
+
+use serde::{Serialize, Serializer};
+
+/// The value of a variable, as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnvValue {
+    written: String,
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    Variable { name: String, choice: Choice },
+}
+
+/// What stands for a variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Choice {
+    /// Its value, or nothing.
+    Value,
+    /// `:-`: its value, or this where it has none or an empty one.
+    Or(Vec<Part>),
+    /// `:+`: this, where it has a value that isn't empty.
+    Instead(Vec<Part>),
+}
+
+/// A value that a Dockerfile would refuse, or read as something that nobody means.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{written}` {what}\nhint: write `\\$` for a dollar sign, and `$NAME` or `${{NAME}}` for a variable of the base"
+)]
+pub struct InvalidEnvValue {
+    written: String,
+    what: String,
+}
+
+impl EnvValue {
+    /// The value where the base has these variables. One that it doesn't have is empty.
+    #[must_use]
+    pub fn expand(&self, base: &BTreeMap<String, String>) -> String {
+        expand(&self.parts, base)
+    }
+}
+
+fn expand(parts: &[Part], base: &BTreeMap<String, String>) -> String {
+    let mut expanded = String::new();
+    for part in parts {
+        match part {
+            Part::Text(text) => expanded.push_str(text),
+            Part::Variable { name, choice } => {
+                let value = base.get(name).map(String::as_str).unwrap_or_default();
+                match choice {
+                    Choice::Or(otherwise) if value.is_empty() => expanded.push_str(&expand(otherwise, base)),
+                    Choice::Value | Choice::Or(_) => expanded.push_str(value),
+                    Choice::Instead(_) if value.is_empty() => {}
+                    Choice::Instead(instead) => expanded.push_str(&expand(instead, base)),
+                }
+            }
+        }
+    }
+    expanded
+}
+
+impl FromStr for EnvValue {
+    type Err = InvalidEnvValue;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut rest = text.chars().peekable();
+        let parts = parts(&mut rest, None).map_err(|what| InvalidEnvValue { written: text.to_owned(), what })?;
+        Ok(Self { written: text.to_owned(), parts })
+    }
+}
+
+impl fmt::Display for EnvValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.written)
+    }
+}
+
+impl Serialize for EnvValue {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.written)
+    }
+}
+
+/// Reads to the end, or past `end`.
+fn parts(rest: &mut Peekable<Chars<'_>>, end: Option<char>) -> Result<Vec<Part>, String> {
+    let (mut parts, mut text) = (Vec::new(), String::new());
+    loop {
+        match rest.next() {
+            None if end.is_some() => return Err("has a `${` without its `}`".to_owned()),
+            character if character == end => break,
+            None => break,
+            // Within braces, the closing one can be escaped, too.
+            Some('\\') if rest.peek().is_some_and(|&next| next == '$' || Some(next) == end) => text.extend(rest.next()),
+            Some('$') => match variable(rest)? {
+                Some(variable) => {
+                    parts.push(Part::Text(std::mem::take(&mut text)));
+                    parts.push(variable);
+                }
+                None => text.push('$'),
+            },
+            Some(other) => text.push(other),
+        }
+    }
+    parts.push(Part::Text(text));
+    parts.retain(|part| !matches!(part, Part::Text(text) if text.is_empty()));
+    Ok(parts)
+}
+
+/// What follows a dollar sign; `None` where the sign stands for itself.
+fn variable(rest: &mut Peekable<Chars<'_>>) -> Result<Option<Part>, String> {
+    match rest.peek() {
+        Some('{') => drop(rest.next()),
+        Some(&first) if starts_name(first) => {
+            return Ok(Some(Part::Variable { name: name(rest), choice: Choice::Value }));
+        }
+        // A shell's arguments and the like, which are always empty in a Dockerfile.
+        Some(&special) if special.is_ascii_digit() || "@*#!?-$".contains(special) => {
+            return Err(format!("has `${special}`, which is no variable of the base"));
+        }
+        _ => return Ok(None),
+    }
+    let name = name(rest);
+    let choice = match (rest.next(), rest.peek()) {
+        _ if name.is_empty() => return Err("has a `${` that no name follows".to_owned()),
+        (Some('}'), _) => Choice::Value,
+        (Some(':'), Some('-')) => Choice::Or(word(rest)?),
+        (Some(':'), Some('+')) => Choice::Instead(word(rest)?),
+        (None, _) => return Err("has a `${` without its `}`".to_owned()),
+        _ => return Err(format!("has `${{{name}` with a modifier that is neither `:-` nor `:+`")),
+    };
+    Ok(Some(Part::Variable { name, choice }))
+}
+
+/// The text after `:-` or `:+`, of which the second character is next.
+fn word(rest: &mut Peekable<Chars<'_>>) -> Result<Vec<Part>, String> {
+    rest.next();
+    parts(rest, Some('}'))
+}
+
+fn starts_name(character: char) -> bool {
+    character.is_ascii_alphabetic() || character == '_'
+}
+
+fn name(rest: &mut Peekable<Chars<'_>>) -> String {
+    let mut name = String::new();
+    while let Some(character) = rest.next_if(|&next| starts_name(next) || next.is_ascii_digit() && !name.is_empty()) {
+        name.push(character);
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn base() -> BTreeMap<String, String> {
+        [("PATH", "/usr/bin:/bin"), ("EMPTY", ""), ("A1", "one")].map(|(n, v)| (n.to_owned(), v.to_owned())).into()
+    }
+
+    #[test]
+    fn variables_of_the_base_are_filled_in_and_everything_else_stays() {
+        for (written, expected) in [
+            ("/opt/x/bin:$PATH", "/opt/x/bin:/usr/bin:/bin"),
+            ("/opt/x/bin:${PATH}:/y", "/opt/x/bin:/usr/bin:/bin:/y"),
+            ("$A1-$A1.x${A1}x$A1x", "one-one.xonex"),
+            ("[$EMPTY$UNKNOWN${UNKNOWN}]", "[]"),
+            ("${EMPTY:-a} ${UNKNOWN:-b} ${A1:-c} ${A1:-}", "a b one one"),
+            ("${EMPTY:+a}${UNKNOWN:+b}${A1:+c}", "c"),
+            ("${UNKNOWN:-${EMPTY:-$A1}}", "one"),
+            (r"${UNKNOWN:-\}\$}", "}$"),
+            (r"5\$PATH \${PATH} \\$ \n", r"5$PATH ${PATH} \$ \n"),
+            ("100 $ $. $(id) ^a$", "100 $ $. $(id) ^a$"),
+            (r#"it's "quoted" {A1} #"#, r#"it's "quoted" {A1} #"#),
+            ("", ""),
+        ] {
+            let value = written.parse::<EnvValue>().unwrap();
+            assert_eq!(value.expand(&base()), expected, "{written}");
+            assert_eq!(value.to_string(), written);
+        }
+    }
+
+    #[test]
+    fn what_a_dockerfile_refuses_or_drops_is_refused() {
+        for written in [
+            "$5", "a$$b", "$@", "${", "${PATH", "${}", "${5}", "${:-x}", "${A1:-x", "${A1#x}", "${A1-x}", "${A1:?x}",
+            "${A 1}",
+        ] {
+            let refused = written.parse::<EnvValue>().unwrap_err().to_string();
+            assert!(refused.contains(&format!("`{written}`")) && refused.contains("\nhint: "), "{refused}");
+        }
+    }
+}
