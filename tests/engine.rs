@@ -541,7 +541,7 @@ async fn many_builds_at_once_do_not_disturb_each_other() {
         let engine = Engine::connect(Some(&address)).await.unwrap();
         let recipes: Vec<Recipe> = (0..16)
             .map(|number| {
-                let env = [("NUMBER".to_owned(), number.to_string())].into();
+                let env = [("NUMBER".to_owned(), number.to_string().parse().unwrap())].into();
                 let platform = if number % 2 == 0 { AMD64 } else { ARM64 };
                 let run: &[&str] = if number % 4 == 0 { &["echo $NUMBER >/number"] } else { &[] };
                 world.recipe(platform, Changes { env, ..Changes::default() }, run)

@@ -2,7 +2,7 @@
 # Everything beside this file, for the scripts that run it.
 
 parts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-for part in cache activities packages processes emulation layers oci-layout debian-trees bases scratch-images go-tools engines registries setup programs github action variants total; do
+for part in cache activities packages processes emulation layers oci-layout debian-trees bases scratch-images go-tools engines registries buildah setup programs github action variants total; do
   # shellcheck source=/dev/null
   source "$parts/$part.sh"
 done

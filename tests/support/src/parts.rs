@@ -53,6 +53,11 @@ pub fn github_openapi() -> Option<PathBuf> {
     path("PV_GITHUB_OPENAPI")
 }
 
+/// `PV_BUILDAH`: Debian's Buildah.
+pub fn buildah() -> Option<PathBuf> {
+    path("PV_BUILDAH")
+}
+
 /// `PV_REGISTRY_BIN`, else Debian's `docker-registry` from `PATH`: distribution 2.
 pub fn registry() -> Option<PathBuf> {
     path("PV_REGISTRY_BIN").or_else(|| on_path("docker-registry"))
