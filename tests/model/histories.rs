@@ -3,7 +3,7 @@
 use publish_variants::ownership::{Evidence, Reason, Standing, Verdict};
 
 use crate::history::History;
-use crate::run::{Ended, Run};
+use crate::run::{Ended, Habits, Run};
 use crate::workflow::{Workflow, workflow};
 use crate::world::Base;
 
@@ -184,7 +184,7 @@ fn a_run_that_was_overtaken_while_it_built_moves_no_rolling_tag_back() {
         for _ in 0..moment {
             assert!(slow.step().is_none());
         }
-        published(&Run::start(&history.world, &alpine(), "1.2.4", crate::run::Habits::default()).ended());
+        published(&Run::start(&history.world, &alpine(), "1.2.4", Habits::default()).ended());
         published(&slow.ended());
         for tag in ["alpine", "1.2-alpine"] {
             assert_eq!(history.shows(tag), "1.2.4 on alpine:3.23", "{tag}, overtaken at request {moment}");
@@ -252,7 +252,7 @@ fn of_three_runs_that_cross_nothing_stays_one_release_behind() {
         }
         let mut oldest = about_to_write(&history, &alpine(), "1.2.2", "alpine");
         let mut older = about_to_write(&history, &alpine(), first, "alpine");
-        published(&Run::start(&history.world, &alpine(), second, crate::run::Habits::default()).ended());
+        published(&Run::start(&history.world, &alpine(), second, Habits::default()).ended());
         older.step();
         oldest.step();
         published(&older.ended());
@@ -472,7 +472,7 @@ fn two_runs_of_one_version_give_one_digest_though_the_base_moves_between_them() 
             break;
         }
         history.move_base(ALPINE, Base::made(5));
-        published(&Run::start(&history.world, &workflow, "1.2.3", crate::run::Habits::default()).ended());
+        published(&Run::start(&history.world, &workflow, "1.2.3", Habits::default()).ended());
         published(&first.ended());
         if history.was_crossed() {
             // In the one round trip before it wrote its first tag. Both images are this release then, and each stays.
@@ -634,4 +634,41 @@ fn what_is_yet_to_be_built_leaves_a_rolling_tag_on_a_newer_base() {
     let ended = history.run(&workflow, "1.3.0");
     published(&ended);
     assert_eq!(ended.reason("alpine"), Some(&Reason::NewerBase));
+}
+
+// That the model would notice.
+
+/// At how many requests of `held` another run that passes leaves something wrong behind.
+fn wrong_moments(habits: Habits, held: &str, other: &str, is_right: impl Fn(&History) -> bool) -> usize {
+    let mut wrong = 0;
+    for moment in 0.. {
+        let history = History::new();
+        history.github(held, Standing::Final).github(other, Standing::Final);
+        let mut run = Run::start(&history.world, &alpine(), held, habits);
+        if (0..moment).any(|_| run.step().is_some()) {
+            return wrong;
+        }
+        Run::start(&history.world, &alpine(), other, Habits::default()).ended();
+        run.ended();
+        wrong += usize::from(!is_right(&history) || !history.world.borrow().objections.is_empty());
+    }
+    unreachable!()
+}
+
+#[test]
+fn a_run_without_its_habits_is_noticed() {
+    let is_newest = |history: &History| history.shows("alpine") == "1.2.4 on alpine:3.23";
+    let first_wins = |history: &History| {
+        let world = history.world.borrow();
+        let first =
+            world.writes.iter().find(|write| write.tag.as_str() == "24.1-alpine").map(|write| write.after.clone());
+        drop(world);
+        history.digest("24.1-alpine") == first
+    };
+    let usual = Habits::default();
+    assert_eq!(wrong_moments(usual, "1.2.3", "1.2.4", is_newest), 0);
+    assert_eq!(wrong_moments(usual, "24.1.1", "24.1", first_wins), 1, "in the one round trip alone");
+    assert!(wrong_moments(Habits { looks_before_writing: false, ..usual }, "24.1.1", "24.1", first_wins) > 1);
+    assert!(wrong_moments(Habits { looks_again: false, ..usual }, "1.2.3", "1.2.4", is_newest) > 0);
+    assert!(wrong_moments(Habits { exact_first: false, ..usual }, "1.2.3", "1.2.4", is_newest) > 0);
 }
