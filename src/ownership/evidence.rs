@@ -119,6 +119,12 @@ impl Survey {
         self.known.insert(question, Err(why));
     }
 
+    /// Whether an image was read that has no annotation of ours.
+    pub(super) fn has_no_annotation(&self, repository: &Repository, digest: &Digest) -> bool {
+        let known = self.known.get(&Question::Image(repository.clone(), digest.clone()));
+        matches!(known, Some(Ok(Known::Image(SeenImage::Image { version: None, .. }))))
+    }
+
     /// Forgets everything that may have changed since: digests of tags, lists of tags, missing manifests and failures. The
     /// content of a digest can't change, and versions at GitHub are asked about once.
     pub fn forget_what_changes(&mut self) {

@@ -87,7 +87,7 @@ impl Grammar {
             }
         }
         for of_entry in nominees.values_mut() {
-            of_entry.sort_by(|a, b| b.version.cmp(&a.version).then_with(|| a.tag.cmp(&b.tag)));
+            of_entry.sort_by(|a, b| b.version.succession(&a.version).then_with(|| a.tag.cmp(&b.tag)));
         }
         Nominees(nominees)
     }
@@ -120,6 +120,14 @@ impl Grammar {
         versions
     }
 
+    /// The exact tags that this plan would give a version of `entry`.
+    #[must_use]
+    pub fn exact_tags(&self, version: &Version, entry: &str) -> Vec<Tag> {
+        let templates = if entry.is_empty() { &self.source_templates } else { &self.templates };
+        let exact = templates.iter().filter(|template| template.is_exact());
+        exact.filter_map(|template| template.render(version, entry)?.parse().ok()).collect()
+    }
+
     /// The versions that `tag` may be an exact tag of, for `entry`.
     #[must_use]
     pub fn versions_of_entry(&self, tag: &Tag, entry: &str) -> Vec<Version> {
@@ -132,5 +140,12 @@ impl Nominees {
     #[must_use]
     pub fn of(&self, entry: &str) -> &[Nominee] {
         self.0.get(entry).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The nominees of an entry whose versions come after `version`, and all others; the newest version first in both.
+    #[must_use]
+    pub fn around(&self, entry: &str, version: &Version) -> (&[Nominee], &[Nominee]) {
+        let all = self.of(entry);
+        all.split_at(all.partition_point(|nominee| nominee.version.succeeds(version)))
     }
 }

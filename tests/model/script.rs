@@ -15,38 +15,52 @@ use crate::workflow::{IMAGE, OTHER_IMAGE, Row, Workflow};
 use crate::world::{Base, Origin, Shared, World};
 
 /// Versions that one tool might have, in any order.
-const FAMILIES: [&[&str]; 5] = [
+const FAMILIES: [&[&str]; 6] = [
     &["1.2.2", "1.2.3rc1", "1.2.3", "1.2.3.post1", "1.2.4", "1.3.0-beta.1", "1.3.0", "1.3.1", "2.0.0rc1", "2.0.0"],
     &["0.9.0", "0.9.1", "1.0.0", "1.0.1", "1.2.0", "1.2.1", "1.2.2"],
     &["21", "22", "22.04", "24.0", "24.1", "24.1.1", "24.1.2", "24.2"],
     &["1.29.1+k3s1", "1.29.2+k3s1", "1.29.2+k3s2", "1.30.0+k3s1", "1.3.0", "1.2.3+22"],
     &["2026.1.10", "2026.1.11", "1.2.3", "24.1", "24.1.1"],
+    &["1.2", "1.2.0", "1.2.1", "1.3", "1.3.0", "24.0", "24.1", "24.1.1", "1!1.2.3", "1!1.2.4"],
 ];
 
 /// What other tools call their images, as if it were a version.
 const STRANGE: [&str; 10] =
     ["1.0", "20260110", "1234567", "2026!01-10", "22", "21!1.2.3", "1.2.3-22", "1.3.0-22", "22.04", "2026.1.10"];
 
-const ENTRIES: [&str; 10] =
-    ["alpine", "alpine3.23", "slim", "22-slim", "22", "21", "3.13-alpine", "3.14-alpine", "debian", "my-alpine"];
+const ENTRIES: [&str; 11] = [
+    "alpine",
+    "alpine3.23",
+    "slim",
+    "22-slim",
+    "22",
+    "21",
+    "3.13-alpine",
+    "3.14-alpine",
+    "debian",
+    "my-alpine",
+    "3.13.1-alpine",
+];
 
 pub(crate) const BASES: [&str; 4] = ["alpine:3.23", "debian:13-slim", "node:22-slim", "python:3.13-alpine"];
 
-const TEMPLATES: [&[&str]; 8] = [
+const TEMPLATES: [&[&str]; 9] = [
     &["{version}-{tag}", "{major}.{minor}-{tag}", "{tag}"],
     &["{version}-{tag}", "{major}.{minor}-{tag}", "{tag}"],
     &["{tag}-{version}", "{tag}-{major}.{minor}", "{tag}"],
     &["{version}-{tag}", "{tag}"],
     &["{version}-{tag}", "{tag}-{version}", "{major}.{minor}-{tag}", "{major}-{tag}", "{tag}"],
     &["v{version}-{tag}", "v{major}-{tag}", "{tag}"],
+    &["v{version}-{tag}", "{major}.{minor}-{tag}", "{tag}"],
     &["{tag}{version}", "{tag}"],
     &["{version}_{tag}", "{major}.{minor}_{tag}", "{tag}_latest"],
 ];
 
-const SOURCE_TAGS: [&[&str]; 5] = [
+const SOURCE_TAGS: [&[&str]; 6] = [
     &[],
     &["{version}", "{major}.{minor}", "latest"],
     &["v{version}", "{major}", "latest"],
+    &["v{version}", "{major}.{minor}", "latest"],
     &["{version}", "latest"],
     // Which is refused.
     &["{major}.{minor}", "latest"],
@@ -431,32 +445,9 @@ impl Player {
         self.no_objections()?;
         let killed = self.world.borrow().clone();
         self.publish(job)?;
-        // Where `replace` has taken the exact tags of an image that has no annotation of ours, its rolling tags can't be told from exact
-        // tags any more, unless GitHub knows.
-        if self.workflow(job.1).on_conflict == "replace" {
-            self.world.replace(killed);
-            return Ok(());
-        }
         same_tags(&undisturbed, &self.world.borrow())?;
         self.world.replace(killed);
         Ok(())
-    }
-
-    /// Whether a tag is a rolling tag of one entry for one version, and of another entry for another: `22-slim` of 22.04 and `slim`
-    /// where there is a template `{major}-{tag}`, and of any version and the entry `22-slim`.
-    fn is_ambiguous(&self, workflow: &Workflow, jobs: &[Job]) -> bool {
-        let mut rolled = std::collections::BTreeMap::new();
-        for item in workflow.items() {
-            for (template, entry) in workflow.names(item).1 {
-                for job in jobs {
-                    let name = (template, entry);
-                    if *rolled.entry(render(template, self.version(job.0), entry)).or_insert(name) != name {
-                        return true;
-                    }
-                }
-            }
-        }
-        false
     }
 
     /// Runs cross. What they do must be right in the moment; and when they are through, nothing is left for them to do.
@@ -486,17 +477,7 @@ impl Player {
         let agree = workflows
             .iter()
             .all(|workflow| workflow.on_conflict == "keep" && workflow.rolling == "guard" && *workflow == workflows[0]);
-        // Of an image without our annotation nobody can tell which version `1.30.0-k3s1` is, unless GitHub knows.
-        let known = |job: &Job| {
-            let version = self.version(job.0);
-            version.literal || matches!(self.world.borrow().standing(version.text), Standing::Final | Standing::Tagged)
-        };
-        if !agree
-            || self.is_ambiguous(workflows[0], jobs)
-            || !jobs.iter().all(known)
-            || killed.is_some()
-            || ends.iter().any(|(_, ended)| !matches!(ended, Ended::Published(_)))
-        {
+        if !agree || killed.is_some() || ends.iter().any(|(_, ended)| !matches!(ended, Ended::Published(_))) {
             return Ok(());
         }
         for (job, _) in &ends {

@@ -258,6 +258,46 @@ async fn an_exact_tag_that_appears_at_any_request_of_another_run_is_written_over
 }
 
 #[tokio::test]
+async fn a_run_that_is_stopped_while_it_tags_looks_once_more_and_corrects_only_what_it_has_written() {
+    let workflow = workflow(&[("alpine:3.23", &["alpine"])]);
+    let crossing = crossing();
+    let shop = crossing.shop(&workflow, &[], &["1.2.3", "1.2.4"]).await;
+    let older = crossing.step(&shop, &workflow, "1.2.3", "stopped");
+    let newer = crossing.step(&shop, &workflow, "1.2.4", "other");
+    // It has looked at `1.2-alpine` for the last time when the newer release writes it, and writes over that.
+    let is_its = |asked: &Asked| asked.is_write() && asked.path.ends_with("/manifests/1.2-alpine");
+    let gate = crossing.registry.hold(Hold::at(1).of("stopped").when(is_its).alone());
+    let mut run = older.spawn();
+    let number = gate.reached().await.number;
+    newer.run().await.succeeded();
+    // A tag that is missing, and that is none of those that the run has written.
+    crossing.registry.untag("acme/tool", "alpine");
+    let stop = std::process::Command::new("kill").args(["-s", "TERM", &run.id().to_string()]).status().unwrap();
+    assert!(stop.success());
+    let stopped = std::time::Instant::now();
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    gate.open();
+    let done = run.wait().await;
+    let took = stopped.elapsed();
+    assert!(took < std::time::Duration::from_secs(5), "it took {took:?} to end\n{}", done.log);
+    assert_eq!(done.code, Some(1), "{}", done.log);
+    let told = "the run was stopped by SIGTERM during the stage `tag`; the tags that the log names were written, the others were not";
+    assert!(done.log.contains(told), "{}", done.log);
+    let tags = shop.tags().await;
+    assert_ne!(tags["1.2.3-alpine"], tags["1.2.4-alpine"]);
+    assert_eq!(tags["1.2-alpine"], tags["1.2.4-alpine"], "it isn't given back\n{}", done.log);
+    assert_eq!(tags.get("alpine"), None, "it was none of its tags\n{}", done.log);
+    // The write under way, a look at everything, the look right before the correction, the correction.
+    let after = crossing.registry.requests().into_iter().map(|recorded| recorded.asked);
+    let after: Vec<Asked> = after.filter(|of| of.client.as_deref() == Some("stopped") && of.number >= number).collect();
+    let writes: Vec<usize> = (0..after.len()).filter(|at| after[*at].is_write()).collect();
+    assert_eq!(writes, [0, after.len() - 1], "{after:#?}");
+    assert!(is_its(&after[after.len() - 1]), "{after:#?}");
+    assert!(after[1..after.len() - 1].iter().any(|asked| asked.path.ends_with("/tags/list")), "{after:#?}");
+    assert_eq!(after[after.len() - 2].method, "HEAD", "{after:#?}");
+}
+
+#[tokio::test]
 async fn an_entry_that_is_put_before_another_leaves_the_release_begun() {
     let crossing = crossing();
     let before = workflow(&[("alpine:3.23", &["alpine"])]);
