@@ -12,6 +12,7 @@
 //! | anything else: a nightly `20260110`, `1.2.3-22-slim` of another variant | no | no |
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::Artifact;
 use super::evidence::{Answer, Asker, Kinship, SeenImage, Standing};
@@ -38,7 +39,7 @@ enum Shows {
     /// There is no such tag, or its image needs no reading.
     Nothing,
     /// The image that the exact tag of this older version names, for the same entry.
-    Older(Nominee),
+    Older(Arc<Nominee>),
     /// An image that had to be read.
     Read(SeenImage),
 }
@@ -109,18 +110,18 @@ impl Looked<'_> {
             && !self.is_an_entry(&older.tag)?
             && self.asker.tag(self.destination, &older.tag)?.as_ref() == Some(now)
         {
-            return Ok(Shows::Older(older.clone()));
+            return Ok(Shows::Older(Arc::clone(older)));
         }
         Ok(Shows::Read(self.asker.image(self.destination, now)?))
     }
 
     /// The tags of the repository that may be exact tags of the entry, the newest version first. Needed by the guard alone.
-    fn nominees(&self) -> Answer<&[Nominee]> {
+    fn nominees(&self) -> Answer<&[Arc<Nominee>]> {
         Ok(self.asker.nominees(self.destination)?.of(&self.rolling.entry))
     }
 
     /// The same, parted into those of newer versions and all others.
-    fn around_this(&self) -> Answer<(&[Nominee], &[Nominee])> {
+    fn around_this(&self) -> Answer<(&[Arc<Nominee>], &[Arc<Nominee>])> {
         Ok(self.asker.nominees(self.destination)?.around(&self.rolling.entry, &self.asker.wanted.version))
     }
 
@@ -145,7 +146,8 @@ impl Looked<'_> {
         let shown = shows.version().and_then(|text| Version::as_written(text, self.asker.wanted.grammar.scheme()));
         let shown = shown.filter(|version| self.competes(version));
         let (newer, _) = self.around_this()?;
-        let nominees: Vec<&Nominee> = newer.iter().filter(|nominee| self.competes(&nominee.version)).collect();
+        let newer = newer.iter().map(Arc::as_ref);
+        let nominees: Vec<&Nominee> = newer.filter(|nominee| self.competes(&nominee.version)).collect();
         let mut versions: Vec<&Version> = nominees.iter().map(|nominee| &nominee.version).chain(&shown).collect();
         versions.sort_by(|a, b| b.succession(a));
         let mut seen = BTreeSet::new();
@@ -240,7 +242,7 @@ impl Looked<'_> {
     }
 
     /// Whether the tag of one of these names the image.
-    fn names<'n>(&self, nominees: impl Iterator<Item = &'n Nominee>, digest: &Digest) -> Answer<bool> {
+    fn names<'n>(&self, nominees: impl Iterator<Item = &'n Arc<Nominee>>, digest: &Digest) -> Answer<bool> {
         // All are asked about at once.
         let named: Vec<_> = nominees.map(|nominee| self.asker.tag(self.destination, &nominee.tag)).collect();
         for named in named {
