@@ -14,7 +14,7 @@ use super::auth::Access;
 use super::call::Call;
 use super::error::RegistryError;
 use super::manifests::{Pulled, named_digest, same_digest};
-use super::retry::Trouble;
+use super::trouble::Trouble;
 use crate::image::manifest::{ACCEPTED, ManifestOrIndex};
 use crate::image::{Digest, Reference, Repository};
 
