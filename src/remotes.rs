@@ -7,9 +7,9 @@ use tokio::sync::OnceCell;
 
 use crate::action::inputs::Builder;
 use crate::action::{Environment, Inputs};
+use crate::api::DEADLINE;
 use crate::api::engine::{Engine, EngineError, Logins};
 use crate::api::github::{self, GitHub};
-use crate::api::DEADLINE;
 use crate::api::registry::{Credential, Options, Registries, RegistryError};
 use crate::error::{Fault, Situation};
 

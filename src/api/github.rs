@@ -27,8 +27,8 @@ pub use notes::Edited;
 pub use releases::Release;
 
 pub use crate::ownership::Standing;
-pub use repository::{Facts, License};
 use answer::Answer;
+pub use repository::{Facts, License};
 
 /// How long one request may take; GitHub itself gives up after 10 seconds.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);

@@ -80,6 +80,7 @@ struct Row {
     when: When,
     class: Class,
     /// The same for people.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the documentation is compared with it"))]
     failure: &'static str,
 }
 
@@ -121,7 +122,12 @@ const TABLE: &[Row] = &[
         "an upload that the registry has lost or mixed up, a blob that it doesn't see everywhere yet (by error code)",
     ),
     row(REGISTRY, When::Status(&[416..=416]), Class::UsuallyPermanent, "416"),
-    row(HTTP, When::Status(&[408..=408, 500..=500, 502..=504, 506..=599]), Class::Transient, "408, 500, 502 to 504, 506 and above"),
+    row(
+        HTTP,
+        When::Status(&[408..=408, 500..=500, 502..=504, 506..=599]),
+        Class::Transient,
+        "408, 500, 502 to 504, 506 and above",
+    ),
     row(HTTP, When::Connection, Class::Transient, "no connection, a broken one, one that stalls"),
     row(REGISTRY, When::UnknownHost, Class::UsuallyPermanent, "an unknown host name"),
     row(
@@ -424,7 +430,9 @@ mod tests {
             "failed to solve: failed to copy: httpReadSeeker: failed open: unexpected status code http://a/v2/b: 503",
             "failed to solve with frontend dockerfile.v0: failed to create LLB definition: failed to do request: Head \"http://a/v2/b\": EOF",
         ] {
-            for failure in [words(message), Failure::Answered { status: Some(500), code: None, message, asks_to_wait: false }] {
+            for failure in
+                [words(message), Failure::Answered { status: Some(500), code: None, message, asks_to_wait: false }]
+            {
                 assert_eq!(class(Api::Engine, &failure), Class::Transient, "{message}");
             }
         }

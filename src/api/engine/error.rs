@@ -143,9 +143,7 @@ impl Cause {
     pub(super) async fn pause(self, retry: &mut Retry) -> Result<(), Self> {
         let failure = match self.is_ours {
             true => Failure::Connection,
-            false => {
-                Failure::Answered { status: self.status, code: None, message: &self.message, asks_to_wait: false }
-            }
+            false => Failure::Answered { status: self.status, code: None, message: &self.message, asks_to_wait: false },
         };
         if retry.pause(&failure, None, fastrand::f64()).await {
             return Ok(());

@@ -210,7 +210,12 @@ impl Registries {
             Some(Challenge::Basic) => Ok(self.0.auth.basic(identity, registry)),
             Some(Challenge::Bearer { realm, service, .. }) => {
                 let realm = Realm { url: &realm, service: service.as_deref() };
-                self.token(call, identity, realm, None).await.map(Some)
+                match self.token(call, identity, realm, None).await {
+                    Ok(token) => Ok(Some(token)),
+                    // The registry may have another name for what we need: a challenge says so.
+                    Err(trouble) if trouble.hint.is_some() && !call.access.is_dispensable() => Ok(None),
+                    Err(trouble) => Err(trouble),
+                }
             }
         }
     }
@@ -256,7 +261,8 @@ impl Registries {
         let registry = call.repository.registry();
         let asked = Arc::clone(lock(&self.0.auth.asked).entry(registry.to_owned()).or_default());
         asked.get_or_try_init(|| self.ask(call)).await?;
-        self.authorization(call, identity).await
+        let challenge = lock(&self.0.auth.challenges).get(registry).cloned().unwrap_or(Challenge::Basic);
+        self.renew(call, identity, &challenge, None).await
     }
 
     /// Asks a registry how it wants to know who asks.
@@ -310,9 +316,9 @@ impl Registries {
                 held.scopes = scopes;
                 continue;
             }
-            // There is another way, which is tried first.
-            let may_be_anonymous = is_denied && identity == Identity::User && !call.access.pushes();
-            if may_be_anonymous || call.access.is_dispensable() {
+            // There is another way, which is tried first: a challenge to the request itself, or no credentials.
+            let may_be_anonymous = identity == Identity::User && !call.access.pushes();
+            if call.access.is_dispensable() || (is_denied && (refusal.is_none() || may_be_anonymous)) {
                 return Err(trouble);
             }
             let request = trouble.request.clone();
@@ -336,7 +342,9 @@ impl Registries {
             .extend_pairs(realm.service.map(|service| ("service", service)))
             .extend_pairs(scopes.iter().map(|scope| ("scope", scope)));
         let asked_at = Instant::now();
-        let answer = self.ask_realm(&request(path.clone()), url, self.0.auth.password_of(identity, call.repository.registry())).await?;
+        let answer = self
+            .ask_realm(&request(path.clone()), url, self.0.auth.password_of(identity, call.repository.registry()))
+            .await?;
         if answer.status() != 200 {
             return Err(refused(answer).await);
         }

@@ -15,10 +15,10 @@ use url::Url;
 use super::auth::Access;
 use super::call::{Call, Payload};
 use super::error::{Cause, RegistryError};
-use super::trouble::Trouble;
-use crate::api::retry::Class;
 use super::spool::SpooledBlob;
+use super::trouble::Trouble;
 use super::{Registries, lock};
+use crate::api::retry::Class;
 use crate::image::{Descriptor, Digest, Repository};
 
 /// Attempts at a mount before the blob is sent.
@@ -211,13 +211,12 @@ impl Registries {
                 Ok(mount) => return Ok(mount),
                 // The registry doesn't mount, or not for us: whatever it says, an upload may still be fine.
                 Err(trouble) => {
-                    let class = trouble.class();
-                    if trouble.is_denial() && class == Class::Permanent {
-                        lock(&self.0.blobs.unmountable).insert(pair);
-                        return Ok(Mount::Refused);
-                    }
-                    let is_last = retry.attempts() + 1 >= MOUNTS && class != Class::Throttled;
+                    let is_denial = trouble.is_denial();
+                    let is_last = retry.attempts() + 1 >= MOUNTS && trouble.class() != Class::Throttled;
                     if is_last || retry.pause(trouble).await.is_err() {
+                        if is_denial {
+                            lock(&self.0.blobs.unmountable).insert(pair);
+                        }
                         return Ok(Mount::Refused);
                     }
                 }

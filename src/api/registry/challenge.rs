@@ -134,7 +134,10 @@ mod tests {
                 bearer("https://ghcr.io/token", Some("ghcr.io"), &["repository:a:pull"]),
             ),
             (&[r#"bearer service=x , realm = "https://a/t""#], bearer("https://a/t", Some("x"), &[])),
-            (&[r#"Bearer realm="https://a/t",scope="repository:a:pull  repository:b:pull""#], bearer("https://a/t", None, &["repository:a:pull", "repository:b:pull"])),
+            (
+                &[r#"Bearer realm="https://a/t",scope="repository:a:pull  repository:b:pull""#],
+                bearer("https://a/t", None, &["repository:a:pull", "repository:b:pull"]),
+            ),
             (&[r#"Bearer realm="https://a/t?x=\"y\",z""#], bearer(r#"https://a/t?x="y",z"#, None, &[])),
             (&[r#"Basic realm="Registry Realm""#], Some(Challenge::Basic)),
             (&["Basic"], Some(Challenge::Basic)),

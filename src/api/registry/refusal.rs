@@ -45,11 +45,16 @@ impl Applicant<'_> {
     /// What to do where there is no such repository to push to. Most registries make one, and some want it made first.
     pub(super) fn repository_to_make(self) -> String {
         let Self { registry, repository, .. } = self;
-        let is_ecr = registry == "public.ecr.aws" || (registry.contains(".dkr.ecr") && registry.contains(".amazonaws."));
+        let is_ecr =
+            registry == "public.ecr.aws" || (registry.contains(".dkr.ecr") && registry.contains(".amazonaws."));
         if is_ecr {
             let command = if registry == "public.ecr.aws" { "ecr-public" } else { "ecr" };
             // At ECR Public, the first part is the registry's alias.
-            let name = if registry == "public.ecr.aws" { repository.split_once('/').map_or(repository, |(_, name)| name) } else { repository };
+            let name = if registry == "public.ecr.aws" {
+                repository.split_once('/').map_or(repository, |(_, name)| name)
+            } else {
+                repository
+            };
             return format!("make the repository first: `aws {command} create-repository --repository-name {name}`");
         }
         format!("make the repository `{repository}` at `{registry}` first, or correct its name in `images`")
@@ -143,6 +148,26 @@ mod tests {
             (&long, &format!("403 X ({}…)", "word ".repeat(40))),
         ] {
             assert_eq!(answered(403, body).to_string(), line);
+        }
+    }
+
+    #[test]
+    fn a_repository_that_must_be_made_first_is_named_with_the_command() {
+        let hint = |registry, repository| {
+            Applicant { registry, repository, has_credentials: true, pushes: true }.repository_to_make()
+        };
+        let ecr = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
+        for (registry, repository, part) in [
+            (ecr, "acme/tool", "`aws ecr create-repository --repository-name acme/tool`"),
+            ("public.ecr.aws", "a1b2c3/tool", "`aws ecr-public create-repository --repository-name tool`"),
+            (
+                "europe-docker.pkg.dev",
+                "project/repo/tool",
+                "make the repository `project/repo/tool` at `europe-docker.pkg.dev`",
+            ),
+        ] {
+            let hint = hint(registry, repository);
+            assert!(hint.contains(part), "{hint}");
         }
     }
 

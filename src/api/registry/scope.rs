@@ -51,12 +51,12 @@ impl Scopes {
     }
 }
 
-/// One scope for each resource, with all of its actions.
+/// One scope for each resource, with all of its actions. What has another form (Gitea's challenges name `*`) is left out.
 fn merged<'a>(scopes: impl Iterator<Item = &'a String>) -> Vec<String> {
     let mut resources: Vec<(&str, Vec<&str>)> = Vec::new();
     for scope in scopes {
         // A name may have colons of its own: `host:5000/name`.
-        let (resource, actions) = scope.rsplit_once(':').unwrap_or((scope, ""));
+        let Some((resource, actions)) = scope.rsplit_once(':') else { continue };
         let at = resources.iter().position(|(known, _)| *known == resource).unwrap_or_else(|| {
             resources.push((resource, Vec::new()));
             resources.len() - 1
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn a_challenge_that_names_what_we_have_asked_for_changes_nothing() {
         let ours = Scopes::new(vec!["repository:a:pull,push".into()]);
-        for scope in ["repository:a:pull,push", "repository:a:push,pull", "repository:a:pull", ""] {
+        for scope in ["repository:a:pull,push", "repository:a:push,pull", "repository:a:pull", "*", ""] {
             assert_eq!(ours.after(&challenge(scope), true), None, "{scope}");
             assert_eq!(ours.after(&challenge(scope), false).unwrap().asked(), ["repository:a:pull,push"], "{scope}");
         }
@@ -107,6 +107,9 @@ mod tests {
         let ours = Scopes::new(vec!["repository:a:pull".into()]);
         let more = ours.after(&challenge("repository:a:pull,delete"), true).unwrap();
         assert_eq!(more.asked(), ["repository:a:pull,delete"]);
+        // Azure's registry wants it for lists of tags.
+        let more = ours.after(&challenge("repository:a:metadata_read"), true).unwrap();
+        assert_eq!(more.asked(), ["repository:a:pull,metadata_read"]);
         let ported = Scopes::new(vec!["repository:host:5000/a:pull".into(), "repository:host:5000/a:push".into()]);
         assert_eq!(ported.asked(), ["repository:host:5000/a:pull,push"]);
     }

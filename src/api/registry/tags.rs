@@ -93,8 +93,8 @@ impl Registries {
             None => None,
         };
         let body = answer.bytes("a list of tags", PAGE).await?;
-        let page = Page::parse(&body)
-            .map_err(|error| Trouble::new(request.clone(), Cause::Malformed(error.to_string())))?;
+        let page =
+            Page::parse(&body).map_err(|error| Trouble::new(request.clone(), Cause::Malformed(error.to_string())))?;
         match page.tags {
             Some(tags) => Ok((tags, next)),
             None if is_first && next.is_none() && !page.has_errors => Ok((Vec::new(), None)),

@@ -18,6 +18,8 @@ use super::{Registries, lock};
 use crate::image::Repository;
 
 const CONNECT: Duration = Duration::from_secs(10);
+/// Answers to challenges of one request: a token, one with the scope that the challenge names, one with that scope alone.
+const ROUNDS: u32 = 4;
 /// Redirects that are followed.
 pub(super) const REDIRECTS: usize = 5;
 
@@ -58,12 +60,15 @@ impl Registries {
 
     async fn send_as(&self, call: &Call<'_>, identity: Identity) -> Result<Answer, Trouble> {
         let mut authorization = self.authorization(call, identity).await?;
+        let mut rounds = 0;
         loop {
+            rounds += 1;
             let (answer, at_home) = self.follow(call, authorization.as_ref()).await?;
             // Only the registry itself may ask who we are, not where it sent us.
-            let challenge = answer.challenge().filter(|_| at_home && answer.status() == 401);
+            let may_ask = at_home && rounds < ROUNDS;
+            let challenge = answer.challenge().filter(|_| may_ask && answer.status() == 401);
             let is_plain = at_home && answer.url().scheme() == "http";
-            let is_unasked = at_home && challenge.is_none() && authorization.is_none() && identity == Identity::User;
+            let is_unasked = may_ask && challenge.is_none() && authorization.is_none() && identity == Identity::User;
             let next = match challenge {
                 Some(challenge) if self.can_answer(call, identity, &challenge, authorization.as_ref()) => {
                     // Else the refusal would count as a request in flight, and the token's request might wait for it for ever.

@@ -13,8 +13,8 @@ use super::auth::Access;
 use super::call::{Call, Payload};
 use super::error::{Cause, RegistryError};
 use super::trouble::Trouble;
-use crate::api::retry::Class;
 use super::{Registries, lock};
+use crate::api::retry::Class;
 use crate::image::{Descriptor, Repository};
 
 /// The sizes of chunks that are tried, one after the other.
