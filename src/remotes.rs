@@ -7,6 +7,7 @@ use tokio::sync::OnceCell;
 
 use crate::action::inputs::Builder;
 use crate::action::{Environment, Inputs};
+use crate::api::DEADLINE;
 use crate::api::engine::{Engine, EngineError, Logins};
 use crate::api::github::{self, GitHub};
 use crate::api::registry::{Credential, Options, Registries, RegistryError};
@@ -64,9 +65,9 @@ impl Situation for RemoteError {
     }
 }
 
-/// For how long a request that fails is made again: five minutes, or as many seconds as `PUBLISH_VARIANTS_DEADLINE` says.
+/// How long a request is retried; as many seconds as `PUBLISH_VARIANTS_DEADLINE` says, if it is set.
 fn deadline(environment: &Environment) -> Result<Duration, RemoteError> {
-    let Some(text) = environment.get("PUBLISH_VARIANTS_DEADLINE") else { return Ok(Duration::from_secs(300)) };
+    let Some(text) = environment.get("PUBLISH_VARIANTS_DEADLINE") else { return Ok(DEADLINE) };
     text.trim().parse().map(Duration::from_secs).map_err(|_| RemoteError::Deadline(text.to_owned()))
 }
 

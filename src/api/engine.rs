@@ -11,7 +11,6 @@ mod export;
 mod http;
 mod images;
 mod janitor;
-mod retry;
 mod run;
 mod solve;
 mod spool;
@@ -28,6 +27,7 @@ pub use janitor::LeftBehind;
 pub use run::{Attempt, Ran};
 pub use solve::Solve;
 
+use super::retry::{Api, FIRST_WAIT, Retry};
 use crate::image::Platform;
 use crate::secret::Secret;
 
@@ -69,10 +69,15 @@ impl Engine {
         Self { logins: Arc::new(logins), ..self }
     }
 
-    /// Retries registry failures for this long (default: 5 min).
+    /// Retries failures of registries for this long.
     #[must_use]
     pub fn with_deadline(self, deadline: Duration) -> Self {
         Self { deadline, ..self }
+    }
+
+    /// The attempts at something that registries have a part in.
+    fn retry(&self) -> Retry {
+        Retry::new(Api::Engine, self.deadline, FIRST_WAIT)
     }
 
     /// The platform of the engine's machine.

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use super::retry::{DEADLINE, FIRST_WAIT};
 use crate::secret::Secret;
 
 mod answer;
@@ -26,10 +27,11 @@ mod manifests;
 mod presence;
 mod progress;
 mod refusal;
-mod retry;
+mod scope;
 mod spool;
 mod tags;
 mod transport;
+mod trouble;
 mod upload;
 
 pub use blobs::{BlobOrigin, Ensured};
@@ -57,7 +59,7 @@ pub struct Options {
     pub insecure: Vec<String>,
     /// Requests in flight at most, over all registries. One at least.
     pub concurrency: usize,
-    /// How long a request is retried, from its first failure on. A registry that asks us to wait beyond that is given up at once.
+    /// How long transient failures are retried, from the first one on. A registry that asks us to wait beyond that is given up at once.
     pub deadline: Duration,
     /// The wait before the first retry; it doubles from one to the next.
     pub first_wait: Duration,
@@ -76,8 +78,8 @@ impl Default for Options {
             credentials: Vec::new(),
             insecure: Vec::new(),
             concurrency: 8,
-            deadline: Duration::from_secs(300),
-            first_wait: Duration::from_millis(250),
+            deadline: DEADLINE,
+            first_wait: FIRST_WAIT,
             idle: Duration::from_secs(20),
             spool: std::env::temp_dir(),
             seed: 0,

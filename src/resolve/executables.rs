@@ -7,6 +7,7 @@ use std::path::{Component, Path};
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
+use super::{Role, image};
 use crate::api::registry::{Registries, RegistryError};
 use crate::compose::recipe::{DESTINATION, ResolvedImage};
 use crate::error::{Fault, Situation};
@@ -100,7 +101,8 @@ pub async fn layer(
         }
         let compression = Compression::of(&descriptor.media_type)
             .ok_or_else(|| SourceError::Compression(reference.clone(), descriptor.media_type.clone()))?;
-        let blob = registries.spool_blob(reference.repository(), descriptor, directory).await?;
+        let spool = || registries.spool_blob(reference.repository(), descriptor, directory);
+        let blob = image::ask(registries, Role::Source, spool).await?;
         let directory = directory.to_owned();
         search = blocking(move || {
             search.layer(compression.open(std::fs::File::open(blob.path())?)?, &directory)?;

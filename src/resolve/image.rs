@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::ResolveError;
-use crate::api::registry::{Pulled, Registries};
+use crate::api::registry::{Pulled, Registries, RegistryError};
 use crate::compose::recipe::ResolvedImage;
 use crate::compose::{Blob, ImageContent, Origin};
 use crate::image::config::InvalidConfig;
@@ -46,12 +46,7 @@ impl Image {
 
 pub(super) async fn look_up(registries: &Registries, role: Role, reference: &Reference) -> Result<Image, ResolveError> {
     let unavailable = |cause| ResolveError::Unavailable { role, image: reference.clone(), cause };
-    let top = match role {
-        // It may have been pushed a moment ago, by the job before this one.
-        Role::Source => registries.resolve_patiently(reference).await,
-        Role::Base => registries.resolve(reference).await,
-    };
-    let top = top.map_err(unavailable)?;
+    let top = ask(registries, role, || registries.resolve(reference)).await.map_err(unavailable)?;
     let platforms = match &top.content {
         ManifestOrIndex::Index(index) => index
             .manifests
@@ -69,6 +64,18 @@ pub(super) async fn look_up(registries: &Registries, role: Role, reference: &Ref
     Ok(Image { top, platforms })
 }
 
+/// Asks for a part of an image. The source may have been pushed a moment ago, by the job before this one; a base has been there for long.
+pub(super) async fn ask<T, F: Future<Output = Result<T, RegistryError>>>(
+    registries: &Registries,
+    role: Role,
+    question: impl Fn() -> F,
+) -> Result<T, RegistryError> {
+    match role {
+        Role::Source => registries.patiently(question).await,
+        Role::Base => question().await,
+    }
+}
+
 /// The manifest and config of one platform's image.
 pub(super) async fn read(
     registries: &Registries,
@@ -77,14 +84,16 @@ pub(super) async fn read(
 ) -> Result<ResolvedImage, ResolveError> {
     let unavailable = |cause| ResolveError::Unavailable { role, image: Reference::from(reference.clone()), cause };
     let unusable = |cause| ResolveError::Manifest { role, image: reference.clone(), cause };
-    let manifest = match registries.manifest(reference).await.map_err(unavailable)?.content {
+    let manifest = ask(registries, role, || registries.manifest(reference)).await.map_err(unavailable)?;
+    let manifest = match manifest.content {
         ManifestOrIndex::Manifest(manifest) => manifest,
         ManifestOrIndex::Index(index) => return Err(unusable(InvalidManifest::Unsupported(index.media_type))),
     };
     for layer in &manifest.layers {
         layer.to_oci_layer().map_err(unusable)?;
     }
-    let config = registries.small_blob(reference.repository(), &manifest.config).await.map_err(unavailable)?;
+    let config = ask(registries, role, || registries.small_blob(reference.repository(), &manifest.config)).await;
+    let config = config.map_err(unavailable)?;
     let config = Config::parse(&config)
         .and_then(|config| match (config.diff_ids().len(), manifest.layers.len()) {
             (diff_ids, layers) if diff_ids == layers => Ok(config),
@@ -105,7 +114,7 @@ pub(super) async fn read_listed(
     let reference = repository.pinned(listed.digest.clone());
     let unavailable =
         |cause| ResolveError::Unavailable { role: Role::Source, image: Reference::from(reference.clone()), cause };
-    let pulled = registries.manifest(&reference).await.map_err(unavailable)?;
+    let pulled = ask(registries, Role::Source, || registries.manifest(&reference)).await.map_err(unavailable)?;
     Ok(content(repository, &pulled, listed.image_platform()))
 }
 

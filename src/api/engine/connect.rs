@@ -1,7 +1,6 @@
 //! Finding the engine, and finding out whether it can be used.
 
 use std::io;
-use std::time::Duration;
 
 use bollard::{API_DEFAULT_VERSION, Docker};
 use serde_json::Value;
@@ -11,6 +10,7 @@ use super::http::{ApiVersion, Http};
 use super::janitor::{Janitor, Ledger};
 use super::run::Emulation;
 use super::{Engine, Limits, Shared, cache};
+use crate::api::retry::DEADLINE;
 use crate::image::Platform;
 
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
@@ -18,9 +18,6 @@ const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 const FIRST_WITH_BUILDKIT: ApiVersion = ApiVersion(1, 39);
 /// How long bollard waits for the head of an answer. A build's own time isn't limited by it.
 const SESSION_SECONDS: u64 = 120;
-
-/// How long pulls and builds are tried again, unless the caller knows better.
-const DEADLINE: Duration = Duration::from_secs(300);
 
 impl Engine {
     /// Looks whether there may be an engine at `docker_host`: the address is one, and somebody listens at a socket. Sends no request.

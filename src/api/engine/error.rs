@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::api::retry::{Failure, Retry};
 use crate::error::{Fault, Situation};
 
 /// Why the engine can't be used, or what it refused.
@@ -135,14 +136,22 @@ impl Cause {
         Self { status: None, message: message.into(), is_ours: false }
     }
 
-    /// The same, after so many attempts.
-    pub(super) fn after(self, attempts: u32) -> Self {
-        Self { message: format!("{} (after {attempts} attempts)", self.message), ..self }
-    }
-
-    /// Whether it is about the connection to the engine, rather than said by the engine.
-    pub(super) fn is_ours(&self) -> bool {
-        self.is_ours
+    /// Waits until the next attempt should be made, after one that failed so.
+    ///
+    /// # Errors
+    /// No further attempt should be made.
+    pub(super) async fn pause(self, retry: &mut Retry) -> Result<(), Self> {
+        let failure = match self.is_ours {
+            true => Failure::Connection,
+            false => Failure::Answered { status: self.status, code: None, message: &self.message, asks_to_wait: false },
+        };
+        if retry.pause(&failure, None, fastrand::f64()).await {
+            return Ok(());
+        }
+        Err(match retry.attempts() {
+            1 => self,
+            attempts => Self { message: format!("{} (after {attempts} attempts)", self.message), ..self },
+        })
     }
 
     /// The HTTP status, if the engine answered.

@@ -12,8 +12,8 @@ use tokio::sync::Mutex;
 
 use super::error::Cause;
 use super::janitor::{Chore, Making};
-use super::retry::{Retry, is_refusal};
 use super::{Engine, EngineError, Shared};
+use crate::api::retry::says_refused;
 use crate::image::{Digest, PinnedReference, Platform};
 
 /// A pull that says nothing for so long is begun again. Engines tell twice a second how far they are.
@@ -149,9 +149,9 @@ impl ImageLease {
             *presence = Presence::Begun;
         }
         let making = Making::begin(&shared.ledger);
-        let mut retry = Retry::until(self.engine.deadline);
+        let mut retry = self.engine.retry();
         while let Err(cause) = self.pull_once(platform, progress).await {
-            retry.pause(cause).await.map_err(|cause| self.explain(cause))?;
+            cause.pause(&mut retry).await.map_err(|cause| self.explain(cause))?;
         }
         making.made();
         if *presence != Presence::Theirs {
@@ -201,10 +201,9 @@ impl ImageLease {
     }
 
     fn explain(&self, cause: Cause) -> EngineError {
-        let message = cause.message().to_lowercase();
-        let hint = if is_refusal(&message) {
+        let hint = if says_refused(cause.message()) {
             "\nhint: check the line of this registry in `credentials`, and that its account may pull the image"
-        } else if message.contains("no space left") {
+        } else if cause.message().to_lowercase().contains("no space left") {
             "\nhint: free disk space on the engine's machine"
         } else {
             ""

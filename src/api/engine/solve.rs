@@ -16,7 +16,6 @@ use super::error::Cause;
 use super::http::ApiVersion;
 use super::images::hub_address;
 use super::janitor::Chore;
-use super::retry::Retry;
 use super::{Engine, EngineError, LOCAL, LocalImage};
 use crate::image::Platform;
 
@@ -81,11 +80,11 @@ impl Engine {
         });
         let credentials: HashMap<String, DockerCredentials> = credentials.collect();
         let limit = if solve.commands.is_empty() { LIMIT } else { LIMIT_WITH_COMMANDS };
-        let mut retry = Retry::until(self.deadline);
+        let mut retry = self.retry();
         while let Err(cause) =
             self.solve_once(&image, options.clone().build(), context.clone(), credentials.clone(), limit).await
         {
-            retry.pause(cause).await.map_err(failed)?;
+            cause.pause(&mut retry).await.map_err(failed)?;
         }
         Ok(lease)
     }

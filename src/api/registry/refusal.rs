@@ -1,14 +1,12 @@
-//! Refusals of registries: how they read, whether another attempt may help, and the setting to change.
+//! Refusals of registries: how they read, and the setting to change.
 //!
 //! The body: [error codes](https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes).
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::error::Answered;
-use super::retry::Again;
 
 /// Longest message of a registry that we repeat, in characters.
 const MESSAGE: usize = 200;
@@ -28,22 +26,6 @@ impl Answered {
         Self { status, code, message: one_line(&message.unwrap_or_default(), MESSAGE), retry_after }
     }
 
-    /// Whether another attempt may help.
-    pub(super) fn again(&self) -> Again {
-        match (self.status, self.code.as_deref()) {
-            (408 | 429 | 500 | 502..=504 | 506..=599, _) => Again::UntilDeadline { after: self.retry_after },
-            // GHCR sometimes denies authorised requests with a bare `denied`; real denials name the missing permission.
-            (401 | 403, _) if matches!(self.message.to_ascii_lowercase().as_str(), "denied" | "denied: denied") => {
-                Again::FewTimes
-            }
-            // An upload that the registry has lost or mixed up, and blobs that aren't visible everywhere yet.
-            (_, Some("BLOB_UPLOAD_UNKNOWN" | "BLOB_UPLOAD_INVALID" | "DIGEST_INVALID" | "SIZE_INVALID"))
-            | (_, Some("MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN"))
-            | (416, _) => Again::FewTimes,
-            _ => Again::Never,
-        }
-    }
-
     /// Whether the request had the wrong scheme: that's how servers of TLS answer plain HTTP.
     pub(super) fn wants_tls(&self) -> bool {
         self.status == 400 && self.message.contains("HTTPS")
@@ -60,6 +42,24 @@ pub(super) struct Applicant<'a> {
 }
 
 impl Applicant<'_> {
+    /// What to do where there is no such repository to push to. Most registries make one, and some want it made first.
+    pub(super) fn repository_to_make(self) -> String {
+        let Self { registry, repository, .. } = self;
+        let is_ecr =
+            registry == "public.ecr.aws" || (registry.contains(".dkr.ecr") && registry.contains(".amazonaws."));
+        if is_ecr {
+            let command = if registry == "public.ecr.aws" { "ecr-public" } else { "ecr" };
+            // At ECR Public, the first part is the registry's alias.
+            let name = if registry == "public.ecr.aws" {
+                repository.split_once('/').map_or(repository, |(_, name)| name)
+            } else {
+                repository
+            };
+            return format!("make the repository first: `aws {command} create-repository --repository-name {name}`");
+        }
+        format!("make the repository `{repository}` at `{registry}` first, or correct its name in `images`")
+    }
+
     /// The setting that would allow it.
     pub(super) fn setting(self) -> String {
         let Self { registry, repository, .. } = self;
@@ -87,17 +87,6 @@ impl Applicant<'_> {
             }
         }
     }
-}
-
-/// How long a [`Retry-After`](https://www.rfc-editor.org/rfc/rfc9110#name-retry-after) header asks to wait: seconds, or a date.
-pub(super) fn retry_after(header: &str, now: DateTime<Utc>) -> Option<Duration> {
-    let header = header.trim();
-    if let Ok(seconds) = header.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = DateTime::parse_from_rfc2822(header).ok()?;
-    // A date in the past: no need to wait.
-    Some(date.signed_duration_since(now).to_std().unwrap_or_default())
 }
 
 /// The text of an HTML page: its title where it has one.
@@ -163,55 +152,22 @@ mod tests {
     }
 
     #[test]
-    fn what_passes_is_asked_again_and_what_stays_is_not() {
-        let (deadline, few, never) = (Again::UntilDeadline { after: None }, Again::FewTimes, Again::Never);
-        let code = |code: &str, message: &str| format!(r#"{{"errors":[{{"code":"{code}","message":"{message}"}}]}}"#);
-        for (status, body, again) in [
-            (408, String::new(), deadline),
-            (429, code("TOOMANYREQUESTS", "slow down"), deadline),
-            (500, String::new(), deadline),
-            (502, "<html>".into(), deadline),
-            (503, String::new(), deadline),
-            (504, String::new(), deadline),
-            (599, String::new(), deadline),
-            (501, String::new(), never),
-            (505, String::new(), never),
-            (401, code("DENIED", "denied"), few),
-            (403, code("DENIED", "Denied"), few),
-            (403, code("DENIED", "permission_denied: write_package"), never),
-            (403, code("DENIED", "requested access to the resource is denied"), never),
-            (401, code("UNAUTHORIZED", "authentication required"), never),
-            (404, code("MANIFEST_UNKNOWN", "manifest unknown"), never),
-            (404, code("BLOB_UPLOAD_UNKNOWN", "upload unknown"), few),
-            (400, code("DIGEST_INVALID", "x"), few),
-            (400, code("MANIFEST_BLOB_UNKNOWN", "x"), few),
-            (400, code("MANIFEST_INVALID", "x"), never),
-            (400, String::new(), never),
-            (413, String::new(), never),
-            (405, String::new(), never),
+    fn a_repository_that_must_be_made_first_is_named_with_the_command() {
+        let hint = |registry, repository| {
+            Applicant { registry, repository, has_credentials: true, pushes: true }.repository_to_make()
+        };
+        let ecr = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
+        for (registry, repository, part) in [
+            (ecr, "acme/tool", "`aws ecr create-repository --repository-name acme/tool`"),
+            ("public.ecr.aws", "a1b2c3/tool", "`aws ecr-public create-repository --repository-name tool`"),
+            (
+                "europe-docker.pkg.dev",
+                "project/repo/tool",
+                "make the repository `project/repo/tool` at `europe-docker.pkg.dev`",
+            ),
         ] {
-            assert_eq!(answered(status, &body).again(), again, "{status} {body}");
-        }
-        let hurried = Answered::read(429, b"", Some(Duration::from_secs(7)));
-        assert_eq!(hurried.again(), Again::UntilDeadline { after: Some(Duration::from_secs(7)) });
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let now = "2026-01-15T20:44:00Z".parse().unwrap();
-        for (header, seconds) in [
-            ("0", Some(0)),
-            ("120", Some(120)),
-            (" 7 ", Some(7)),
-            ("Thu, 15 Jan 2026 20:45:30 GMT", Some(90)),
-            ("Thu, 15 Jan 2026 20:43:00 GMT", Some(0)),
-            ("-1", None),
-            ("1.5", None),
-            ("soon", None),
-            ("", None),
-            ("99999999999999999999999", None),
-        ] {
-            assert_eq!(retry_after(header, now), seconds.map(Duration::from_secs), "{header:?}");
+            let hint = hint(registry, repository);
+            assert!(hint.contains(part), "{hint}");
         }
     }
 

@@ -10,7 +10,7 @@ use super::Registries;
 use super::auth::Access;
 use super::call::Call;
 use super::error::{Cause, RegistryError};
-use super::retry::{Again, Trouble};
+use super::trouble::Trouble;
 use crate::image::{Repository, Tag};
 
 /// The most bytes that one page may have.
@@ -82,30 +82,23 @@ impl Registries {
     ) -> Result<(Vec<String>, Option<String>), Trouble> {
         let answer = self.send(&Call::new(repository, Access::Pull, Method::GET, rest, &[200, 404])).await?;
         let request = answer.request.clone();
-        let trouble = |why: &str, again| {
-            let error = Cause::Other(Box::new(incomplete(repository, why.to_owned())));
-            Trouble::new(request.clone(), error, again)
-        };
+        let trouble = |why: &str| Trouble::other(request.clone(), incomplete(repository, why.to_owned()));
         let is_first = rest == FIRST;
         if answer.status() == 404 {
-            return if is_first {
-                Ok((Vec::new(), None))
-            } else {
-                Err(trouble("a page of it is missing", Again::FewTimes))
-            };
+            return if is_first { Ok((Vec::new(), None)) } else { Err(trouble("a page of it is missing")) };
         }
         let links: Vec<String> = answer.headers("link").collect();
         let next = match links.iter().find_map(|header| next_page(header)) {
-            Some(link) => Some(self.beside(repository, rest, link).map_err(|why| trouble(&why, Again::Never))?),
+            Some(link) => Some(self.beside(repository, rest, link).map_err(|why| trouble(&why))?),
             None => None,
         };
         let body = answer.bytes("a list of tags", PAGE).await?;
-        let page = Page::parse(&body)
-            .map_err(|error| Trouble::new(request.clone(), Cause::Malformed(error.to_string()), Again::FewTimes))?;
+        let page =
+            Page::parse(&body).map_err(|error| Trouble::new(request.clone(), Cause::Malformed(error.to_string())))?;
         match page.tags {
             Some(tags) => Ok((tags, next)),
             None if is_first && next.is_none() && !page.has_errors => Ok((Vec::new(), None)),
-            None => Err(trouble("a page of it has no `tags`", Again::FewTimes)),
+            None => Err(trouble("a page of it has no `tags`")),
         }
     }
 

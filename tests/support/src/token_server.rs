@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::{SecondsFormat, Utc};
 use hyper::body::Incoming;
-use hyper::header::AUTHORIZATION;
+use hyper::header::{AUTHORIZATION, HeaderValue, LOCATION};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -56,6 +56,9 @@ struct State {
     anonymous_pull: bool,
     push_denied: bool,
     denials: usize,
+    merges_no_scopes: bool,
+    all_or_nothing: bool,
+    moved: bool,
     requests: Vec<TokenRequest>,
 }
 
@@ -81,6 +84,9 @@ impl TokenServer {
             anonymous_pull: false,
             push_denied: false,
             denials: 0,
+            merges_no_scopes: false,
+            all_or_nothing: false,
+            moved: false,
             requests: Vec::new(),
         };
         let shared = Arc::new(Shared { mint: Mint::new(), state: Mutex::new(state) });
@@ -118,6 +124,21 @@ impl TokenServer {
     /// Refuses the next `count` requests with 403 `denied`, as GHCR does now and then to those who are allowed.
     pub fn deny_next(&self, count: usize) {
         self.state().denials = count;
+    }
+
+    /// From now on only the last scope that is asked for counts, as with GitLab.
+    pub fn merge_no_scopes(&self) {
+        self.state().merges_no_scopes = true;
+    }
+
+    /// From now on a request is refused with 403 `denied` if one action of its scopes isn't allowed.
+    pub fn give_all_or_nothing(&self) {
+        self.state().all_or_nothing = true;
+    }
+
+    /// From now on requests are redirected to another path, where they are answered.
+    pub fn move_away(&self) {
+        self.state().moved = true;
     }
 
     /// Seconds that a token is accepted for, by the registry too: its sixty seconds of leeway are taken off the token's `exp`.
@@ -167,8 +188,15 @@ impl Shared {
 
     fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
         let query = request.uri().query().unwrap_or_default();
-        if request.uri().path() != "/token" {
-            return answer(StatusCode::NOT_FOUND, &error("NOT_FOUND", "not found"));
+        match request.uri().path() {
+            "/token" if self.state().moved => {
+                let mut moved = answer(StatusCode::TEMPORARY_REDIRECT, &json!({}));
+                let location = HeaderValue::from_str(&format!("/moved?{query}")).expect("a query is ASCII");
+                moved.headers_mut().insert(LOCATION, location);
+                return moved;
+            }
+            "/token" | "/moved" => {}
+            _ => return answer(StatusCode::NOT_FOUND, &error("NOT_FOUND", "not found")),
         }
         // The OAuth2 way of asking (POST) is optional; who tries it is expected to fall back.
         if request.method() != Method::GET {
@@ -189,9 +217,15 @@ impl Shared {
                 state.denials -= 1;
                 answer(StatusCode::FORBIDDEN, &error("DENIED", "denied"))
             }
+            Ok(user)
+                if state.all_or_nothing && !scopes.iter().all(|scope| state.allows_all(user.as_deref(), scope)) =>
+            {
+                answer(StatusCode::FORBIDDEN, &error("DENIED", "denied"))
+            }
             Ok(user) => {
+                let skipped = if state.merges_no_scopes { scopes.len().saturating_sub(1) } else { 0 };
                 let access: Vec<Value> =
-                    scopes.iter().filter_map(|scope| state.access(user.as_deref(), scope)).collect();
+                    scopes.iter().skip(skipped).filter_map(|scope| state.access(user.as_deref(), scope)).collect();
                 let token = self.mint.sign(user.as_deref().unwrap_or_default(), &service, &access, state.lifetime);
                 let issued_at = Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true);
                 let body = json!({ "token": token, "access_token": token, "expires_in": state.lifetime, "issued_at": issued_at });
@@ -214,6 +248,12 @@ impl State {
         }
         let allowed: Vec<&str> = actions.split(',').filter(|action| self.allows(user, name, action)).collect();
         (!allowed.is_empty()).then(|| json!({ "type": kind, "name": name, "actions": allowed }))
+    }
+
+    fn allows_all(&self, user: Option<&str>, scope: &str) -> bool {
+        let granted = self.access(user, scope);
+        let granted = granted.as_ref().and_then(|access| access["actions"].as_array()).map_or(0, Vec::len);
+        granted == scope.rsplit(':').next().unwrap_or_default().split(',').count()
     }
 
     fn allows(&self, user: Option<&str>, repository: &str, action: &str) -> bool {
