@@ -4,6 +4,7 @@
 
 pub mod kinship;
 pub mod recipe;
+pub mod run;
 
 use std::sync::Arc;
 

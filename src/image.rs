@@ -3,6 +3,7 @@
 //! Pure: nothing here reads a file, a clock or a socket, save [`layer`], which writes the one layer we make.
 
 pub mod config;
+pub mod env;
 pub mod layer;
 pub mod manifest;
 pub mod platform;

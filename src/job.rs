@@ -66,6 +66,7 @@ pub async fn publish(
     tokio::pin!(interruption);
     let (plan, inputs, event) = Plan::read(options, environment, files)?;
     inputs.secrets().for_each(|secret| log.mask(secret));
+    plan.warnings.iter().for_each(|warning| log.annotate(Level::Warning, "publish-variants", &warning.to_string()));
     let remotes = Remotes::prepare(&inputs, environment)?;
     let stages = Stages::start();
     let (outcome, patience) = {

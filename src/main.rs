@@ -36,6 +36,9 @@ fn main() -> ExitCode {
 
 fn plan(options: &Options, format: Format, environment: &Environment, workspace: &Folder) -> Result<ExitCode, Failure> {
     let (plan, ..) = Plan::read(options, environment, workspace)?;
+    // Standard output is the plan's alone, for whoever parses it. The runner reads commands from both.
+    let log = if environment.is_action() { Log::workflow(std::io::stderr()) } else { Log::plain(std::io::stderr()) };
+    plan.warnings.iter().for_each(|warning| log.annotate(Level::Warning, "publish-variants", &warning.to_string()));
     print(&match format {
         Format::Table => plan.to_table(),
         Format::Json => plan.to_json(),

@@ -2,6 +2,7 @@
 //!
 //! Pure: a plan is made of the inputs and the event alone, nothing remote is asked. `publish-variants plan` prints it.
 
+mod annotations;
 mod make;
 pub mod print;
 pub mod problem;
@@ -13,11 +14,13 @@ mod version;
 use std::collections::BTreeMap;
 
 use crate::action::inputs::{OnConflict, Rolling, VersionPattern};
+use crate::compose::run::RunInstruction;
 use crate::image::config::Changes;
 use crate::image::{Platform, Reference, Repository, Tag};
 use crate::ownership::Grammar;
 use crate::version::{Version, VersionSet};
 
+pub use annotations::PlannedAnnotations;
 pub use problem::{Place, PlanError, Problem};
 pub use repository::RepositoryFacts;
 pub use template::Template;
@@ -54,6 +57,8 @@ pub struct Plan {
     pub grammar: Grammar,
     /// How the repository's tags name a version.
     pub version_pattern: VersionPattern,
+    /// What is odd about the input, and no reason to refuse it.
+    pub warnings: Vec<Problem>,
 }
 
 /// How the release of a version is found at GitHub.
@@ -88,9 +93,9 @@ pub struct Variant {
     /// What it changes in its base's config; labels that are computed give way before these.
     pub changes: Changes,
     /// Annotations to set, before which those that are computed give way.
-    pub annotations: BTreeMap<String, String>,
-    /// Extra `RUN` lines of a Dockerfile.
-    pub run: Vec<String>,
+    pub annotations: PlannedAnnotations,
+    /// Extra `RUN` instructions of a Dockerfile.
+    pub run: Vec<RunInstruction>,
     /// Commands that must succeed in it.
     pub checks: Vec<Check>,
     /// Why people should no longer use it.

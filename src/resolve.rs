@@ -282,9 +282,9 @@ impl Maker<'_> {
         let labels = self.labels(variant, &base.top.reference);
         let changes =
             Changes { labels: labels.clone(), unlabel: facts::of_the_base_alone(), ..variant.changes.clone() };
-        let mut annotations = labels;
-        annotations.extend(variant.annotations.clone());
-        let mut index_annotations = annotations.clone();
+        let (mut annotations, mut index_annotations) = (labels.clone(), labels);
+        annotations.extend(variant.annotations.manifest.clone());
+        index_annotations.extend(variant.annotations.index.clone());
         index_annotations.extend(self.own_annotations(base_created));
 
         let (mut recipes, mut composed) = (Vec::new(), Vec::new());

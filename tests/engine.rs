@@ -83,7 +83,7 @@ impl World {
             source: self.resolved(&self.tool, "acme/tool", platform),
             binaries: vec!["/tool".into(), "/toolx".into()],
             changes,
-            run: run.iter().map(ToString::to_string).collect(),
+            run: run.iter().map(|run| run.parse().unwrap()).collect(),
             created: Some("2026-01-15T20:44:00Z".into()),
         }
     }
@@ -228,6 +228,8 @@ async fn every_value_survives() {
         changes.labels.insert(format!("com.example.{place}"), (*value).to_owned());
     }
     changes.env.insert("LANG".into(), "C \"x\" $y".into());
+    let odd_names = ["npm_config_@acme:registry", "a.b-c", "$quoted\"'\\", "#x"];
+    changes.env.extend(odd_names.map(|name| (name.to_owned(), "odd".to_owned())));
     changes.labels.insert("key with \"quotes\" $and 'more'".into(), "x".repeat(70_000));
     changes.entrypoint = Some(vec!["/bin/sh".into(), "-c".into()]);
     changes.cmd = Some(values.iter().map(ToString::to_string).collect());
@@ -246,6 +248,9 @@ async fn every_value_survives() {
             assert_eq!(config["Cmd"][place], *value, "{store}");
         }
         assert_eq!(config["Env"][1], "LANG=C \"x\" $y", "{store}");
+        for name in odd_names {
+            assert!(config["Env"].as_array().unwrap().contains(&json!(format!("{name}=odd"))), "{store}: {name}");
+        }
         drop(image);
         clean_up(engine).await;
     }

@@ -79,7 +79,16 @@ impl Files for BTreeMap<PathBuf, String> {
     }
 }
 
-/// Reads the text file at `path`, which may have up to `limit` bytes.
+/// `text` without the byte order mark that some editors put before it.
+#[must_use]
+pub fn without_mark(text: String) -> String {
+    match text.strip_prefix('\u{feff}') {
+        Some(text) => text.to_owned(),
+        None => text,
+    }
+}
+
+/// Reads the text file at `path`, which may have up to `limit` bytes, without its byte order mark.
 ///
 /// # Errors
 /// It can't be read, is too large, or is no UTF-8.
@@ -89,5 +98,5 @@ pub fn read_text(files: &dyn Files, path: &Path, limit: u64) -> io::Result<Strin
     if text.len() as u64 > limit {
         return Err(io::Error::other(format!("it has more than {} MiB", limit >> 20)));
     }
-    Ok(text)
+    Ok(without_mark(text))
 }

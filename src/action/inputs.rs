@@ -1,5 +1,6 @@
 //! The inputs of the action, read: every one has a type, and its default.
 
+pub(crate) mod list;
 mod read;
 
 use std::collections::BTreeMap;
@@ -8,7 +9,7 @@ use std::num::NonZeroUsize;
 
 use super::credentials::Credentials;
 use crate::image::Repository;
-use crate::plan::{Platforms, Template};
+use crate::plan::{PlannedAnnotations, Platforms, Template};
 use crate::secret::Secret;
 use crate::version::{Scheme, VersionSet};
 
@@ -38,7 +39,7 @@ pub struct Inputs {
     /// Labels of all variants.
     pub labels: BTreeMap<String, String>,
     /// Annotations of all variants.
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: PlannedAnnotations,
     /// The destinations.
     pub images: Vec<Repository>,
     /// Who we are at registries.

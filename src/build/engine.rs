@@ -11,7 +11,7 @@ use serde_json::Value;
 
 pub use agreement::Difference;
 
-use super::dockerfile::{InvalidRun, render};
+use super::dockerfile::render;
 use crate::api::engine::{Engine, EngineError, ExportedLayer, FileInImage, ImageLease, LocalImage, Progress, Solve};
 use crate::compose::recipe::{DESTINATION, Recipe, ResolvedImage};
 use crate::error::{Fault, Situation};
@@ -24,9 +24,6 @@ pub enum BuildError {
     /// The engine couldn't.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// A recipe that is no Dockerfile.
-    #[error(transparent)]
-    Run(#[from] InvalidRun),
     /// The layers aren't the base's with ours on top.
     #[error("the engine built `{image}` with other layers than its recipe has: {found}")]
     Layers {
@@ -52,7 +49,6 @@ impl Situation for BuildError {
     fn fault(&self) -> Fault {
         match self {
             Self::Engine(error) => error.fault(),
-            Self::Run(_) => Fault::Input,
             Self::Layers { .. } | Self::Config { .. } => Fault::Publication,
         }
     }
@@ -110,12 +106,12 @@ pub async fn build(
     ];
     try_join_all(pulls).await?;
     let stage = engine.stage();
-    let dockerfile = render(recipe, &stage, engine.knows_link())?;
+    let dockerfile = render(recipe, &stage, engine.knows_link());
     let solve = Solve {
         dockerfile: dockerfile.text,
         arguments: dockerfile.arguments,
         platform: recipe.platform.clone(),
-        commands: recipe.run.iter().map(|run| run.trim().to_owned()).collect(),
+        commands: recipe.run.iter().map(ToString::to_string).collect(),
     };
     let image = engine.solve(solve, &stage, &recipe.variant).await?;
     let inspected = image.inspect().await?;
@@ -186,5 +182,5 @@ async fn export_run_layers(
     let skipped = known.into_iter().filter(|digest| !wanted.contains(digest)).collect();
     let layers = image.export(wanted, skipped).await?;
     let layers = recipe.run.iter().zip(layers);
-    Ok(layers.map(|(run, layer)| RunLayer { created_by: format!("RUN {}", run.trim()), layer }).collect())
+    Ok(layers.map(|(run, layer)| RunLayer { created_by: format!("RUN {run}"), layer }).collect())
 }

@@ -1,5 +1,6 @@
 //! What to build: one variant for one platform, with everything addressed by digest.
 
+use super::run::RunInstruction;
 use crate::image::config::Changes;
 use crate::image::{Config, Manifest, PinnedReference, Platform};
 
@@ -30,7 +31,7 @@ pub struct Recipe {
     /// The variant's changes to the base's config.
     pub changes: Changes,
     /// Extra `RUN` lines of a Dockerfile, after the executables are in place.
-    pub run: Vec<String>,
+    pub run: Vec<RunInstruction>,
     /// When the tool was made, in RFC 3339 with seconds and `Z`, where that is known; no other time gets into an image.
     pub created: Option<String>,
 }

@@ -1,5 +1,7 @@
 //! Platforms, as the [image index](https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md) names them.
 
+mod known;
+
 use std::fmt;
 use std::str::FromStr;
 

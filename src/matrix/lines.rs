@@ -33,7 +33,7 @@ pub(super) fn nodes(text: &str) -> Vec<Node> {
 fn significant(text: &str) -> impl Iterator<Item = (u64, &str)> {
     (1..)
         .zip(text.lines())
-        .map(|(number, line)| match line.find(" #") {
+        .map(|(number, line)| match [" #", "\t#"].iter().filter_map(|comment| line.find(comment)).min() {
             Some(comment) => (number, &line[..comment]),
             None => (number, line),
         })

@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::problem::nearest;
 use super::tags::{Claims, Tagger};
 use super::version::determine;
-use super::{Check, CheckOrigin, Place, Plan, PlanError, Problem, Source, Tags, Variant};
+use super::{Check, CheckOrigin, Place, Plan, PlanError, Platforms, Problem, Source, Tags, Variant};
 use crate::action::inputs::Builder;
 use crate::action::{Environment, Event, Files, Inputs, Options};
 use crate::compose::recipe::DESTINATION;
 use crate::image::config::Changes;
-use crate::image::{Reference, Tag};
+use crate::image::{Platform, Reference, Tag};
 use crate::matrix::{self, Row, Setting, Verify};
 use crate::ownership::Grammar;
 use crate::version::Version;
@@ -58,6 +59,10 @@ impl Plan {
         if let Some(source) = &source {
             claims.source(source, &inputs.images);
         }
+        let mut warnings = Vec::new();
+        if let Platforms::Listed(platforms) = &inputs.platforms {
+            warnings.extend(platforms.iter().filter_map(|platform| unknown(platform, &Place::Input("platforms"))));
+        }
         let mut variants = Vec::with_capacity(rows.len());
         for row in rows {
             if inputs.builder == Builder::Registry && !row.run.is_empty() {
@@ -65,6 +70,13 @@ impl Plan {
                     Problem::new(&row.place, "`run` needs something that runs it, and `builder: registry` doesn't")
                         .hint("remove the `run` lines, or set `builder: engine`"),
                 );
+            }
+            let platforms = row.platforms.iter().flatten();
+            for warning in platforms.filter_map(|(platform, place)| unknown(platform, place)) {
+                // One of `defaults`, or of an entry with axes, is in several rows.
+                if !warnings.contains(&warning) {
+                    warnings.push(warning);
+                }
             }
             let tags = tagger.variant(&row, &mut problems);
             claims.variant(&row, &tags, &mut problems);
@@ -96,9 +108,23 @@ impl Plan {
             destinations: inputs.images.clone(),
             variants,
             dry_run,
+            warnings,
             version,
         })
     }
+}
+
+/// A warning about a platform that is none we know. It may be newer than we are, so it isn't refused: source and bases decide.
+fn unknown(platform: &Platform, place: &Place) -> Option<Problem> {
+    if platform.is_known() {
+        return None;
+    }
+    let warning = Problem::new(place, format!("`{platform}` is not a known platform"));
+    let (written, known) = (platform.to_string(), Platform::known().collect::<Vec<_>>());
+    Some(match nearest(&written, known.iter().map(String::as_str)) {
+        Some(nearest) => warning.hint(format!("did you mean `{nearest}`?")),
+        None => warning.hint("a platform looks like `linux/amd64` or `linux/arm/v7`"),
+    })
 }
 
 fn source(inputs: &Inputs, tagger: &Tagger<'_>, problems: &mut Vec<Problem>) -> Option<Source> {
@@ -128,6 +154,23 @@ fn source(inputs: &Inputs, tagger: &Tagger<'_>, problems: &mut Vec<Problem>) -> 
 }
 
 fn variant(row: Row, version_label: Tag, tags: Tags, inputs: &Inputs, version: &Version) -> Variant {
+    // All of them by name, and no `..`: what the matrix says and nobody reads must not compile.
+    let Row {
+        place: _,
+        base,
+        tags: entries,
+        platforms,
+        env,
+        cmd,
+        entrypoint,
+        user,
+        workdir,
+        labels,
+        annotations,
+        run,
+        verify,
+        deprecated,
+    } = row;
     let first = inputs.binaries.first().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
     let executable = format!("{DESTINATION}/{first}");
     let merged = |general: &BTreeMap<String, String>, own: BTreeMap<String, String>| {
@@ -140,25 +183,29 @@ fn variant(row: Row, version_label: Tag, tags: Tags, inputs: &Inputs, version: &
         Setting::OfBase => None,
         Setting::Set(command) => Some(command),
     };
+    let platforms = platforms.map(|listed| match listed.len() {
+        0 => Platforms::Auto,
+        _ => Platforms::Listed(listed.into_iter().map(|(platform, _)| platform).collect()),
+    });
     Variant {
-        name: row.tags.first().map(|(tag, _)| tag.clone()).unwrap_or_default(),
-        base: row.base,
+        name: entries.into_iter().map(|(tag, _)| tag).next().unwrap_or_default(),
+        base,
         version_label,
-        platforms: row.platforms.unwrap_or_else(|| inputs.platforms.clone()),
+        platforms: platforms.unwrap_or_else(|| inputs.platforms.clone()),
         tags,
         changes: Changes {
-            env: merged(&inputs.env, row.env),
-            cmd: command(row.cmd, vec![executable.clone()]),
-            entrypoint: command(row.entrypoint, Vec::new()),
-            user: row.user,
-            workdir: row.workdir,
-            labels: merged(&inputs.labels, row.labels),
+            env: merged(&inputs.env, env),
+            cmd: command(cmd, vec![executable.clone()]),
+            entrypoint: command(entrypoint, Vec::new()),
+            user,
+            workdir,
+            labels: merged(&inputs.labels, labels),
             unlabel: BTreeSet::new(),
         },
-        annotations: merged(&inputs.annotations, row.annotations),
-        run: row.run,
-        checks: if inputs.verify { checks(row.verify, executable, version) } else { Vec::new() },
-        deprecated: row.deprecated,
+        annotations: inputs.annotations.clone().with(annotations),
+        run,
+        checks: if inputs.verify { checks(verify, executable, version) } else { Vec::new() },
+        deprecated,
     }
 }
 

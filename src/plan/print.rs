@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::{Check, Plan, Platforms, Reason, RollingTag, Tags, Variant};
+use super::{Check, Plan, PlannedAnnotations, Platforms, Reason, RollingTag, Tags, Variant};
+use crate::compose::run::RunInstruction;
 use crate::image::config::Changes;
 use crate::image::{Reference, Repository, Tag};
 
@@ -52,8 +53,8 @@ struct VariantJson<'a> {
     reasons: &'a std::collections::BTreeMap<Tag, Reason>,
     #[serde(flatten)]
     changes: &'a Changes,
-    annotations: &'a std::collections::BTreeMap<String, String>,
-    run: &'a [String],
+    annotations: &'a PlannedAnnotations,
+    run: &'a [RunInstruction],
     verify: Vec<CheckJson<'a>>,
     deprecated: &'a Option<String>,
 }

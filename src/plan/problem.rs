@@ -65,6 +65,13 @@ impl Problem {
     }
 }
 
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.situation)?;
+        self.hint.iter().try_for_each(|hint| write!(f, "\nhint: {hint}"))
+    }
+}
+
 /// The input can't be used. Says everything that is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanError(Vec<Problem>);
@@ -91,8 +98,7 @@ impl PlanError {
 impl fmt::Display for PlanError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let [problem] = &self.0[..] {
-            write!(f, "{}: {}", problem.place, problem.situation)?;
-            return problem.hint.iter().try_for_each(|hint| write!(f, "\nhint: {hint}"));
+            return problem.fmt(f);
         }
         write!(f, "the input has {} problems", self.0.len())?;
         for problem in self.0.iter().take(SHOWN) {

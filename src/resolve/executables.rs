@@ -70,7 +70,9 @@ impl Situation for SourceError {
         match self {
             Self::Registry(error) => error.fault(),
             Self::Unpack(..) => Fault::Publication,
-            _ => Fault::Input,
+            Self::Missing { .. } | Self::NoFile { .. } | Self::WrongMachine { .. } | Self::Compression(..) => {
+                Fault::Input
+            }
         }
     }
 }

@@ -211,7 +211,7 @@ fn a_source_without_a_tag_is_that_of_the_version() {
 #[test]
 fn run_lines_need_the_engine() {
     let matrix = "variants:\n  - base: alpine\n    tags: [alpine]\n    run: apk add git\n";
-    assert_eq!(with(matrix).input("builder", "engine").plan().variants[0].run, ["apk add git"]);
+    assert_eq!(with(matrix).input("builder", "engine").plan().variants[0].run[0].to_string(), "apk add git");
     insta::assert_snapshot!(with(matrix).input("builder", "registry").failure(), @"
     matrix:2:5: `run` needs something that runs it, and `builder: registry` doesn't
     hint: remove the `run` lines, or set `builder: engine`
@@ -269,6 +269,20 @@ fn the_schema_takes_what_the_reader_takes_and_is_kept_for_editors() {
         serde_saphyr::from_str(include_str!("../fixtures/matrix/everything.yml")).unwrap();
     let problems: Vec<String> = validator.iter_errors(&matrix).map(|error| error.to_string()).collect();
     assert!(problems.is_empty(), "{problems:?}");
+    let rows =
+        serde_json::json!(["alpine,alpine", { "base": "debian", "tags": ["a", null], "env": { "A": null } }, null]);
+    for (form, is_taken) in [
+        (rows.clone(), true),
+        (serde_json::json!({ "image-mapping": rows }), true),
+        (serde_json::json!({ "include": rows, "defaults": { "verify": ["a", null] } }), true),
+        (serde_json::json!({ "variants": "alpine,alpine\ndebian,debian" }), true),
+        (serde_json::json!({ "variant": rows }), false),
+        (serde_json::json!([{ "base": "alpine", "tags": "alpine", "enviroment": {} }]), false),
+        (serde_json::json!(3), false),
+    ] {
+        assert_eq!(validator.is_valid(&form), is_taken, "{form}");
+        assert_eq!(with(&form.to_string()).read().is_ok(), is_taken, "{form}");
+    }
     matrix["variants"][0]["bsae"] = "x".into();
     assert!(!validator.is_valid(&matrix));
 

@@ -190,7 +190,13 @@ impl Situation for EngineError {
     fn fault(&self) -> Fault {
         match self {
             Self::Request { .. } | Self::Pull { .. } | Self::NoFile { .. } => Fault::Publication,
-            _ => Fault::Input,
+            Self::UnsupportedAddress(_)
+            | Self::NotThere { .. }
+            | Self::NotAllowed { .. }
+            | Self::NotAnEngine { .. }
+            | Self::TooOld { .. }
+            | Self::NotLinux { .. }
+            | Self::NoBuildKit { .. } => Fault::Input,
         }
     }
 }
