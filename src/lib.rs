@@ -23,6 +23,7 @@ pub mod matrix;
 pub mod ownership;
 pub mod plan;
 pub mod publish;
+pub mod quote;
 pub mod remotes;
 pub mod report;
 pub mod resolve;

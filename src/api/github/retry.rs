@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 
 use super::error::Cause;
 use crate::api::backoff::backoff;
+use crate::quote::quoted;
 
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 
@@ -108,12 +109,7 @@ fn one_line(message: &str, errors: &[serde_json::Value]) -> String {
     }
     let details = errors.iter().filter_map(|error| error["message"].as_str().or(error.as_str()));
     let text: Vec<&str> = std::iter::once(message).chain(details).flat_map(str::split_whitespace).collect();
-    let mut text = text.join(" ");
-    if let Some((end, _)) = text.char_indices().nth(300) {
-        text.truncate(end);
-        text.push('…');
-    }
-    text
+    quoted(&text.join(" "))
 }
 
 #[cfg(test)]
@@ -168,6 +164,6 @@ mod tests {
         assert_eq!(one_line("<!DOCTYPE html>\n<html>", &[]), "an HTML page");
         let errors = [serde_json::json!({ "message": "body is too long" })];
         assert_eq!(one_line("Validation Failed\n", &errors), "Validation Failed body is too long");
-        assert_eq!(one_line(&"é".repeat(400), &[]).chars().count(), 301);
+        assert_eq!(one_line(&"é".repeat(400), &[]).chars().count(), 80);
     }
 }
