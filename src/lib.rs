@@ -15,6 +15,7 @@ pub mod api;
 pub mod build;
 pub mod cli;
 pub mod compose;
+pub mod credentials;
 pub mod error;
 pub mod facts;
 pub mod image;

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
+use publish_variants::action::inputs;
 use publish_variants::action::log::Log;
 use publish_variants::action::workflow::Level;
 use publish_variants::action::{Environment, Folder, Options};
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
     };
     let done = match command {
         Command::Schema => print(&serde_json::to_string_pretty(&matrix::schema()).expect("a schema is JSON")),
-        Command::Plan { options, format } => plan(&options, format, &environment, &workspace),
+        Command::Plan { options, format } => plan(&options, format, &environment, &workspace, &log),
         Command::Publish { options } => publish(&options, &environment, &workspace, &log),
     };
     match done {
@@ -34,8 +35,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn plan(options: &Options, format: Format, environment: &Environment, workspace: &Folder) -> Result<ExitCode, Failure> {
-    let (plan, ..) = Plan::read(options, environment, workspace)?;
+fn plan(
+    options: &Options,
+    format: Format,
+    environment: &Environment,
+    workspace: &Folder,
+    log: &Log,
+) -> Result<ExitCode, Failure> {
+    // Where the plan is all that is printed, programs read it: masks come before an error and not before a plan.
+    let plan = Plan::read(options, environment, workspace).inspect_err(|_| {
+        inputs::secrets(options, environment).iter().for_each(|secret| log.mask(secret));
+    });
+    let (plan, ..) = plan?;
     print(&match format {
         Format::Table => plan.to_table(),
         Format::Json => plan.to_json(),

@@ -19,8 +19,10 @@ use super::call::{Call, Payload};
 use super::challenge::Challenge;
 use super::error::{Cause, Request};
 use super::retry::{Again, Trouble};
-use super::{Credential, Registries, endpoint, lock};
+use super::{Credential, Registries, endpoint, identity, lock};
 use crate::image::Repository;
+use crate::quote::quoted;
+use crate::secret::Secret;
 
 /// The most that a token server may send.
 const ANSWER: u64 = 256 * 1024;
@@ -76,7 +78,7 @@ impl Authorization {
 
 /// Credentials, and what was learned and received from registries.
 pub(super) struct Auth {
-    credentials: HashMap<String, HeaderValue>,
+    credentials: Vec<Credential>,
     challenges: Mutex<HashMap<String, Challenge>>,
     tokens: Mutex<HashMap<Key, Slot>>,
 }
@@ -102,20 +104,22 @@ struct Issued {
 
 impl Auth {
     pub(super) fn new(credentials: &[Credential]) -> Self {
-        let header = |credential: &Credential| {
-            let pair = format!("{}:{}", credential.username, credential.password.expose());
-            secret(&format!("Basic {}", BASE64.encode(pair))).expect("Base64 is ASCII")
-        };
-        let credentials = credentials.iter().map(|c| (endpoint::registry_name(&c.registry), header(c))).collect();
-        Self { credentials, challenges: Mutex::default(), tokens: Mutex::default() }
+        Self { credentials: credentials.to_vec(), challenges: Mutex::default(), tokens: Mutex::default() }
     }
 
-    pub(super) fn has_credentials(&self, registry: &str) -> bool {
-        self.password(registry).is_some()
+    pub(super) fn has_credentials(&self, repository: &Repository) -> bool {
+        self.credential(repository).is_some()
     }
 
-    fn password(&self, registry: &str) -> Option<&HeaderValue> {
-        self.credentials.get(&registry.to_ascii_lowercase())
+    pub(super) fn credential(&self, repository: &Repository) -> Option<&Credential> {
+        Credential::find(&self.credentials, repository)
+    }
+
+    /// The header with the password for a repository; an identity token is none.
+    pub(super) fn password(&self, repository: &Repository) -> Option<HeaderValue> {
+        let credential = self.credential(repository).filter(|credential| !credential.is_identity_token())?;
+        let pair = format!("{}:{}", credential.username, credential.password.expose());
+        Some(secret(&format!("Basic {}", BASE64.encode(pair))).expect("Base64 is ASCII"))
     }
 
     fn slot(&self, call: &Call<'_>) -> Slot {
@@ -132,7 +136,7 @@ impl Registries {
         match challenge {
             None => Ok(None),
             Some(Challenge::Basic) => {
-                Ok(self.0.auth.password(registry).map(|value| Authorization { value: value.clone(), fresh: true }))
+                Ok(self.0.auth.password(call.repository).map(|value| Authorization { value, fresh: true }))
             }
             Some(Challenge::Bearer { realm, service }) => {
                 self.token(call, &realm, service.as_deref(), None).await.map(Some)
@@ -151,9 +155,9 @@ impl Registries {
         lock(&self.0.auth.challenges).insert(registry.to_owned(), challenge.clone());
         let authorization = match challenge {
             Challenge::Basic => {
-                let password =
-                    self.0.auth.password(registry).expect("a challenge is answered if there are credentials");
-                Authorization { value: password.clone(), fresh: true }
+                let password = self.0.auth.password(call.repository);
+                let value = password.expect("a challenge is answered if there are credentials");
+                Authorization { value, fresh: true }
             }
             Challenge::Bearer { realm, service } => self.token(call, &realm, service.as_deref(), used).await?,
         };
@@ -196,25 +200,34 @@ impl Registries {
     }
 
     async fn fetch_token(&self, call: &Call<'_>, realm: &str, service: Option<&str>) -> Result<Token, Trouble> {
-        let registry = call.repository.registry();
         let request =
             |path: String| Request { repository: call.repository.to_string(), method: "GET".to_owned(), path };
         let malformed =
             |path, what: &str| Trouble::new(request(path), Cause::Malformed(what.to_owned()), Again::FewTimes);
-        let mut url: Url = realm.parse().map_err(|_| malformed(realm.to_owned(), "`realm` is no URL"))?;
-        let path = format!("{}{}", endpoint::authority(&url), url.path());
-        url.query_pairs_mut()
-            .extend_pairs(service.map(|service| ("service", service)))
-            .extend_pairs(call.access.scopes(call.repository).iter().map(|scope| ("scope", scope)));
+        let mut url: Url = realm.parse().map_err(|_| malformed(quoted(realm), "`realm` is no URL"))?;
+        let path = quoted(&format!("{}{}", endpoint::authority(&url), url.path()));
         let request = request(path.clone());
         self.check(&request, &url)?;
-        let mut headers = HeaderMap::new();
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        if let Some(password) = self.0.auth.password(registry) {
-            headers.insert(AUTHORIZATION, password.clone());
-        }
+        let scopes = call.access.scopes(call.repository);
         let asked_at = Instant::now();
-        let answer = self.exchange(request, "token", Method::GET, url, headers, &Payload::Empty).await?;
+        let credential = self.0.auth.credential(call.repository);
+        let answer = match credential.filter(|credential| credential.is_identity_token()) {
+            Some(credential) => {
+                let form = identity::form(&credential.password, service, &scopes);
+                self.exchange(request, "token", Method::POST, url, identity::headers(), &Payload::Bytes(form)).await?
+            }
+            None => {
+                url.query_pairs_mut()
+                    .extend_pairs(service.map(|service| ("service", service)))
+                    .extend_pairs(scopes.iter().map(|scope| ("scope", scope)));
+                let mut headers = HeaderMap::new();
+                headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+                if let Some(password) = self.0.auth.password(call.repository) {
+                    headers.insert(AUTHORIZATION, password);
+                }
+                self.exchange(request, "token", Method::GET, url, headers, &Payload::Empty).await?
+            }
+        };
         if answer.status() != 200 {
             return Err(refused(answer).await);
         }
@@ -223,8 +236,9 @@ impl Registries {
         // The parser's own message would show a part of the token.
         let issued: Issued = serde_json::from_slice(&body).map_err(|_| malformed(path.clone(), "it is no token"))?;
         let good_for = good_for(&issued, date.map(|date| date.with_timezone(&Utc)));
-        let token = issued.token.or(issued.access_token).filter(|token| !token.is_empty());
-        let value = token.and_then(|token| secret(&format!("Bearer {token}")));
+        let token = issued.token.or(issued.access_token).and_then(Secret::new);
+        token.iter().for_each(|token| self.0.options.issued.tell(token));
+        let value = token.and_then(|token| secret(&format!("Bearer {}", token.expose())));
         let value = value.ok_or_else(|| malformed(path, "it is no token"))?;
         Ok(Token { value, good_until: asked_at + good_for })
     }

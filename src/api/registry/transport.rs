@@ -17,6 +17,7 @@ use super::progress::Progress;
 use super::retry::{Again, Trouble};
 use super::{Registries, lock};
 use crate::image::Repository;
+use crate::quote::quoted;
 
 const CONNECT: Duration = Duration::from_secs(10);
 const REDIRECTS: usize = 5;
@@ -66,7 +67,7 @@ impl Registries {
         used: Option<&Authorization>,
         refusal: Answer,
     ) -> Result<Result<Authorization, Answer>, Trouble> {
-        if challenge == Challenge::Basic && !self.0.auth.has_credentials(call.repository.registry()) {
+        if challenge == Challenge::Basic && self.0.auth.password(call.repository).is_none() {
             return Ok(Err(refusal));
         }
         // Else the refusal would count as a request in flight, and the token's request might wait for it for ever.
@@ -145,7 +146,8 @@ impl Registries {
         }
         let (mut shown, host) = (url.clone(), endpoint::authority(url));
         shown.set_query(None);
-        let plain = RegistryError::PlainHttp { request: Box::new(request.clone()), url: shown.into(), host };
+        let url = quoted(shown.as_str());
+        let plain = RegistryError::PlainHttp { request: Box::new(request.clone()), url, host };
         Err(Trouble::last(request.clone(), plain))
     }
 
@@ -169,7 +171,7 @@ impl Registries {
                 }
             }
             if matches!(answered.status, 401 | 403) {
-                trouble.hint = Some(call.applicant(self.0.auth.has_credentials(registry)).setting());
+                trouble.hint = Some(call.applicant(self.0.auth.has_credentials(call.repository)).setting());
             }
         }
         Err(trouble)
@@ -185,7 +187,7 @@ impl Registries {
     /// How a request to the token server is refused.
     pub(super) fn token_refused(&self, call: &Call<'_>, mut trouble: Trouble) -> Trouble {
         if matches!(trouble.status(), Some(400 | 401 | 403)) {
-            let has_credentials = self.0.auth.has_credentials(call.repository.registry());
+            let has_credentials = self.0.auth.has_credentials(call.repository);
             trouble.hint = Some(call.applicant(has_credentials).setting());
         }
         trouble
@@ -193,6 +195,7 @@ impl Registries {
 }
 
 fn name(call: &Call<'_>, url: &Url, at_home: bool) -> Request {
-    let path = if at_home { url.path().to_owned() } else { format!("{}{}", endpoint::authority(url), url.path()) };
+    let elsewhere = || quoted(&format!("{}{}", endpoint::authority(url), url.path()));
+    let path = if at_home { url.path().to_owned() } else { elsewhere() };
     Request { repository: call.repository.to_string(), method: call.method.to_string(), path }
 }
