@@ -8,6 +8,8 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::quote::quoted;
+
 pub use reading::Reading;
 pub use set::{InvalidSet, VersionSet};
 
@@ -45,7 +47,8 @@ enum Kind {
 /// A text that isn't a version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not a version\nhint: a version looks like `1.2.3`, `1.2.3rc1` (PEP 440), `1.2.3-beta.1` (semver) or `sha-0123456` (a development build)"
+    "`{}` is not a version\nhint: a version looks like `1.2.3`, `1.2.3rc1` (PEP 440), `1.2.3-beta.1` (semver) or `sha-0123456` (a development build)",
+    quoted(.0)
 )]
 pub struct InvalidVersion(pub String);
 

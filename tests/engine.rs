@@ -7,9 +7,10 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
-use publish_variants::api::engine::{Attempt, Engine, EngineError, Logins, Ran};
+use publish_variants::api::engine::{Attempt, Engine, EngineError, Ran};
 use publish_variants::build::engine::{BuildError, BuiltImage, build, hold};
 use publish_variants::compose::recipe::{Recipe, ResolvedImage};
+use publish_variants::credentials::Credential;
 use publish_variants::error::{Failure, Fault, Situation as _};
 use publish_variants::image::config::Changes;
 use publish_variants::image::manifest::ManifestOrIndex;
@@ -603,13 +604,13 @@ async fn pulls_use_the_credentials_and_tell_of_refusals() {
         let Some(world) = World::with(auth, |base| base).await else { return };
         let engine = Engine::connect(Some(&address)).await.unwrap();
         let recipe = world.recipe(AMD64, Changes::default(), &[]);
-        for logins in [Logins::new(), login(&world, "wr0ng")] {
-            let refused = engine.clone().with_logins(logins);
+        for credentials in [Vec::new(), login(&world, "wr0ng")] {
+            let refused = engine.clone().with_credentials(&credentials);
             let error = Failure::from(build(&refused, &recipe, &|_| {}).await.unwrap_err()).to_string();
             assert!(error.contains("\nhint: check the line of this registry in `credentials`"), "{store}: {error}");
             assert!(!error.contains("wr0ng"));
         }
-        let engine = engine.with_logins(login(&world, "s3cret"));
+        let engine = engine.with_credentials(&login(&world, "s3cret"));
         assert!(!format!("{engine:?}").contains("s3cret"));
         drop(built(&engine, &recipe).await);
         clean_up(engine).await;
@@ -623,7 +624,7 @@ async fn a_private_base_behind_tokens_is_built_upon() {
         let tokens = TokenServer::start();
         tokens.add_user("publisher", "s3cret");
         let Some(world) = World::with(Auth::Token(&tokens), |base| base).await else { return };
-        let engine = Engine::connect(Some(&address)).await.unwrap().with_logins(login(&world, "s3cret"));
+        let engine = Engine::connect(Some(&address)).await.unwrap().with_credentials(&login(&world, "s3cret"));
         drop(built(&engine, &world.recipe(AMD64, Changes::default(), &[])).await);
         clean_up(engine).await;
     }
@@ -649,8 +650,9 @@ async fn a_build_that_takes_long_is_given_up() {
     }
 }
 
-fn login(world: &World, password: &str) -> Logins {
-    [(world.registry.host().to_owned(), ("publisher".to_owned(), Secret::new(password).unwrap()))].into()
+fn login(world: &World, password: &str) -> Vec<Credential> {
+    let password = Secret::new(password).unwrap();
+    vec![Credential { registry: world.registry.host().to_owned(), username: "publisher".to_owned(), password }]
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,11 +3,13 @@
 pub(crate) mod list;
 mod read;
 
+pub use read::secrets;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroUsize;
 
-use super::credentials::Credentials;
+use crate::credentials::Credentials;
 use crate::image::Repository;
 use crate::plan::{PlannedAnnotations, Platforms, Template};
 use crate::secret::Secret;
@@ -64,13 +66,6 @@ pub struct Inputs {
     pub release_notes: bool,
     /// How many requests and builds may run at once.
     pub concurrency: NonZeroUsize,
-}
-
-impl Inputs {
-    /// Everything that must not be seen in a log.
-    pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
-        self.credentials.iter().map(|credential| &credential.password).chain(&self.github_token)
-    }
 }
 
 /// The text of a matrix, and what to call it in messages.

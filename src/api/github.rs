@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
-use octocrab::{Octocrab, ReqwestClientConfig};
+use octocrab::Octocrab;
 use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
 use url::Url;
@@ -59,15 +59,16 @@ impl GitHub {
         let mut builder = Octocrab::builder()
             .base_uri(root.as_str())
             .map_err(|cause| Error::ApiUrl { url: api_url.to_owned(), cause: error::Cause::of(&cause).into() })?
-            .add_header("x-github-api-version".parse().expect("a valid header name"), "2022-11-28".to_owned())
-            .set_connect_timeout(Some(Duration::from_secs(10)))
-            .set_read_timeout(Some(REQUEST_TIMEOUT));
+            .add_header("x-github-api-version".parse().expect("a valid header name"), "2022-11-28".to_owned());
         if let Some(token) = token {
             builder = builder.personal_token(token.expose());
         }
-        let client = builder
-            .build_with_reqwest(ReqwestClientConfig::Default)
-            .map_err(|cause| Error::Client { cause: error::Cause::of(&cause) })?;
+        let http = reqwest::Client::builder().connect_timeout(Duration::from_secs(10)).read_timeout(REQUEST_TIMEOUT);
+        // What may go to loopback without TLS may not go to a proxy, which is elsewhere.
+        let http = if is_loopback(&root) { http.no_proxy() } else { http };
+        let http = http.build().map_err(|cause| Error::Client { cause: error::Cause::of(&cause) })?;
+        let client =
+            builder.build_with_reqwest(http).map_err(|cause| Error::Client { cause: error::Cause::of(&cause) })?;
         Ok(Self {
             client,
             root,
@@ -134,24 +135,27 @@ async fn attempt<T>(answer: impl Future<Output = octocrab::Result<T>>) -> Result
     }
 }
 
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
 /// Checks where requests will go: `https://api.github.com` gives `https://api.github.com/repos/owner/name`.
 fn root(api_url: &str, repository: &str, insecure: &[String]) -> Result<Url, Error> {
     let mut url =
         Url::parse(api_url).map_err(|cause| Error::ApiUrl { url: api_url.to_owned(), cause: cause.into() })?;
     let host = url.host_str().unwrap_or_default().to_owned();
-    let loopback = match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
     let listed = || {
         let with_port = format!("{host}:{}", url.port_or_known_default().unwrap_or_default());
         insecure.iter().any(|allowed| *allowed == host || *allowed == with_port)
     };
     match url.scheme() {
         "https" => {}
-        "http" if loopback || listed() => {}
+        "http" if is_loopback(&url) || listed() => {}
         "http" => return Err(Error::PlainHttp { url: api_url.to_owned() }),
         _ => {
             let cause = std::io::Error::other("neither `https` nor `http`").into();

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::retry::{DEADLINE, FIRST_WAIT};
-use crate::secret::Secret;
+use crate::secret::Listener;
 
 mod answer;
 mod auth;
@@ -23,6 +23,7 @@ mod call;
 mod challenge;
 mod endpoint;
 mod error;
+mod identity;
 mod manifests;
 mod presence;
 mod progress;
@@ -34,27 +35,19 @@ mod transport;
 mod trouble;
 mod upload;
 
+pub use crate::credentials::Credential;
 pub use blobs::{BlobOrigin, Ensured};
 pub use error::{Answered, Cause, RegistryError, Request};
 pub use manifests::Pulled;
 pub use spool::SpooledBlob;
-
-/// Who we are at one registry.
-#[derive(Clone, Debug)]
-pub struct Credential {
-    /// The registry as people write it: `ghcr.io`, `docker.io`, `https://index.docker.io/v1/`.
-    pub registry: String,
-    /// The user's name.
-    pub username: String,
-    /// The password or access token. It is sent over TLS or to loopback only, to the registry and to the token server that it names.
-    pub password: Secret,
-}
 
 /// How a run talks to its registries.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Who we are, per registry; others are asked anonymously.
     pub credentials: Vec<Credential>,
+    /// Hears of every token that a token server issues.
+    pub issued: Listener,
     /// Hosts (`host` or `host:port`) that may be spoken to without TLS. Loopback always may.
     pub insecure: Vec<String>,
     /// Requests in flight at most, over all registries. One at least.
@@ -76,6 +69,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             credentials: Vec::new(),
+            issued: Listener::default(),
             insecure: Vec::new(),
             concurrency: 8,
             deadline: DEADLINE,

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::platform::Platform;
 use super::reference::Digest;
+use crate::quote::quoted;
 
 /// Annotations and labels: sorted, so that they are always written in the same order.
 pub type Annotations = BTreeMap<String, String>;
@@ -55,7 +56,7 @@ pub const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, application
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidManifest {
     /// Not JSON of the announced shape.
-    #[error("the document is no `{media_type}`")]
+    #[error("the document is no `{}`", quoted(media_type))]
     Malformed {
         /// What it was announced as.
         media_type: String,
@@ -65,12 +66,14 @@ pub enum InvalidManifest {
     },
     /// Docker's manifest of before 2016, or something that isn't an image.
     #[error(
-        "the media type `{0}` is not supported\nhint: push the image again with a current tool, as an OCI or Docker schema 2 image"
+        "the media type `{}` is not supported\nhint: push the image again with a current tool, as an OCI or Docker schema 2 image",
+        quoted(.0)
     )]
     Unsupported(String),
     /// A layer that registries don't hold.
     #[error(
-        "layer `{0}` is a foreign layer (`{1}`), which registries don't hold\nhint: use a base without foreign layers"
+        "layer `{0}` is a foreign layer (`{media_type}`), which registries don't hold\nhint: use a base without foreign layers",
+        media_type = quoted(.1)
     )]
     ForeignLayer(Digest, String),
 }

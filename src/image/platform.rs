@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::quote::quoted;
+
 /// An operating system, an architecture and at times a variant of that: `linux/arm/v7`.
 ///
 /// Names are normalised as containerd does it (`x86_64` is `amd64`, `arm64/v8` is `arm64`, `arm` is `arm/v7`),
@@ -21,7 +23,7 @@ pub struct Platform {
 
 /// A text that isn't `os/architecture[/variant]`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a platform\nhint: a platform looks like `linux/amd64` or `linux/arm/v7`")]
+#[error("`{}` is not a platform\nhint: a platform looks like `linux/amd64` or `linux/arm/v7`", quoted(.0))]
 pub struct InvalidPlatform(String);
 
 /// The fields of an [ELF header](https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html) that tell a platform.

@@ -38,14 +38,6 @@ impl Plan {
     /// These, and everything else that is wrong.
     pub fn new(inputs: &Inputs, event: &Event, mut problems: Vec<Problem>) -> Result<Self, PlanError> {
         let dry_run = inputs.dry_run || event.is_pull_request();
-        if !dry_run {
-            for line in &inputs.credentials.incomplete {
-                problems.push(
-                    Problem::new(&Place::Input("credentials"), format!("line {line} has no user or no password"))
-                        .hint("write `registry username password`; is the secret or variable of that line set?"),
-                );
-            }
-        }
         let version = determine(inputs, event, &mut problems);
         let rows = inputs.matrix.as_ref().map(|matrix| matrix::read(matrix, &mut problems)).unwrap_or_default();
         let Some(determined) = version else {
@@ -83,6 +75,11 @@ impl Plan {
             tagger.refuse_ambiguous(&row, &tags, &claims, &mut problems);
             let Some(version_label) = tags.exact.first().cloned() else { continue };
             variants.push(variant(row, version_label, tags, inputs, &version));
+        }
+        if !dry_run {
+            let sources = source.iter().map(|source| source.reference.repository());
+            let bases = variants.iter().map(|variant| variant.base.repository());
+            problems.extend(inputs.credentials.missing(inputs.images.iter().chain(sources).chain(bases)));
         }
         PlanError::unless_none(problems)?;
         let source = source.expect("its absence is a problem");

@@ -6,9 +6,9 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use super::{Builder, Inputs, MatrixText, OnConflict, Rolling, VersionPattern, list};
-use crate::action::credentials::Credentials;
 use crate::action::environment::{Environment, Files, read_text, without_mark};
 use crate::action::options::Options;
+use crate::credentials::{self, Credentials};
 use crate::image::{Platform, Repository, env};
 use crate::plan::{Place, PlannedAnnotations, Platforms, Problem, Template};
 use crate::secret::Secret;
@@ -87,6 +87,18 @@ impl Inputs {
             github_token,
         }
     }
+}
+
+/// The variables with tokens that the runner gives to steps, beside those of the inputs.
+const TOKENS: [&str; 3] = ["GITHUB_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "ACTIONS_RUNTIME_TOKEN"];
+
+/// Everything that options and environment hold and nobody may see, whether the inputs can be used or not.
+#[must_use]
+pub fn secrets(options: &Options, environment: &Environment) -> Vec<Secret> {
+    let given = credentials::secrets(&lines("credentials", &options.credentials, environment));
+    let token = written("github-token", options.github_token.as_deref(), environment);
+    let tokens = TOKENS.iter().filter_map(|name| environment.get(name)).map(str::to_owned);
+    given.into_iter().chain(token.into_iter().chain(tokens).filter_map(Secret::new)).collect()
 }
 
 /// What was written for an input, on the command line or else in the workflow.
@@ -314,7 +326,10 @@ impl Reader<'_> {
         let mut words = self.words("images", option);
         if words.is_empty() {
             words.extend(
-                self.environment.get("GITHUB_REPOSITORY").map(|name| format!("ghcr.io/{}", name.to_lowercase())),
+                self.environment
+                    .container_registry()
+                    .zip(self.environment.get("GITHUB_REPOSITORY"))
+                    .map(|(registry, name)| format!("{registry}/{}", name.to_lowercase())),
             );
         }
         if words.is_empty() {

@@ -13,6 +13,19 @@ pub enum EngineError {
         "`{0}` is not the address of a Docker Engine\nhint: set DOCKER_HOST to `unix:///path/of/docker.sock` or `tcp://host:port`"
     )]
     UnsupportedAddress(String),
+    /// A context of Docker's command line.
+    #[error(
+        "`DOCKER_CONTEXT` names the Docker context `{0}`, and contexts are not supported\nhint: set DOCKER_HOST to the engine's address, as `docker context inspect` shows it, and unset DOCKER_CONTEXT"
+    )]
+    Context(String),
+    /// An engine over SSH.
+    #[error(
+        "`DOCKER_HOST` is `{0}`, and engines over SSH are not supported\nhint: forward its socket (`ssh -nNT -L /tmp/docker.sock:/var/run/docker.sock HOST`) and set DOCKER_HOST to `unix:///tmp/docker.sock`"
+    )]
+    Ssh(String),
+    /// An engine behind TLS.
+    #[error("{0}, and TLS to an engine is not supported\nhint: use the engine's socket, or forward it by SSH")]
+    Tls(String),
     /// Nobody listens there.
     #[error("`{address}` has no Docker Engine\nhint: start the engine, or set DOCKER_HOST to its address")]
     NotThere {

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 
 use super::error::Cause;
 use crate::api::retry::{self, Api, Class, Failure};
+use crate::quote::quoted;
 
 /// An answer that isn't the wanted one.
 #[derive(Debug)]
@@ -95,12 +96,7 @@ fn one_line(message: &str, errors: &[serde_json::Value]) -> String {
     }
     let details = errors.iter().filter_map(|error| error["message"].as_str().or(error.as_str()));
     let text: Vec<&str> = std::iter::once(message).chain(details).flat_map(str::split_whitespace).collect();
-    let mut text = text.join(" ");
-    if let Some((end, _)) = text.char_indices().nth(300) {
-        text.truncate(end);
-        text.push('…');
-    }
-    text
+    quoted(&text.join(" "))
 }
 
 #[cfg(test)]
@@ -112,6 +108,6 @@ mod tests {
         assert_eq!(one_line("<!DOCTYPE html>\n<html>", &[]), "an HTML page");
         let errors = [serde_json::json!({ "message": "body is too long" })];
         assert_eq!(one_line("Validation Failed\n", &errors), "Validation Failed body is too long");
-        assert_eq!(one_line(&"é".repeat(400), &[]).chars().count(), 301);
+        assert_eq!(one_line(&"é".repeat(400), &[]).chars().count(), 80);
     }
 }

@@ -22,8 +22,10 @@ use super::error::{Cause, Request};
 use super::scope::Scopes;
 use super::transport::REDIRECTS;
 use super::trouble::Trouble;
-use super::{Credential, Registries, endpoint, lock};
+use super::{Credential, Registries, endpoint, identity, lock};
 use crate::image::Repository;
+use crate::quote::quoted;
+use crate::secret::Secret;
 
 /// The most that a token server may send.
 const ANSWER: u64 = 256 * 1024;
@@ -99,7 +101,7 @@ impl Authorization {
 
 /// Credentials, and what was learned and received from registries.
 pub(super) struct Auth {
-    credentials: HashMap<String, HeaderValue>,
+    credentials: Vec<Credential>,
     /// How each registry wants to know who asks; without scopes, which are a request's.
     challenges: Mutex<HashMap<String, Challenge>>,
     /// The registries that were asked at `/v2/`.
@@ -143,13 +145,8 @@ struct Realm<'a> {
 
 impl Auth {
     pub(super) fn new(credentials: &[Credential]) -> Self {
-        let header = |credential: &Credential| {
-            let pair = format!("{}:{}", credential.username, credential.password.expose());
-            secret(&format!("Basic {}", BASE64.encode(pair))).expect("Base64 is ASCII")
-        };
-        let credentials = credentials.iter().map(|c| (endpoint::registry_name(&c.registry), header(c))).collect();
         Self {
-            credentials,
+            credentials: credentials.to_vec(),
             challenges: Mutex::default(),
             asked: Mutex::default(),
             open: Mutex::default(),
@@ -157,14 +154,14 @@ impl Auth {
         }
     }
 
-    pub(super) fn has_credentials(&self, registry: &str) -> bool {
-        self.password(registry).is_some()
+    pub(super) fn has_credentials(&self, repository: &Repository) -> bool {
+        self.credential(repository).is_some()
     }
 
     /// As whom to send a request.
     pub(super) fn identity(&self, call: &Call<'_>) -> Identity {
         let is_open = || !call.access.pushes() && lock(&self.open).contains(call.repository);
-        match self.has_credentials(call.repository.registry()) && !is_open() {
+        match self.has_credentials(call.repository) && !is_open() {
             true => Identity::User,
             false => Identity::Anonymous,
         }
@@ -175,17 +172,18 @@ impl Auth {
         lock(&self.open).insert(repository.clone());
     }
 
-    fn password(&self, registry: &str) -> Option<&HeaderValue> {
-        self.credentials.get(&registry.to_ascii_lowercase())
+    fn credential(&self, repository: &Repository) -> Option<&Credential> {
+        Credential::find(&self.credentials, repository)
     }
 
-    fn password_of(&self, identity: Identity, registry: &str) -> Option<&HeaderValue> {
-        self.password(registry).filter(|_| identity == Identity::User)
+    fn credential_of(&self, identity: Identity, repository: &Repository) -> Option<&Credential> {
+        self.credential(repository).filter(|_| identity == Identity::User)
     }
 
-    fn basic(&self, identity: Identity, registry: &str) -> Option<Authorization> {
-        let value = self.password_of(identity, registry)?.clone();
-        Some(Authorization { value, fresh: true, scopes: None })
+    /// The header with the user's password; an identity token is none.
+    fn basic(&self, identity: Identity, repository: &Repository) -> Option<Authorization> {
+        let credential = self.credential_of(identity, repository)?;
+        Some(Authorization { value: password(credential)?, fresh: true, scopes: None })
     }
 
     fn slot(&self, call: &Call<'_>, identity: Identity) -> Slot {
@@ -207,7 +205,7 @@ impl Registries {
         let challenge = lock(&self.0.auth.challenges).get(registry).cloned();
         match challenge {
             None => Ok(None),
-            Some(Challenge::Basic) => Ok(self.0.auth.basic(identity, registry)),
+            Some(Challenge::Basic) => Ok(self.0.auth.basic(identity, call.repository)),
             Some(Challenge::Bearer { realm, service, .. }) => {
                 let realm = Realm { url: &realm, service: service.as_deref() };
                 match self.token(call, identity, realm, None).await {
@@ -228,7 +226,7 @@ impl Registries {
         challenge: &Challenge,
         used: Option<&Authorization>,
     ) -> bool {
-        let has_password = self.0.auth.password_of(identity, call.repository.registry()).is_some();
+        let has_password = self.0.auth.basic(identity, call.repository).is_some();
         (has_password || *challenge != Challenge::Basic) && used.is_none_or(|used| used.may_be_replaced(challenge))
     }
 
@@ -243,7 +241,7 @@ impl Registries {
         let registry = call.repository.registry();
         self.0.auth.learn(registry, challenge);
         let Challenge::Bearer { realm, service, .. } = challenge else {
-            return Ok(self.0.auth.basic(identity, registry));
+            return Ok(self.0.auth.basic(identity, call.repository));
         };
         let realm = Realm { url: realm, service: service.as_deref() };
         let authorization = self.token(call, identity, realm, Some((challenge, used))).await?;
@@ -336,15 +334,11 @@ impl Registries {
         let request =
             |path: String| Request { repository: call.repository.to_string(), method: "GET".to_owned(), path };
         let malformed = |path, what: &str| Trouble::new(request(path), Cause::Malformed(what.to_owned()));
-        let mut url: Url = realm.url.parse().map_err(|_| malformed(realm.url.to_owned(), "`realm` is no URL"))?;
-        let path = format!("{}{}", endpoint::authority(&url), url.path());
-        url.query_pairs_mut()
-            .extend_pairs(realm.service.map(|service| ("service", service)))
-            .extend_pairs(scopes.iter().map(|scope| ("scope", scope)));
+        let url: Url = realm.url.parse().map_err(|_| malformed(quoted(realm.url), "`realm` is no URL"))?;
+        let path = quoted(&format!("{}{}", endpoint::authority(&url), url.path()));
+        let credential = self.0.auth.credential_of(identity, call.repository);
         let asked_at = Instant::now();
-        let answer = self
-            .ask_realm(&request(path.clone()), url, self.0.auth.password_of(identity, call.repository.registry()))
-            .await?;
+        let answer = self.ask_realm(&request(path.clone()), url, realm.service, scopes, credential).await?;
         if answer.status() != 200 {
             return Err(refused(answer).await);
         }
@@ -353,23 +347,47 @@ impl Registries {
         // The parser's own message would show a part of the token.
         let issued: Issued = serde_json::from_slice(&body).map_err(|_| malformed(path.clone(), "it is no token"))?;
         let good_for = good_for(&issued, date.map(|date| date.with_timezone(&Utc)));
-        let token = issued.token.or(issued.access_token).filter(|token| !token.is_empty());
-        let value = token.and_then(|token| secret(&format!("Bearer {token}")));
+        let token = issued.token.or(issued.access_token).and_then(Secret::new);
+        token.iter().for_each(|token| self.0.options.issued.tell(token));
+        let value = token.and_then(|token| secret(&format!("Bearer {}", token.expose())));
         let value = value.ok_or_else(|| malformed(path, "it is no token"))?;
         Ok(Token { value, good_until: asked_at + good_for })
     }
 
-    /// Asks a token server, and follows its redirects; the password stays at the origin that the registry has named.
-    async fn ask_realm(&self, request: &Request, url: Url, password: Option<&HeaderValue>) -> Result<Answer, Trouble> {
-        let (home, mut url) = (url.origin(), url);
+    /// Asks a token server, and follows its redirects. The password and the identity token stay at the origin that the registry has
+    /// named.
+    async fn ask_realm(
+        &self,
+        request: &Request,
+        mut url: Url,
+        service: Option<&str>,
+        scopes: &[String],
+        credential: Option<&Credential>,
+    ) -> Result<Answer, Trouble> {
+        let home = url.origin();
+        let identity_token = credential.filter(|credential| credential.is_identity_token());
+        if identity_token.is_none() {
+            url.query_pairs_mut()
+                .extend_pairs(service.map(|service| ("service", service)))
+                .extend_pairs(scopes.iter().map(|scope| ("scope", scope)));
+        }
         for _ in 0..=REDIRECTS {
             self.check(request, &url)?;
-            let mut headers = HeaderMap::new();
-            headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-            if let Some(password) = password.filter(|_| url.origin() == home) {
-                headers.insert(AUTHORIZATION, password.clone());
-            }
-            let answer = self.exchange(request.clone(), "token", Method::GET, url, headers, &Payload::Empty).await?;
+            let is_home = url.origin() == home;
+            let (method, headers, body) = match identity_token {
+                Some(token) if is_home => {
+                    (Method::POST, identity::headers(), Payload::Bytes(identity::form(&token.password, service, scopes)))
+                }
+                _ => {
+                    let mut headers = HeaderMap::new();
+                    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+                    if let Some(password) = credential.filter(|_| is_home).and_then(password) {
+                        headers.insert(AUTHORIZATION, password);
+                    }
+                    (Method::GET, headers, Payload::Empty)
+                }
+            };
+            let answer = self.exchange(request.clone(), "token", method, url, headers, &body).await?;
             match answer.redirect() {
                 Some(next) => url = next,
                 None => return Ok(answer),
@@ -395,6 +413,15 @@ fn good_for(issued: &Issued, now: Option<DateTime<Utc>>) -> Duration {
     let age = now.zip(issued_at).and_then(|(now, at)| now.signed_duration_since(at).to_std().ok()).unwrap_or_default();
     let left = lifetime.saturating_sub(age);
     left - (left / 5).min(Duration::from_secs(30))
+}
+
+/// The header with a password; an identity token is none.
+fn password(credential: &Credential) -> Option<HeaderValue> {
+    if credential.is_identity_token() {
+        return None;
+    }
+    let pair = format!("{}:{}", credential.username, credential.password.expose());
+    Some(secret(&format!("Basic {}", BASE64.encode(pair))).expect("Base64 is ASCII"))
 }
 
 fn secret(value: &str) -> Option<HeaderValue> {

@@ -8,8 +8,7 @@ use serde_json::Value;
 
 use super::error::Answered;
 
-/// Longest message of a registry that we repeat, in characters.
-const MESSAGE: usize = 200;
+use crate::quote::quoted;
 
 impl Answered {
     /// Reads the body of an answer, which may be anything.
@@ -22,8 +21,8 @@ impl Answered {
             Some(_) => (field("code"), field("message").or(field("details")).or(field("error")).map(str::to_owned)),
             None => (None, Some(without_tags(&String::from_utf8_lossy(body)))),
         };
-        let code = code.map(|code| one_line(code, 40)).filter(|code| !code.is_empty());
-        Self { status, code, message: one_line(&message.unwrap_or_default(), MESSAGE), retry_after }
+        let code = code.map(quoted).filter(|code| !code.is_empty());
+        Self { status, code, message: quoted(&message.unwrap_or_default()), retry_after }
     }
 
     /// Whether the request had the wrong scheme: that's how servers of TLS answer plain HTTP.
@@ -111,17 +110,6 @@ fn without_tags(text: &str) -> String {
     plain
 }
 
-/// Collapses whitespace and control characters, so the text is safe in a terminal and in a workflow command.
-fn one_line(text: &str, limit: usize) -> String {
-    let words: Vec<&str> =
-        text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()).collect();
-    let line = words.join(" ");
-    match line.char_indices().nth(limit) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,7 +133,7 @@ mod tests {
             ("<html>\r\n<head><title>502 Bad\nGateway</title></head><body>x</body></html>", "403 (502 Bad Gateway)"),
             ("<h1>Forbidden</h1><p>by   policy", "403 (Forbidden by policy)"),
             ("\u{1b}[31mred\n::error::x", "403 ([31mred ::error::x)"),
-            (&long, &format!("403 X ({}…)", "word ".repeat(40))),
+            (&long, &format!("403 X ({}word…)", "word ".repeat(15))),
         ] {
             assert_eq!(answered(403, body).to_string(), line);
         }

@@ -12,6 +12,7 @@ use super::call::Call;
 use super::error::{Cause, RegistryError};
 use super::trouble::Trouble;
 use crate::image::{Repository, Tag};
+use crate::quote::quoted;
 
 /// The most bytes that one page may have.
 const PAGE: u64 = 16 * 1024 * 1024;
@@ -93,8 +94,8 @@ impl Registries {
             None => None,
         };
         let body = answer.bytes("a list of tags", PAGE).await?;
-        let page =
-            Page::parse(&body).map_err(|error| Trouble::new(request.clone(), Cause::Malformed(error.to_string())))?;
+        let page = Page::parse(&body)
+            .map_err(|error| Trouble::new(request.clone(), Cause::Malformed(quoted(&error.to_string()))))?;
         match page.tags {
             Some(tags) => Ok((tags, next)),
             None if is_first && next.is_none() && !page.has_errors => Ok((Vec::new(), None)),
@@ -112,7 +113,7 @@ impl Registries {
         };
         let to = to.ok_or("the link to its next page can't be read")?;
         if to.path() != here.path() {
-            return Err(format!("the link to its next page leads to `{}`, which is something else", to.path()));
+            return Err(format!("the link to its next page leads to `{}`, which is something else", quoted(to.path())));
         }
         Ok(to.query().map_or_else(|| "tags/list".to_owned(), |query| format!("tags/list?{query}")))
     }

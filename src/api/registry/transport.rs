@@ -16,6 +16,7 @@ use super::progress::Progress;
 use super::trouble::Trouble;
 use super::{Registries, lock};
 use crate::image::Repository;
+use crate::quote::quoted;
 
 const CONNECT: Duration = Duration::from_secs(10);
 /// Answers to challenges of one request: a token, one with the scope that the challenge names, one with that scope alone.
@@ -160,7 +161,8 @@ impl Registries {
         }
         let (mut shown, host) = (url.clone(), endpoint::authority(url));
         shown.set_query(None);
-        let plain = RegistryError::PlainHttp { request: Box::new(request.clone()), url: shown.into(), host };
+        let url = quoted(shown.as_str());
+        let plain = RegistryError::PlainHttp { request: Box::new(request.clone()), url, host };
         Err(Trouble::other(request.clone(), plain))
     }
 
@@ -176,7 +178,7 @@ impl Registries {
         }
         let mut trouble = refused(answer).await;
         if let Cause::Answered(answered) = &trouble.cause {
-            let applicant = call.applicant(self.0.auth.has_credentials(call.repository.registry()));
+            let applicant = call.applicant(self.0.auth.has_credentials(call.repository));
             let opens_upload = call.method == Method::POST;
             trouble.hint = match (answered.status, answered.code.as_deref()) {
                 (401 | 403, _) => Some(applicant.setting()),
@@ -206,7 +208,7 @@ impl Registries {
     /// How a request to the token server is refused.
     pub(super) fn token_refused(&self, call: &Call<'_>, mut trouble: Trouble) -> Trouble {
         if matches!(trouble.status(), Some(400 | 401 | 403)) {
-            let has_credentials = self.0.auth.has_credentials(call.repository.registry());
+            let has_credentials = self.0.auth.has_credentials(call.repository);
             trouble.hint = Some(call.applicant(has_credentials).setting());
         }
         trouble
@@ -214,6 +216,7 @@ impl Registries {
 }
 
 fn name(call: &Call<'_>, url: &Url, at_home: bool) -> Request {
-    let path = if at_home { url.path().to_owned() } else { format!("{}{}", endpoint::authority(url), url.path()) };
+    let elsewhere = || quoted(&format!("{}{}", endpoint::authority(url), url.path()));
+    let path = if at_home { url.path().to_owned() } else { elsewhere() };
     Request { repository: call.repository.to_string(), method: call.method.to_string(), path }
 }
