@@ -176,7 +176,8 @@ impl Registries {
             }
             return Ok(answer);
         }
-        let mut trouble = refused(answer).await;
+        let redirected = answer.url().origin() != home.origin();
+        let mut trouble = Trouble { redirected, ..refused(answer).await };
         if let Cause::Answered(answered) = &trouble.cause {
             let applicant = call.applicant(self.0.auth.has_credentials(call.repository));
             let opens_upload = call.method == Method::POST;

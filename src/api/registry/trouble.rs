@@ -58,7 +58,7 @@ impl Trouble {
 
     /// Whether the registry, or whoever gives its tokens, says that we may not.
     pub(super) fn is_denial(&self) -> bool {
-        matches!(self.status(), Some(401 | 403))
+        matches!(self.status(), Some(401 | 403)) && !self.redirected
     }
 
     pub(super) fn into_error(self, attempts: u32, elapsed: Duration) -> RegistryError {
