@@ -13,6 +13,7 @@ mod words;
 use std::collections::BTreeMap;
 
 use crate::action::inputs::MatrixText;
+use crate::compose::binaries::Binaries;
 use crate::image::Reference;
 use crate::plan::{Place, Platforms, Problem};
 
@@ -27,6 +28,8 @@ pub struct Row {
     pub base: Reference,
     /// What it is called in tags, the most specific first, each with its place. At least one.
     pub tags: Vec<(String, Place)>,
+    /// What of the source goes where, if it says.
+    pub binaries: Option<Binaries>,
     /// Its platforms, if it says.
     pub platforms: Option<Platforms>,
     /// Environment variables to set.

@@ -7,6 +7,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 
 use super::credentials::Credentials;
+use crate::compose::binaries::Binaries;
 use crate::image::Repository;
 use crate::plan::{Platforms, Template};
 use crate::secret::Secret;
@@ -25,8 +26,8 @@ pub struct Inputs {
     pub source: Option<Template>,
     /// Templates of the source's own tags.
     pub source_tags: Vec<Template>,
-    /// The executables.
-    pub binaries: Vec<String>,
+    /// The executables of variants that don't name theirs.
+    pub binaries: Binaries,
     /// The matrix. `None` where it is missing, which is reported.
     pub matrix: Option<MatrixText>,
     /// Templates of the tags of variants.

@@ -6,16 +6,33 @@ use super::axes::Combination;
 use super::node::{Node, Value};
 use super::read::{Entry, Reader};
 use super::{Setting, Verify};
+use crate::compose::binaries::Binaries;
 use crate::image::Platform;
+use crate::image::platform::NotLinux;
 use crate::plan::Platforms;
 
 impl Reader<'_> {
+    pub(super) fn binaries(&mut self, entry: &Entry<'_>, combination: &Combination) -> Option<Binaries> {
+        let node = entry.keys.get("binaries")?;
+        let mut binaries = Binaries::default();
+        for (at, text) in self.list(node) {
+            let mut problems = Vec::new();
+            binaries.add(&combination.fill_known(&text), &mut problems);
+            problems.iter().for_each(|problem| self.problem(at, problem));
+        }
+        if binaries.is_empty() {
+            self.problem(node, "no executables are named\nhint: list their paths in the source image, such as `/uv`");
+        }
+        Some(binaries)
+    }
+
     pub(super) fn platforms(&mut self, node: &Node) -> Platforms {
         let mut platforms = Vec::new();
         for (at, text) in self.list(node) {
             for word in text.split([',', ' ']).filter(|word| !word.is_empty() && *word != "auto") {
                 match word.parse::<Platform>() {
                     Ok(platform) if platforms.contains(&platform) => {}
+                    Ok(platform) if !platform.is_linux() => self.problem(at, NotLinux(platform)),
                     Ok(platform) => platforms.push(platform),
                     Err(invalid) => self.problem(at, invalid),
                 }
