@@ -106,13 +106,17 @@ pub fn build<'a>(
     stream::iter(images)
         .map(move |(variant, recipe, composed, hold)| async move {
             let _hold = hold;
-            require_seen_folders(recipe)?;
             let (on_engine, composed) = match engine {
                 Some(engine) => {
+                    // Until `engine::build` looks at each of `recipe.binaries.folders()` in the base.
+                    require_seen_folders(recipe)?;
                     let (built, composed) = image(resolved, engine, directory, variant, recipe, composed, log).await?;
                     (Some(built), composed)
                 }
-                None => (None, composed.clone()),
+                None => {
+                    require_seen_folders(recipe)?;
+                    (None, composed.clone())
+                }
             };
             Ok(Built { variant, recipe, composed, on_engine })
         })
@@ -142,10 +146,8 @@ async fn image(
     Ok((built, composed))
 }
 
-/// Refuses files in folders that weren't looked at in the base: in a layer with `bin/tool`, the folder replaces a link `/bin` of the base.
-///
-/// Nothing looks yet, so all but [`DESTINATION`] are refused. A look through the engine belongs here, at each of
-/// [`Binaries::folders`](crate::compose::binaries::Binaries::folders).
+/// Refuses files in folders that nobody has looked at in the base, which are all but [`DESTINATION`]: in a layer with `bin/tool`, the folder
+/// replaces a link `/bin` of the base.
 fn require_seen_folders(recipe: &Recipe) -> Result<(), Mismatch> {
     let Some(unseen) = recipe.binaries.iter().find(|binary| binary.folder() != DESTINATION) else { return Ok(()) };
     Err(Mismatch::FolderUnseen {

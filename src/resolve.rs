@@ -243,9 +243,11 @@ pub async fn resolve(
     })
 }
 
-/// The facts in the source: in its index, and in the config of the first of its platforms.
+/// The facts in the source: in its index, and in the config of the first of its platforms, of Linux if it has one.
 async fn of_source(registries: &Registries, images: &Images) -> Result<Facts, ResolveError> {
-    let Some(first) = images.source.platforms.values().next() else { return Ok(Facts::default()) };
+    let mut linux = images.source.platforms.iter().filter(|(platform, _)| platform.is_linux());
+    let first = linux.next().or_else(|| images.source.platforms.first_key_value());
+    let Some((_, first)) = first else { return Ok(Facts::default()) };
     let image = images.read(registries, Role::Source, first).await?;
     Ok(facts::of_source(images.source.top.content.annotations(), &image.config))
 }

@@ -312,7 +312,7 @@ mod tests {
         assert_eq!(found, [(Entry { path: "/opt/uv".into(), kind }, "#!".into())]);
         let folder = Entry { path: "/dir".into(), kind: Kind::Folder };
         assert_eq!(only(&archive(|_| {}, "dir/", EntryType::Regular, b"")), folder);
-        assert_eq!(only(&archive(|_| {}, "x/../dir", EntryType::Directory, b"")), folder);
+        assert_eq!(only(&archive(pax(&[("path", b"x/../dir")]), "x", EntryType::Directory, b"")), folder);
     }
 
     #[test]
@@ -339,8 +339,8 @@ mod tests {
 
     #[test]
     fn capabilities_and_sparse_files_are_noticed() {
-        let value = b"\x01\0\0\x02\0\x04\0\0\0\n\0\0\0\0\0\0\0\0\0\0";
-        let capable = archive(pax(&[("SCHILY.xattr.security.capability", value)]), "uv", EntryType::Regular, b"x");
+        let capable = pax(&[("SCHILY.xattr.security.capability", b"\x01\0\0\x02\0\x04\0\0\0\n\0\0\0\0\0\0\0\0\0\0")]);
+        let capable = archive(capable, "uv", EntryType::Regular, b"x");
         assert!(matches!(only(&capable).kind, Kind::File { capabilities: true, .. }));
         let other = archive(pax(&[("SCHILY.xattr.user.note", b"\n")]), "uv", EntryType::Regular, b"x");
         assert!(matches!(only(&other).kind, Kind::File { capabilities: false, .. }));
