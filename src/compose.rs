@@ -2,6 +2,7 @@
 //!
 //! Pure. Both builders publish the bytes that are composed here: an image is a list of layers and a config.
 
+pub mod binaries;
 pub mod kinship;
 pub mod recipe;
 pub mod run;
@@ -12,7 +13,8 @@ use crate::image::config::AddedLayer;
 use crate::image::layer::{Compressed, Layer};
 use crate::image::manifest::{Annotations, DescribedPlatform, InvalidManifest};
 use crate::image::{Config, Descriptor, Digest, Document, Index, Manifest, MediaType, Platform, Repository};
-use recipe::{DESTINATION, Recipe};
+use binaries::{Binaries, Binary};
+use recipe::Recipe;
 
 /// An image for one platform, ready to be pushed.
 #[derive(Clone, Debug)]
@@ -131,7 +133,7 @@ pub fn image(
             .map(|layer| Blob { descriptor: layer.compressed.descriptor.clone(), origin: Origin::Run(layer.clone()) }),
     );
 
-    let created_by = format!("COPY {} {DESTINATION}/", recipe.binaries.join(" "));
+    let created_by = copied(&recipe.binaries);
     let mut added = vec![AddedLayer { diff_id: executables.compressed.diff_id.clone(), created_by }];
     added.extend(
         run.iter().map(|layer| AddedLayer {
@@ -151,6 +153,21 @@ pub fn image(
     let manifest = Document::new(MediaType::Manifest, &manifest);
     blobs.push(Blob { descriptor: config.descriptor(), origin: Origin::Document(config) });
     Ok(Composed { platform: recipe.platform.clone(), config: derived, manifest, blobs })
+}
+
+/// What made the layer of the executables, for `docker history`.
+fn copied(binaries: &Binaries) -> String {
+    let of_folder = |(folder, files): (&str, Vec<&Binary>)| {
+        let (kept, renamed): (Vec<_>, Vec<_>) =
+            files.into_iter().partition(|file| file.from().rsplit('/').next() == Some(file.name()));
+        let kept = (!kept.is_empty()).then(|| {
+            let paths: Vec<&str> = kept.iter().map(|file| file.from()).collect();
+            format!("COPY {} {folder}/", paths.join(" "))
+        });
+        let renamed = renamed.into_iter().map(|file| format!("COPY {} {}", file.from(), file.to()));
+        kept.into_iter().chain(renamed).collect::<Vec<_>>()
+    };
+    binaries.by_folder().into_iter().flat_map(of_folder).collect::<Vec<_>>().join("; ")
 }
 
 /// The index over the images of one variant, one for each platform, in the order of the platforms' names.

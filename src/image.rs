@@ -8,6 +8,7 @@ pub mod layer;
 pub mod manifest;
 pub mod platform;
 pub mod reference;
+pub mod unpack;
 
 pub use config::Config;
 pub use manifest::{Descriptor, Document, Index, Manifest, MediaType};

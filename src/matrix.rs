@@ -13,6 +13,7 @@ mod words;
 use std::collections::BTreeMap;
 
 use crate::action::inputs::MatrixText;
+use crate::compose::binaries::Binaries;
 use crate::compose::run::RunInstruction;
 use crate::image::{Platform, Reference};
 use crate::plan::{Place, PlannedAnnotations, Problem};
@@ -28,6 +29,8 @@ pub struct Row {
     pub base: Reference,
     /// What it is called in tags, the most specific first, each with its place. At least one.
     pub tags: Vec<(String, Place)>,
+    /// What of the source goes where, if it says.
+    pub binaries: Option<Binaries>,
     /// Its platforms, each with its place, if it says; empty for `auto`.
     pub platforms: Option<Vec<(Platform, Place)>>,
     /// Environment variables to set.

@@ -14,6 +14,7 @@ mod version;
 use std::collections::BTreeMap;
 
 use crate::action::inputs::{OnConflict, Rolling, VersionPattern};
+use crate::compose::binaries::Binaries;
 use crate::compose::run::RunInstruction;
 use crate::image::config::Changes;
 use crate::image::{Platform, Reference, Repository, Tag};
@@ -36,8 +37,8 @@ pub struct Plan {
     pub revision: Option<String>,
     /// The scratch image.
     pub source: Source,
-    /// Where the executables are in the source: absolute paths with distinct file names.
-    pub binaries: Vec<String>,
+    /// What of the source goes where in variants that don't say it themselves.
+    pub binaries: Binaries,
     /// The repositories that variants are pushed to, each once.
     pub destinations: Vec<Repository>,
     /// The variants, in the order of the matrix.
@@ -86,6 +87,8 @@ pub struct Variant {
     pub base: Reference,
     /// The value of `org.opencontainers.image.version`: `0.9.26-alpine3.23`.
     pub version_label: Tag,
+    /// What of the source goes where.
+    pub binaries: Binaries,
     /// The platforms that were asked for.
     pub platforms: Platforms,
     /// Its tags.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use publish_variants::api::engine::{Attempt, Engine, EngineError, Ran};
 use publish_variants::build::engine::{BuildError, BuiltImage, build, hold};
+use publish_variants::compose::binaries::Binaries;
 use publish_variants::compose::recipe::{Recipe, ResolvedImage};
 use publish_variants::credentials::Credential;
 use publish_variants::error::{Failure, Fault, Situation as _};
@@ -17,7 +18,7 @@ use publish_variants::image::manifest::ManifestOrIndex;
 use publish_variants::image::{Config, Digest, Platform, Repository};
 use publish_variants::secret::Secret;
 use serde_json::{Value, json};
-use support::image::{Image, MediaTypes, TinyImage, executable, file};
+use support::image::{Image, MediaTypes, TinyImage, executable, file, symlink};
 use support::parts;
 use support::registry::{Auth, Registry};
 use support::token_server::TokenServer;
@@ -82,7 +83,8 @@ impl World {
             platform: platform.parse().unwrap(),
             base: self.resolved(&self.base, "library/base", platform),
             source: self.resolved(&self.tool, "acme/tool", platform),
-            binaries: vec!["/tool".into(), "/toolx".into()],
+            binaries: ["/tool /toolx"].into_iter().collect(),
+            not_executable: BTreeSet::new(),
             changes,
             run: run.iter().map(|run| run.parse().unwrap()).collect(),
             created: Some("2026-01-15T20:44:00Z".into()),
@@ -201,6 +203,43 @@ async fn both_stores_build_the_same_and_nothing_stays() {
         seen.push(executables);
     }
     assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "{seen:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_in_several_folders_get_their_names_modes_and_owner() {
+    let _shared = ENGINES.read().await;
+    for (store, address) in engines() {
+        let Some(mut world) = World::new().await else { return };
+        let tool = support::elf::printing(AMD64, "tool\n");
+        let source = TinyImage::new(&[AMD64]).layer(vec![
+            executable("/store/tool", tool.clone()).mode(0o511).owner(1000),
+            symlink("/tool", "store/tool"),
+            file("/it's$HOME[1]*", "MIT").mode(0o400).owner(7),
+        ]);
+        world.tool = source.build();
+        world.registry.push(&world.tool, "acme/tool", "1.2.4").await;
+        let mut recipe = world.recipe(AMD64, Changes::default(), &["echo run >/run-line"]);
+        let mut binaries = Binaries::default();
+        binaries.add("/tool /store/tool->/opt/a/b/toolx /it's$HOME[1]*->/opt/licenses/", &mut Vec::new());
+        recipe.binaries = binaries;
+        recipe.not_executable = ["/opt/licenses/it's$HOME[1]*".to_owned()].into();
+        let engine = Engine::connect(Some(&address)).await.unwrap();
+        let image = built(&engine, &recipe).await;
+        let found: Vec<_> = image
+            .executables
+            .iter()
+            .map(|file| (file.path.as_str(), file.mode, file.uid, file.gid, file.digest.clone()))
+            .collect();
+        let expected = [
+            ("/usr/local/bin/tool", 0o755, 0, 0, Digest::of(&tool)),
+            ("/opt/a/b/toolx", 0o755, 0, 0, Digest::of(&tool)),
+            ("/opt/licenses/it's$HOME[1]*", 0o644, 0, 0, Digest::of(b"MIT")),
+        ];
+        assert_eq!(found, expected, "{store}");
+        assert_eq!(image.run_layers.len(), 1, "{store}");
+        drop(image);
+        clean_up(engine).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroUsize;
 
+use crate::compose::binaries::Binaries;
 use crate::credentials::Credentials;
 use crate::image::Repository;
 use crate::plan::{PlannedAnnotations, Platforms, Template};
@@ -28,8 +29,8 @@ pub struct Inputs {
     pub source: Option<Template>,
     /// Templates of the source's own tags.
     pub source_tags: Vec<Template>,
-    /// The executables.
-    pub binaries: Vec<String>,
+    /// The executables of variants that don't name theirs.
+    pub binaries: Binaries,
     /// The matrix. `None` where it is missing, which is reported.
     pub matrix: Option<MatrixText>,
     /// Templates of the tags of variants.

@@ -41,6 +41,13 @@ pub use error::{Answered, Cause, RegistryError, Request};
 pub use manifests::Pulled;
 pub use spool::SpooledBlob;
 
+/// The readers of headers that anybody may have written, for `scripts/fuzz`.
+#[cfg(fuzzing)]
+pub mod headers {
+    pub use super::challenge::realm;
+    pub use super::tags::next_target as next_page;
+}
+
 /// How a run talks to its registries.
 #[derive(Clone, Debug)]
 pub struct Options {

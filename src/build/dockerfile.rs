@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::compose::recipe::{DESTINATION, Recipe};
+use crate::compose::recipe::Recipe;
 
 /// A Dockerfile and the values of its `ARG`s.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,12 +25,27 @@ const LONGEST: usize = 32 * 1024;
 pub fn render(recipe: &Recipe, stage: &str, link: bool) -> Dockerfile {
     let mut file = Dockerfile { text: String::new(), arguments: BTreeMap::new() };
     let platform = &recipe.platform;
-    file.line(&format!("FROM --platform={platform} {} AS {stage}-source", recipe.source.reference));
+    // As its config has it: the engine knows it under that one.
+    let of_source = recipe.source.config.platform();
+    file.line(&format!("FROM --platform={of_source} {} AS {stage}-source", recipe.source.reference));
+    // Mode, owner and name are made what they will be. Here a layer more or less doesn't matter.
+    file.line(&format!("FROM scratch AS {stage}-files"));
+    let folders = recipe.binaries.by_folder();
+    for (number, (_, files)) in folders.iter().enumerate() {
+        for binary in files {
+            let paths = [pattern(binary.from()), literal(&format!("/{number}/{}", binary.name()))];
+            let mode = recipe.mode(binary);
+            file.line(&format!("COPY --from={stage}-source --chown=0:0 --chmod={mode:o} {}", json(&paths)));
+        }
+    }
     file.line(&format!("FROM --platform={platform} {} AS {stage}", recipe.base.reference));
     let link = if link { "--link " } else { "" };
-    let mut paths: Vec<String> = recipe.binaries.iter().map(|path| literal_path(path)).collect();
-    paths.push(format!("{DESTINATION}/"));
-    file.line(&format!("COPY {link}--from={stage}-source {}", json(&paths)));
+    for (number, (folder, files)) in folders.iter().enumerate() {
+        let mut paths: Vec<String> =
+            files.iter().map(|binary| pattern(&format!("/{number}/{}", binary.name()))).collect();
+        paths.push(literal(&format!("{folder}/")));
+        file.line(&format!("COPY {link}--from={stage}-files {}", json(&paths)));
+    }
     for (name, value) in &recipe.changes.env {
         let value = file.word(value);
         // Engines take more names than the parser takes without quotes.
@@ -97,21 +112,34 @@ fn json(list: &[String]) -> String {
     serde_json::to_string(list).expect("strings are JSON")
 }
 
-/// A path that `COPY` takes as it is: without it, it would expand variables and patterns.
-fn literal_path(path: &str) -> String {
-    let mut literal = String::new();
+/// A pattern that is one path and no other, for what `COPY` is to copy.
+fn pattern(path: &str) -> String {
+    let mut pattern = String::new();
     for character in path.chars() {
         match character {
-            '$' | '\\' => literal.extend(['\\', character]),
-            '*' | '?' | '[' => literal.extend(['[', character, ']']),
-            other => literal.push(other),
+            '*' | '?' | '[' => pattern.extend(['[', character, ']']),
+            other => pattern.push(other),
         }
+    }
+    literal(&pattern)
+}
+
+/// A path in which `COPY` is to expand nothing.
+fn literal(path: &str) -> String {
+    let mut literal = String::new();
+    for character in path.chars() {
+        if matches!(character, '$' | '\\' | '"' | '\'') {
+            literal.push('\\');
+        }
+        literal.push(character);
     }
     literal
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use serde_json::json;
 
     use super::*;
@@ -140,7 +168,8 @@ mod tests {
             platform: "linux/arm64".parse().unwrap(),
             base: image("alpine"),
             source: image("ghcr.io/astral-sh/uv"),
-            binaries: vec!["/uv".into(), "/uvx".into()],
+            binaries: ["/uv /uvx"].into_iter().collect(),
+            not_executable: BTreeSet::new(),
             changes,
             run: run.iter().map(|run| run.parse().unwrap()).collect(),
             created: Some("2026-01-15T20:44:00Z".into()),
@@ -162,8 +191,11 @@ mod tests {
         let digest = Digest::of(b"");
         let expected = format!(
             r#"FROM --platform=linux/arm64 ghcr.io/astral-sh/uv@{digest} AS pv-x-0-source
+FROM scratch AS pv-x-0-files
+COPY --from=pv-x-0-source --chown=0:0 --chmod=755 ["/uv","/0/uv"]
+COPY --from=pv-x-0-source --chown=0:0 --chmod=755 ["/uvx","/0/uvx"]
 FROM --platform=linux/arm64 docker.io/library/alpine@{digest} AS pv-x-0
-COPY --from=pv-x-0-source ["/uv","/uvx","/usr/local/bin/"]
+COPY --from=pv-x-0-files ["/0/uv","/0/uvx","/usr/local/bin/"]
 ENV UV_TOOL_BIN_DIR="/usr/local/bin"
 ARG SOURCE_DATE_EPOCH
 RUN apk add git

@@ -13,7 +13,7 @@ pub use agreement::Difference;
 
 use super::dockerfile::render;
 use crate::api::engine::{Engine, EngineError, ExportedLayer, FileInImage, ImageLease, LocalImage, Progress, Solve};
-use crate::compose::recipe::{DESTINATION, Recipe, ResolvedImage};
+use crate::compose::recipe::{Recipe, ResolvedImage};
 use crate::error::{Fault, Situation};
 use crate::image::config::Changes;
 use crate::image::{Digest, Platform};
@@ -100,10 +100,10 @@ pub async fn build(
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<BuiltImage, BuildError> {
     let (base, source) = (engine.lease(&recipe.base.reference), engine.lease(&recipe.source.reference));
-    let pulls = [
-        pull(&source, &recipe.source, &recipe.platform, &|_| {}),
-        pull(&base, &recipe.base, &recipe.platform, progress),
-    ];
+    // As its config has it: an engine believes that, and not the index.
+    let of_source = recipe.source.config.platform();
+    let pulls =
+        [pull(&source, &recipe.source, &of_source, &|_| {}), pull(&base, &recipe.base, &recipe.platform, progress)];
     try_join_all(pulls).await?;
     let stage = engine.stage();
     let dockerfile = render(recipe, &stage, engine.knows_link());
@@ -125,9 +125,8 @@ pub async fn build(
     }
     let files = image.files().await?;
     let mut executables = Vec::new();
-    for path in &recipe.binaries {
-        let file = path.rsplit('/').next().unwrap_or_default();
-        executables.push(files.read(&format!("{DESTINATION}/{file}")).await?);
+    for binary in recipe.binaries.iter() {
+        executables.push(files.read(binary.to()).await?);
     }
     let run_layers = export_run_layers(recipe, &image, &added).await?;
     Ok(BuiltImage { image, platform: recipe.platform.clone(), executables, run_layers })
@@ -146,8 +145,8 @@ fn name(recipe: &Recipe) -> String {
     format!("{} {}", recipe.variant, recipe.platform)
 }
 
-/// The diff ids above the base's, of which there must be exactly as many as the recipe makes: one for the executables,
-/// one for each `run` line, and one for `WORKDIR`, which makes its folder. That one isn't published: runtimes make it.
+/// The diff ids above the base's, of which there must be exactly as many as the recipe makes: one for each folder that files of the source
+/// go to, one for each `run` line, and one for `WORKDIR`, which makes its folder. That one isn't published: runtimes make it.
 fn added_layers(recipe: &Recipe, inspected: &Value) -> Result<Vec<Digest>, BuildError> {
     let wrong = |found: String| BuildError::Layers { image: name(recipe), found };
     let layers: Option<Vec<Digest>> = inspected["RootFS"]["Layers"]
@@ -159,7 +158,7 @@ fn added_layers(recipe: &Recipe, inspected: &Value) -> Result<Vec<Digest>, Build
         return Err(wrong("the base's layers are not the lowest ones".to_owned()));
     };
     let folder = usize::from(recipe.changes.workdir.as_deref().is_some_and(|path| path != "/"));
-    let expected = 1 + recipe.run.len() + folder;
+    let expected = recipe.binaries.by_folder().len() + recipe.run.len() + folder;
     if added.len() != expected {
         return Err(wrong(format!("{} on top of the base's, instead of {expected}", added.len())));
     }
@@ -177,7 +176,8 @@ async fn export_run_layers(
     let known = recipe.base.config.diff_ids().into_iter();
     let known: HashSet<Digest> =
         known.chain(recipe.base.manifest.layers.iter().map(|layer| layer.digest.clone())).collect();
-    let wanted = &added[1..=recipe.run.len()];
+    let below = recipe.binaries.by_folder().len();
+    let wanted = &added[below..below + recipe.run.len()];
     // A `run` line may make a layer that the base has, too: an empty one.
     let skipped = known.into_iter().filter(|digest| !wanted.contains(digest)).collect();
     let layers = image.export(wanted, skipped).await?;

@@ -8,11 +8,28 @@ use super::read::{Entry, Reader};
 use super::words::{self, NoCommand};
 use super::{Setting, Verify};
 use crate::action::inputs::list;
+use crate::compose::binaries::Binaries;
 use crate::compose::run::RunInstruction;
+use crate::image::platform::NotLinux;
 use crate::image::{Platform, env};
 use crate::plan::{Place, PlannedAnnotations};
 
 impl Reader<'_> {
+    pub(super) fn binaries(&mut self, entry: &Entry<'_>, combination: &Combination) -> Option<Binaries> {
+        let node = entry.keys.get("binaries")?;
+        let mut binaries = Binaries::default();
+        for (at, text) in self.list(node) {
+            let mut problems = Vec::new();
+            let filled = combination.fill_known(&text);
+            binaries.add(&list::words(&filled).collect::<Vec<_>>().join(" "), &mut problems);
+            problems.iter().for_each(|problem| self.problem(at, problem));
+        }
+        if binaries.is_empty() {
+            self.problem(node, "no executables are named\nhint: list their paths in the source image, such as `/uv`");
+        }
+        Some(binaries)
+    }
+
     /// Platforms with their places; none for `auto`.
     pub(super) fn platforms(&mut self, node: &Node) -> Vec<(Platform, Place)> {
         let mut platforms = Vec::<(Platform, Place)>::new();
@@ -20,6 +37,7 @@ impl Reader<'_> {
             for word in list::words(&text).filter(|word| *word != "auto") {
                 match word.parse::<Platform>() {
                     Ok(platform) if platforms.iter().any(|(listed, _)| *listed == platform) => {}
+                    Ok(platform) if !platform.is_linux() => self.problem(at, NotLinux(platform)),
                     Ok(platform) => platforms.push((platform, at.place(self.of()))),
                     Err(invalid) => self.problem(at, invalid),
                 }

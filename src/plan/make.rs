@@ -8,7 +8,6 @@ use super::version::determine;
 use super::{Check, CheckOrigin, Place, Plan, PlanError, Platforms, Problem, Source, Tags, Variant};
 use crate::action::inputs::Builder;
 use crate::action::{Environment, Event, Files, Inputs, Options};
-use crate::compose::recipe::DESTINATION;
 use crate::image::config::Changes;
 use crate::image::{Platform, Reference, Tag};
 use crate::matrix::{self, Row, Setting, Verify};
@@ -40,6 +39,12 @@ impl Plan {
         let dry_run = inputs.dry_run || event.is_pull_request();
         let version = determine(inputs, event, &mut problems);
         let rows = inputs.matrix.as_ref().map(|matrix| matrix::read(matrix, &mut problems)).unwrap_or_default();
+        if inputs.binaries.is_empty() && (inputs.matrix.is_none() || rows.iter().any(|row| row.binaries.is_none())) {
+            problems.push(
+                Problem::new(&Place::Input("binaries"), "no executables are named")
+                    .hint("list their paths in the source image, such as `/uv /uvx`"),
+            );
+        }
         let Some(determined) = version else {
             return Err(PlanError::unless_none(problems).expect_err("no version is a problem"));
         };
@@ -156,6 +161,7 @@ fn variant(row: Row, version_label: Tag, tags: Tags, inputs: &Inputs, version: &
         place: _,
         base,
         tags: entries,
+        binaries,
         platforms,
         env,
         cmd,
@@ -168,8 +174,8 @@ fn variant(row: Row, version_label: Tag, tags: Tags, inputs: &Inputs, version: &
         verify,
         deprecated,
     } = row;
-    let first = inputs.binaries.first().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
-    let executable = format!("{DESTINATION}/{first}");
+    let binaries = binaries.unwrap_or_else(|| inputs.binaries.clone());
+    let executable = binaries.first_executable().to_owned();
     let merged = |general: &BTreeMap<String, String>, own: BTreeMap<String, String>| {
         let mut merged = general.clone();
         merged.extend(own);
@@ -188,6 +194,7 @@ fn variant(row: Row, version_label: Tag, tags: Tags, inputs: &Inputs, version: &
         name: entries.into_iter().map(|(tag, _)| tag).next().unwrap_or_default(),
         base,
         version_label,
+        binaries,
         platforms: platforms.unwrap_or_else(|| inputs.platforms.clone()),
         tags,
         changes: Changes {

@@ -1,4 +1,6 @@
 //! The platforms of a variant: those that were asked for, of those that source and base have in common.
+//!
+//! Always of Linux: a layer with `/usr/local/bin` is none of a Windows image. A source may have executables for other systems beside those.
 
 use super::{Image, ResolveError, Role};
 use crate::image::{Platform, Reference};
@@ -17,7 +19,7 @@ pub(super) fn choose(
     match &variant.platforms {
         Platforms::Auto => {
             let common: Vec<Platform> =
-                source.platforms.keys().filter(|platform| base.platforms.contains_key(platform)).cloned().collect();
+                source.platforms.keys().filter(|p| p.is_linux() && base.platforms.contains_key(p)).cloned().collect();
             if common.is_empty() {
                 return Err(ResolveError::NoPlatform {
                     base: variant.base.clone(),
@@ -50,10 +52,15 @@ pub(super) fn choose(
     }
 }
 
-/// The platforms of the source that the base lacks; none where the platforms were listed.
+/// The Linux platforms of the source that the base lacks; none where the platforms were listed.
 pub(super) fn left_out(variant: &Variant, source: &Image, chosen: &[Platform]) -> Vec<Platform> {
     match variant.platforms {
-        Platforms::Auto => source.platforms.keys().filter(|platform| !chosen.contains(platform)).cloned().collect(),
+        Platforms::Auto => source
+            .platforms
+            .keys()
+            .filter(|platform| platform.is_linux() && !chosen.contains(platform))
+            .cloned()
+            .collect(),
         Platforms::Listed(_) => Vec::new(),
     }
 }

@@ -209,6 +209,41 @@ fn a_source_without_a_tag_is_that_of_the_version() {
 }
 
 #[test]
+fn a_variant_may_have_binaries_of_its_own_and_the_input_is_for_the_others() {
+    let matrix = "
+defaults: { binaries: /uv-musl -> /usr/local/bin/uv }
+variants:
+  - alpine,alpine
+  - for: { libc: [glibc] }
+    base: debian
+    tags: [debian]
+    binaries: [/LICENSE -> /usr/share/doc/uv/, '/uv-{libc}']
+";
+    let plan = with(matrix).input("binaries", "").plan();
+    let binaries = |variant: usize| plan.variants[variant].binaries.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(binaries(0), ["/uv-musl -> /usr/local/bin/uv"]);
+    assert_eq!(binaries(1), ["/LICENSE -> /usr/share/doc/uv/LICENSE", "/uv-glibc"]);
+    let commands = plan.variants.iter().map(|variant| variant.changes.cmd.clone().unwrap()).collect::<Vec<_>>();
+    assert_eq!(commands, [["/usr/local/bin/uv"], ["/usr/local/bin/uv-glibc"]]);
+    assert!(
+        with("alpine,alpine").input("binaries", "").failure().contains("input `binaries`: no executables are named")
+    );
+    insta::assert_snapshot!(failure("variants:\n  - base: alpine\n    tags: [a]\n    binaries: [/uv, uvx]\n"), @"
+    matrix:4:21: `uvx` is not the absolute path of a file
+    hint: write `/uvx`
+    ");
+}
+
+#[test]
+fn variants_are_for_linux() {
+    let matrix = "variants:\n  - base: alpine\n    tags: [a]\n    platforms: windows/amd64\n";
+    insta::assert_snapshot!(failure(matrix), @"
+    matrix:4:16: `windows/amd64` is no platform of Linux, and variants are for Linux
+    hint: remove it from `platforms`
+    ");
+}
+
+#[test]
 fn run_lines_need_the_engine() {
     let matrix = "variants:\n  - base: alpine\n    tags: [alpine]\n    run: apk add git\n";
     assert_eq!(with(matrix).input("builder", "engine").plan().variants[0].run[0].to_string(), "apk add git");

@@ -8,7 +8,9 @@ use std::path::Path;
 use super::{Builder, Inputs, MatrixText, OnConflict, Rolling, VersionPattern, list};
 use crate::action::environment::{Environment, Files, read_text, without_mark};
 use crate::action::options::Options;
+use crate::compose::binaries::Binaries;
 use crate::credentials::{self, Credentials};
+use crate::image::platform::NotLinux;
 use crate::image::{Platform, Repository, env};
 use crate::plan::{Place, PlannedAnnotations, Platforms, Problem, Template};
 use crate::secret::Secret;
@@ -276,34 +278,11 @@ impl Reader<'_> {
         templates
     }
 
-    fn binaries(&mut self, option: &[String]) -> Vec<String> {
-        let paths = self.words("binaries", option);
-        if paths.is_empty() {
-            self.problem(
-                "binaries",
-                "no executables are named\nhint: list their paths in the source image, such as `/uv /uvx`",
-            );
-        }
-        let mut names = BTreeMap::<&str, &str>::new();
-        for path in &paths {
-            let name = path.rsplit('/').next().unwrap_or_default();
-            let plain = path.split('/').skip(1).all(|part| !matches!(part, "" | "." | ".."));
-            if !path.starts_with('/') || !plain {
-                self.problem(
-                    "binaries",
-                    format!(
-                        "`{path}` is not the absolute path of a file\nhint: write `/{}`",
-                        path.trim_matches(['/', '.'])
-                    ),
-                );
-            } else if let Some(first) = names.insert(name, path) {
-                self.problem(
-                    "binaries",
-                    format!("`{first}` and `{path}` would both become `/usr/local/bin/{name}`\nhint: keep one of them"),
-                );
-            }
-        }
-        paths
+    fn binaries(&mut self, option: &[String]) -> Binaries {
+        let (mut binaries, mut problems) = (Binaries::default(), Vec::new());
+        binaries.add(&self.words("binaries", option).join(" "), &mut problems);
+        problems.iter().for_each(|problem| self.problem("binaries", problem));
+        binaries
     }
 
     fn platforms(&mut self, option: &[String]) -> Platforms {
@@ -315,6 +294,7 @@ impl Reader<'_> {
         for word in &words {
             match word.parse::<Platform>() {
                 Ok(platform) if platforms.contains(&platform) => {}
+                Ok(platform) if !platform.is_linux() => self.problem("platforms", NotLinux(platform)),
                 Ok(platform) => platforms.push(platform),
                 Err(invalid) => self.problem("platforms", invalid),
             }

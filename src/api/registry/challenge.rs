@@ -36,6 +36,16 @@ impl Challenge {
     }
 }
 
+/// The token server that a header names.
+#[cfg(fuzzing)]
+#[must_use]
+pub fn realm(header: &str) -> Option<String> {
+    match Challenge::choose([header])? {
+        Challenge::Bearer { realm, .. } => Some(realm),
+        Challenge::Basic => None,
+    }
+}
+
 /// All known challenges of one header: schemes, each followed by its parameters, all separated by commas.
 fn parse(header: &str) -> Vec<Challenge> {
     let mut challenges: Vec<(String, Vec<(String, String)>)> = Vec::new();

@@ -157,6 +157,16 @@ fn next_page(header: &str) -> Option<Link<'_>> {
     }
 }
 
+/// Where the next page is, as the header has it.
+#[cfg(fuzzing)]
+#[must_use]
+pub fn next_target(header: &str) -> Option<&str> {
+    match next_page(header)? {
+        Link::To(target) => Some(target),
+        Link::Unreadable => None,
+    }
+}
+
 /// Whether a parameter is `rel=next`; it may have other relations, too: `rel="next last"`.
 fn is_next(parameter: &str) -> bool {
     let Some((name, value)) = parameter.split_once('=') else { return false };
