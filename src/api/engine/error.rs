@@ -204,6 +204,9 @@ impl Situation for EngineError {
         match self {
             Self::Request { .. } | Self::Pull { .. } | Self::NoFile { .. } => Fault::Publication,
             Self::UnsupportedAddress(_)
+            | Self::Context(_)
+            | Self::Ssh(_)
+            | Self::Tls(_)
             | Self::NotThere { .. }
             | Self::NotAllowed { .. }
             | Self::NotAnEngine { .. }
