@@ -165,15 +165,14 @@ impl Lines<'_> {
         loop {
             match self.characters.next().ok_or(NoCommand::Open)?.1 {
                 '"' => return Ok(needs_shell),
-                '\\' => match self.escaped()? {
-                    Some(c) => {
+                '\\' => {
+                    if let Some(c) = self.escaped()? {
                         if !matches!(c, '"' | '\\' | '$' | '`') {
                             word.push('\\');
                         }
                         word.push(c);
                     }
-                    None => {}
-                },
+                }
                 c => {
                     needs_shell |= matches!(c, '$' | '`');
                     word.push(c);
