@@ -157,12 +157,7 @@ impl Credentials {
             .collect()
     }
 
-    /// Everything secret that was read.
-    pub fn iter(&self) -> impl Iterator<Item = &Credential> {
-        self.given.iter().chain(self.files.iter().flat_map(ConfigFile::credentials))
-    }
-
-    /// Asks the credential helpers for the registries of `repositories`, where nothing else has said who we are there.
+    /// Who we are at the registries of `repositories`. Credential helpers are asked where nothing of a higher rank says it.
     pub async fn settle<'a>(&self, repositories: impl IntoIterator<Item = &'a Repository>) -> Settled {
         let mut settled = Settled { credentials: self.given.clone(), warnings: self.warnings.clone() };
         let repositories: Vec<&Repository> = repositories.into_iter().collect();
@@ -180,6 +175,12 @@ impl Credentials {
             of_file.extend(file.credentials().cloned());
             settled.add(of_file);
         }
+        // A file may have dozens that are nobody's business here: they are neither sent nor looked for in what is published.
+        let used: BTreeSet<String> =
+            repositories.iter().filter_map(|repository| registry_name(repository.registry())).collect();
+        settled.credentials.retain(|credential| {
+            registry_name(&credential.registry).is_some_and(|scope| used.iter().any(|used| covers(used, &scope)))
+        });
         settled
     }
 

@@ -73,7 +73,7 @@ pub async fn publish(
     inputs::secrets(options, environment).iter().for_each(|secret| log.mask(secret));
     let (plan, inputs, event) = Plan::read(options, environment, files)?;
     let known = inputs.credentials.settle(repositories(&plan)).await;
-    inputs.credentials.iter().chain(&known.credentials).for_each(|credential| log.mask_credential(credential));
+    known.credentials.iter().for_each(|credential| log.mask_credential(credential));
     refuse_secrets(&plan, log)?;
     let warnings = plan.warnings.iter().map(ToString::to_string).chain(known.warnings);
     warnings.for_each(|warning| log.annotate(Level::Warning, "publish-variants", &warning));

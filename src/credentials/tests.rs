@@ -102,6 +102,16 @@ async fn lines_come_before_the_token_and_that_before_dockers_file_and_podmans() 
 }
 
 #[tokio::test]
+async fn credentials_of_registries_that_are_not_used_are_left_alone() {
+    let config =
+        r#"{"auths": {"lan:5000": {"auth": "YTpi"}, "quay.io/acme": {"auth": "YTpi"}, "quay.io": {"auth": "YTpi"}}}"#;
+    let (credentials, _) = read("gcr.io u p", &[], &[("/home/.docker/config.json", config)]);
+    let settled = credentials.settle(&[repository("quay.io/other/tool")]).await;
+    let registries: Vec<&str> = settled.credentials.iter().map(|credential| credential.registry.as_str()).collect();
+    assert_eq!(registries, ["quay.io", "quay.io/acme"]);
+}
+
+#[tokio::test]
 async fn the_token_of_another_server_is_not_for_ghcr() {
     for (server, expected) in [
         ("https://github.com", ["octocat:ghs_token", "", ""]),

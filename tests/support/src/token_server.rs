@@ -214,7 +214,8 @@ impl Shared {
         let mut state = self.state();
         let is_exchange = request.method == Method::POST;
         // The OAuth2 way of asking (POST) is optional; who tries it is expected to fall back.
-        if request.method != Method::GET && !(is_exchange && !state.identities.is_empty()) {
+        let is_answered = request.method == Method::GET || (is_exchange && !state.identities.is_empty());
+        if !is_answered {
             return answer(StatusCode::METHOD_NOT_ALLOWED, &error("UNSUPPORTED", "method not allowed"));
         }
         let query = if is_exchange { body } else { request.uri.query().unwrap_or_default() };
