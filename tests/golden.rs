@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test prepares is there, or it fails")]
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::sync::Arc;
 

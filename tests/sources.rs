@@ -19,11 +19,11 @@ const BOTH: [&str; 2] = [AMD64, ARM64];
 /// A registry with a base that has a shell, and nothing else.
 fn registry() -> MemoryRegistry {
     let registry = MemoryRegistry::start();
-    let shell = |platform: &&str| (*platform, vec![executable("/bin/sh", support::elf::printing(platform, ""))]);
-    let base =
-        BOTH.iter().map(shell).fold(TinyImage::new(&BOTH), |base, (platform, files)| base.layer_for(platform, files));
-    let base =
-        base.layer(vec![file("/etc/unique", registry.host())]).config("Env", json!(["PATH=/usr/local/bin:/bin"]));
+    let base = BOTH.iter().fold(TinyImage::new(&BOTH), |base, platform| {
+        base.layer_for(platform, vec![executable("/bin/sh", support::elf::printing(platform, ""))])
+    });
+    let base = base.layer(vec![file("/etc/unique", registry.host())]);
+    let base = base.config("Env", json!(["PATH=/usr/local/bin:/bin"]));
     registry.put_image(&base.build(), "base/alpine", "3.23");
     registry
 }
