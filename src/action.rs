@@ -1,6 +1,5 @@
 //! GitHub Actions, in both directions.
 
-pub mod credentials;
 pub mod environment;
 pub mod event;
 pub mod inputs;

@@ -14,8 +14,8 @@ use crate::api::engine::{Engine, FileInImage};
 use crate::compose::recipe::{DESTINATION, Recipe};
 use crate::compose::{self, Composed, RunLayer};
 use crate::error::{Failure, Fault, Situation};
-use crate::image::Platform;
-use crate::image::layer::{Compressed, Executable, Layer};
+use crate::image::layer::{Compressed, InstalledFile, Layer};
+use crate::image::{PinnedReference, Platform};
 use crate::resolve::{Resolved, ResolvedVariant};
 use engine::BuiltImage;
 
@@ -35,6 +35,22 @@ pub struct Built<'a> {
 /// What the engine built is not what would be published.
 #[derive(Debug, thiserror::Error)]
 pub enum Mismatch {
+    /// Files go to a folder that nobody has looked at in the base.
+    #[error(
+        "`{path}` of variant `{variant}` can't be put into base `{base}`: nobody has looked whether `{folder}` is a folder there\n\
+         hint: where it is a link, the link would be gone, with all that is found through it; set `builder: engine`, which looks, or leave the \
+         file in `{DESTINATION}`"
+    )]
+    FolderUnseen {
+        /// The variant.
+        variant: String,
+        /// Its base.
+        base: PinnedReference,
+        /// The file.
+        path: String,
+        /// Its folder.
+        folder: String,
+    },
     /// Another file than in the layer.
     #[error(
         "`{path}` in the engine's image of variant `{variant}` for `{platform}` is not the one that would be published: {difference}"
@@ -57,6 +73,7 @@ pub enum Mismatch {
 impl Situation for Mismatch {
     fn fault(&self) -> Fault {
         match self {
+            Self::FolderUnseen { .. } => Fault::Input,
             Self::Executable { .. } | Self::Run(..) => Fault::Publication,
         }
     }
@@ -95,7 +112,10 @@ pub fn build<'a>(
                     let (built, composed) = image(resolved, engine, directory, variant, recipe, composed, log).await?;
                     (Some(built), composed)
                 }
-                None => (None, composed.clone()),
+                None => {
+                    require_seen_folders(recipe)?;
+                    (None, composed.clone())
+                }
             };
             Ok(Built { variant, recipe, composed, on_engine })
         })
@@ -112,7 +132,7 @@ async fn image(
     composed: &Composed,
     log: &Log,
 ) -> Result<(BuiltImage, Composed), Failure> {
-    let executables = resolved.executables.made(&recipe.platform).await;
+    let executables = resolved.executables.made(recipe).await;
     let bar = log.progress(&format!("{}  {}", recipe.variant, recipe.platform), 0);
     let built = engine::build(engine, recipe, &|pull| bar.at(pull.current, pull.total)).await?;
     compare_executables(recipe, &executables, &built.executables)?;
@@ -124,16 +144,29 @@ async fn image(
     Ok((built, composed))
 }
 
-/// The executables that the engine sees must be, byte for byte, those of the layer.
+/// Refuses files in folders that nobody can look at in the base, which are all but [`DESTINATION`]: in a layer with `bin/tool`, the folder
+/// replaces a link `/bin` of the base.
+fn require_seen_folders(recipe: &Recipe) -> Result<(), Mismatch> {
+    let Some(base) = recipe.base.image() else { return Ok(()) };
+    let Some(unseen) = recipe.binaries.iter().find(|binary| binary.folder() != DESTINATION) else { return Ok(()) };
+    Err(Mismatch::FolderUnseen {
+        variant: recipe.variant.clone(),
+        base: base.reference.clone(),
+        path: unseen.to().to_owned(),
+        folder: unseen.folder().to_owned(),
+    })
+}
+
+/// The files that the engine sees must be, byte for byte, those of the layer.
 fn compare_executables(recipe: &Recipe, layer: &Layer, found: &[FileInImage]) -> Result<(), Mismatch> {
-    for executable in &layer.executables {
-        let file = found.iter().find(|file| file.name == executable.name());
-        let difference = file.map_or_else(|| Some("it is not there".to_owned()), |file| difference(executable, file));
+    for expected in &layer.files {
+        let file = found.iter().find(|file| file.path == expected.path);
+        let difference = file.map_or_else(|| Some("it is not there".to_owned()), |file| difference(expected, file));
         if let Some(difference) = difference {
             return Err(Mismatch::Executable {
                 variant: recipe.variant.clone(),
                 platform: recipe.platform.clone(),
-                path: format!("{DESTINATION}/{}", executable.name()),
+                path: expected.path.clone(),
                 difference,
             });
         }
@@ -141,13 +174,13 @@ fn compare_executables(recipe: &Recipe, layer: &Layer, found: &[FileInImage]) ->
     Ok(())
 }
 
-fn difference(executable: &Executable, found: &FileInImage) -> Option<String> {
+fn difference(expected: &InstalledFile, found: &FileInImage) -> Option<String> {
     let FileInImage { digest, mode, uid, gid, .. } = found;
-    if *digest != executable.digest {
-        return Some(format!("its digest is {digest}, the source's is {}", executable.digest));
+    if *digest != expected.digest {
+        return Some(format!("its digest is {digest}, the source's is {}", expected.digest));
     }
-    ((*mode, *uid, *gid) != (0o755, 0, 0))
-        .then(|| format!("its mode is {mode:o}, its owner {uid}:{gid}; it would be 755 and 0:0"))
+    ((*mode, *uid, *gid) != (expected.mode, 0, 0))
+        .then(|| format!("its mode is {mode:o}, its owner {uid}:{gid}; it would be {:o} and 0:0", expected.mode))
 }
 
 /// The layers of the `run` lines, compressed as ours is.

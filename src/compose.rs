@@ -2,8 +2,10 @@
 //!
 //! Pure. Both builders publish the bytes that are composed here: an image is a list of layers and a config.
 
+pub mod binaries;
 pub mod kinship;
 pub mod recipe;
+pub mod run;
 
 use std::sync::Arc;
 
@@ -11,7 +13,8 @@ use crate::image::config::AddedLayer;
 use crate::image::layer::{Compressed, Layer};
 use crate::image::manifest::{Annotations, DescribedPlatform};
 use crate::image::{Config, Descriptor, Digest, Document, Index, Manifest, MediaType, Platform, Repository};
-use recipe::{DESTINATION, Recipe, ResolvedImage};
+use binaries::{Binaries, Binary};
+use recipe::{Recipe, ResolvedImage};
 
 /// An image for one platform, ready to be pushed.
 #[derive(Clone, Debug)]
@@ -119,7 +122,7 @@ pub fn image(recipe: &Recipe, executables: &Arc<Layer>, run: &[Arc<RunLayer>], a
             .map(|layer| Blob { descriptor: layer.compressed.descriptor.clone(), origin: Origin::Run(layer.clone()) }),
     );
 
-    let created_by = format!("COPY {} {DESTINATION}/", recipe.binaries.join(" "));
+    let created_by = copied(&recipe.binaries);
     let mut added = vec![AddedLayer { diff_id: executables.compressed.diff_id.clone(), created_by }];
     added.extend(
         run.iter().map(|layer| AddedLayer {
@@ -145,6 +148,21 @@ pub fn image(recipe: &Recipe, executables: &Arc<Layer>, run: &[Arc<RunLayer>], a
 fn layers(base: &ResolvedImage) -> Vec<Blob> {
     let origin = || Origin::Repository(base.reference.repository().clone());
     base.manifest.layers.iter().map(|layer| Blob { descriptor: layer.clone(), origin: origin() }).collect()
+}
+
+/// What made the layer of the executables, for `docker history`.
+fn copied(binaries: &Binaries) -> String {
+    let of_folder = |(folder, files): (&str, Vec<&Binary>)| {
+        let (kept, renamed): (Vec<_>, Vec<_>) =
+            files.into_iter().partition(|file| file.from().rsplit('/').next() == Some(file.name()));
+        let kept = (!kept.is_empty()).then(|| {
+            let paths: Vec<&str> = kept.iter().map(|file| file.from()).collect();
+            format!("COPY {} {folder}/", paths.join(" "))
+        });
+        let renamed = renamed.into_iter().map(|file| format!("COPY {} {}", file.from(), file.to()));
+        kept.into_iter().chain(renamed).collect::<Vec<_>>()
+    };
+    binaries.by_folder().into_iter().flat_map(of_folder).collect::<Vec<_>>().join("; ")
 }
 
 /// The index over the images of one variant, one for each platform, in the order of the platforms' names.

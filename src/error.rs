@@ -6,6 +6,8 @@
 use std::error::Error;
 use std::fmt;
 
+use crate::quote::quoted;
+
 /// Whose fault a failure is; it decides the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -51,15 +53,20 @@ impl Failure {
     }
 }
 
-/// The situation, then each cause, then each hint, on lines of their own.
 /// The first line of an error: the situation, without its hint.
 pub(crate) fn first_line(error: &dyn Error) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
+/// What an error says. The JSON parser repeats what it can't read, however long that is.
+fn message(error: &(dyn Error + 'static)) -> String {
+    if error.is::<serde_json::Error>() { quoted(&error.to_string()) } else { error.to_string() }
+}
+
+/// The situation, then each cause, then each hint, on lines of their own.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let messages: Vec<String> = self.error.chain().map(ToString::to_string).collect();
+        let messages: Vec<String> = self.error.chain().map(message).collect();
         let (mut situations, mut hints) = (Vec::<String>::new(), Vec::<String>::new());
         for message in &messages {
             let (hint, situation): (Vec<&str>, Vec<&str>) =
@@ -105,5 +112,13 @@ mod tests {
         let expected =
             "half of it is there\n  cause: base `debian` has no manifest\n  cause: not found\nhint: use another";
         assert_eq!((later.to_string().as_str(), later.exit_code()), (expected, 1));
+    }
+
+    #[test]
+    fn what_the_json_parser_repeats_is_shortened() {
+        let json = serde_json::from_str::<u8>(&format!("{:?}", "x".repeat(1_000))).unwrap_err();
+        let failure = Failure { fault: Fault::Input, error: anyhow::Error::new(json).context("it is no manifest") };
+        let said = failure.to_string();
+        assert!(said.starts_with("it is no manifest\n  cause: ") && said.len() < 120 && said.ends_with('…'), "{said}");
     }
 }

@@ -9,6 +9,7 @@ pub mod layer;
 pub mod manifest;
 pub mod platform;
 pub mod reference;
+pub mod unpack;
 
 pub use base::Base;
 pub use config::Config;

@@ -3,14 +3,19 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::Ended;
+use crate::action::environment::write_anew;
+use crate::action::inputs;
 use crate::action::log::Log;
 use crate::action::workflow::{self, Level};
 use crate::action::{Environment, Files, Options};
 use crate::error::{Failure, Fault, Situation};
+use crate::image::{Reference, Repository};
 use crate::plan::Plan;
+use crate::quote::quoted;
 use crate::remotes::Remotes;
 use crate::report::{Report, outputs, summary};
 use crate::stages::Stages;
@@ -64,9 +69,15 @@ pub async fn publish(
     // From here on: the first process of a container gets no signal that it has no handler for.
     let interruption = interruption();
     tokio::pin!(interruption);
+    // Before anything else is printed, and whether the input can be used or not.
+    inputs::secrets(options, environment).iter().for_each(|secret| log.mask(secret));
     let (plan, inputs, event) = Plan::read(options, environment, files)?;
-    inputs.secrets().for_each(|secret| log.mask(secret));
-    let remotes = Remotes::prepare(&inputs, environment)?;
+    let known = inputs.credentials.settle(repositories(&plan)).await;
+    known.credentials.iter().for_each(|credential| log.mask_credential(credential));
+    refuse_secrets(&plan, log)?;
+    let warnings = plan.warnings.iter().map(ToString::to_string).chain(known.warnings);
+    warnings.for_each(|warning| log.annotate(Level::Warning, "publish-variants", &warning));
+    let remotes = Remotes::prepare(&inputs, known.credentials, environment, log)?;
     let stages = Stages::start();
     let (outcome, patience) = {
         let run = crate::run(plan, &inputs, &event, &remotes, &stages, log);
@@ -110,34 +121,101 @@ fn interruption() -> impl Future<Output = &'static str> {
     }
 }
 
-/// Writes outputs and summary, and warnings into the log.
-fn tell(report: &Report, environment: &Environment, log: &Log) -> Result<(), workflow::NotWritten> {
+/// The repositories that a run has to do with.
+fn repositories(plan: &Plan) -> impl Iterator<Item = &Repository> {
+    let bases = plan.variants.iter().filter_map(|variant| variant.base.reference()).map(Reference::repository);
+    plan.destinations.iter().chain([plan.source.reference.repository()]).chain(bases)
+}
+
+/// Something that is to be published has a secret in it.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "a password or token is part of what would be published: `{0}`\nhint: take it out of the inputs; where it is a common word by \
+     chance, use a longer password"
+)]
+pub struct SecretInPlan(String);
+
+impl Situation for SecretInPlan {
+    fn fault(&self) -> Fault {
+        Fault::Input
+    }
+}
+
+fn refuse_secrets(plan: &Plan, log: &Log) -> Result<(), SecretInPlan> {
+    let plan = serde_json::from_str(&plan.to_json()).expect("a plan is JSON");
+    let mut values = vec![&plan];
+    while let Some(value) = values.pop() {
+        match value {
+            Value::String(text) => {
+                let redacted = log.redacted(text);
+                if redacted != *text {
+                    return Err(SecretInPlan(quoted(&redacted)));
+                }
+            }
+            Value::Array(inner) => values.extend(inner),
+            Value::Object(inner) => values.extend(inner.values()),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Outputs that would show a secret.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "a password or token is part of {}, which the runner doesn't get; all else is done as the log says\nhint: where it is a common \
+     word by chance, use a longer password", listed(.0)
+)]
+pub struct SecretInOutput(Vec<&'static str>);
+
+fn listed(names: &[&str]) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("the output `{name}`")).collect();
+    names.join(" and ")
+}
+
+impl Situation for SecretInOutput {
+    fn fault(&self) -> Fault {
+        Fault::Publication
+    }
+}
+
+/// Writes outputs and summary, and warnings into the log. An output is written as it is or not at all: with `***` in it, it would
+/// be of no use to programs.
+fn tell(report: &Report, environment: &Environment, log: &Log) -> Result<(), Failure> {
     for warning in &report.warnings {
         log.annotate(Level::Warning, "publish-variants", warning);
     }
     let files = workflow::Files::of(|name| environment.get(name).map(str::to_owned));
     let mut values = outputs::outputs(report);
-    if let Some(path) = write_checksums(report, environment)? {
+    let checksums = outputs::checksums(report);
+    let mut refused = Vec::new();
+    if log.redacted(&checksums) != checksums {
+        refused.push("checksums");
+    } else if let Some(path) = write_checksums(&checksums, environment)? {
         values.push(("checksums", path.display().to_string()));
     }
-    for (_, value) in &mut values {
-        *value = log.redacted(value);
-    }
+    values.retain(|(name, value)| {
+        let is_clean = log.redacted(value) == *value;
+        if !is_clean {
+            refused.push(*name);
+        }
+        is_clean
+    });
     files.set_outputs(&values)?;
-    files.append_summary(&log.redacted(&summary::markdown(report)))
+    files.append_summary(&log.redacted(&summary::markdown(report)))?;
+    if refused.is_empty() { Ok(()) } else { Err(SecretInOutput(refused).into()) }
 }
 
 /// The file of checksums, in the workspace, which is the one folder that this step and the next ones share. Its path
 /// is relative to it.
-fn write_checksums(report: &Report, environment: &Environment) -> Result<Option<PathBuf>, workflow::NotWritten> {
+fn write_checksums(checksums: &str, environment: &Environment) -> Result<Option<PathBuf>, workflow::NotWritten> {
     let Some(workspace) = environment.get("GITHUB_WORKSPACE").filter(|_| environment.is_action()) else {
         return Ok(None);
     };
     let name = PathBuf::from("publish-variants.sha256");
-    let path = Path::new(workspace).join(&name);
-    std::fs::write(&path, outputs::checksums(report)).map_err(|cause| workflow::NotWritten {
+    write_anew(Path::new(workspace), &name, checksums.as_bytes()).map_err(|cause| workflow::NotWritten {
         variable: "GITHUB_WORKSPACE",
-        path,
+        path: Path::new(workspace).join(&name),
         cause,
     })?;
     Ok(Some(name))

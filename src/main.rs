@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
+use publish_variants::action::inputs;
 use publish_variants::action::log::Log;
 use publish_variants::action::workflow::Level;
 use publish_variants::action::{Environment, Folder, Options};
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
     };
     let done = match command {
         Command::Schema => print(&serde_json::to_string_pretty(&matrix::schema()).expect("a schema is JSON")),
-        Command::Plan { options, format } => plan(&options, format, &environment, &workspace),
+        Command::Plan { options, format } => plan(&options, format, &environment, &workspace, &log),
         Command::Publish { options } => publish(&options, &environment, &workspace, &log),
     };
     match done {
@@ -34,8 +35,21 @@ fn main() -> ExitCode {
     }
 }
 
-fn plan(options: &Options, format: Format, environment: &Environment, workspace: &Folder) -> Result<ExitCode, Failure> {
-    let (plan, ..) = Plan::read(options, environment, workspace)?;
+fn plan(
+    options: &Options,
+    format: Format,
+    environment: &Environment,
+    workspace: &Folder,
+    log: &Log,
+) -> Result<ExitCode, Failure> {
+    // Where the plan is all that is printed, programs read it: masks come before an error and not before a plan.
+    let plan = Plan::read(options, environment, workspace).inspect_err(|_| {
+        inputs::secrets(options, environment).iter().for_each(|secret| log.mask(secret));
+    });
+    let (plan, ..) = plan?;
+    // Standard output is the plan's alone. The runner reads commands from standard error, too.
+    let log = if environment.is_action() { Log::workflow(std::io::stderr()) } else { Log::plain(std::io::stderr()) };
+    plan.warnings.iter().for_each(|warning| log.annotate(Level::Warning, "publish-variants", &warning.to_string()));
     print(&match format {
         Format::Table => plan.to_table(),
         Format::Json => plan.to_json(),

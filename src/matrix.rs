@@ -13,8 +13,10 @@ mod words;
 use std::collections::BTreeMap;
 
 use crate::action::inputs::MatrixText;
-use crate::image::{Base, EnvValue};
-use crate::plan::{Place, Platforms, Problem};
+use crate::compose::binaries::Binaries;
+use crate::compose::run::RunInstruction;
+use crate::image::{Base, EnvValue, Platform};
+use crate::plan::{Place, PlannedAnnotations, Problem};
 
 pub use file::schema;
 
@@ -27,8 +29,10 @@ pub struct Row {
     pub base: Base,
     /// What it is called in tags, the most specific first, each with its place. At least one.
     pub tags: Vec<(String, Place)>,
-    /// Its platforms, if it says.
-    pub platforms: Option<Platforms>,
+    /// What of the source goes where, if it says.
+    pub binaries: Option<Binaries>,
+    /// Its platforms, each with its place, if it says; empty for `auto`.
+    pub platforms: Option<Vec<(Platform, Place)>>,
     /// Environment variables to set.
     pub env: BTreeMap<String, EnvValue>,
     /// The command, if it says.
@@ -42,9 +46,9 @@ pub struct Row {
     /// Labels to set.
     pub labels: BTreeMap<String, String>,
     /// Annotations to set.
-    pub annotations: BTreeMap<String, String>,
-    /// Extra `RUN` lines.
-    pub run: Vec<String>,
+    pub annotations: PlannedAnnotations,
+    /// Extra `RUN` instructions.
+    pub run: Vec<RunInstruction>,
     /// Commands that must succeed.
     pub verify: Verify,
     /// Why people should no longer use it.

@@ -132,6 +132,26 @@ pub fn decide(wanted: &Wanted, survey: &Survey) -> Result<Decisions, BTreeSet<Qu
     Ok(Decisions { tags, images: placed.into_iter().map(|placed| placed.image).collect() })
 }
 
+/// Whether a rolling tag has to be written before the exact ones. It shows an image of another tool, reads as an exact tag, and is
+/// known to be none by one of this version's exact tags alone, which names the same image and is being replaced. After that nothing
+/// would tell, so a run that is killed in between would leave it for ever.
+#[must_use]
+pub fn goes_before_exact_tags(wanted: &Wanted, survey: &Survey, decisions: &Decisions, rolling: &Decision) -> bool {
+    let (true, Some(now)) = (wanted.on_conflict == OnConflict::Replace, &rolling.now) else { return false };
+    let entry = wanted.artifacts[rolling.artifact].tags.entry_of(&rolling.tag);
+    let is_taken_from = |exact: &Decision| {
+        exact.kind == TagKind::Exact
+            && (exact.artifact, &exact.destination) == (rolling.artifact, &rolling.destination)
+            && exact.now == rolling.now
+            && exact.verdict.writes()
+    };
+    rolling.kind == TagKind::Rolling
+        && matches!(rolling.verdict, Verdict::Write(_))
+        && decisions.tags.iter().any(is_taken_from)
+        && survey.has_no_annotation(&rolling.destination, now)
+        && !wanted.grammar.versions_of_entry(&rolling.tag, entry).is_empty()
+}
+
 impl Wanted {
     /// Every artifact at every destination.
     fn everywhere(&self) -> impl Iterator<Item = (&Repository, &Artifact)> {

@@ -2,6 +2,7 @@
 //!
 //! Pure: a plan is made of the inputs and the event alone, nothing remote is asked. `publish-variants plan` prints it.
 
+mod annotations;
 mod make;
 pub mod print;
 pub mod problem;
@@ -13,11 +14,14 @@ mod version;
 use std::collections::BTreeMap;
 
 use crate::action::inputs::{OnConflict, Rolling, VersionPattern};
+use crate::compose::binaries::Binaries;
+use crate::compose::run::RunInstruction;
 use crate::image::config::Changes;
 use crate::image::{Base, Platform, Reference, Repository, Tag};
 use crate::ownership::Grammar;
 use crate::version::{Version, VersionSet};
 
+pub use annotations::PlannedAnnotations;
 pub use problem::{Place, PlanError, Problem};
 pub use repository::RepositoryFacts;
 pub use template::Template;
@@ -33,8 +37,8 @@ pub struct Plan {
     pub revision: Option<String>,
     /// The scratch image.
     pub source: Source,
-    /// Where the executables are in the source: absolute paths with distinct file names.
-    pub binaries: Vec<String>,
+    /// What of the source goes where in variants that don't say it themselves.
+    pub binaries: Binaries,
     /// The repositories that variants are pushed to, each once.
     pub destinations: Vec<Repository>,
     /// The variants, in the order of the matrix.
@@ -54,6 +58,8 @@ pub struct Plan {
     pub grammar: Grammar,
     /// How the repository's tags name a version.
     pub version_pattern: VersionPattern,
+    /// What is odd about the input, and no reason to refuse it.
+    pub warnings: Vec<Problem>,
 }
 
 /// How the release of a version is found at GitHub.
@@ -81,6 +87,8 @@ pub struct Variant {
     pub base: Base,
     /// The value of `org.opencontainers.image.version`: `0.9.26-alpine3.23`.
     pub version_label: Tag,
+    /// What of the source goes where.
+    pub binaries: Binaries,
     /// The platforms that were asked for.
     pub platforms: Platforms,
     /// Its tags.
@@ -88,9 +96,9 @@ pub struct Variant {
     /// What it changes in its base's config; labels that are computed give way before these.
     pub changes: Changes,
     /// Annotations to set, before which those that are computed give way.
-    pub annotations: BTreeMap<String, String>,
-    /// Extra `RUN` lines of a Dockerfile.
-    pub run: Vec<String>,
+    pub annotations: PlannedAnnotations,
+    /// Extra `RUN` instructions of a Dockerfile.
+    pub run: Vec<RunInstruction>,
     /// Commands that must succeed in it.
     pub checks: Vec<Check>,
     /// Why people should no longer use it.

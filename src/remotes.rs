@@ -6,11 +6,16 @@ use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 use crate::action::inputs::Builder;
+use crate::action::log::Log;
+use crate::action::workflow::Level;
 use crate::action::{Environment, Inputs};
-use crate::api::engine::{Engine, EngineError, Logins};
+use crate::api::DEADLINE;
+use crate::api::engine::{Engine, EngineError};
 use crate::api::github::{self, GitHub};
-use crate::api::registry::{Credential, Options, Registries, RegistryError};
+use crate::api::registry::{Options, Registries, RegistryError};
+use crate::credentials::Credential;
 use crate::error::{Fault, Situation};
+use crate::secret::Listener;
 
 /// Builds at the same time. An engine gains little from more, and each takes memory and disk there.
 const BUILDS_AT_ONCE: usize = 4;
@@ -27,7 +32,7 @@ pub struct Remotes {
     concurrency: usize,
     builder: Builder,
     docker_host: Option<String>,
-    logins: Logins,
+    credentials: Vec<Credential>,
     deadline: Duration,
     engine: OnceCell<Engine>,
 }
@@ -64,9 +69,9 @@ impl Situation for RemoteError {
     }
 }
 
-/// For how long a request that fails is made again: five minutes, or as many seconds as `PUBLISH_VARIANTS_DEADLINE` says.
+/// How long a request is retried; as many seconds as `PUBLISH_VARIANTS_DEADLINE` says, if it is set.
 fn deadline(environment: &Environment) -> Result<Duration, RemoteError> {
-    let Some(text) = environment.get("PUBLISH_VARIANTS_DEADLINE") else { return Ok(Duration::from_secs(300)) };
+    let Some(text) = environment.get("PUBLISH_VARIANTS_DEADLINE") else { return Ok(DEADLINE) };
     text.trim().parse().map(Duration::from_secs).map_err(|_| RemoteError::Deadline(text.to_owned()))
 }
 
@@ -75,19 +80,20 @@ impl Remotes {
     ///
     /// # Errors
     /// An address or a deadline is invalid, nobody listens at the engine's socket, or there is no room for files.
-    pub fn prepare(inputs: &Inputs, environment: &Environment) -> Result<Self, RemoteError> {
+    pub fn prepare(
+        inputs: &Inputs,
+        credentials: Vec<Credential>,
+        environment: &Environment,
+        log: &Log,
+    ) -> Result<Self, RemoteError> {
         let scratch = tempfile::Builder::new().prefix("publish-variants-").tempdir().map_err(RemoteError::Disk)?;
         let (concurrency, deadline) = (inputs.concurrency.get(), deadline(environment)?);
         let registries = Registries::new(Options {
-            credentials: inputs
-                .credentials
-                .iter()
-                .map(|known| Credential {
-                    registry: known.registry.clone(),
-                    username: known.username.clone(),
-                    password: known.password.clone(),
-                })
-                .collect(),
+            credentials: credentials.clone(),
+            issued: Listener::new({
+                let log = log.clone();
+                move |token| log.mask_token(token)
+            }),
             insecure: inputs.insecure_registries.clone(),
             concurrency,
             deadline,
@@ -103,17 +109,18 @@ impl Remotes {
                 Ok::<_, github::Error>(github.with_deadline(deadline))
             })
             .transpose()?;
-        let logins = inputs
-            .credentials
-            .iter()
-            .map(|known| (known.registry.clone(), (known.username.clone(), known.password.clone())))
-            .collect();
         let docker_host = environment.get("DOCKER_HOST").map(str::to_owned);
         let (builder, engine) = (inputs.builder, OnceCell::new());
         if builder == Builder::Engine {
+            Engine::refuse_unsupported(|name| environment.get(name))?;
             Engine::look_for(docker_host.as_deref())?;
+            if !credentials.is_empty() && !Engine::is_private(docker_host.as_deref()) {
+                let warning = "the engine is on another machine and is spoken to without TLS, so it gets no credentials: it pulls \
+                               bases anonymously";
+                log.annotate(Level::Warning, "publish-variants", warning);
+            }
         }
-        Ok(Self { registries, github, scratch, concurrency, builder, docker_host, logins, deadline, engine })
+        Ok(Self { registries, github, scratch, concurrency, builder, docker_host, credentials, deadline, engine })
     }
 
     /// The Docker Engine, asked for the first time when something has to be built; `None` if `builder` is `registry`.
@@ -126,7 +133,7 @@ impl Remotes {
         }
         let connect = async || {
             let engine = Engine::connect(self.docker_host.as_deref()).await?;
-            Ok::<_, RemoteError>(engine.with_logins(self.logins.clone()).with_deadline(self.deadline))
+            Ok::<_, RemoteError>(engine.with_credentials(&self.credentials).with_deadline(self.deadline))
         };
         self.engine.get_or_try_init(connect).await.map(Some)
     }

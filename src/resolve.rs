@@ -25,6 +25,7 @@ pub use image::{Image, Role};
 use crate::action::{Event, Log};
 use crate::api::github::{GitHub, Release};
 use crate::api::registry::{Pulled, Registries};
+use crate::compose::binaries::Binaries;
 use crate::compose::recipe::{Recipe, ResolvedBase, ResolvedImage};
 use crate::compose::{self, Composed, Content};
 use crate::error::Failure;
@@ -102,35 +103,39 @@ impl ResolvedVariant {
     }
 }
 
-/// The layers that all variants of a platform share, each made when it is first needed.
+/// The layers of the executables, each made when it is first needed. Variants with the same `binaries` share one for each platform.
 #[derive(Debug)]
 pub struct Executables {
-    layers: Mutex<BTreeMap<Platform, Arc<Layer>>>,
-    binaries: Vec<String>,
+    layers: Mutex<BTreeMap<LayerKey, Arc<Layer>>>,
     directory: std::path::PathBuf,
 }
 
+/// All that a layer is made of, and what it is checked for.
+type LayerKey = (PinnedReference, Platform, Binaries);
+
 impl Executables {
-    /// The layer for a platform, of which `source` is the scratch image.
     async fn of(
         &self,
         registries: &Registries,
         platform: &Platform,
         source: &ResolvedImage,
+        binaries: &Binaries,
     ) -> Result<Arc<Layer>, ResolveError> {
         // One after the other: compressing takes all cores and most of the memory that a run needs.
         let mut layers = self.layers.lock().await;
-        if let Some(layer) = layers.get(platform) {
+        let key = (source.reference.clone(), platform.clone(), binaries.clone());
+        if let Some(layer) = layers.get(&key) {
             return Ok(layer.clone());
         }
-        let layer = Arc::new(executables::layer(registries, source, &self.binaries, &self.directory).await?);
-        layers.insert(platform.clone(), layer.clone());
+        let layer = Arc::new(executables::layer(registries, source, platform, binaries, &self.directory).await?);
+        layers.insert(key, layer.clone());
         Ok(layer)
     }
 
-    /// The layer for a platform that some variant has.
-    pub async fn made(&self, platform: &Platform) -> Arc<Layer> {
-        self.layers.lock().await[platform].clone()
+    /// The layer of a recipe that was composed.
+    pub async fn made(&self, recipe: &Recipe) -> Arc<Layer> {
+        let key = (recipe.source.reference.clone(), recipe.platform.clone(), recipe.binaries.clone());
+        self.layers.lock().await[&key].clone()
     }
 }
 
@@ -226,11 +231,7 @@ pub async fn resolve(
     let images = Images { source, read: std::sync::Mutex::default() };
     let facts = of_source(registries, &images).await?;
     let facts = facts::complete(facts, &plan, event, github).await?;
-    let executables = Executables {
-        layers: Mutex::default(),
-        binaries: plan.binaries.clone(),
-        directory: Path::to_owned(directory.path()),
-    };
+    let executables = Executables { layers: Mutex::default(), directory: Path::to_owned(directory.path()) };
     let maker = Maker { registries, plan: &plan, facts: &facts, images: &images, executables: &executables };
     let variants = plan.variants.iter().map(|variant| maker.variant(variant, base(variant)));
     let (variants, tagged_source) = tokio::join!(join_all(variants), maker.tagged_source());
@@ -248,9 +249,11 @@ pub async fn resolve(
     })
 }
 
-/// The facts in the source: in its index, and in the config of the first of its platforms.
+/// The facts in the source: in its index, and in the config of the first of its platforms, of Linux if it has one.
 async fn of_source(registries: &Registries, images: &Images) -> Result<Facts, ResolveError> {
-    let Some(first) = images.source.platforms.values().next() else { return Ok(Facts::default()) };
+    let mut linux = images.source.platforms.iter().filter(|(platform, _)| platform.is_linux());
+    let first = linux.next().or_else(|| images.source.platforms.first_key_value());
+    let Some((_, first)) = first else { return Ok(Facts::default()) };
     let image = images.read(registries, Role::Source, first).await?;
     Ok(facts::of_source(images.source.top.content.annotations(), &image.config))
 }
@@ -288,24 +291,27 @@ impl Maker<'_> {
         let labels = self.labels(variant, base.as_ref());
         let changes =
             Changes { labels: labels.clone(), unlabel: facts::of_the_base_alone(), ..variant.changes.clone() };
-        let mut annotations = labels;
-        annotations.extend(variant.annotations.clone());
-        let mut index_annotations = annotations.clone();
+        let (mut annotations, mut index_annotations) = (labels.clone(), labels);
+        annotations.extend(variant.annotations.manifest.clone());
+        index_annotations.extend(variant.annotations.index.clone());
         index_annotations.extend(self.own_annotations(base_created));
 
         let (mut recipes, mut composed) = (Vec::new(), Vec::new());
         for (platform, base) in platforms.iter().zip(bases) {
+            let source = self.images.read(self.registries, Role::Source, &source.platforms[platform]).await?;
+            let layer = self.executables.of(self.registries, platform, &source, &variant.binaries).await?;
+            let not_executable = layer.files.iter().filter(|file| file.mode & 0o111 == 0);
             let recipe = Recipe {
                 variant: variant.name.clone(),
                 platform: platform.clone(),
                 base,
-                source: self.images.read(self.registries, Role::Source, &source.platforms[platform]).await?,
-                binaries: self.plan.binaries.clone(),
+                source,
+                binaries: variant.binaries.clone(),
+                not_executable: not_executable.map(|file| file.path.clone()).collect(),
                 changes: changes.clone(),
                 run: variant.run.clone(),
                 created: self.facts.created.map(facts::rfc3339),
             };
-            let layer = self.executables.of(self.registries, platform, &recipe.source).await?;
             composed.push(compose::image(&recipe, &layer, &[], &annotations));
             recipes.push(recipe);
         }

@@ -1,6 +1,7 @@
 //! A value that must not be seen.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// A password or token. `Debug` never shows it; only [`Secret::expose`] does.
 #[derive(Clone, PartialEq, Eq)]
@@ -24,6 +25,35 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
+    }
+}
+
+/// Is told of secrets that come up during a run, before they are used, so that they can be masked.
+#[derive(Clone)]
+pub struct Listener(Arc<dyn Fn(&Secret) + Send + Sync>);
+
+impl Listener {
+    /// Calls `hear` for each secret.
+    #[must_use]
+    pub fn new(hear: impl Fn(&Secret) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(hear))
+    }
+
+    /// Tells of `secret`.
+    pub fn tell(&self, secret: &Secret) {
+        (self.0)(secret);
+    }
+}
+
+impl Default for Listener {
+    fn default() -> Self {
+        Self::new(|_| {})
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Listener")
     }
 }
 

@@ -262,6 +262,11 @@ impl<'a> Surveyed<'a> {
             })
     }
 
+    /// Whether a rolling tag has to be written before the exact ones.
+    pub(crate) fn goes_before_exact_tags(&self, rolling: &Decision) -> bool {
+        ownership::goes_before_exact_tags(&self.wanted, &self.survey, &self.decisions, rolling)
+    }
+
     /// The content of this release with this digest.
     #[must_use]
     pub fn content(&self, digest: &Digest) -> Option<&Content> {

@@ -165,17 +165,33 @@ fn judge(attempt: &Attempt, check: &Check) -> Result<Outcome, (String, String)> 
     }
 }
 
-/// Whether the output has the text; a version only if it doesn't go on to be another: 1.2.34 isn't 1.2.3.
+/// Whether the output has the text; a version only if it doesn't go on to be another: 1.2.34 and 1.2.3rc1 aren't 1.2.3.
 fn is_printed(output: &str, expected: &str, origin: CheckOrigin) -> bool {
     let is_whole = |at: usize| {
         let (before, after) = (&output[..at], &output[at + expected.len()..]);
         let digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
-        let goes_on = digit(after.chars().next()) || after.starts_with('.') && digit(after.chars().nth(1));
+        let goes_on = digit(after.chars().next())
+            || after.starts_with('.') && digit(after.chars().nth(1))
+            || is_stage(&after.to_ascii_lowercase());
         let begins_earlier =
             digit(before.chars().next_back()) || before.ends_with('.') && digit(before.chars().nth_back(1));
         !goes_on && !begins_earlier
     };
     output.match_indices(expected).any(|(at, _)| origin != CheckOrigin::Version || is_whole(at))
+}
+
+/// Whether `after` makes a pre- or post-release of the version before it: `rc1`, `-beta.2`, `.dev0`, `-alpha`. A commit, as in
+/// `-a1b2c3d`, doesn't.
+fn is_stage(after: &str) -> bool {
+    const WORDS: [&str; 7] = ["alpha", "beta", "preview", "pre", "rc", "dev", "post"];
+    let separators = ['.', '-', '_'];
+    let is_number = |text: &str| text.starts_with(|c: char| c.is_ascii_digit());
+    let word = after.strip_prefix(separators).unwrap_or(after);
+    let of_words = WORDS.iter().filter_map(|name| word.strip_prefix(name)).any(|rest| {
+        let ends = !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || separators.contains(&c));
+        ends || is_number(rest.strip_prefix(separators).unwrap_or(rest))
+    });
+    of_words || ["a", "b", "c"].iter().filter_map(|letter| after.strip_prefix(letter)).any(is_number)
 }
 
 fn told(checks: &[(Check, Outcome)]) -> String {
@@ -214,10 +230,30 @@ mod tests {
         let check = check(CheckOrigin::Version);
         assert_eq!(judge(&ran(0, "uv 0.9.26"), &check), Ok(Outcome::Passed));
         let late = Attempt::Ran(Ran { exit_code: 0, output: "uv 0.9.26".into(), timed_out: true });
-        for good in ["0.9.26", "uv 0.9.26.\n", "uv 0.9.26+12 (abc)", "uv-0.9.26-x", "v0.9.26"] {
+        for good in [
+            "0.9.26",
+            "uv 0.9.26.\n",
+            "uv 0.9.26+12 (abc)",
+            "uv-0.9.26-x",
+            "v0.9.26",
+            "uv 0.9.26-a1b2c3d",
+            "uv 0.9.26-prebuilt",
+            "uv 0.9.25, once 0.9.26rc1, now 0.9.26",
+        ] {
             assert_eq!(judge(&ran(0, good), &check), Ok(Outcome::Passed), "{good}");
         }
-        for other in ["uv 0.9.261", "uv 0.9.26.1", "uv 10.9.26", "uv 1.0.9.26"] {
+        for other in [
+            "uv 0.9.261",
+            "uv 0.9.26.1",
+            "uv 10.9.26",
+            "uv 1.0.9.26",
+            "uv 0.9.26rc1",
+            "uv 0.9.26a1",
+            "uv 0.9.26-RC.1",
+            "uv 0.9.26-beta",
+            "uv 0.9.26.dev3",
+            "uv 0.9.26.post1 (abc)",
+        ] {
             assert!(judge(&ran(0, other), &check).is_err(), "{other} passed");
         }
         for bad in [ran(0, "uv 0.9.25"), ran(1, "uv 0.9.26"), ran(139, ""), ran(127, "not found"), late] {

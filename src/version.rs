@@ -8,6 +8,8 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::quote::quoted;
+
 pub use reading::Reading;
 pub use set::{InvalidSet, VersionSet};
 
@@ -45,7 +47,8 @@ enum Kind {
 /// A text that isn't a version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not a version\nhint: a version looks like `1.2.3`, `1.2.3rc1` (PEP 440), `1.2.3-beta.1` (semver) or `sha-0123456` (a development build)"
+    "`{}` is not a version\nhint: a version looks like `1.2.3`, `1.2.3rc1` (PEP 440), `1.2.3-beta.1` (semver) or `sha-0123456` (a development build)",
+    quoted(.0)
 )]
 pub struct InvalidVersion(pub String);
 
@@ -132,6 +135,38 @@ impl Version {
         }
     }
 
+    /// Whether this version comes after `other`. Of two that are equal and only written in different ways, the one with more
+    /// numbers does (1.2.0 after 1.2), else the text decides. So rolling tags don't go to and fro between them.
+    #[must_use]
+    pub fn succeeds(&self, other: &Self) -> bool {
+        self.succession(other) == Ordering::Greater
+    }
+
+    /// The order of [`Version::succeeds`].
+    #[must_use]
+    pub fn succession(&self, other: &Self) -> Ordering {
+        self.cmp(other)
+            .then_with(|| self.numbers.len().cmp(&other.numbers.len()))
+            .then_with(|| self.text.cmp(&other.text))
+    }
+
+    /// Whether the text of this version is beyond doubt a predecessor's, if it is found where the exact tags of `successor` are:
+    /// both have at least three numbers, as many, and the first one is the same. `3.13` may be what a rolling tag or an entry
+    /// begins with.
+    #[must_use]
+    pub fn is_written_like(&self, successor: &Self) -> bool {
+        self.numbers.len() >= 3
+            && self.numbers.len() == successor.numbers.len()
+            && self.numbers[0] == successor.numbers[0]
+            && self.epoch() == successor.epoch()
+    }
+
+    /// Whether a tag can't have the version as it is written, since characters of it become `-`, or a `-` is a post-release.
+    #[must_use]
+    pub fn is_altered_in_tags(&self) -> bool {
+        self.tag_text() != self.text || self.has_implicit_post_release()
+    }
+
     /// The commit of a development build, with as many digits as are known.
     #[must_use]
     pub fn as_commit(&self) -> Option<&str> {
@@ -145,6 +180,13 @@ impl Version {
         match self.kind {
             Kind::Commit(_) => None,
             _ => Some(self.numbers.get(index).map_or("0", String::as_str)),
+        }
+    }
+
+    fn epoch(&self) -> u64 {
+        match &self.kind {
+            Kind::Pep440(version) => version.epoch(),
+            Kind::Semver(_) | Kind::Commit(_) => 0,
         }
     }
 
@@ -177,18 +219,15 @@ fn numbers(bare: &str) -> Vec<String> {
 
 impl Ord for Version {
     fn cmp(&self, other: &Self) -> Ordering {
-        let by_scheme = || match (&self.kind, &other.kind) {
+        match (&self.kind, &other.kind) {
             (Kind::Pep440(a), Kind::Pep440(b)) => a.cmp(b),
             (Kind::Semver(a), Kind::Semver(b)) => a.cmp(b),
+            // Commits have no meaningful order; they come before all releases.
             (Kind::Commit(a), Kind::Commit(b)) => a.cmp(b),
-            (a, b) => a.scheme().cmp(&b.scheme()),
-        };
-        // Commits have no meaningful order; they come before all releases.
-        self.as_commit()
-            .is_none()
-            .cmp(&other.as_commit().is_none())
-            .then_with(|| self.rank().cmp(&other.rank()))
-            .then_with(by_scheme)
+            (Kind::Commit(_), _) => Ordering::Less,
+            (_, Kind::Commit(_)) => Ordering::Greater,
+            (a, b) => self.rank().cmp(&other.rank()).then_with(|| a.scheme().cmp(&b.scheme())),
+        }
     }
 }
 

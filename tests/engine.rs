@@ -7,16 +7,18 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
-use publish_variants::api::engine::{Attempt, Engine, EngineError, Logins, Ran, Solve};
+use publish_variants::api::engine::{Attempt, Engine, EngineError, Ran, Solve};
 use publish_variants::build::engine::{BuildError, BuiltImage, build, hold};
+use publish_variants::compose::binaries::Binaries;
 use publish_variants::compose::recipe::{Recipe, ResolvedBase, ResolvedImage};
+use publish_variants::credentials::Credential;
 use publish_variants::error::{Failure, Fault, Situation as _};
 use publish_variants::image::config::Changes;
 use publish_variants::image::manifest::ManifestOrIndex;
 use publish_variants::image::{Config, Digest, EnvValue, Platform, Repository};
 use publish_variants::secret::Secret;
 use serde_json::{Value, json};
-use support::image::{Image, MediaTypes, TinyImage, executable, file};
+use support::image::{Image, MediaTypes, TinyImage, executable, file, symlink};
 use support::parts;
 use support::registry::{Auth, Registry};
 use support::token_server::TokenServer;
@@ -81,9 +83,10 @@ impl World {
             platform: platform.parse().unwrap(),
             base: ResolvedBase::Image(self.resolved(&self.base, "library/base", platform)),
             source: self.resolved(&self.tool, "acme/tool", platform),
-            binaries: vec!["/tool".into(), "/toolx".into()],
+            binaries: ["/tool /toolx"].into_iter().collect(),
+            not_executable: BTreeSet::new(),
             changes,
-            run: run.iter().map(ToString::to_string).collect(),
+            run: run.iter().map(|run| run.parse().unwrap()).collect(),
             created: Some("2026-01-15T20:44:00Z".into()),
         }
     }
@@ -214,6 +217,43 @@ async fn both_stores_build_the_same_and_nothing_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn files_in_several_folders_get_their_names_modes_and_owner() {
+    let _shared = ENGINES.read().await;
+    for (store, address) in engines() {
+        let Some(mut world) = World::new().await else { return };
+        let tool = support::elf::printing(AMD64, "tool\n");
+        let source = TinyImage::new(&[AMD64]).layer(vec![
+            executable("/store/tool", tool.clone()).mode(0o511).owner(1000),
+            symlink("/tool", "store/tool"),
+            file("/it's$HOME[1]*", "MIT").mode(0o400).owner(7),
+        ]);
+        world.tool = source.build();
+        world.registry.push(&world.tool, "acme/tool", "1.2.4").await;
+        let mut recipe = world.recipe(AMD64, Changes::default(), &["echo run >/run-line"]);
+        let mut binaries = Binaries::default();
+        binaries.add("/tool /store/tool->/opt/a/b/toolx /it's$HOME[1]*->/opt/licenses/", &mut Vec::new());
+        recipe.binaries = binaries;
+        recipe.not_executable = ["/opt/licenses/it's$HOME[1]*".to_owned()].into();
+        let engine = Engine::connect(Some(&address)).await.unwrap();
+        let image = built(&engine, &recipe).await;
+        let found: Vec<_> = image
+            .executables
+            .iter()
+            .map(|file| (file.path.as_str(), file.mode, file.uid, file.gid, file.digest.clone()))
+            .collect();
+        let expected = [
+            ("/usr/local/bin/tool", 0o755, 0, 0, Digest::of(&tool)),
+            ("/opt/a/b/toolx", 0o755, 0, 0, Digest::of(&tool)),
+            ("/opt/licenses/it's$HOME[1]*", 0o644, 0, 0, Digest::of(b"MIT")),
+        ];
+        assert_eq!(found, expected, "{store}");
+        assert_eq!(image.run_layers.len(), 1, "{store}");
+        drop(image);
+        clean_up(engine).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_value_survives() {
     let _shared = ENGINES.read().await;
     let values = [
@@ -239,6 +279,8 @@ async fn every_value_survives() {
         changes.labels.insert(format!("com.example.{place}"), (*value).to_owned());
     }
     changes.env.insert("LANG".into(), r#"C "x" \$y"#.parse().unwrap());
+    let odd_names = ["npm_config_@acme:registry", "a.b-c", "$quoted\"'\\", "#x"];
+    changes.env.extend(odd_names.map(|name| (name.to_owned(), "odd".parse().unwrap())));
     changes.labels.insert("key with \"quotes\" $and 'more'".into(), "x".repeat(70_000));
     changes.entrypoint = Some(vec!["/bin/sh".into(), "-c".into()]);
     changes.cmd = Some(values.iter().map(ToString::to_string).collect());
@@ -257,6 +299,9 @@ async fn every_value_survives() {
             assert_eq!(config["Cmd"][place], *value, "{store}");
         }
         assert_eq!(config["Env"][1], "LANG=C \"x\" $y", "{store}");
+        for name in odd_names {
+            assert!(config["Env"].as_array().unwrap().contains(&json!(format!("{name}=odd"))), "{store}: {name}");
+        }
         drop(image);
         clean_up(engine).await;
     }
@@ -647,13 +692,13 @@ async fn pulls_use_the_credentials_and_tell_of_refusals() {
         let Some(world) = World::with(auth, |base| base).await else { return };
         let engine = Engine::connect(Some(&address)).await.unwrap();
         let recipe = world.recipe(AMD64, Changes::default(), &[]);
-        for logins in [Logins::new(), login(&world, "wr0ng")] {
-            let refused = engine.clone().with_logins(logins);
+        for credentials in [Vec::new(), login(&world, "wr0ng")] {
+            let refused = engine.clone().with_credentials(&credentials);
             let error = Failure::from(build(&refused, &recipe, &|_| {}).await.unwrap_err()).to_string();
             assert!(error.contains("\nhint: check the line of this registry in `credentials`"), "{store}: {error}");
             assert!(!error.contains("wr0ng"));
         }
-        let engine = engine.with_logins(login(&world, "s3cret"));
+        let engine = engine.with_credentials(&login(&world, "s3cret"));
         assert!(!format!("{engine:?}").contains("s3cret"));
         drop(built(&engine, &recipe).await);
         clean_up(engine).await;
@@ -667,7 +712,7 @@ async fn a_private_base_behind_tokens_is_built_upon() {
         let tokens = TokenServer::start();
         tokens.add_user("publisher", "s3cret");
         let Some(world) = World::with(Auth::Token(&tokens), |base| base).await else { return };
-        let engine = Engine::connect(Some(&address)).await.unwrap().with_logins(login(&world, "s3cret"));
+        let engine = Engine::connect(Some(&address)).await.unwrap().with_credentials(&login(&world, "s3cret"));
         drop(built(&engine, &world.recipe(AMD64, Changes::default(), &[])).await);
         clean_up(engine).await;
     }
@@ -693,8 +738,9 @@ async fn a_build_that_takes_long_is_given_up() {
     }
 }
 
-fn login(world: &World, password: &str) -> Logins {
-    [(world.registry.host().to_owned(), ("publisher".to_owned(), Secret::new(password).unwrap()))].into()
+fn login(world: &World, password: &str) -> Vec<Credential> {
+    let password = Secret::new(password).unwrap();
+    vec![Credential { registry: world.registry.host().to_owned(), username: "publisher".to_owned(), password }]
 }
 
 #[tokio::test(flavor = "multi_thread")]

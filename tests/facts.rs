@@ -183,3 +183,20 @@ async fn a_second_run_asks_no_engine() {
     assert_eq!(newer.code, Some(2), "{}", newer.log);
     assert!(registry.named("acme/tool", "1.2.4-alpine").is_none());
 }
+
+#[tokio::test]
+async fn annotations_go_to_the_level_that_is_written_before_them() {
+    let registry = registry(&json!({}));
+    let annotations = "# as docker/metadata-action writes them\nindex:com.example.top=1\nmanifest:com.example.each=2\n\
+                       index,manifest:com.example.all=3\ncom.example.both=4";
+    let step = step(&registry).input("version", "1.2.3").input("annotations", annotations);
+    step.run().await.succeeded();
+    let index = index(&registry);
+    let manifest = registry.manifest("acme/tool", index["manifests"][0]["digest"].as_str().unwrap()).unwrap().json();
+    let of = |document: &Value| {
+        ["top", "each", "all", "both"].map(|name| document["annotations"][format!("com.example.{name}")].clone())
+    };
+    assert_eq!(of(&index), [json!("1"), Value::Null, json!("3"), json!("4")]);
+    assert_eq!(of(&manifest), [Value::Null, json!("2"), json!("3"), json!("4")]);
+    assert_eq!(step.run().await.succeeded().outputs["status"], "unchanged");
+}

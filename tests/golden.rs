@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test prepares is there, or it fails")]
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use publish_variants::compose::{
 };
 use publish_variants::facts;
 use publish_variants::image::config::Changes;
-use publish_variants::image::layer::{Executable, Layer};
+use publish_variants::image::layer::{InstalledFile, Layer};
 use publish_variants::image::manifest::Annotations;
 use publish_variants::image::{Config, Descriptor, Digest, Document, Manifest, MediaType, Platform, Repository};
 use serde_json::json;
@@ -45,8 +46,9 @@ fn layer() -> Arc<Layer> {
     let mut content = tempfile::NamedTempFile::new().unwrap();
     let bytes: Vec<u8> = (0..300_000u32).flat_map(|n| (n.wrapping_mul(2_654_435_761) >> 20).to_le_bytes()).collect();
     content.write_all(&bytes).unwrap();
-    let executable = Executable { path: "/tool".into(), size: bytes.len() as u64, digest: Digest::of(&bytes), content };
-    Arc::new(Layer::write(vec![executable], "/usr/local/bin", &std::env::temp_dir()).unwrap())
+    let (size, digest, content) = (bytes.len() as u64, Digest::of(&bytes), Arc::new(content));
+    let executable = InstalledFile { path: "/usr/local/bin/tool".into(), mode: 0o755, size, digest, content };
+    Arc::new(Layer::write(vec![executable], &std::env::temp_dir()).unwrap())
 }
 
 fn annotations() -> Annotations {
@@ -71,7 +73,8 @@ fn variant() -> Content {
                 variant: "alpine3.23".into(),
                 base: ResolvedBase::Image(image("docker.io/library/alpine", &platform, &base)),
                 source: image("ghcr.io/acme/tool", &platform, &json!({})),
-                binaries: vec!["/tool".into()],
+                binaries: ["/tool"].into_iter().collect(),
+                not_executable: BTreeSet::new(),
                 changes: Changes {
                     env: [("TOOL_HOME".into(), "/opt".parse().unwrap())].into(),
                     cmd: Some(vec!["/usr/local/bin/tool".into()]),

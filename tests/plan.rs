@@ -15,3 +15,5 @@ mod parity;
 mod properties;
 #[path = "plan/shown.rs"]
 mod shown;
+#[path = "plan/written.rs"]
+mod written;

@@ -14,9 +14,18 @@ install_all() {
   enable_emulation
 }
 
+# while_installing COMMAND...: starts a command that needs nothing but the compiler. The package manager, which waits for the
+# disk most of the time, does the rest meanwhile; `make_all` waits for the command.
+under_way=()
+while_installing() {
+  need_for_programs
+  install_needed
+  "$@" & under_way+=($!)
+}
+
 # make_all COMMAND...: makes the parts that all of them use, and runs the commands at the same time.
 make_all() {
-  local command pids=()
+  local command pids=("${under_way[@]}")
   for command in "$@" unpack_all fetch_github_descriptions; do
     $command & pids+=($!)
   done

@@ -4,8 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::io::{self, Read, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Component, Path, PathBuf};
+
+use url::{Host, Url};
 
 /// Environment variables. One that is set to nothing counts as unset, as GitHub has it for inputs.
 #[derive(Clone, Default)]
@@ -38,6 +41,19 @@ impl Environment {
     pub fn is_action(&self) -> bool {
         self.get("GITHUB_ACTIONS") == Some("true") || self.get("GITHUB_EVENT_NAME").is_some()
     }
+
+    /// The container registry of the GitHub server that the job is on: the one that knows its token. It is
+    /// [`containers.HOST`](https://docs.github.com/en/enterprise-server@latest/packages/working-with-a-github-packages-registry/working-with-the-container-registry)
+    /// on GitHub Enterprise Server, and on `ghe.com`.
+    #[must_use]
+    pub fn container_registry(&self) -> Option<String> {
+        let server = self.get("GITHUB_SERVER_URL").unwrap_or("https://github.com");
+        match Url::parse(server.trim()).ok()?.host()? {
+            Host::Domain("github.com") => Some("ghcr.io".to_owned()),
+            Host::Domain(host) => Some(format!("containers.{host}")),
+            Host::Ipv4(_) | Host::Ipv6(_) => None,
+        }
+    }
 }
 
 impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Environment {
@@ -65,10 +81,52 @@ pub trait Files {
 #[derive(Clone, Debug)]
 pub struct Folder(pub PathBuf);
 
+/// What is in the workspace came with a checkout, maybe of a pull request: a link there may lead to other files of the workspace
+/// and nowhere else. What is elsewhere was named by the runner or by whoever wrote the workflow.
 impl Files for Folder {
     fn open(&self, path: &Path) -> io::Result<Box<dyn Read>> {
-        Ok(Box::new(File::open(self.0.join(path))?))
+        let workspace = self.0.canonicalize()?;
+        let written = without_dots(&std::path::absolute(&self.0)?.join(path));
+        let is_inside = written.starts_with(std::path::absolute(&self.0)?) || written.starts_with(&workspace);
+        let real = self.0.join(path).canonicalize()?;
+        if is_inside && !real.starts_with(workspace) {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "it is, or is behind, a link out of the workspace",
+            ));
+        }
+        // Opening a pipe would wait for somebody to write to it.
+        if !real.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
+        }
+        Ok(Box::new(File::open(real)?))
     }
+}
+
+/// An absolute path as it reads without `.` and `..`, links not looked at.
+fn without_dots(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut path, component| {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => drop(path.pop()),
+            other => path.push(other),
+        }
+        path
+    })
+}
+
+/// Makes the file `name` in `folder` anew, readable for everybody. Whatever is there under that name, a link as well, is replaced
+/// and not written to.
+///
+/// # Errors
+/// The folder can't be written to, or has a folder of that name.
+pub fn write_anew(folder: &Path, name: &Path, content: &[u8]) -> io::Result<()> {
+    let permissions = std::fs::Permissions::from_mode(0o644);
+    let mut file =
+        tempfile::Builder::new().prefix(".publish-variants-").permissions(permissions).tempfile_in(folder)?;
+    file.write_all(content)?;
+    file.persist(folder.join(name))?;
+    Ok(())
 }
 
 /// Files in memory, for tests.
@@ -79,7 +137,16 @@ impl Files for BTreeMap<PathBuf, String> {
     }
 }
 
-/// Reads the text file at `path`, which may have up to `limit` bytes.
+/// `text` without the byte order mark that some editors put before it.
+#[must_use]
+pub fn without_mark(text: String) -> String {
+    match text.strip_prefix('\u{feff}') {
+        Some(text) => text.to_owned(),
+        None => text,
+    }
+}
+
+/// Reads the text file at `path`, which may have up to `limit` bytes, without its byte order mark.
 ///
 /// # Errors
 /// It can't be read, is too large, or is no UTF-8.
@@ -89,5 +156,82 @@ pub fn read_text(files: &dyn Files, path: &Path, limit: u64) -> io::Result<Strin
     if text.len() as u64 > limit {
         return Err(io::Error::other(format!("it has more than {} MiB", limit >> 20)));
     }
-    Ok(text)
+    Ok(without_mark(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn the_token_is_for_the_registry_of_its_server() {
+        for (server, registry) in [
+            ("", Some("ghcr.io")),
+            ("https://github.com", Some("ghcr.io")),
+            ("https://GitHub.com/", Some("ghcr.io")),
+            ("https://ghe.corp.example", Some("containers.ghe.corp.example")),
+            ("https://acme.ghe.com", Some("containers.acme.ghe.com")),
+            ("https://github.com.example.org", Some("containers.github.com.example.org")),
+            ("https://10.0.0.1", None),
+            ("nonsense", None),
+        ] {
+            let environment: Environment = [("GITHUB_SERVER_URL", server)].into_iter().collect();
+            assert_eq!(environment.container_registry().as_deref(), registry, "{server:?}");
+        }
+    }
+
+    #[test]
+    fn links_in_the_workspace_lead_nowhere_else() {
+        let outside = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (inside, secret) = (folder.path().join("variants.yml"), outside.path().join("secret"));
+        fs::write(&inside, "inside").unwrap();
+        fs::write(&secret, "hunter2").unwrap();
+        fs::create_dir(folder.path().join("sub")).unwrap();
+        for (link, target) in [
+            ("to-a-file", secret.as_path()),
+            ("to-a-folder", outside.path()),
+            ("to-proc", Path::new("/proc/self/environ")),
+            ("upwards", Path::new("..")),
+            ("to-a-link", Path::new("to-a-file")),
+            ("to-inside", Path::new("variants.yml")),
+            ("sub/to-inside", Path::new("../variants.yml")),
+            ("to-nothing", Path::new("nothing")),
+        ] {
+            symlink(target, folder.path().join(link)).unwrap();
+        }
+        let workspace = Folder(folder.path().to_owned());
+        let read = |path: &Path| read_text(&workspace, path, 100).map_err(|error| error.to_string());
+        for path in ["to-a-file", "to-a-folder/secret", "to-proc", "to-a-link", "./sub/../to-a-file"] {
+            for path in [PathBuf::from(path), folder.path().join(path)] {
+                assert_eq!(read(&path), Err("it is, or is behind, a link out of the workspace".to_owned()), "{path:?}");
+            }
+        }
+        for path in ["variants.yml", "to-inside", "sub/to-inside", "./sub/../variants.yml"] {
+            assert_eq!(read(path.as_ref()).as_deref(), Ok("inside"), "{path}");
+        }
+        let upwards = PathBuf::from("..").join(outside.path().file_name().unwrap()).join("secret");
+        assert_eq!(read(&upwards).as_deref(), Ok("hunter2"), "that way is written in the workflow");
+        assert_eq!(read(&secret).as_deref(), Ok("hunter2"), "that way, too");
+        assert_eq!(read("sub".as_ref()), Err("it is not a file".to_owned()));
+        assert!(read("to-nothing".as_ref()).is_err() && read("upwards".as_ref()).is_err());
+    }
+
+    #[test]
+    fn a_file_that_is_made_anew_replaces_a_link() {
+        let (folder, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let victim = outside.path().join("victim");
+        fs::write(&victim, "precious").unwrap();
+        symlink(&victim, folder.path().join("name")).unwrap();
+        write_anew(folder.path(), "name".as_ref(), b"ours").unwrap();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+        let made = folder.path().join("name");
+        assert_eq!(fs::read_to_string(&made).unwrap(), "ours");
+        let mode = fs::symlink_metadata(&made).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o644, "other users' steps read it");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
 }

@@ -4,6 +4,7 @@ use std::io::{BufReader, Read as _};
 use std::path::Path;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::environment::{Environment, Files};
@@ -73,6 +74,8 @@ struct Payload {
     client_payload: Option<Given>,
     release: Option<RawRelease>,
     pull_request: Option<RawPullRequest>,
+    issue: Option<RawIssue>,
+    workflow_run: Option<RawWorkflowRun>,
     repository: Option<RepositoryFacts>,
 }
 
@@ -96,9 +99,42 @@ struct RawPullRequest {
     head: Option<RawHead>,
 }
 
+/// Pull requests are issues, too: a comment on one is an event of an issue.
+#[derive(Deserialize)]
+struct RawIssue {
+    pull_request: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct RawWorkflowRun {
+    event: Option<Value>,
+    head_sha: Option<String>,
+}
+
 #[derive(Deserialize)]
 struct RawHead {
     sha: Option<String>,
+}
+
+/// Whether an event of this name is about a pull request, or about what will be merged with it.
+fn is_of_pull_request(name: &str) -> bool {
+    name.starts_with("pull_request") || name == "merge_group"
+}
+
+impl Payload {
+    /// Whether the event is about a pull request: by its name, a comment on one, or the end of a workflow that one has started.
+    fn is_of_pull_request(&self, name: &str) -> bool {
+        let started_by = self.workflow_run.as_ref().and_then(|run| run.event.as_ref()).and_then(Value::as_str);
+        is_of_pull_request(name)
+            || self.pull_request.is_some()
+            || self.issue.as_ref().is_some_and(|issue| issue.pull_request.is_some())
+            || started_by.is_some_and(is_of_pull_request)
+    }
+
+    fn head_of_pull_request(&self) -> Option<String> {
+        let head = self.pull_request.as_ref().and_then(|request| request.head.as_ref()?.sha.clone());
+        head.or_else(|| self.workflow_run.as_ref()?.head_sha.clone())
+    }
 }
 
 impl Event {
@@ -129,7 +165,11 @@ impl Event {
             }
             text(version).or_else(|| text(tag))
         };
+        let is_on_pull_request = git_ref.as_deref().is_some_and(|git_ref| git_ref.starts_with("refs/pull/"));
         let kind = match name {
+            _ if is_on_pull_request || payload.is_of_pull_request(name) => {
+                Kind::PullRequest { head: payload.head_of_pull_request() }
+            }
             "release" => match payload.release {
                 Some(release) => Kind::Release(ReleaseEvent {
                     action: text(payload.action.as_ref()).unwrap_or_default(),
@@ -147,9 +187,6 @@ impl Event {
             },
             "workflow_dispatch" | "workflow_call" => Kind::Dispatch(given(payload.inputs.as_ref())),
             "repository_dispatch" => Kind::Dispatch(given(payload.client_payload.as_ref())),
-            "pull_request" | "pull_request_target" | "pull_request_review" | "merge_group" => Kind::PullRequest {
-                head: payload.pull_request.and_then(|request| request.head).and_then(|head| head.sha),
-            },
             _ => Kind::Other,
         };
         let commit = environment.get("GITHUB_SHA").map(str::to_owned);
@@ -228,6 +265,33 @@ mod tests {
         assert_eq!(kind("refs/heads/feature/x"), Kind::Branch("feature/x".to_owned()));
         let (event, _) = read("push", r#"{"ref": "refs/tags/1.0", "deleted": true}"#, &[]);
         assert_eq!(event.kind, Kind::Other);
+    }
+
+    #[test]
+    fn whatever_comes_of_a_pull_request_publishes_nothing() {
+        let of_pull_request =
+            |name, payload, git_ref| read(name, payload, &[("GITHUB_REF", git_ref)]).0.is_pull_request();
+        for (name, payload, git_ref) in [
+            ("pull_request", r#"{"pull_request": {}}"#, "refs/pull/7/merge"),
+            ("pull_request", "{}", ""),
+            ("pull_request_target", "{}", "refs/heads/main"),
+            ("pull_request_review", "{}", ""),
+            ("pull_request_review_comment", r#"{"comment": {}, "pull_request": {"head": {"sha": "abc"}}}"#, ""),
+            ("merge_group", "{}", "refs/heads/gh-readonly-queue/main/pr-7"),
+            ("issue_comment", r#"{"issue": {"number": 7, "pull_request": {"url": "u"}}}"#, "refs/heads/main"),
+            ("workflow_run", r#"{"workflow_run": {"event": "pull_request", "head_sha": "abc"}}"#, "refs/heads/main"),
+            ("workflow_dispatch", r#"{"inputs": {"version": "1.0"}}"#, "refs/pull/7/head"),
+        ] {
+            assert!(of_pull_request(name, payload, git_ref), "{name} {payload} {git_ref}");
+        }
+        for (name, payload, git_ref) in [
+            ("issue_comment", r#"{"issue": {"number": 7, "pull_request": null}}"#, "refs/heads/main"),
+            ("workflow_run", r#"{"workflow_run": {"event": "push", "head_sha": "abc"}}"#, "refs/heads/main"),
+            ("push", "{}", "refs/tags/refs/pull/1"),
+            ("release", r#"{"release": {"tag_name": "1.0"}, "pull_request": null}"#, "refs/tags/1.0"),
+        ] {
+            assert!(!of_pull_request(name, payload, git_ref), "{name} {payload} {git_ref}");
+        }
     }
 
     #[test]

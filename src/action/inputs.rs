@@ -1,14 +1,18 @@
 //! The inputs of the action, read: every one has a type, and its default.
 
+pub(crate) mod list;
 mod read;
+
+pub use read::secrets;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroUsize;
 
-use super::credentials::Credentials;
+use crate::compose::binaries::Binaries;
+use crate::credentials::Credentials;
 use crate::image::{EnvValue, Repository};
-use crate::plan::{Platforms, Template};
+use crate::plan::{PlannedAnnotations, Platforms, Template};
 use crate::secret::Secret;
 use crate::version::{Scheme, VersionSet};
 
@@ -25,8 +29,8 @@ pub struct Inputs {
     pub source: Option<Template>,
     /// Templates of the source's own tags.
     pub source_tags: Vec<Template>,
-    /// The executables.
-    pub binaries: Vec<String>,
+    /// The executables of variants that don't name theirs.
+    pub binaries: Binaries,
     /// The matrix. `None` where it is missing, which is reported.
     pub matrix: Option<MatrixText>,
     /// Templates of the tags of variants.
@@ -38,7 +42,7 @@ pub struct Inputs {
     /// Labels of all variants.
     pub labels: BTreeMap<String, String>,
     /// Annotations of all variants.
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: PlannedAnnotations,
     /// The destinations.
     pub images: Vec<Repository>,
     /// Who we are at registries.
@@ -63,13 +67,6 @@ pub struct Inputs {
     pub release_notes: bool,
     /// How many requests and builds may run at once.
     pub concurrency: NonZeroUsize,
-}
-
-impl Inputs {
-    /// Everything that must not be seen in a log.
-    pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
-        self.credentials.iter().map(|credential| &credential.password).chain(&self.github_token)
-    }
 }
 
 /// The text of a matrix, and what to call it in messages.

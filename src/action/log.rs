@@ -11,6 +11,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::workflow::{self, Level};
+use crate::credentials::Credential;
 use crate::image::Platform;
 use crate::secret::Secret;
 
@@ -69,8 +70,24 @@ impl Log {
 
     /// Masks `secret` from now on, with its base64, percent-encoded and JSON forms, here and by the runner.
     pub fn mask(&self, secret: &Secret) {
+        self.mask_all(forms(secret.expose()));
+    }
+
+    /// Masks a password as [`Self::mask`] does, and what is sent of it: `user:password` in base64.
+    pub fn mask_credential(&self, credential: &Credential) {
+        let password = credential.password.expose();
+        self.mask_all(forms(password));
+        self.mask_all(base64_forms(&format!("{}:{password}", credential.username)));
+    }
+
+    /// Masks a token that a token server has issued. It is sent as it is and in no other form.
+    pub fn mask_token(&self, token: &Secret) {
+        self.mask_all(vec![token.expose().to_owned()]);
+    }
+
+    fn mask_all(&self, forms: Vec<String>) {
         let mut shared = self.shared();
-        for form in forms(secret.expose()) {
+        for form in forms {
             if !shared.secrets.contains(&form) {
                 if let Target::Workflow(out) = &mut shared.target {
                     // Written past `line`, which would hide the secret from the runner.
@@ -231,16 +248,23 @@ impl Drop for Progress {
 
 /// The forms in which a secret may appear: as it is, line by line, in base64, percent-encoded and in JSON.
 fn forms(secret: &str) -> Vec<String> {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-
     let lines = secret.lines().map(str::trim).filter(|line| line.len() >= 4 && *line != secret);
     let mut forms: Vec<String> = std::iter::once(secret).chain(lines).map(str::to_owned).collect();
-    forms.push(STANDARD.encode(secret));
-    forms.push(URL_SAFE_NO_PAD.encode(secret));
+    forms.extend(base64_forms(secret));
     forms.push(url::form_urlencoded::byte_serialize(secret.as_bytes()).collect());
     forms.push(serde_json::Value::from(secret).to_string().trim_matches('"').to_owned());
     forms.retain(|form| !form.trim().is_empty());
+    forms.sort();
+    forms.dedup();
+    forms
+}
+
+/// Base64 with both alphabets, with and without padding.
+fn base64_forms(text: &str) -> Vec<String> {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+
+    let mut forms = [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD].map(|base64| base64.encode(text)).to_vec();
     forms.sort();
     forms.dedup();
     forms
@@ -367,5 +391,29 @@ mod tests {
              ::warning title=*** *** *** {\"p\"%3A\"***\"} ***::*** *** *** {\"p\":\"***\"} ***\n"
         );
         assert_eq!(log.redacted(&format!("x{secret}y")), "x***y");
+    }
+
+    #[test]
+    fn what_is_sent_of_a_password_is_masked_in_every_base64() {
+        use base64::Engine as _;
+        use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+
+        let written = Written::default();
+        let log = Log::workflow(written.clone());
+        let (username, password) = ("user~~", "p?>ss~~~w0rd");
+        log.mask_credential(&Credential {
+            registry: "ghcr.io".to_owned(),
+            username: username.to_owned(),
+            password: Secret::new(password).unwrap(),
+        });
+        let pair = format!("{username}:{password}");
+        for text in [password, pair.as_str()] {
+            for base64 in [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD].map(|base64| base64.encode(text)) {
+                assert_eq!(log.redacted(&format!("Basic {base64} end")), "Basic *** end");
+                assert!(written.text().contains(&format!("::add-mask::{base64}\n")), "{base64}");
+            }
+        }
+        log.mask_token(&Secret::new("issued-token").unwrap());
+        assert_eq!(log.redacted("Bearer issued-token"), "Bearer ***");
     }
 }

@@ -11,12 +11,10 @@ mod export;
 mod http;
 mod images;
 mod janitor;
-mod retry;
 mod run;
 mod solve;
 mod spool;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,17 +26,15 @@ pub use janitor::LeftBehind;
 pub use run::{Attempt, Ran};
 pub use solve::Solve;
 
+use super::retry::{Api, FIRST_WAIT, Retry};
+use crate::credentials::Credential;
 use crate::image::Platform;
-use crate::secret::Secret;
-
-/// Who we are to each registry: its host (as in [`Repository::registry`](crate::image::Repository::registry)) to user and password.
-pub type Logins = BTreeMap<String, (String, Secret)>;
 
 /// A connection to a Docker Engine for one run. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Engine {
     shared: Arc<Shared>,
-    logins: Arc<Logins>,
+    credentials: Arc<[Credential]>,
     deadline: Duration,
     janitor: janitor::Janitor,
 }
@@ -50,6 +46,8 @@ struct Shared {
     docker: bollard::Docker,
     platform: Platform,
     can_limit: Limits,
+    /// Whether nobody can listen to what is sent to it.
+    is_private: bool,
     run: String,
     ledger: janitor::Ledger,
     emulation: run::Emulation,
@@ -63,16 +61,23 @@ struct Limits {
 }
 
 impl Engine {
-    /// Pulls and builds with these credentials from now on.
+    /// Pulls and builds with these credentials from now on. An engine on another machine, which is spoken to without TLS, gets
+    /// none of them.
     #[must_use]
-    pub fn with_logins(self, logins: Logins) -> Self {
-        Self { logins: Arc::new(logins), ..self }
+    pub fn with_credentials(self, credentials: &[Credential]) -> Self {
+        let credentials = if self.shared.is_private { credentials } else { &[] };
+        Self { credentials: credentials.into(), ..self }
     }
 
-    /// Retries registry failures for this long (default: 5 min).
+    /// Retries failures of registries for this long.
     #[must_use]
     pub fn with_deadline(self, deadline: Duration) -> Self {
         Self { deadline, ..self }
+    }
+
+    /// The attempts at something that registries have a part in.
+    fn retry(&self) -> Retry {
+        Retry::new(Api::Engine, self.deadline, FIRST_WAIT)
     }
 
     /// The platform of the engine's machine.

@@ -1,24 +1,24 @@
 //! GitHub's [REST API](https://docs.github.com/en/rest): releases, tags and facts of one repository.
 //!
-//! The only place that names `octocrab`. Requests are repeated until a deadline where that can help
-//! (`github/retry.rs`); TLS roots come from the system or from `SSL_CERT_FILE`, proxies from the usual variables.
+//! The only place that names `octocrab`. Requests are retried as `api/retry.rs` says; TLS roots come from the system or from `SSL_CERT_FILE`, proxies from the usual variables.
 
+mod answer;
 mod commits;
 mod error;
 mod notes;
 mod releases;
 mod repository;
-mod retry;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::Utc;
-use octocrab::{Octocrab, ReqwestClientConfig};
+use octocrab::Octocrab;
 use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
 use url::Url;
 
+use super::retry::{Api, DEADLINE, FIRST_WAIT, Retry};
 use crate::secret::Secret;
 
 pub use commits::Commit;
@@ -27,8 +27,8 @@ pub use notes::Edited;
 pub use releases::Release;
 
 pub use crate::ownership::Standing;
+use answer::Answer;
 pub use repository::{Facts, License};
-use retry::{Answer, Verdict};
 
 /// How long one request may take; GitHub itself gives up after 10 seconds.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -59,26 +59,27 @@ impl GitHub {
         let mut builder = Octocrab::builder()
             .base_uri(root.as_str())
             .map_err(|cause| Error::ApiUrl { url: api_url.to_owned(), cause: error::Cause::of(&cause).into() })?
-            .add_header("x-github-api-version".parse().expect("a valid header name"), "2022-11-28".to_owned())
-            .set_connect_timeout(Some(Duration::from_secs(10)))
-            .set_read_timeout(Some(REQUEST_TIMEOUT));
+            .add_header("x-github-api-version".parse().expect("a valid header name"), "2022-11-28".to_owned());
         if let Some(token) = token {
             builder = builder.personal_token(token.expose());
         }
-        let client = builder
-            .build_with_reqwest(ReqwestClientConfig::Default)
-            .map_err(|cause| Error::Client { cause: error::Cause::of(&cause) })?;
+        let http = reqwest::Client::builder().connect_timeout(Duration::from_secs(10)).read_timeout(REQUEST_TIMEOUT);
+        // What may go to loopback without TLS may not go to a proxy, which is elsewhere.
+        let http = if is_loopback(&root) { http.no_proxy() } else { http };
+        let http = http.build().map_err(|cause| Error::Client { cause: error::Cause::of(&cause) })?;
+        let client =
+            builder.build_with_reqwest(http).map_err(|cause| Error::Client { cause: error::Cause::of(&cause) })?;
         Ok(Self {
             client,
             root,
             repository: repository.to_owned(),
             anonymous: token.is_none(),
-            deadline: Duration::from_secs(300),
+            deadline: DEADLINE,
             drafts: Arc::default(),
         })
     }
 
-    /// For how long a request is repeated; five minutes otherwise.
+    /// How long a request is retried, from its first failure on.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -86,47 +87,36 @@ impl GitHub {
     }
 
     async fn get<T: DeserializeOwned>(&self, url: Url) -> Result<T, Error> {
-        let started = Instant::now();
-        let mut attempt = 0;
+        let mut retry = self.retry();
         loop {
-            let answer = self.client.get(url.as_str(), None::<&()>);
-            match self.judge(answer, "GET", &url, attempt, started).await? {
+            match attempt(self.client.get(url.as_str(), None::<&()>)).await {
                 Ok(value) => return Ok(value),
-                Err(wait) => tokio::time::sleep(wait).await,
+                Err(answer) => self.pause(&mut retry, "GET", &url, answer).await?,
             }
-            attempt += 1;
         }
     }
 
-    /// Waits for an answer and decides what it means: a value, a wait before the next attempt, or the end.
-    async fn judge<T>(
-        &self,
-        answer: impl Future<Output = octocrab::Result<T>>,
-        method: &'static str,
-        url: &Url,
-        attempt: u32,
-        started: Instant,
-    ) -> Result<Result<T, Duration>, Error> {
-        let answer = match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
-            Ok(Ok(value)) => return Ok(Ok(value)),
-            Ok(Err(error)) => Answer::of(&error),
-            Err(_) => Answer::timeout(REQUEST_TIMEOUT),
-        };
+    fn retry(&self) -> Retry {
+        Retry::new(Api::GitHub, self.deadline, FIRST_WAIT)
+    }
+
+    /// Waits until the next attempt should be made.
+    ///
+    /// # Errors
+    /// No further attempt should be made.
+    async fn pause(&self, retry: &mut Retry, method: &str, url: &Url, answer: Answer) -> Result<(), Error> {
         let now = Utc::now();
-        let left = self.deadline.saturating_sub(started.elapsed());
-        match retry::verdict(&answer, attempt, now) {
-            Verdict::Again(wait) if wait <= left => Ok(Err(wait)),
-            verdict => {
-                let asked = error::Asked {
-                    request: format!("{method} {}", url.path()),
-                    writing: method != "GET",
-                    repository: self.repository.clone(),
-                    anonymous: self.anonymous,
-                    attempts: attempt + 1,
-                };
-                Err(Error::of(asked, answer, verdict, now))
-            }
+        if retry.pause(&answer.failure(), answer.wait(), fastrand::f64()).await {
+            return Ok(());
         }
+        let asked = error::Asked {
+            request: format!("{method} {}", url.path()),
+            writing: method != "GET",
+            repository: self.repository.clone(),
+            anonymous: self.anonymous,
+            attempts: retry.attempts(),
+        };
+        Err(Error::of(asked, answer, now))
     }
 
     /// The URL of `steps` below the repository's; each step is escaped, slashes included.
@@ -137,24 +127,35 @@ impl GitHub {
     }
 }
 
+/// Waits for what GitHub answers to one request.
+async fn attempt<T>(answer: impl Future<Output = octocrab::Result<T>>) -> Result<T, Answer> {
+    match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
+        Ok(answer) => answer.map_err(|error| Answer::of(&error, Utc::now())),
+        Err(_) => Err(Answer::timeout(REQUEST_TIMEOUT)),
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
 /// Checks where requests will go: `https://api.github.com` gives `https://api.github.com/repos/owner/name`.
 fn root(api_url: &str, repository: &str, insecure: &[String]) -> Result<Url, Error> {
     let mut url =
         Url::parse(api_url).map_err(|cause| Error::ApiUrl { url: api_url.to_owned(), cause: cause.into() })?;
     let host = url.host_str().unwrap_or_default().to_owned();
-    let loopback = match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
     let listed = || {
         let with_port = format!("{host}:{}", url.port_or_known_default().unwrap_or_default());
         insecure.iter().any(|allowed| *allowed == host || *allowed == with_port)
     };
     match url.scheme() {
         "https" => {}
-        "http" if loopback || listed() => {}
+        "http" if is_loopback(&url) || listed() => {}
         "http" => return Err(Error::PlainHttp { url: api_url.to_owned() }),
         _ => {
             let cause = std::io::Error::other("neither `https` nor `http`").into();

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use crate::secret::Secret;
+use super::retry::{DEADLINE, FIRST_WAIT};
+use crate::secret::Listener;
 
 mod answer;
 mod auth;
@@ -22,30 +23,29 @@ mod call;
 mod challenge;
 mod endpoint;
 mod error;
+mod identity;
 mod manifests;
 mod presence;
 mod progress;
 mod refusal;
-mod retry;
+mod scope;
 mod spool;
 mod tags;
 mod transport;
+mod trouble;
 mod upload;
 
+pub use crate::credentials::Credential;
 pub use blobs::{BlobOrigin, Ensured};
 pub use error::{Answered, Cause, RegistryError, Request};
 pub use manifests::Pulled;
 pub use spool::SpooledBlob;
 
-/// Who we are at one registry.
-#[derive(Clone, Debug)]
-pub struct Credential {
-    /// The registry as people write it: `ghcr.io`, `docker.io`, `https://index.docker.io/v1/`.
-    pub registry: String,
-    /// The user's name.
-    pub username: String,
-    /// The password or access token. It is sent over TLS or to loopback only, to the registry and to the token server that it names.
-    pub password: Secret,
+/// The readers of headers that anybody may have written, for `scripts/fuzz`.
+#[cfg(fuzzing)]
+pub mod headers {
+    pub use super::challenge::realm;
+    pub use super::tags::next_target as next_page;
 }
 
 /// How a run talks to its registries.
@@ -53,11 +53,13 @@ pub struct Credential {
 pub struct Options {
     /// Who we are, per registry; others are asked anonymously.
     pub credentials: Vec<Credential>,
+    /// Hears of every token that a token server issues.
+    pub issued: Listener,
     /// Hosts (`host` or `host:port`) that may be spoken to without TLS. Loopback always may.
     pub insecure: Vec<String>,
     /// Requests in flight at most, over all registries. One at least.
     pub concurrency: usize,
-    /// How long a request is retried, from its first failure on. A registry that asks us to wait beyond that is given up at once.
+    /// How long transient failures are retried, from the first one on. A registry that asks us to wait beyond that is given up at once.
     pub deadline: Duration,
     /// The wait before the first retry; it doubles from one to the next.
     pub first_wait: Duration,
@@ -74,10 +76,11 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             credentials: Vec::new(),
+            issued: Listener::default(),
             insecure: Vec::new(),
             concurrency: 8,
-            deadline: Duration::from_secs(300),
-            first_wait: Duration::from_millis(250),
+            deadline: DEADLINE,
+            first_wait: FIRST_WAIT,
             idle: Duration::from_secs(20),
             spool: std::env::temp_dir(),
             seed: 0,

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::compose::recipe::{DESTINATION, Recipe};
+use crate::compose::recipe::Recipe;
 
 /// A Dockerfile and the values of its `ARG`s.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,38 +16,42 @@ pub struct Dockerfile {
     pub arguments: BTreeMap<String, String>,
 }
 
-/// A `run` entry that isn't the rest of one `RUN` instruction.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`run` of variant `{variant}` has an entry that is no single `RUN` instruction: `{line}`\nhint: end every line but the last with `\\`, or make it an entry of its own"
-)]
-pub struct InvalidRun {
-    /// The variant.
-    pub variant: String,
-    /// The first line that doesn't end as it should.
-    pub line: String,
-}
-
 /// Older parsers refuse lines of 64 KiB.
 const LONGEST: usize = 32 * 1024;
 
 /// Renders a recipe. Stages are named after `stage`; `link` makes the layer of the executables independent of the base,
 /// so that BuildKit makes it once for all of them.
-///
-/// # Errors
-/// A `run` entry that would end in other instructions.
-pub fn render(recipe: &Recipe, stage: &str, link: bool) -> Result<Dockerfile, InvalidRun> {
+#[must_use]
+pub fn render(recipe: &Recipe, stage: &str, link: bool) -> Dockerfile {
     let mut file = Dockerfile { text: String::new(), arguments: BTreeMap::new() };
     let platform = &recipe.platform;
-    file.line(&format!("FROM --platform={platform} {} AS {stage}-source", recipe.source.reference));
+    // As its config has it: the engine knows it under that one.
+    let of_source = recipe.source.config.platform();
+    file.line(&format!("FROM --platform={of_source} {} AS {stage}-source", recipe.source.reference));
+    // Mode, owner and name are made what they will be. Here a layer more or less doesn't matter.
+    file.line(&format!("FROM scratch AS {stage}-files"));
+    let folders = recipe.binaries.by_folder();
+    for (number, (_, files)) in folders.iter().enumerate() {
+        for binary in files {
+            let paths = [pattern(binary.from()), literal(&format!("/{number}/{}", binary.name()))];
+            let mode = recipe.mode(binary);
+            file.line(&format!("COPY --from={stage}-source --chown=0:0 --chmod={mode:o} {}", json(&paths)));
+        }
+    }
     let base = recipe.base.image().map_or_else(|| "scratch".to_owned(), |base| base.reference.to_string());
     file.line(&format!("FROM --platform={platform} {base} AS {stage}"));
     let link = if link { "--link " } else { "" };
-    let mut paths: Vec<String> = recipe.binaries.iter().map(|path| literal_path(path)).collect();
-    paths.push(format!("{DESTINATION}/"));
-    file.line(&format!("COPY {link}--from={stage}-source {}", json(&paths)));
+    for (number, (folder, files)) in folders.iter().enumerate() {
+        let mut paths: Vec<String> =
+            files.iter().map(|binary| pattern(&format!("/{number}/{}", binary.name()))).collect();
+        paths.push(literal(&format!("{folder}/")));
+        file.line(&format!("COPY {link}--from={stage}-files {}", json(&paths)));
+    }
     for (name, value) in &recipe.base.config().expanded(&recipe.changes) {
         let value = file.word(value);
+        // Engines take more names than the parser takes without quotes.
+        let is_plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
+        let name = if is_plain { name.clone() } else { file.word(name) };
         file.line(&format!("ENV {name}={value}"));
     }
     if !recipe.run.is_empty() {
@@ -58,8 +62,6 @@ pub fn render(recipe: &Recipe, stage: &str, link: bool) -> Result<Dockerfile, In
         file.line("ARG SOURCE_DATE_EPOCH");
     }
     for run in &recipe.run {
-        let run = one_instruction(run)
-            .map_err(|line| InvalidRun { variant: recipe.variant.clone(), line: line.to_owned() })?;
         file.line(&format!("RUN {run}"));
     }
     for (name, value) in &recipe.changes.labels {
@@ -78,7 +80,7 @@ pub fn render(recipe: &Recipe, stage: &str, link: bool) -> Result<Dockerfile, In
             file.line(&format!("{instruction} {text}"));
         }
     }
-    Ok(file)
+    file
 }
 
 impl Dockerfile {
@@ -111,34 +113,34 @@ fn json(list: &[String]) -> String {
     serde_json::to_string(list).expect("strings are JSON")
 }
 
-/// A path that `COPY` takes as it is: without it, it would expand variables and patterns.
-fn literal_path(path: &str) -> String {
-    let mut literal = String::new();
+/// A pattern that is one path and no other, for what `COPY` is to copy.
+fn pattern(path: &str) -> String {
+    let mut pattern = String::new();
     for character in path.chars() {
         match character {
-            '$' | '\\' => literal.extend(['\\', character]),
-            '*' | '?' | '[' => literal.extend(['[', character, ']']),
-            other => literal.push(other),
+            '*' | '?' | '[' => pattern.extend(['[', character, ']']),
+            other => pattern.push(other),
         }
+    }
+    literal(&pattern)
+}
+
+/// A path in which `COPY` is to expand nothing.
+fn literal(path: &str) -> String {
+    let mut literal = String::new();
+    for character in path.chars() {
+        if matches!(character, '$' | '\\' | '"' | '\'') {
+            literal.push('\\');
+        }
+        literal.push(character);
     }
     literal
 }
 
-/// The entry without the white space around it, if it is all one instruction; else the line that isn't.
-fn one_instruction(run: &str) -> Result<&str, &str> {
-    let run = run.trim();
-    let mut lines = run.lines().map(str::trim_end).peekable();
-    while let Some(line) = lines.next() {
-        let continued = line.ends_with('\\');
-        if continued == lines.peek().is_none() {
-            return Err(line);
-        }
-    }
-    if run.is_empty() { Err(run) } else { Ok(run) }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use serde_json::json;
 
     use super::*;
@@ -167,9 +169,10 @@ mod tests {
             platform: "linux/arm64".parse().unwrap(),
             base: ResolvedBase::Image(image("alpine")),
             source: image("ghcr.io/astral-sh/uv"),
-            binaries: vec!["/uv".into(), "/uvx".into()],
+            binaries: ["/uv /uvx"].into_iter().collect(),
+            not_executable: BTreeSet::new(),
             changes,
-            run: run.iter().map(ToString::to_string).collect(),
+            run: run.iter().map(|run| run.parse().unwrap()).collect(),
             created: Some("2026-01-15T20:44:00Z".into()),
         }
     }
@@ -185,12 +188,15 @@ mod tests {
             workdir: Some("/work".into()),
             ..Changes::default()
         };
-        let file = render(&recipe(changes, &["apk add git"]), "pv-x-0", false).unwrap();
+        let file = render(&recipe(changes, &["apk add git"]), "pv-x-0", false);
         let digest = Digest::of(b"");
         let expected = format!(
             r#"FROM --platform=linux/arm64 ghcr.io/astral-sh/uv@{digest} AS pv-x-0-source
+FROM scratch AS pv-x-0-files
+COPY --from=pv-x-0-source --chown=0:0 --chmod=755 ["/uv","/0/uv"]
+COPY --from=pv-x-0-source --chown=0:0 --chmod=755 ["/uvx","/0/uvx"]
 FROM --platform=linux/arm64 docker.io/library/alpine@{digest} AS pv-x-0
-COPY --from=pv-x-0-source ["/uv","/uvx","/usr/local/bin/"]
+COPY --from=pv-x-0-files ["/0/uv","/0/uvx","/usr/local/bin/"]
 ENV UV_TOOL_BIN_DIR="/usr/local/bin:"
 ARG SOURCE_DATE_EPOCH
 RUN apk add git
@@ -208,19 +214,8 @@ USER "1000:1000"
     #[test]
     fn a_line_break_goes_through_an_argument() {
         let changes = Changes { env: [("A".into(), "1\n2".parse().unwrap())].into(), ..Changes::default() };
-        let file = render(&recipe(changes, &[]), "pv-x-0", false).unwrap();
+        let file = render(&recipe(changes, &[]), "pv-x-0", false);
         assert!(file.text.ends_with("ARG pv_value_0\nENV A=\"${pv_value_0}\"\n"), "{}", file.text);
         assert_eq!(file.arguments["pv_value_0"], "1\n2");
-    }
-
-    #[test]
-    fn only_single_run_instructions_are_taken() {
-        for good in ["apk add git", "apk add \\\n  git\n", "  true  "] {
-            assert!(one_instruction(good).is_ok(), "{good:?}");
-        }
-        for bad in ["", " \n", "true\nUSER root", "true \\", "true \\\n true\\"] {
-            assert!(one_instruction(bad).is_err(), "{bad:?}");
-            assert!(render(&recipe(Changes::default(), &[bad]), "pv-x-0", true).is_err());
-        }
     }
 }

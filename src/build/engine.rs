@@ -13,9 +13,9 @@ use serde_json::Value;
 pub use agreement::Difference;
 pub use folders::UnusableFolder;
 
-use super::dockerfile::{InvalidRun, render};
+use super::dockerfile::render;
 use crate::api::engine::{Engine, EngineError, ExportedLayer, FileInImage, ImageLease, LocalImage, Progress, Solve};
-use crate::compose::recipe::{DESTINATION, Recipe, ResolvedImage};
+use crate::compose::recipe::{Recipe, ResolvedImage};
 use crate::error::{Fault, Situation};
 use crate::image::config::Changes;
 use crate::image::{Digest, Platform};
@@ -29,9 +29,6 @@ pub enum BuildError {
     /// A folder in which the executables can't be put.
     #[error(transparent)]
     Folder(#[from] UnusableFolder),
-    /// A recipe that is no Dockerfile.
-    #[error(transparent)]
-    Run(#[from] InvalidRun),
     /// The layers aren't the base's with ours on top.
     #[error("the engine built `{image}` with other layers than its recipe has: {found}")]
     Layers {
@@ -57,7 +54,6 @@ impl Situation for BuildError {
     fn fault(&self) -> Fault {
         match self {
             Self::Engine(error) => error.fault(),
-            Self::Run(_) => Fault::Input,
             Self::Folder(error) => error.fault(),
             Self::Layers { .. } | Self::Config { .. } => Fault::Publication,
         }
@@ -112,24 +108,26 @@ pub async fn build(
     recipe: &Recipe,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<BuiltImage, BuildError> {
+    // As its config has it: an engine believes that, and not the index.
+    let of_source = recipe.source.config.platform();
     let source = engine.lease(&recipe.source.reference);
     let base = recipe.base.image().map(|image| (image, engine.lease(&image.reference)));
     let pull_base = async {
         let Some((image, lease)) = &base else { return Ok(()) };
         pull(lease, image, &recipe.platform, progress).await
     };
-    try_join(pull(&source, &recipe.source, &recipe.platform, &|_| {}), pull_base).await?;
+    try_join(pull(&source, &recipe.source, &of_source, &|_| {}), pull_base).await?;
     let warnings = match &base {
         Some((_, lease)) => folders::of_base(&lease.files().await?, recipe).await?,
         None => Vec::new(),
     };
     let stage = engine.stage();
-    let dockerfile = render(recipe, &stage, engine.knows_link())?;
+    let dockerfile = render(recipe, &stage, engine.knows_link());
     let solve = Solve {
         dockerfile: dockerfile.text,
         arguments: dockerfile.arguments,
         platform: recipe.platform.clone(),
-        commands: recipe.run.iter().map(|run| run.trim().to_owned()).collect(),
+        commands: recipe.run.iter().map(ToString::to_string).collect(),
     };
     let image = engine.solve(solve, &stage, &recipe.variant).await?;
     let inspected = image.inspect().await?;
@@ -143,9 +141,8 @@ pub async fn build(
     }
     let files = image.files().await?;
     let mut executables = Vec::new();
-    for path in &recipe.binaries {
-        let file = path.rsplit('/').next().unwrap_or_default();
-        executables.push(files.read(&format!("{DESTINATION}/{file}")).await?);
+    for binary in recipe.binaries.iter() {
+        executables.push(files.read(binary.to()).await?);
     }
     if recipe.run.is_empty() {
         folders::of_built(&files, recipe).await?;
@@ -167,8 +164,8 @@ fn name(recipe: &Recipe) -> String {
     format!("{} {}", recipe.variant, recipe.platform)
 }
 
-/// The diff ids above the base's, of which there must be exactly as many as the recipe makes: one for the executables,
-/// one for each `run` line, and one for `WORKDIR`, which makes its folder. That one isn't published: runtimes make it.
+/// The diff ids above the base's, of which there must be exactly as many as the recipe makes: one for each folder that files of the source
+/// go to, one for each `run` line, and one for `WORKDIR`, which makes its folder. That one isn't published: runtimes make it.
 fn added_layers(recipe: &Recipe, inspected: &Value) -> Result<Vec<Digest>, BuildError> {
     let wrong = |found: String| BuildError::Layers { image: name(recipe), found };
     let layers: Option<Vec<Digest>> = inspected["RootFS"]["Layers"]
@@ -180,7 +177,7 @@ fn added_layers(recipe: &Recipe, inspected: &Value) -> Result<Vec<Digest>, Build
         return Err(wrong("the base's layers are not the lowest ones".to_owned()));
     };
     let folder = usize::from(recipe.changes.workdir.as_deref().is_some_and(|path| path != "/"));
-    let expected = 1 + recipe.run.len() + folder;
+    let expected = recipe.binaries.by_folder().len() + recipe.run.len() + folder;
     if added.len() != expected {
         return Err(wrong(format!("{} on top of the base's, instead of {expected}", added.len())));
     }
@@ -197,10 +194,11 @@ async fn export_run_layers(
     }
     let known = recipe.base.config().diff_ids().into_iter();
     let known: HashSet<Digest> = known.chain(recipe.base.layers().iter().map(|layer| layer.digest.clone())).collect();
-    let wanted = &added[1..=recipe.run.len()];
+    let below = recipe.binaries.by_folder().len();
+    let wanted = &added[below..below + recipe.run.len()];
     // A `run` line may make a layer that the base has, too: an empty one.
     let skipped = known.into_iter().filter(|digest| !wanted.contains(digest)).collect();
     let layers = image.export(wanted, skipped).await?;
     let layers = recipe.run.iter().zip(layers);
-    Ok(layers.map(|(run, layer)| RunLayer { created_by: format!("RUN {}", run.trim()), layer }).collect())
+    Ok(layers.map(|(run, layer)| RunLayer { created_by: format!("RUN {run}"), layer }).collect())
 }

@@ -1,5 +1,9 @@
 //! What to build: one variant for one platform, with everything addressed by digest.
 
+use std::collections::BTreeSet;
+
+use super::binaries::{Binaries, Binary};
+use super::run::RunInstruction;
 use crate::image::config::Changes;
 use crate::image::{Config, Descriptor, Manifest, PinnedReference, Platform};
 
@@ -60,15 +64,25 @@ pub struct Recipe {
     pub base: ResolvedBase,
     /// The scratch image with the executables.
     pub source: ResolvedImage,
-    /// Where the executables are in the source: `/uv`, `/uvx`. They go to [`DESTINATION`] under the same file names.
-    pub binaries: Vec<String>,
+    /// What of the source goes where.
+    pub binaries: Binaries,
+    /// Where files go that are no executables, and so get the mode 0644 instead of 0755.
+    pub not_executable: BTreeSet<String>,
     /// The variant's changes to the base's config.
     pub changes: Changes,
     /// Extra `RUN` lines of a Dockerfile, after the executables are in place.
-    pub run: Vec<String>,
+    pub run: Vec<RunInstruction>,
     /// When the tool was made, in RFC 3339 with seconds and `Z`, where that is known; no other time gets into an image.
     pub created: Option<String>,
 }
 
-/// The folder in which a variant has the executables.
+impl Recipe {
+    /// The permission bits of a file in the image.
+    #[must_use]
+    pub fn mode(&self, binary: &Binary) -> u32 {
+        if self.not_executable.contains(binary.to()) { 0o644 } else { 0o755 }
+    }
+}
+
+/// The folder in which a variant has the executables, unless `binaries` says otherwise.
 pub const DESTINATION: &str = "/usr/local/bin";

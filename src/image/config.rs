@@ -78,7 +78,7 @@ impl Config {
         let value: Map<String, Value> =
             serde_json::from_slice(bytes).map_err(|e| InvalidConfig::Malformed(e.to_string()))?;
         let config = Self(value);
-        if !config.platform().is_known() {
+        if !config.platform().is_specified() {
             return Err(InvalidConfig::NoPlatform);
         }
         config

@@ -1,6 +1,6 @@
-//! The one layer that we make: the executables of the tool, at `/usr/local/bin`.
+//! The one layer that we make: the executables of the tool, at `/usr/local/bin` or where `binaries` says.
 //!
-//! A function of the executables alone: the same ones give the same bytes on every machine. A
+//! A function of these files alone: the same ones give the same bytes on every machine. A
 //! [layer](https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md) is a tar archive; ours is
 //! compressed as [gzip members](https://www.rfc-editor.org/rfc/rfc1952#section-2.2) of 1 MiB of archive each, one after
 //! the other, so that several cores compress it in bounded memory and the number of cores doesn't show.
@@ -8,6 +8,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, Scope};
 
@@ -25,25 +26,19 @@ const MAX_THREADS: usize = 4;
 /// gzip's own default; a change of it changes every digest.
 const LEVEL: i32 = 6;
 
-/// An executable, out of the source image and on disk.
+/// An executable or a further file, out of the source image and on disk.
 #[derive(Debug)]
-pub struct Executable {
-    /// Its path in the source image: `/uv`.
+pub struct InstalledFile {
+    /// Its absolute path in the variant: `/usr/local/bin/uv`.
     pub path: String,
+    /// Its permission bits: 0755, or 0644 for what is no executable.
+    pub mode: u32,
     /// Its length in bytes.
     pub size: u64,
     /// The digest of its content.
     pub digest: Digest,
-    /// Its content.
-    pub content: NamedTempFile,
-}
-
-impl Executable {
-    /// Its file name, under which it goes into the layer.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        self.path.rsplit('/').next().unwrap_or(&self.path)
-    }
+    /// Its content, which files may share.
+    pub content: Arc<NamedTempFile>,
 }
 
 /// A layer, compressed and on disk.
@@ -94,36 +89,34 @@ impl Compressed {
 pub struct Layer {
     /// The layer.
     pub compressed: Compressed,
-    /// The executables in it, sorted by name.
-    pub executables: Vec<Executable>,
+    /// The files in it, sorted by path.
+    pub files: Vec<InstalledFile>,
 }
 
 impl Layer {
-    /// Writes the layer into a file of `directory`. `folder` is absolute and without a slash at its end.
+    /// Writes the layer into a file of `directory`.
     ///
     /// # Errors
-    /// Reading the executables or writing the layer fails.
-    pub fn write(mut executables: Vec<Executable>, folder: &str, directory: &Path) -> io::Result<Self> {
-        executables.sort_by(|a, b| a.name().cmp(b.name()));
-        let folder = folder.trim_start_matches('/');
-        let compressed = Compressed::write(directory, |members| archive(&executables, folder, members))?;
-        Ok(Self { compressed, executables })
+    /// Reading the files or writing the layer fails.
+    pub fn write(mut files: Vec<InstalledFile>, directory: &Path) -> io::Result<Self> {
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        let compressed = Compressed::write(directory, |members| archive(&files, members))?;
+        Ok(Self { compressed, files })
     }
 }
 
-/// Writes the archive: one entry for each executable, none for folders, nothing that depends on this machine.
-fn archive(executables: &[Executable], folder: &str, to: &mut impl Write) -> io::Result<()> {
+/// Writes the archive: one entry for each file, none for folders, nothing that depends on this machine.
+fn archive(files: &[InstalledFile], to: &mut impl Write) -> io::Result<()> {
     let mut archive = tar::Builder::new(to);
-    for executable in executables {
+    for file in files {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(tar::EntryType::Regular);
-        header.set_mode(0o755);
+        header.set_mode(file.mode);
         header.set_uid(0);
         header.set_gid(0);
         header.set_mtime(0);
-        header.set_size(executable.size);
-        let path = format!("{folder}/{}", executable.name());
-        archive.append_data(&mut header, path, File::open(executable.content.path())?)?;
+        header.set_size(file.size);
+        archive.append_data(&mut header, file.path.trim_start_matches('/'), File::open(file.content.path())?)?;
     }
     archive.finish()
 }
@@ -217,10 +210,11 @@ fn write_in_turn(threads: &[Receiver<Vec<u8>>], mut blob: &File) -> Written {
 mod tests {
     use super::*;
 
-    fn executable(path: &str, bytes: &[u8]) -> Executable {
+    fn executable(path: &str, bytes: &[u8]) -> InstalledFile {
         let mut content = NamedTempFile::new().unwrap();
         content.write_all(bytes).unwrap();
-        Executable { path: path.to_owned(), size: bytes.len() as u64, digest: Digest::of(bytes), content }
+        let (size, digest, content) = (bytes.len() as u64, Digest::of(bytes), Arc::new(content));
+        InstalledFile { path: path.to_owned(), mode: 0o755, size, digest, content }
     }
 
     /// 3.5 MiB that compress somewhat, so that several members are made.
@@ -230,12 +224,12 @@ mod tests {
     }
 
     fn layer() -> Layer {
-        let executables = vec![executable("/uvx", b"#!x"), executable("/opt/uv", &noise())];
-        Layer::write(executables, "/usr/local/bin", &std::env::temp_dir()).unwrap()
+        let files = vec![executable("/usr/local/bin/uvx", b"#!x"), executable("/usr/local/bin/uv", &noise())];
+        Layer::write(files, &std::env::temp_dir()).unwrap()
     }
 
     #[test]
-    fn the_layer_has_the_executables_sorted_and_nothing_else() {
+    fn the_layer_has_the_files_sorted_and_nothing_else() {
         let layer = layer();
         let file = File::open(layer.compressed.path()).unwrap();
         assert_eq!(file.metadata().unwrap().len(), layer.compressed.descriptor.size);

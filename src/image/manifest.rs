@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::platform::Platform;
 use super::reference::Digest;
+use crate::quote::quoted;
 
 /// Annotations and labels: sorted, so that they are always written in the same order.
 pub type Annotations = BTreeMap<String, String>;
@@ -68,7 +69,7 @@ pub const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, application
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidManifest {
     /// Not JSON of the announced shape.
-    #[error("the document is no `{media_type}`")]
+    #[error("the document is no `{}`", quoted(media_type))]
     Malformed {
         /// What it was announced as.
         media_type: String,
@@ -78,7 +79,8 @@ pub enum InvalidManifest {
     },
     /// Docker's manifest of before 2016, or something that isn't an image.
     #[error(
-        "the media type `{0}` is not supported\nhint: push the image again with a current tool, as an OCI or Docker schema 2 image"
+        "the media type `{}` is not supported\nhint: push the image again with a current tool, as an OCI or Docker schema 2 image",
+        quoted(.0)
     )]
     Unsupported(String),
     /// An index that is a manifest as well, or says itself that it is something else: readers disagree about what it is.
@@ -89,7 +91,8 @@ pub enum InvalidManifest {
     Nested,
     /// A layer that registries don't hold.
     #[error(
-        "layer `{0}` is a foreign layer (`{1}`), which registries don't hold\nhint: use a base without foreign layers"
+        "layer `{0}` is a foreign layer (`{media_type}`), which registries don't hold\nhint: use a base without foreign layers",
+        media_type = quoted(.1)
     )]
     ForeignLayer(Digest, String),
 }
@@ -139,7 +142,7 @@ impl Descriptor {
     #[must_use]
     pub fn image_platform(&self) -> Option<Platform> {
         let platform = self.platform.as_ref().filter(|_| self.may_be_image()).map(Platform::from);
-        platform.filter(Platform::is_known)
+        platform.filter(Platform::is_specified)
     }
 
     /// Whether this may point at an image whose platform only its config tells.

@@ -1,9 +1,13 @@
 //! Platforms, as the [image index](https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md) names them.
 
+mod known;
+
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+use crate::quote::quoted;
 
 /// An operating system, an architecture and at times a variant of that: `linux/arm/v7`.
 ///
@@ -19,8 +23,13 @@ pub struct Platform {
 
 /// A text that isn't `os/architecture[/variant]`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a platform\nhint: a platform looks like `linux/amd64` or `linux/arm/v7`")]
+#[error("`{}` is not a platform\nhint: a platform looks like `linux/amd64` or `linux/arm/v7`", quoted(.0))]
 pub struct InvalidPlatform(String);
+
+/// A platform that variants can't have: `/usr/local/bin` is a folder of Linux.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no platform of Linux, and variants are for Linux\nhint: remove it from `platforms`")]
+pub struct NotLinux(pub Platform);
 
 /// The fields of an [ELF header](https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html) that tell a platform.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +59,67 @@ impl ElfIdentity {
         let machine = [head[18], head[19]];
         let machine = if little_endian { u16::from_le_bytes(machine) } else { u16::from_be_bytes(machine) };
         Some(Self { machine, bits, little_endian })
+    }
+}
+
+/// What ELF headers say, by architecture: machine, bits, and whether they are little-endian.
+const ELF: [(&str, u16, u8, bool); 14] = [
+    ("386", 3, 32, true),
+    ("amd64", 62, 64, true),
+    ("arm", 40, 32, true),
+    ("arm64", 183, 64, true),
+    ("loong64", 258, 64, true),
+    ("mips", 8, 32, false),
+    ("mips64", 8, 64, false),
+    ("mips64le", 8, 64, true),
+    ("mipsle", 8, 32, true),
+    ("ppc64", 21, 64, false),
+    ("ppc64le", 21, 64, true),
+    ("riscv64", 243, 64, true),
+    ("s390x", 22, 64, false),
+    ("sparc64", 43, 64, false),
+];
+
+impl fmt::Display for ElfIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "machine {}", self.machine)?;
+        if let Some((name, ..)) = ELF.iter().find(|(_, machine, bits, little)| {
+            (*machine, *bits, *little) == (self.machine, self.bits, self.little_endian)
+        }) {
+            write!(f, " ({name})")?;
+        }
+        write!(f, ", {} bits, {}-endian", self.bits, if self.little_endian { "little" } else { "big" })
+    }
+}
+
+/// What the beginning of a file says about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// An executable of Linux, or a library.
+    Elf(ElfIdentity),
+    /// It names its interpreter.
+    Script,
+    /// Something that Linux can't execute.
+    Other(&'static str),
+}
+
+impl Format {
+    /// As many bytes as [`Format::of`] needs.
+    pub const HEAD: u64 = 20;
+
+    /// Reads it from the first bytes of a file.
+    #[must_use]
+    pub fn of(head: &[u8]) -> Self {
+        if let Some(identity) = ElfIdentity::of(head) {
+            return Self::Elf(identity);
+        }
+        match head {
+            [] => Self::Other("an empty file"),
+            [b'#', b'!', ..] => Self::Script,
+            [b'M', b'Z', ..] => Self::Other("a Windows executable"),
+            [0xcf, 0xfa, 0xed, 0xfe, ..] | [0xca, 0xfe, 0xba, 0xbe, ..] => Self::Other("a macOS executable"),
+            _ => Self::Other("neither an ELF file nor a script"),
+        }
     }
 }
 
@@ -97,27 +167,23 @@ impl Platform {
         self.variant.as_deref()
     }
 
+    /// Whether it is one of Linux, as all variants are.
+    #[must_use]
+    pub fn is_linux(&self) -> bool {
+        self.os == "linux"
+    }
+
     /// Whether this names a platform. Not so `unknown/unknown`, under which BuildKit hides attestations in an index.
     #[must_use]
-    pub fn is_known(&self) -> bool {
+    pub fn is_specified(&self) -> bool {
         [&self.os, &self.architecture].iter().all(|part| !part.is_empty() && *part != "unknown")
     }
 
     /// What the ELF header of an executable for this platform says; `None` where we don't know.
     #[must_use]
     pub fn elf(&self) -> Option<ElfIdentity> {
-        let (machine, bits, little_endian) = match self.architecture.as_str() {
-            "386" => (3, 32, true),
-            "amd64" => (62, 64, true),
-            "arm" => (40, 32, true),
-            "arm64" => (183, 64, true),
-            "loong64" => (258, 64, true),
-            "mips64le" => (8, 64, true),
-            "ppc64le" => (21, 64, true),
-            "riscv64" => (243, 64, true),
-            "s390x" => (22, 64, false),
-            _ => return None,
-        };
+        let (_, machine, bits, little_endian) =
+            *ELF.iter().find(|(architecture, ..)| *architecture == self.architecture)?;
         Some(ElfIdentity { machine, bits, little_endian })
     }
 }
@@ -193,5 +259,6 @@ mod tests {
         let here = Platform::new(std::env::consts::OS, std::env::consts::ARCH, None);
         assert_eq!(ElfIdentity::of(&head), here.elf());
         assert_eq!(ElfIdentity::of(b"#!/bin/sh\nexec true\n"), None);
+        assert_eq!(Format::of(b"#!"), Format::Script);
     }
 }

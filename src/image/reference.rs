@@ -10,6 +10,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::quote::quoted;
+
 /// The registry that a name without one means.
 pub const DOCKER_HUB: &str = "docker.io";
 
@@ -18,15 +20,17 @@ pub const DOCKER_HUB: &str = "docker.io";
 pub enum InvalidName {
     /// Not `[A-Za-z0-9_][A-Za-z0-9._-]{0,127}`.
     #[error(
-        "`{0}` is not a valid tag\nhint: a tag has 1 to 128 letters, digits, `_`, `.` and `-`, and starts with none of the last two"
+        "`{}` is not a valid tag\nhint: a tag has 1 to 128 letters, digits, `_`, `.` and `-`, and starts with none of the last two",
+        quoted(.0)
     )]
     Tag(String),
     /// Not `sha256:` and 64 hexadecimal digits.
-    #[error("`{0}` is not a digest\nhint: a digest is `sha256:` followed by 64 lower-case hexadecimal digits")]
+    #[error("`{}` is not a digest\nhint: a digest is `sha256:` followed by 64 lower-case hexadecimal digits", quoted(.0))]
     Digest(String),
     /// Not a registry and a path.
     #[error(
-        "`{0}` is not a valid repository\nhint: a repository looks like `ghcr.io/astral-sh/uv`, in lower case and without a tag"
+        "`{}` is not a valid repository\nhint: a repository looks like `ghcr.io/astral-sh/uv`, in lower case and without a tag",
+        quoted(.0)
     )]
     Repository(String),
 }

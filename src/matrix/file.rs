@@ -6,13 +6,39 @@ use schemars::JsonSchema;
 
 /// The variants of a tool's image: the same executables on many bases.
 #[derive(JsonSchema)]
-#[schemars(rename = "publish-variants", rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(rename = "publish-variants", untagged)]
 #[expect(dead_code, reason = "only the JSON Schema is made of it; the reader wants places, which serde doesn't give")]
-pub(super) struct MatrixFile {
+pub(super) enum MatrixFile {
+    /// The variants, without defaults.
+    Rows(Vec<Row>),
+    /// The variants, and what they have in common.
+    Mapping(Box<Mapping>),
+}
+
+/// The variants, and what they have in common.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+#[expect(dead_code, reason = "as above")]
+pub(super) struct Mapping {
     /// Keys for all variants that don't have them themselves. `env`, `labels` and `annotations` are merged name by name.
     pub(super) defaults: Option<VariantEntry>,
     /// The variants.
-    pub(super) variants: Vec<Row>,
+    pub(super) variants: Option<Rows>,
+    /// Another name of `variants`, from the workflows of uv and Ruff.
+    pub(super) image_mapping: Option<Rows>,
+    /// Another name of `variants`, from GitHub's matrices.
+    pub(super) include: Option<Rows>,
+}
+
+/// Variants.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "as above")]
+pub(super) enum Rows {
+    /// One after the other.
+    List(Vec<Row>),
+    /// Lines `base,tag,tag`.
+    Lines(String),
 }
 
 /// A variant, or several of a kind; or one line `base,tag,tag`.
@@ -24,6 +50,8 @@ pub(super) enum Row {
     Line(String),
     /// A variant with its keys.
     Entry(Box<VariantEntry>),
+    /// An empty item, which is left out.
+    Empty(()),
 }
 
 /// A variant, or with `for` one for each combination of values.
@@ -42,13 +70,16 @@ pub(super) struct VariantEntry {
     pub(super) exclude: Option<Vec<BTreeMap<String, Scalar>>>,
     /// Extra tags for the first value of the axes. One that names an axis (`python-{os}`) goes to the first combination of each of its values.
     pub(super) newest_tags: Option<OneOrMore>,
+    /// The files to take from the source, instead of those of the input `binaries`: `[/uv, /uvx]`, or with a place of their own:
+    /// `/completions/_uv -> /usr/share/zsh/site-functions/_uv`.
+    pub(super) binaries: Option<OneOrMore>,
     /// `auto` (all that source and base have), or a list: `[linux/amd64, linux/arm64]`.
     pub(super) platforms: Option<OneOrMore>,
     /// Environment variables to set; `$NAME` and `${NAME}` are what the base has, `\$` is a dollar sign.
     pub(super) env: Option<BTreeMap<String, Scalar>>,
-    /// The command; the first executable by default. `null` keeps the base's.
+    /// The command; the first executable by default. `null` keeps the base's, `[]` clears it.
     pub(super) cmd: Option<OneOrMore>,
-    /// The entrypoint; cleared by default. `null` keeps the base's.
+    /// The entrypoint; cleared by default, as by `[]`. `null` keeps the base's.
     pub(super) entrypoint: Option<OneOrMore>,
     /// The user; the base's by default.
     pub(super) user: Option<Scalar>,
@@ -56,9 +87,9 @@ pub(super) struct VariantEntry {
     pub(super) workdir: Option<String>,
     /// Labels to set, instead of those that are computed.
     pub(super) labels: Option<BTreeMap<String, Scalar>>,
-    /// Annotations to set, instead of those that are computed.
+    /// Annotations to set, instead of those that are computed. `index:` or `manifest:` before a name sets it there only.
     pub(super) annotations: Option<BTreeMap<String, Scalar>>,
-    /// Extra `RUN` lines of a Dockerfile, after the executables are in place. Only with `builder: engine`.
+    /// Extra `RUN` instructions of a Dockerfile, after the executables are in place. Only with `builder: engine`.
     pub(super) run: Option<OneOrMore>,
     /// Commands that must succeed, beside those that are always run: `python --version`. `false` runs none at all.
     pub(super) verify: Option<Verify>,
@@ -74,6 +105,8 @@ pub(super) enum Scalar {
     Text(String),
     Number(f64),
     Bool(bool),
+    /// Nothing: an item that is left out, or an empty value.
+    Empty(()),
 }
 
 /// One text, or a list of them.
@@ -92,7 +125,7 @@ pub(super) enum OneOrMore {
 pub(super) enum Verify {
     /// `false`: run nothing.
     Off(bool),
-    /// One command.
+    /// A command, or several, one a line.
     One(String),
     /// Several.
     More(Vec<Command>),
@@ -107,6 +140,8 @@ pub(super) enum Command {
     Line(String),
     /// A command whose output is looked at.
     Expected(ExpectedCommand),
+    /// An empty item, which is left out.
+    Empty(()),
 }
 
 /// A command whose output is looked at.

@@ -8,8 +8,15 @@ pub(super) fn is_lines(text: &str) -> bool {
     lines.peek().is_some()
         && lines.all(|(_, line)| {
             let line = line.trim();
-            !line.starts_with(['-', '[', '{', '"', '\'', '&', '%', '!']) && !line.ends_with(':') && !line.contains(": ")
+            let is_yaml = line.starts_with(['-', '[', '{', '"', '\'', '&', '%', '!']) && !begins_with_ipv6(line);
+            !is_yaml && !line.ends_with(':') && !line.contains(": ")
         })
+}
+
+/// Whether a line begins with the host of a registry such as `[::1]:5000`, which isn't the beginning of a YAML list.
+fn begins_with_ipv6(line: &str) -> bool {
+    let host = line.strip_prefix('[').and_then(|line| line.split_once(']'));
+    host.is_some_and(|(host, _)| host.parse::<std::net::Ipv6Addr>().is_ok())
 }
 
 /// Each line as a text with its place.
@@ -26,9 +33,26 @@ pub(super) fn nodes(text: &str) -> Vec<Node> {
 fn significant(text: &str) -> impl Iterator<Item = (u64, &str)> {
     (1..)
         .zip(text.lines())
-        .map(|(number, line)| match line.find(" #") {
+        .map(|(number, line)| match [" #", "\t#"].iter().filter_map(|comment| line.find(comment)).min() {
             Some(comment) => (number, &line[..comment]),
             None => (number, line),
         })
         .filter(|(_, line)| !line.trim().is_empty() && !line.trim_start().starts_with('#'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_at_an_ipv6_address_is_no_yaml_list() {
+        for (text, expected) in [
+            ("[::1]:5000/library/alpine:3.23,alpine", true),
+            ("alpine:3.23,alpine\n[2001:db8::1]:5000/debian:13,debian", true),
+            ("[alpine, debian]", false),
+            ("[{base: 'alpine:3.23', tags: [alpine]}]", false),
+        ] {
+            assert_eq!(is_lines(text), expected, "{text}");
+        }
+    }
 }

@@ -16,12 +16,13 @@ const MOST_PROBLEMS: usize = 1_000;
 const MOST_ITEMS: usize = 1_000;
 
 /// The keys of a variant.
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 17] = [
     "base",
     "tags",
     "for",
     "exclude",
     "newest-tags",
+    "binaries",
     "platforms",
     "env",
     "cmd",
@@ -99,10 +100,28 @@ pub(super) struct Reader<'a> {
 
 impl Reader<'_> {
     pub(super) fn problem(&mut self, at: &Node, situation: impl std::fmt::Display) {
-        let problem = Problem::new(&at.place(self.of), situation);
+        self.add(Problem::new(&at.place(self.of), situation));
+    }
+
+    /// A problem with what can be done about it.
+    pub(super) fn refuse(&mut self, at: &Node, situation: impl std::fmt::Display, hint: impl std::fmt::Display) {
+        self.add(Problem::new(&at.place(self.of), situation).hint(hint));
+    }
+
+    fn add(&mut self, problem: Problem) {
         if self.said.len() < MOST_PROBLEMS && self.said.insert(problem.clone()) {
             self.problems.push(problem);
         }
+    }
+
+    /// The text that is read: an input, or a file.
+    pub(super) fn of(&self) -> &str {
+        self.of
+    }
+
+    /// How many problems were found.
+    pub(super) fn problems(&self) -> usize {
+        self.problems.len()
     }
 
     pub(super) fn expected(&mut self, at: &Node, what: &str) {
@@ -111,7 +130,12 @@ impl Reader<'_> {
 
     fn all(&mut self, entries: &[Node], defaults: &Keys<'_>) -> Vec<Row> {
         let mut rows = Vec::new();
-        for entry in entries {
+        let is_set = |entry: &&Node| match &entry.value {
+            Value::Null => false,
+            Value::Text(text) => !text.trim().is_empty(),
+            Value::List(_) | Value::Map(_) => true,
+        };
+        for entry in entries.iter().filter(is_set) {
             rows.extend(self.entry(entry, defaults));
             if self.made > MOST_VARIANTS {
                 self.problem(entry, format!("the matrix has more than {MOST_VARIANTS} variants"));
@@ -207,7 +231,7 @@ impl Reader<'_> {
                 self.expected(name, "the name of an axis");
                 continue;
             };
-            let texts: Vec<String> = self.list(values).into_iter().map(|(_, text)| text).collect();
+            let texts: Vec<String> = self.items(values).into_iter().map(|(_, text)| text).collect();
             if texts.is_empty() {
                 self.problem(values, format!("axis `{axis}` has no values"));
             }
@@ -263,14 +287,15 @@ impl Reader<'_> {
         let row = Row {
             place: entry.node.place(self.of),
             tags,
+            binaries: self.binaries(entry, combination),
             platforms: entry.keys.get("platforms").map(|node| self.platforms(node)),
             env: self.env(entry, combination),
             cmd: self.setting(entry, "cmd", combination),
             entrypoint: self.setting(entry, "entrypoint", combination),
             user: self.optional_text(entry, "user", combination),
             workdir: self.workdir(entry, combination),
-            labels: self.map(entry, "labels", combination),
-            annotations: self.map(entry, "annotations", combination),
+            labels: self.labels(entry, combination),
+            annotations: self.annotations(entry, combination),
             run: self.run(entry, combination),
             verify: self.verify(entry, combination),
             deprecated: self.optional_text(entry, "deprecated", combination),
@@ -294,12 +319,14 @@ impl Reader<'_> {
         let mut tags = Vec::new();
         match entry.keys.get("tags") {
             Some(node) => {
-                for (at, text) in self.list(node) {
-                    if let Some(text) = self.fill(at, &text, combination) {
+                let before = self.problems.len();
+                for (at, text) in self.names(node) {
+                    // An axis may have an empty value.
+                    if let Some(text) = self.fill(at, &text, combination).filter(|text| !text.is_empty()) {
                         tags.push((text, at));
                     }
                 }
-                if matches!(&node.value, Value::List(items) if items.is_empty()) {
+                if tags.is_empty() && self.problems.len() == before {
                     self.problem(node, "the variant has no tags\nhint: name it, such as `[alpine3.23, alpine]`");
                 }
             }
@@ -312,8 +339,9 @@ impl Reader<'_> {
             if combination.0.is_empty() {
                 self.problem(node, "`newest-tags` need axes\nhint: add `for`, or move them to `tags`");
             }
-            for (at, text) in self.list(node) {
+            for (at, text) in self.names(node) {
                 if let Some(filled) = self.fill(at, &text, combination)
+                    && !filled.is_empty()
                     && newest.takes(&text, &filled, combination)
                 {
                     tags.push((filled, at));

@@ -5,57 +5,59 @@ use std::collections::BTreeMap;
 use super::axes::Combination;
 use super::node::{Node, Value};
 use super::read::{Entry, Reader};
+use super::words::{self, NoCommand};
 use super::{Setting, Verify};
+use crate::action::inputs::list;
+use crate::compose::binaries::Binaries;
+use crate::compose::run::RunInstruction;
+use crate::image::environment::wrong_name;
+use crate::image::platform::NotLinux;
 use crate::image::{EnvValue, Platform};
-use crate::plan::Platforms;
+use crate::plan::{Place, PlannedAnnotations};
 
 impl Reader<'_> {
-    pub(super) fn platforms(&mut self, node: &Node) -> Platforms {
-        let mut platforms = Vec::new();
+    pub(super) fn binaries(&mut self, entry: &Entry<'_>, combination: &Combination) -> Option<Binaries> {
+        let node = entry.keys.get("binaries")?;
+        let mut binaries = Binaries::default();
         for (at, text) in self.list(node) {
-            for word in text.split([',', ' ']).filter(|word| !word.is_empty() && *word != "auto") {
+            let mut problems = Vec::new();
+            let filled = combination.fill_known(&text);
+            binaries.add(&list::words(&filled).collect::<Vec<_>>().join(" "), &mut problems);
+            problems.iter().for_each(|problem| self.problem(at, problem));
+        }
+        if binaries.is_empty() {
+            self.problem(node, "no executables are named\nhint: list their paths in the source image, such as `/uv`");
+        }
+        Some(binaries)
+    }
+
+    /// Platforms with their places; none for `auto`.
+    pub(super) fn platforms(&mut self, node: &Node) -> Vec<(Platform, Place)> {
+        let mut platforms = Vec::<(Platform, Place)>::new();
+        for (at, text) in self.list(node) {
+            for word in list::words(&text).filter(|word| *word != "auto") {
                 match word.parse::<Platform>() {
-                    Ok(platform) if platforms.contains(&platform) => {}
-                    Ok(platform) => platforms.push(platform),
+                    Ok(platform) if platforms.iter().any(|(listed, _)| *listed == platform) => {}
+                    Ok(platform) if !platform.is_linux() => self.problem(at, NotLinux(platform)),
+                    Ok(platform) => platforms.push((platform, at.place(self.of()))),
                     Err(invalid) => self.problem(at, invalid),
                 }
             }
         }
-        if platforms.is_empty() { Platforms::Auto } else { Platforms::Listed(platforms) }
+        platforms
     }
 
-    /// A mapping of names to texts: that of the defaults, then the variant's own.
-    pub(super) fn map(&mut self, entry: &Entry<'_>, key: &str, combination: &Combination) -> BTreeMap<String, String> {
-        let mut map = BTreeMap::new();
-        let own =
-            entry.keys.get(key).filter(|own| !entry.defaults.get(key).is_some_and(|node| std::ptr::eq(*node, **own)));
-        for node in [entry.defaults.get(key), own].into_iter().flatten() {
-            let Value::Map(entries) = &node.value else {
-                self.expected(node, "names with their values");
-                continue;
-            };
-            for (name, value) in entries {
-                let Value::Text(name_text) = &name.value else {
-                    self.expected(name, "a name");
-                    continue;
-                };
-                if name_text.is_empty() || name_text.contains('=') && key == "env" {
-                    self.problem(name, format!("`{name_text}` is no name of a variable"));
-                }
-                let text = match &value.value {
-                    Value::Null => Some(String::new()),
-                    _ => self.text(value),
-                };
-                map.extend(text.map(|text| (name_text.clone(), combination.fill_known(&text))));
-            }
-        }
-        map
-    }
-
-    /// Variables. One that can't be read is reported where its value stands.
+    /// Variables. One that can't be read is reported where its value is.
     pub(super) fn env(&mut self, entry: &Entry<'_>, combination: &Combination) -> BTreeMap<String, EnvValue> {
         let mut values = BTreeMap::new();
-        for (name, text) in self.map(entry, "env", combination) {
+        for (at, name, text) in self.map(entry, "env", combination) {
+            if let Some(why) = wrong_name(&name) {
+                self.refuse(
+                    at,
+                    format!("{name:?} is not the name of a variable: {why}"),
+                    "name it as in `NAME: value`",
+                );
+            }
             match text.parse() {
                 Ok(value) => drop(values.insert(name, value)),
                 Err(invalid) => {
@@ -68,25 +70,105 @@ impl Reader<'_> {
         values
     }
 
+    pub(super) fn labels(&mut self, entry: &Entry<'_>, combination: &Combination) -> BTreeMap<String, String> {
+        let entries = self.map(entry, "labels", combination);
+        for (at, name, _) in &entries {
+            if name.is_empty() || name.contains(char::is_control) {
+                self.refuse(
+                    at,
+                    format!("{name:?} is not the name of a label"),
+                    "a name looks like `org.opencontainers.image.title`",
+                );
+            }
+        }
+        entries.into_iter().map(|(_, name, value)| (name, value)).collect()
+    }
+
+    pub(super) fn annotations(&mut self, entry: &Entry<'_>, combination: &Combination) -> PlannedAnnotations {
+        let mut annotations = PlannedAnnotations::default();
+        for (at, name, value) in self.map(entry, "annotations", combination) {
+            if let Err(invalid) = annotations.set(&name, &value) {
+                self.refuse(at, invalid.situation, invalid.hint);
+            }
+        }
+        annotations
+    }
+
+    /// A mapping of names to texts: that of the defaults, then the variant's own.
+    fn map<'n>(&mut self, entry: &Entry<'n>, key: &str, combination: &Combination) -> Vec<(&'n Node, String, String)> {
+        let mut found = Vec::new();
+        let own =
+            entry.keys.get(key).filter(|own| !entry.defaults.get(key).is_some_and(|node| std::ptr::eq(*node, **own)));
+        for node in [entry.defaults.get(key), own].into_iter().flatten().copied() {
+            let Value::Map(entries) = &node.value else {
+                self.expected(node, "names with their values");
+                continue;
+            };
+            for (name, value) in entries {
+                let Value::Text(name_text) = &name.value else {
+                    self.expected(name, "a name");
+                    continue;
+                };
+                let text = match &value.value {
+                    Value::Null => Some(String::new()),
+                    _ => self.text(value),
+                };
+                found.extend(text.map(|text| (name, name_text.clone(), combination.fill_known(&text))));
+            }
+        }
+        found
+    }
+
     pub(super) fn setting(&mut self, entry: &Entry<'_>, key: &str, combination: &Combination) -> Setting {
-        let Some(node) = entry.keys.get(key) else { return Setting::Unsaid };
-        match &node.value {
-            Value::Null => Setting::OfBase,
-            Value::Text(line) => Setting::Set(self.words(node, line, combination)),
-            _ => Setting::Set(self.list(node).iter().map(|(_, text)| combination.fill_known(text)).collect()),
+        match entry.keys.get(key) {
+            None => Setting::Unsaid,
+            Some(node) if matches!(node.value, Value::Null) => Setting::OfBase,
+            Some(node) => Setting::Set(self.command(node, combination)),
         }
     }
 
-    fn words(&mut self, node: &Node, line: &str, combination: &Combination) -> Vec<String> {
-        super::words::words(&combination.fill_known(line)).unwrap_or_else(|| {
-            self.problem(node, format!("`{line}` is no command\nhint: is there a quote without its counterpart?"));
-            Vec::new()
-        })
+    /// A command as a line or word by word. Without words, and with one that is empty, it is none: `[""]` clears, too.
+    fn command(&mut self, node: &Node, combination: &Combination) -> Vec<String> {
+        let words: Vec<String> = match &node.value {
+            Value::Text(line) if matches!(line.trim(), "''" | "\"\"") => return Vec::new(),
+            Value::Text(_) => {
+                let line = combination.fill_known(&self.text(node).unwrap_or_default());
+                words::command(&line).unwrap_or_else(|wrong| {
+                    self.refuse_command(node, &line, &wrong);
+                    Vec::new()
+                })
+            }
+            _ => self.items(node).iter().map(|(_, text)| combination.fill_known(text)).collect(),
+        };
+        match &words[..] {
+            [only] if only.is_empty() => Vec::new(),
+            [first, ..] if first.is_empty() => {
+                self.refuse(
+                    node,
+                    "the first word of the command is empty",
+                    "name what is to be run first, or write `[]`",
+                );
+                Vec::new()
+            }
+            _ => words,
+        }
     }
 
-    pub(super) fn run(&mut self, entry: &Entry<'_>, combination: &Combination) -> Vec<String> {
+    fn refuse_command(&mut self, node: &Node, line: &str, wrong: &NoCommand) {
+        let (situation, hint) = wrong.explain(line);
+        self.refuse(node, situation, hint);
+    }
+
+    pub(super) fn run(&mut self, entry: &Entry<'_>, combination: &Combination) -> Vec<RunInstruction> {
         let Some(node) = entry.keys.get("run") else { return Vec::new() };
-        self.list(node).iter().map(|(_, text)| combination.fill_known(text)).collect()
+        let mut instructions = Vec::new();
+        for (at, text) in self.list(node) {
+            match combination.fill_known(&text).parse() {
+                Ok(instruction) => instructions.push(instruction),
+                Err(invalid) => self.problem(at, invalid),
+            }
+        }
+        instructions
     }
 
     pub(super) fn verify(&mut self, entry: &Entry<'_>, combination: &Combination) -> Verify {
@@ -95,34 +177,52 @@ impl Reader<'_> {
             Value::Text(text) if text == "false" => return Verify::Nothing,
             Value::Text(text) if text == "true" => &[],
             Value::Null => &[],
-            Value::Text(_) | Value::Map(_) => std::slice::from_ref(*node),
+            // Its lines are a list.
+            Value::Text(_) => {
+                let text = self.text(node).unwrap_or_default();
+                return Verify::Also(self.lines(node, &combination.fill_known(&text)));
+            }
+            Value::Map(_) => std::slice::from_ref(*node),
             Value::List(commands) => &commands[..],
         };
-        let checks = commands.iter().filter_map(|command| self.check(command, combination)).collect();
+        let commands = commands.iter().filter(|command| !matches!(command.value, Value::Null));
+        let checks = commands.filter_map(|command| self.check(command, combination)).collect();
         Verify::Also(checks)
     }
 
+    /// A command for each line.
+    fn lines(&mut self, node: &Node, text: &str) -> Vec<(Vec<String>, Option<String>)> {
+        let commands = words::commands(text).unwrap_or_else(|wrong| {
+            self.refuse_command(node, text, &wrong);
+            Vec::new()
+        });
+        commands.into_iter().map(|command| (command, None)).collect()
+    }
+
+    /// An item of `verify`: a command, whatever its lines. `None` for an empty one.
     fn check(&mut self, node: &Node, combination: &Combination) -> Option<(Vec<String>, Option<String>)> {
-        match &node.value {
-            Value::Text(line) => Some((self.words(node, line, combination), None)),
+        let (command, contains) = match &node.value {
+            Value::Text(_) => (self.command(node, combination), None),
             Value::Map(_) => {
                 let keys = self.keys(node, &["command", "contains"]);
                 let contains = keys.get("contains").and_then(|node| self.text(node));
-                let Some(command) = keys.get("command") else {
+                let Some(at) = keys.get("command") else {
                     self.problem(node, "`command` is missing");
                     return None;
                 };
-                let words = match &command.value {
-                    Value::Text(line) => self.words(command, line, combination),
-                    _ => self.list(command).iter().map(|(_, text)| combination.fill_known(text)).collect(),
-                };
-                Some((words, contains.map(|text| combination.fill_known(&text))))
+                let before = self.problems();
+                let command = self.command(at, combination);
+                if command.is_empty() && self.problems() == before {
+                    self.refuse(at, "the command is empty", "write what is to be run, such as `python --version`");
+                }
+                (command, contains.map(|text| combination.fill_known(&text)))
             }
             _ => {
                 self.expected(node, "a command");
-                None
+                return None;
             }
-        }
+        };
+        (!command.is_empty()).then_some((command, contains))
     }
 
     pub(super) fn optional_text(&mut self, entry: &Entry<'_>, key: &str, combination: &Combination) -> Option<String> {
@@ -132,6 +232,14 @@ impl Reader<'_> {
 
     pub(super) fn text(&mut self, node: &Node) -> Option<String> {
         match &node.value {
+            Value::Text(text) if text.contains('\0') => {
+                self.refuse(
+                    node,
+                    "the text has a NUL character",
+                    "remove it: neither commands nor variables can have one",
+                );
+                None
+            }
             Value::Text(text) => Some(text.clone()),
             _ => {
                 self.expected(node, "a text");
@@ -140,16 +248,36 @@ impl Reader<'_> {
         }
     }
 
-    /// A list of texts, or a single one.
+    /// A list of texts, or a single one; without items that are empty.
     pub(super) fn list<'n>(&mut self, node: &'n Node) -> Vec<(&'n Node, String)> {
+        let is_set = |item: &&Node| !matches!(&item.value, Value::Null);
+        let items: Vec<(&Node, String)> = match &node.value {
+            Value::List(items) => {
+                items.iter().filter(is_set).filter_map(|item| Some((item, self.text(item)?))).collect()
+            }
+            _ => self.items(node),
+        };
+        items.into_iter().filter(|(_, text)| !text.trim().is_empty()).collect()
+    }
+
+    /// A list of texts, or a single one, of which each counts: an argument and the value of an axis may be empty.
+    pub(super) fn items<'n>(&mut self, node: &'n Node) -> Vec<(&'n Node, String)> {
         match &node.value {
             Value::List(items) => items.iter().filter_map(|item| Some((item, self.text(item)?))).collect(),
-            Value::Text(text) => vec![(node, text.clone())],
+            Value::Text(_) => self.text(node).map(|text| (node, text)).into_iter().collect(),
             _ => {
                 self.expected(node, "a list of texts");
                 Vec::new()
             }
         }
+    }
+
+    /// A list of names, or a text that has them on lines or apart by commas.
+    pub(super) fn names<'n>(&mut self, node: &'n Node) -> Vec<(&'n Node, String)> {
+        let Value::Text(_) = &node.value else { return self.list(node) };
+        let text = self.text(node).unwrap_or_default();
+        let names = list::lines(&text).flat_map(|line| line.split(',')).map(str::trim).filter(|name| !name.is_empty());
+        names.map(|name| (node, name.to_owned())).collect()
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
+use super::nominees::Readings;
 use super::{Nominees, Wanted};
 use crate::image::{Digest, Platform, Repository, Tag};
 use crate::version::Version;
@@ -81,6 +82,7 @@ enum Known {
 #[derive(Clone, Debug, Default)]
 pub struct Survey {
     known: BTreeMap<Question, Result<Known, String>>,
+    readings: Readings,
 }
 
 impl Survey {
@@ -91,7 +93,8 @@ impl Survey {
 
     /// Records all tags of a repository.
     pub fn tags<'a>(&mut self, wanted: &Wanted, repository: &Repository, tags: impl IntoIterator<Item = &'a Tag>) {
-        self.learn(Question::Tags(repository.clone()), Known::Tags(wanted.grammar.nominees(tags)));
+        let nominees = wanted.grammar.nominees_with(tags, &mut self.readings);
+        self.learn(Question::Tags(repository.clone()), Known::Tags(nominees));
     }
 
     /// Records an image that was read.
@@ -117,6 +120,12 @@ impl Survey {
     /// Records a question without an answer: the tags that depend on it stay, for this reason.
     pub fn failed(&mut self, question: Question, why: String) {
         self.known.insert(question, Err(why));
+    }
+
+    /// Whether an image was read that has no annotation of ours.
+    pub(super) fn has_no_annotation(&self, repository: &Repository, digest: &Digest) -> bool {
+        let known = self.known.get(&Question::Image(repository.clone(), digest.clone()));
+        matches!(known, Some(Ok(Known::Image(SeenImage::Image { version: None, .. }))))
     }
 
     /// Forgets everything that may have changed since: digests of tags, lists of tags, missing manifests and failures. The

@@ -4,6 +4,7 @@
 //! 1.2.3-22 (a post-release) or 1.2.3+22 of the entry `slim`.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use crate::image::Tag;
 use crate::plan::Template;
@@ -37,7 +38,11 @@ pub struct Nominee {
 
 /// The nominees of a repository, by entry, the newest version first.
 #[derive(Clone, Debug, Default)]
-pub struct Nominees(HashMap<String, Vec<Nominee>>);
+pub struct Nominees(HashMap<String, Vec<Arc<Nominee>>>);
+
+/// The entries and nominees that were read out of tags. A run looks at its repositories several times, and they have thousands of
+/// tags, of which each is read once.
+pub(super) type Readings = HashMap<Tag, Vec<(String, Arc<Nominee>)>>;
 
 impl Grammar {
     /// The grammar of a plan: the templates of variants with all their `entries`, those of the source's own tags, and the
@@ -77,17 +82,31 @@ impl Grammar {
     /// Reads the list of a repository's tags.
     #[must_use]
     pub fn nominees<'a>(&self, tags: impl IntoIterator<Item = &'a Tag>) -> Nominees {
-        let mut nominees = HashMap::<String, Vec<Nominee>>::new();
+        self.nominees_with(tags, &mut Readings::new())
+    }
+
+    /// The same, with what was read before.
+    pub(super) fn nominees_with<'a>(&self, tags: impl IntoIterator<Item = &'a Tag>, before: &mut Readings) -> Nominees {
+        let mut nominees = HashMap::<String, Vec<Arc<Nominee>>>::new();
         for tag in tags {
             if self.rolling.contains(tag) {
                 continue;
             }
-            for (entry, Reading { version, literal }) in self.readings(tag) {
-                nominees.entry(entry.to_owned()).or_default().push(Nominee { version, literal, tag: tag.clone() });
+            if !before.contains_key(tag) {
+                let read = self.readings(tag).map(|(entry, Reading { version, literal })| {
+                    (entry.to_owned(), Arc::new(Nominee { version, literal, tag: tag.clone() }))
+                });
+                before.insert(tag.clone(), read.collect());
+            }
+            for (entry, nominee) in &before[tag] {
+                match nominees.get_mut(entry) {
+                    Some(of_entry) => of_entry.push(Arc::clone(nominee)),
+                    None => drop(nominees.insert(entry.clone(), vec![Arc::clone(nominee)])),
+                }
             }
         }
         for of_entry in nominees.values_mut() {
-            of_entry.sort_by(|a, b| b.version.cmp(&a.version).then_with(|| a.tag.cmp(&b.tag)));
+            of_entry.sort_by(|a, b| b.version.succession(&a.version).then_with(|| a.tag.cmp(&b.tag)));
         }
         Nominees(nominees)
     }
@@ -120,6 +139,14 @@ impl Grammar {
         versions
     }
 
+    /// The exact tags that this plan would give a version of `entry`.
+    #[must_use]
+    pub fn exact_tags(&self, version: &Version, entry: &str) -> Vec<Tag> {
+        let templates = if entry.is_empty() { &self.source_templates } else { &self.templates };
+        let exact = templates.iter().filter(|template| template.is_exact());
+        exact.filter_map(|template| template.render(version, entry)?.parse().ok()).collect()
+    }
+
     /// The versions that `tag` may be an exact tag of, for `entry`.
     #[must_use]
     pub fn versions_of_entry(&self, tag: &Tag, entry: &str) -> Vec<Version> {
@@ -130,7 +157,14 @@ impl Grammar {
 impl Nominees {
     /// The nominees of an entry, the newest version first.
     #[must_use]
-    pub fn of(&self, entry: &str) -> &[Nominee] {
+    pub fn of(&self, entry: &str) -> &[Arc<Nominee>] {
         self.0.get(entry).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The nominees of an entry whose versions come after `version`, and all others; the newest version first in both.
+    #[must_use]
+    pub fn around(&self, entry: &str, version: &Version) -> (&[Arc<Nominee>], &[Arc<Nominee>]) {
+        let all = self.of(entry);
+        all.split_at(all.partition_point(|nominee| nominee.version.succeeds(version)))
     }
 }

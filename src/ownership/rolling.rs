@@ -12,6 +12,7 @@
 //! | anything else: a nightly `20260110`, `1.2.3-22-slim` of another variant | no | no |
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::Artifact;
 use super::evidence::{Answer, Asker, Kinship, SeenImage, Standing};
@@ -38,7 +39,7 @@ enum Shows {
     /// There is no such tag, or its image needs no reading.
     Nothing,
     /// The image that the exact tag of this older version names, for the same entry.
-    Older(Nominee),
+    Older(Arc<Nominee>),
     /// An image that had to be read.
     Read(SeenImage),
 }
@@ -95,33 +96,48 @@ impl Looked<'_> {
     /// The image under the tag. Usually it is that of the entry's newest older exact tag, which a `HEAD` shows.
     fn shows(&self) -> Answer<Shows> {
         let Some(now) = &self.now else { return Ok(Shows::Nothing) };
-        // `1-alpine` and `3.13-alpine` may be rolling tags of another plan that show a newer version. Only what is written as this
-        // version is, and doesn't begin it, is taken for an exact tag without a look at the image.
-        let ours = self.asker.wanted.version.to_string();
-        let is_written_alike =
-            |text: String| text.matches('.').count() == ours.matches('.').count() && !is_extended(&text, &ours);
-        let older = self.nominees()?.iter().find(|nominee| {
-            nominee.version < self.asker.wanted.version
-                && nominee.literal
+        // `1-alpine`, `1.2-alpine` and `3.13-alpine` may be rolling tags of another plan that show a newer version. Only what is
+        // beyond doubt an exact tag is taken for one without a look at the image.
+        let this = &self.asker.wanted.version;
+        let (_, older) = self.around_this()?;
+        let older = older.iter().find(|nominee| {
+            nominee.literal
                 && !nominee.version.is_prerelease()
-                && is_written_alike(nominee.version.to_string())
+                && nominee.version.is_written_like(this)
+                && !is_extended(&nominee.version.to_string(), &this.to_string())
         });
         if let Some(older) = older
+            && !self.is_an_entry(&older.tag)?
             && self.asker.tag(self.destination, &older.tag)?.as_ref() == Some(now)
         {
-            return Ok(Shows::Older(older.clone()));
+            return Ok(Shows::Older(Arc::clone(older)));
         }
         Ok(Shows::Read(self.asker.image(self.destination, now)?))
     }
 
     /// The tags of the repository that may be exact tags of the entry, the newest version first. Needed by the guard alone.
-    fn nominees(&self) -> Answer<&[Nominee]> {
+    fn nominees(&self) -> Answer<&[Arc<Nominee>]> {
         Ok(self.asker.nominees(self.destination)?.of(&self.rolling.entry))
+    }
+
+    /// The same, parted into those of newer versions and all others.
+    fn around_this(&self) -> Answer<(&[Arc<Nominee>], &[Arc<Nominee>])> {
+        Ok(self.asker.nominees(self.destination)?.around(&self.rolling.entry, &self.asker.wanted.version))
+    }
+
+    /// Whether a longer tag has this one where entries are: beside `24.1-3.13-alpine`, `3.13-alpine` is an entry.
+    fn is_an_entry(&self, tag: &Tag) -> Answer<bool> {
+        let tag = tag.as_str();
+        let has = |longer: &str| {
+            let rest = longer.strip_suffix(tag).map(|before| before.ends_with(['-', '_']));
+            rest.or_else(|| longer.strip_prefix(tag).map(|after| after.starts_with(['-', '_']))) == Some(true)
+        };
+        Ok(self.nominees()?.iter().any(|nominee| has(nominee.tag.as_str())))
     }
 
     /// Whether a version is a newer final one of the tag's series.
     fn competes(&self, version: &Version) -> bool {
-        *version > self.asker.wanted.version
+        version.succeeds(&self.asker.wanted.version)
             && !version.is_prerelease()
             && self.rolling.template.render(version, &self.rolling.entry).as_deref() == Some(self.rolling.tag.as_str())
     }
@@ -129,10 +145,11 @@ impl Looked<'_> {
     fn owner(&self, shows: &Shows) -> Answer<Owner> {
         let shown = shows.version().and_then(|text| Version::as_written(text, self.asker.wanted.grammar.scheme()));
         let shown = shown.filter(|version| self.competes(version));
-        let nominees: Vec<&Nominee> =
-            self.nominees()?.iter().filter(|nominee| self.competes(&nominee.version)).collect();
+        let (newer, _) = self.around_this()?;
+        let newer = newer.iter().map(Arc::as_ref);
+        let nominees: Vec<&Nominee> = newer.filter(|nominee| self.competes(&nominee.version)).collect();
         let mut versions: Vec<&Version> = nominees.iter().map(|nominee| &nominee.version).chain(&shown).collect();
-        versions.sort_by(|a, b| b.cmp(a));
+        versions.sort_by(|a, b| b.succession(a));
         let mut seen = BTreeSet::new();
         versions.retain(|version| seen.insert(version.to_string()));
         // Usually the newest one counts. The batches double, so that hundreds of nightly builds don't take hundreds of round
@@ -186,9 +203,28 @@ impl Looked<'_> {
 
     /// Whether an image without our annotation is likely to be the nominee's version.
     fn is_likely(&self, nominee: &Nominee, digest: &Digest) -> Answer<bool> {
-        let shown = nominee.literal && self.now.as_ref() == Some(digest);
-        let known = || Ok(matches!(self.asker.standing(&nominee.version)?, Standing::Final | Standing::Tagged));
-        Ok((shown || known()?) && !self.has_longer_exact_tag(&nominee.tag, digest)?)
+        let shown = self.now.as_ref() == Some(digest);
+        let counts = shown && nominee.literal
+            || match self.asker.standing(&nominee.version)? {
+                Standing::Final | Standing::Tagged => true,
+                // Nobody can say whether the tool writes `1.30.0-k3s1` for 1.30.0+k3s1, unless this version is written so.
+                Standing::Unknown => {
+                    shown
+                        && self.asker.wanted.version.is_altered_in_tags()
+                        && !self.has_shorter_exact_tag(nominee, digest)?
+                }
+                Standing::Prerelease | Standing::Absent => false,
+            };
+        Ok(counts && !self.has_longer_exact_tag(&nominee.tag, digest)?)
+    }
+
+    /// Whether the tag of a version that this one goes on from names the same image. `1.30.0-k3s1-22-slim` is no 1.30.0+k3s1-22 of
+    /// `slim` beside `1.30.0-k3s1-slim`, but 1.30.0+k3s1 of `22-slim`.
+    fn has_shorter_exact_tag(&self, nominee: &Nominee, digest: &Digest) -> Answer<bool> {
+        let long = nominee.version.tag_text();
+        let goes_on = |short: &str| long.strip_prefix(short).is_some_and(|rest| rest.starts_with('-'));
+        let shorter = self.nominees()?.iter().filter(|other| goes_on(&other.version.tag_text()));
+        self.names(shorter, digest)
     }
 
     /// Whether a longer exact tag of the entry names the same image. Then `tag` is a rolling tag that another tool has written, as
@@ -202,7 +238,13 @@ impl Looked<'_> {
                 && nominee.tag.as_str().len() > tag.as_str().len()
                 && (versions.iter().any(extends) || nominee.tag.as_str().ends_with(&format!("-{tag}")))
         });
-        let named: Vec<_> = longer.map(|nominee| self.asker.tag(self.destination, &nominee.tag)).collect();
+        self.names(longer, digest)
+    }
+
+    /// Whether the tag of one of these names the image.
+    fn names<'n>(&self, nominees: impl Iterator<Item = &'n Arc<Nominee>>, digest: &Digest) -> Answer<bool> {
+        // All are asked about at once.
+        let named: Vec<_> = nominees.map(|nominee| self.asker.tag(self.destination, &nominee.tag)).collect();
         for named in named {
             if named?.as_ref() == Some(digest) {
                 return Ok(true);
@@ -262,18 +304,26 @@ impl Looked<'_> {
         let wanted = self.asker.wanted;
         let mut others = wanted.grammar.versions(&self.rolling.tag);
         others.retain(|other| other.to_string() != wanted.version.to_string());
-        if let Shows::Older(older) = shows {
-            // A longer exact tag names the same image, so the image is that version's. `22.0` may still be a rolling tag of 22.
-            others
-                .retain(|other| older.tag.as_str().len() <= self.rolling.tag.as_str().len() || *other == older.version);
-        }
-        if others.is_empty() {
+        let may_be_of_other_templates = match shows {
+            // This plan has an exact tag for the image. A longer one tells that the image is that version's; `22.0` may still be a
+            // rolling tag of 22.
+            Shows::Older(older) => {
+                let tag = self.rolling.tag.as_str();
+                others.retain(|other| older.tag.as_str().len() <= tag.len() || *other == older.version);
+                false
+            }
+            Shows::Nothing | Shows::Read(_) => self.rolling.tag.as_str().contains(|c: char| c.is_ascii_digit()),
+        };
+        if others.is_empty() && !may_be_of_other_templates {
             return Ok(None);
         }
         let image = self.asker.image(self.destination, now)?;
         let SeenImage::Image { version, .. } = image else { return Ok(None) };
         if let Some(says) = version {
-            return Ok(others.into_iter().find(|other| other.to_string() == says));
+            return match Version::as_written(&says, wanted.grammar.scheme()) {
+                Some(says) if self.is_exact_tag_of(&says, &others, now)? => Ok(Some(says)),
+                _ => Ok(None),
+            };
         }
         if wanted.rolling == Rolling::Always {
             return Ok(None);
@@ -286,6 +336,36 @@ impl Looked<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// Whether the tag is an exact tag of the version that its image has in our annotation. It is where this plan's templates say
+    /// so, for the same entry. Those of an earlier plan are not known: where the version is in the tag as it is written, it is one
+    /// as well, unless the version has an exact tag by this plan's templates. Then `24.1-alpine` is a rolling tag beside
+    /// `v24.1-alpine`.
+    fn is_exact_tag_of(&self, version: &Version, others: &[Version], now: &Digest) -> Answer<bool> {
+        let (wanted, written) = (self.asker.wanted, version.to_string());
+        if written == wanted.version.to_string() {
+            return Ok(false);
+        }
+        let own = wanted.grammar.exact_tags(version, &self.rolling.entry);
+        if own.contains(&self.rolling.tag) {
+            return Ok(true);
+        }
+        let is_read = others.iter().any(|other| other.to_string() == written);
+        if !is_read && !has_number(self.rolling.tag.as_str(), &version.tag_text()) {
+            return Ok(false);
+        }
+        for tag in &own {
+            let Some(named) = self.asker.tag(self.destination, tag)? else { continue };
+            if named == *now {
+                return Ok(false);
+            }
+            let image = self.asker.image(self.destination, &named)?;
+            if matches!(image, SeenImage::Image { version: Some(says), .. } if says == written) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The platforms that the tag would lose. Looked up only with `platforms: auto` and a base that lacks a platform of the
@@ -325,6 +405,19 @@ impl SeenImage {
             Self::Unreadable(_) => None,
         }
     }
+}
+
+/// Whether a tag has a version in it, and not only a part of a longer number: `alpine3.23` has 3.23, and neither 3.2 nor 23.
+fn has_number(tag: &str, version: &str) -> bool {
+    let goes_on = |mut chars: std::str::Chars<'_>, backwards: bool| {
+        let mut next = || if backwards { chars.next_back() } else { chars.next() };
+        match next() {
+            Some('.') => next().is_some_and(|c| c.is_ascii_digit()),
+            next => next.is_some_and(|c| c.is_ascii_digit()),
+        }
+    };
+    tag.match_indices(version)
+        .any(|(at, _)| !goes_on(tag[..at].chars(), true) && !goes_on(tag[at + version.len()..].chars(), false))
 }
 
 /// Whether `long` goes on where `short` ends: `1.2` and `1.2.4`, but not `1.2` and `1.20`.

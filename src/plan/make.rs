@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::problem::nearest;
 use super::tags::{Claims, Tagger};
 use super::version::determine;
-use super::{Check, CheckOrigin, Place, Plan, PlanError, Problem, Source, Tags, Variant};
+use super::{Check, CheckOrigin, Place, Plan, PlanError, Platforms, Problem, Source, Tags, Variant};
 use crate::action::inputs::Builder;
 use crate::action::{Environment, Event, Files, Inputs, Options};
-use crate::compose::recipe::DESTINATION;
 use crate::image::config::Changes;
-use crate::image::{Base, Reference, Tag};
+use crate::image::{Base, Platform, Reference, Tag};
 use crate::matrix::{self, Row, Setting, Verify};
 use crate::ownership::Grammar;
 use crate::version::Version;
@@ -37,16 +37,14 @@ impl Plan {
     /// These, and everything else that is wrong.
     pub fn new(inputs: &Inputs, event: &Event, mut problems: Vec<Problem>) -> Result<Self, PlanError> {
         let dry_run = inputs.dry_run || event.is_pull_request();
-        if !dry_run {
-            for line in &inputs.credentials.incomplete {
-                problems.push(
-                    Problem::new(&Place::Input("credentials"), format!("line {line} has no user or no password"))
-                        .hint("write `registry username password`; is the secret or variable of that line set?"),
-                );
-            }
-        }
         let version = determine(inputs, event, &mut problems);
         let rows = inputs.matrix.as_ref().map(|matrix| matrix::read(matrix, &mut problems)).unwrap_or_default();
+        if inputs.binaries.is_empty() && (inputs.matrix.is_none() || rows.iter().any(|row| row.binaries.is_none())) {
+            problems.push(
+                Problem::new(&Place::Input("binaries"), "no executables are named")
+                    .hint("list their paths in the source image, such as `/uv /uvx`"),
+            );
+        }
         let Some(determined) = version else {
             return Err(PlanError::unless_none(problems).expect_err("no version is a problem"));
         };
@@ -58,6 +56,10 @@ impl Plan {
         if let Some(source) = &source {
             claims.source(source, &inputs.images);
         }
+        let mut warnings = Vec::new();
+        if let Platforms::Listed(platforms) = &inputs.platforms {
+            warnings.extend(platforms.iter().filter_map(|platform| unknown(platform, &Place::Input("platforms"))));
+        }
         let mut variants = Vec::with_capacity(rows.len());
         for row in rows {
             if inputs.builder == Builder::Registry && !row.run.is_empty() {
@@ -66,18 +68,30 @@ impl Plan {
                         .hint("remove the `run` lines, or set `builder: engine`"),
                 );
             }
-            if row.base == Base::Scratch && row.run.iter().any(|run| !run.trim_start().starts_with('[')) {
+            if row.base == Base::Scratch && row.run.iter().any(|run| !run.is_list()) {
                 problems.push(
                     Problem::new(&row.place, "`run` needs a shell, and `base: scratch` has none").hint(
                         "remove the `run` lines, or write them as lists: `[\"/usr/local/bin/tool\", \"argument\"]`",
                     ),
                 );
             }
+            let platforms = row.platforms.iter().flatten();
+            for warning in platforms.filter_map(|(platform, place)| unknown(platform, place)) {
+                // One of `defaults`, or of an entry with axes, is in several rows.
+                if !warnings.contains(&warning) {
+                    warnings.push(warning);
+                }
+            }
             let tags = tagger.variant(&row, &mut problems);
             claims.variant(&row, &tags, &mut problems);
             tagger.refuse_ambiguous(&row, &tags, &claims, &mut problems);
             let Some(version_label) = tags.exact.first().cloned() else { continue };
             variants.push(variant(row, version_label, tags, inputs, &version));
+        }
+        if !dry_run {
+            let sources = source.iter().map(|source| source.reference.repository());
+            let bases = variants.iter().filter_map(|variant| variant.base.reference()).map(Reference::repository);
+            problems.extend(inputs.credentials.missing(inputs.images.iter().chain(sources).chain(bases)));
         }
         PlanError::unless_none(problems)?;
         let source = source.expect("its absence is a problem");
@@ -103,9 +117,23 @@ impl Plan {
             destinations: inputs.images.clone(),
             variants,
             dry_run,
+            warnings,
             version,
         })
     }
+}
+
+/// A warning about a platform that is none we know. It may be newer than we are, so it isn't refused: source and bases decide.
+fn unknown(platform: &Platform, place: &Place) -> Option<Problem> {
+    if platform.is_known() {
+        return None;
+    }
+    let warning = Problem::new(place, format!("`{platform}` is not a known platform"));
+    let (written, known) = (platform.to_string(), Platform::known().collect::<Vec<_>>());
+    Some(match nearest(&written, known.iter().map(String::as_str)) {
+        Some(nearest) => warning.hint(format!("did you mean `{nearest}`?")),
+        None => warning.hint("a platform looks like `linux/amd64` or `linux/arm/v7`"),
+    })
 }
 
 fn source(inputs: &Inputs, tagger: &Tagger<'_>, problems: &mut Vec<Problem>) -> Option<Source> {
@@ -135,32 +163,55 @@ fn source(inputs: &Inputs, tagger: &Tagger<'_>, problems: &mut Vec<Problem>) -> 
 }
 
 fn variant(row: Row, version_label: Tag, tags: Tags, inputs: &Inputs, version: &Version) -> Variant {
-    let first = inputs.binaries.first().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
-    let executable = format!("{DESTINATION}/{first}");
+    // All of them by name, and no `..`: what the matrix says and nobody reads must not compile.
+    let Row {
+        place: _,
+        base,
+        tags: entries,
+        binaries,
+        platforms,
+        env,
+        cmd,
+        entrypoint,
+        user,
+        workdir,
+        labels,
+        annotations,
+        run,
+        verify,
+        deprecated,
+    } = row;
+    let binaries = binaries.unwrap_or_else(|| inputs.binaries.clone());
+    let executable = binaries.first_executable().to_owned();
     let command = |setting, default| match setting {
         Setting::Unsaid => Some(default),
         Setting::OfBase => None,
         Setting::Set(command) => Some(command),
     };
+    let platforms = platforms.map(|listed| match listed.len() {
+        0 => Platforms::Auto,
+        _ => Platforms::Listed(listed.into_iter().map(|(platform, _)| platform).collect()),
+    });
     Variant {
-        name: row.tags.first().map(|(tag, _)| tag.clone()).unwrap_or_default(),
+        name: entries.into_iter().map(|(tag, _)| tag).next().unwrap_or_default(),
         version_label,
-        platforms: row.platforms.unwrap_or_else(|| inputs.platforms.clone()),
+        binaries,
+        platforms: platforms.unwrap_or_else(|| inputs.platforms.clone()),
         tags,
         changes: Changes {
-            env: merged(&inputs.env, row.env),
-            cmd: command(row.cmd, vec![executable.clone()]),
-            entrypoint: command(row.entrypoint, Vec::new()),
-            user: row.user,
-            workdir: row.workdir,
-            labels: merged(&inputs.labels, row.labels),
+            env: merged(&inputs.env, env),
+            cmd: command(cmd, vec![executable.clone()]),
+            entrypoint: command(entrypoint, Vec::new()),
+            user,
+            workdir,
+            labels: merged(&inputs.labels, labels),
             unlabel: BTreeSet::new(),
         },
-        annotations: merged(&inputs.annotations, row.annotations),
-        run: row.run,
-        checks: if inputs.verify { checks(row.verify, &row.base, executable, version) } else { Vec::new() },
-        base: row.base,
-        deprecated: row.deprecated,
+        annotations: inputs.annotations.clone().with(annotations),
+        run,
+        checks: if inputs.verify { checks(verify, &base, executable, version) } else { Vec::new() },
+        base,
+        deprecated,
     }
 }
 

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::{Check, Plan, Platforms, Reason, RollingTag, Tags, Variant};
+use super::{Check, Plan, PlannedAnnotations, Platforms, Reason, RollingTag, Tags, Variant};
+use crate::compose::binaries::Binaries;
+use crate::compose::run::RunInstruction;
 use crate::image::config::Changes;
 use crate::image::{Base, Reference, Repository, Tag};
 
@@ -17,7 +19,7 @@ struct PlanJson<'a> {
     source: SourceJson<'a>,
     destinations: &'a [Repository],
     variants: Vec<VariantJson<'a>>,
-    binaries: &'a [String],
+    binaries: Vec<String>,
     release_tags: &'a [String],
     revision: Option<&'a str>,
     dry_run: bool,
@@ -50,10 +52,12 @@ struct VariantJson<'a> {
     platforms: PlatformsJson<'a>,
     tags: TagsJson<'a>,
     reasons: &'a std::collections::BTreeMap<Tag, Reason>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    binaries: Option<Vec<String>>,
     #[serde(flatten)]
     changes: &'a Changes,
-    annotations: &'a std::collections::BTreeMap<String, String>,
-    run: &'a [String],
+    annotations: &'a PlannedAnnotations,
+    run: &'a [RunInstruction],
     verify: Vec<CheckJson<'a>>,
     deprecated: &'a Option<String>,
 }
@@ -84,7 +88,8 @@ impl<'a> TagsJson<'a> {
 }
 
 impl<'a> VariantJson<'a> {
-    fn of(variant: &'a Variant, not_final: Option<&'a str>) -> Self {
+    fn of(variant: &'a Variant, plan: &'a Plan) -> Self {
+        let not_final = plan.not_final.as_deref();
         let check = |check: &'a Check| CheckJson { command: &check.command, contains: check.contains.as_deref() };
         Self {
             name: &variant.name,
@@ -96,6 +101,7 @@ impl<'a> VariantJson<'a> {
             },
             tags: TagsJson::of(&variant.tags, not_final),
             reasons: &variant.tags.reasons,
+            binaries: (variant.binaries != plan.binaries).then(|| written(&variant.binaries)),
             changes: &variant.changes,
             annotations: &variant.annotations,
             run: &variant.run,
@@ -114,8 +120,8 @@ impl Plan {
             version: self.version.to_string(),
             source: SourceJson { reference: &self.source.reference, tags: TagsJson::of(&self.source.tags, not_final) },
             destinations: &self.destinations,
-            variants: self.variants.iter().map(|variant| VariantJson::of(variant, not_final)).collect(),
-            binaries: &self.binaries,
+            variants: self.variants.iter().map(|variant| VariantJson::of(variant, self)).collect(),
+            binaries: written(&self.binaries),
             release_tags: self.release.as_ref().map(|release| &release.tags[..]).unwrap_or_default(),
             revision: self.revision.as_deref(),
             dry_run: self.dry_run,
@@ -160,7 +166,7 @@ impl Plan {
         };
         field("version", self.version.to_string());
         field("source", self.source.reference.to_string());
-        field("executables", self.binaries.join(" "));
+        field("executables", written(&self.binaries).join(" "));
         for destination in &self.destinations {
             field("to", destination.to_string());
         }
@@ -180,6 +186,10 @@ impl Plan {
         }
         out
     }
+}
+
+fn written(binaries: &Binaries) -> Vec<String> {
+    binaries.iter().map(ToString::to_string).collect()
 }
 
 fn row(variant: &Variant, not_final: bool) -> [Vec<String>; 3] {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::error::{Fault, Situation};
+use crate::quote::with_short_quotes;
 
 /// Where in the input something stands.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -44,7 +45,7 @@ impl Problem {
     /// `situation` may carry its hint on a second line, as the messages of our errors do.
     #[must_use]
     pub fn new(place: &Place, situation: impl fmt::Display) -> Self {
-        let text = situation.to_string();
+        let text = with_short_quotes(&situation.to_string());
         let (situation, hint) = match text.split_once("\nhint: ") {
             Some((situation, hint)) => (situation.to_owned(), Some(hint.to_owned())),
             None => (text, None),
@@ -55,13 +56,20 @@ impl Problem {
     /// With what can be done about it.
     #[must_use]
     pub fn hint(self, hint: impl fmt::Display) -> Self {
-        Self { hint: Some(hint.to_string()), ..self }
+        Self { hint: Some(with_short_quotes(&hint.to_string())), ..self }
     }
 
     /// Where it is.
     #[must_use]
     pub fn place(&self) -> &Place {
         &self.place
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.situation)?;
+        self.hint.iter().try_for_each(|hint| write!(f, "\nhint: {hint}"))
     }
 }
 
@@ -91,8 +99,7 @@ impl PlanError {
 impl fmt::Display for PlanError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let [problem] = &self.0[..] {
-            write!(f, "{}: {}", problem.place, problem.situation)?;
-            return problem.hint.iter().try_for_each(|hint| write!(f, "\nhint: {hint}"));
+            return problem.fmt(f);
         }
         write!(f, "the input has {} problems", self.0.len())?;
         for problem in self.0.iter().take(SHOWN) {

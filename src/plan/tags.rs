@@ -80,6 +80,20 @@ impl Tagger<'_> {
                     }
                 };
                 if tags.reasons.contains_key(&tag) {
+                    let other = tags.rolling.iter().find(|rolling| rolling.tag == tag);
+                    let other = other.filter(|other| other.template != *template || other.entry != *entry);
+                    if let Some(RollingTag { template: of, entry: other, .. }) = other {
+                        let message = if other == entry {
+                            format!("rolling tag `{tag}` comes of both `{of}` and `{template}`")
+                        } else {
+                            format!(
+                                "rolling tag `{tag}` comes of `{of}` with `{other}` and of `{template}` with `{entry}`"
+                            )
+                        };
+                        let hint =
+                            "these move with different versions: rename the entry, or leave one of the templates out";
+                        problems.push(Problem::new(place, message).hint(hint));
+                    }
                     continue;
                 }
                 let reason = Reason { template: template.to_string(), entry: entry.clone(), place: place.to_string() };

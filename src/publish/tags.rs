@@ -1,4 +1,5 @@
-//! Writing tags: exact ones, rolling ones, the source's own rolling tags last.
+//! Writing tags: exact ones, rolling ones, the source's own rolling tags last. Where `on-conflict: replace` takes an exact tag from
+//! another tool's image, the rolling tags that are known by it come first.
 //!
 //! Registries can't compare and swap, so two runs may cross. Each tag is looked at again right before it is written; if it has
 //! changed, everything is looked at and decided again. Afterwards all tags are looked at until nothing is left to write. What
@@ -95,7 +96,7 @@ pub(super) async fn write<'a>(
             return done.finish(surveyed, blobs, log);
         }
         // A phase begins when the one before it is complete. If a tag has changed, the later phases wait for the next look.
-        for phase in [Phase::Exact, Phase::Rolling, Phase::Source] {
+        for phase in [Phase::Replaced, Phase::Exact, Phase::Rolling, Phase::Source] {
             let writes = open.iter().filter(|decision| Phase::of(&surveyed, decision) == phase);
             let through = done.write(registries, &surveyed, writes, stop, stopped, log).await;
             if !through {
@@ -112,6 +113,8 @@ pub(super) async fn write<'a>(
 /// The order in which tags are written.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
+    /// Rolling tags that nobody could tell from exact ones once this version's exact tags are replaced.
+    Replaced,
     Exact,
     Rolling,
     /// The source's rolling tags: those that outsiders look at first move last.
@@ -122,6 +125,7 @@ impl Phase {
     fn of(surveyed: &Surveyed<'_>, decision: &Decision) -> Self {
         match (decision.kind, &surveyed.wanted.artifacts[decision.artifact].variant) {
             (TagKind::Exact, _) => Self::Exact,
+            (TagKind::Rolling, _) if surveyed.goes_before_exact_tags(decision) => Self::Replaced,
             (TagKind::Rolling, Some(_)) => Self::Rolling,
             (TagKind::Rolling, None) => Self::Source,
         }

@@ -90,7 +90,11 @@ impl Situation for ResolveError {
             Self::Several(errors) if errors.iter().any(|error| error.fault() == Fault::Publication) => {
                 Fault::Publication
             }
-            _ => Fault::Input,
+            Self::PlatformMissing { .. }
+            | Self::NoPlatform { .. }
+            | Self::Manifest { .. }
+            | Self::Config { .. }
+            | Self::Several(_) => Fault::Input,
         }
     }
 }

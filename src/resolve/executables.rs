@@ -1,75 +1,148 @@
 //! The executables: found in the layers of the source image, made into the one layer that all variants share.
+//!
+//! First the layers are read from the top down, until it is known which of their entries are the files that `binaries` asks for. Then
+//! these entries are read, and nothing else gets to the disk. Whatever mode and owner the files had, the layer gives them mode 0755 (0644
+//! those that are no executables) and root.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read};
-use std::path::{Component, Path};
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write as _};
+use std::path::Path;
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
-use crate::api::registry::{Registries, RegistryError};
-use crate::compose::recipe::{DESTINATION, ResolvedImage};
+use super::{Role, image};
+use crate::api::registry::{Registries, RegistryError, SpooledBlob};
+use crate::compose::binaries::{Binaries, Binary};
+use crate::compose::recipe::ResolvedImage;
 use crate::error::{Fault, Situation};
-use crate::image::layer::{Executable, Layer};
-use crate::image::platform::ElfIdentity;
+use crate::image::layer::{InstalledFile, Layer};
+use crate::image::platform::Format;
+use crate::image::unpack::archive::Archive;
+use crate::image::unpack::compression;
+use crate::image::unpack::tree::{File, Found, Tree};
 use crate::image::{Digest, PinnedReference, Platform};
+
+/// The largest file that is taken from a source: 2 GiB.
+const LARGEST: u64 = 2 << 30;
+/// How many of the other files are offered in an error.
+const OFFERED: usize = 8;
+
+/// The source image that an error is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceImage {
+    /// The source.
+    pub reference: PinnedReference,
+    /// What it is published for, whatever its config says.
+    pub platform: Platform,
+}
 
 /// Why the executables can't be had.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// The image has no such file.
-    #[error("source `{source_image}` has no file `{path}` for `{platform}`\nhint: {hint}", hint = offer(.available))]
+    #[error("source `{}` has no file `{path}` for `{}`\nhint: {hint}", .image.reference, .image.platform, hint = offer(.available))]
     Missing {
-        /// The source.
-        source_image: PinnedReference,
-        /// Which of its images.
-        platform: Platform,
+        /// Which image.
+        image: SourceImage,
         /// What was asked for.
         path: String,
         /// The files that are there, some of them.
         available: Vec<String>,
     },
-    /// The path is there, and is a link, a folder or a device.
-    #[error("`{path}` of source `{source_image}` is {kind}\nhint: name the executable itself in `binaries`")]
+    /// The path is there, and is a folder, a device, or a link to nothing.
+    #[error("`{path}` of source `{}` is {kind}\nhint: name the executable itself in `binaries`", .image.reference)]
     NoFile {
-        /// The source.
-        source_image: PinnedReference,
+        /// Which image.
+        image: SourceImage,
         /// What was asked for.
         path: String,
         /// What is there.
         kind: String,
     },
     /// An executable of another platform, or none.
-    #[error("`{path}` of source `{source_image}` is no executable for `{platform}`: {found}")]
+    #[error(
+        "`{path}` of source `{}` is no executable for `{}`: {found}\n\
+         hint: build the source for that platform, or leave it out with `platforms`", .image.reference, .image.platform
+    )]
     WrongMachine {
-        /// The source.
-        source_image: PinnedReference,
-        /// Which of its images.
-        platform: Platform,
+        /// Which image.
+        image: SourceImage,
         /// What was asked for.
         path: String,
         /// What is there.
         found: String,
     },
+    /// The file has rights that the published one wouldn't have.
+    #[error(
+        "`{path}` of source `{}` {privilege}, which variants don't carry over\n\
+         hint: build the source without; what the tool may do is better said where a container is started (`--cap-add`, `--user`)",
+        .image.reference
+    )]
+    Privileged {
+        /// Which image.
+        image: SourceImage,
+        /// What was asked for.
+        path: String,
+        /// Which rights.
+        privilege: &'static str,
+    },
+    /// A file of more than 2 GiB.
+    #[error("`{path}` of source `{}` has {size} bytes, and the most is {LARGEST}\nhint: check `binaries`", .image.reference)]
+    TooLarge {
+        /// Which image.
+        image: SourceImage,
+        /// What was asked for.
+        path: String,
+        /// Its length.
+        size: u64,
+    },
     /// A compression that we don't read.
     #[error(
-        "a layer of source `{0}` has the media type `{1}`\nhint: push the source with layers compressed by gzip or zstd"
+        "a layer of source `{}` has the media type `{media_type}`\nhint: push the source with layers compressed by gzip or zstd", .image.reference
     )]
-    Compression(PinnedReference, String),
+    Compression {
+        /// Which image.
+        image: SourceImage,
+        /// The media type.
+        media_type: String,
+    },
     /// The registry doesn't give the layer.
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    /// The layer is damaged, or the disk is full.
-    #[error("the executables of source `{0}` could not be unpacked")]
-    Unpack(PinnedReference, #[source] io::Error),
+    /// A layer that no engine could unpack, either.
+    #[error("a layer of source `{}` for `{}` can't be unpacked\nhint: build and push the source again", .image.reference, .image.platform)]
+    Damaged {
+        /// Which image.
+        image: SourceImage,
+        /// What is wrong with it.
+        #[source]
+        cause: io::Error,
+    },
+    /// The disk is full.
+    #[error("the executables of source `{}` could not be written to disk", .image.reference)]
+    Disk {
+        /// Which image.
+        image: SourceImage,
+        /// Why not.
+        #[source]
+        cause: io::Error,
+    },
 }
 
 impl Situation for SourceError {
     fn fault(&self) -> Fault {
         match self {
             Self::Registry(error) => error.fault(),
-            Self::Unpack(..) => Fault::Publication,
-            _ => Fault::Input,
+            Self::Disk { .. } => Fault::Publication,
+            Self::Missing { .. }
+            | Self::NoFile { .. }
+            | Self::WrongMachine { .. }
+            | Self::Privileged { .. }
+            | Self::TooLarge { .. }
+            | Self::Compression { .. }
+            | Self::Damaged { .. } => Fault::Input,
         }
     }
 }
@@ -81,321 +154,290 @@ fn offer(available: &[String]) -> String {
     format!("check `binaries`; the image has {}", available.join(", "))
 }
 
-/// Reads `binaries` out of `source` and makes the layer of them. Files go to `directory` and are gone with the layer.
+/// Reads `binaries` out of `source`, which is published for `platform`, and makes the layer of them. Files go to `directory` and are gone
+/// with the layer.
 ///
 /// # Errors
-/// A binary that the source doesn't have or that isn't for its platform; a registry that doesn't answer.
+/// A file that the source doesn't have, that isn't for the platform, or that can't be carried over; a registry that doesn't answer.
 pub async fn layer(
     registries: &Registries,
     source: &ResolvedImage,
-    binaries: &[String],
+    platform: &Platform,
+    binaries: &Binaries,
     directory: &Path,
 ) -> Result<Layer, SourceError> {
-    let reference = &source.reference;
-    let mut search = Search::new(binaries);
-    // From the top down: the uppermost layer that has a path decides.
-    for descriptor in source.manifest.layers.iter().rev() {
-        if search.is_over() {
+    let image = SourceImage { reference: source.reference.clone(), platform: platform.clone() };
+    let damaged = |cause| SourceError::Damaged { image: image.clone(), cause };
+    let (mut tree, mut blobs) = (Tree::default(), Vec::new());
+    // From the top down: what the uppermost layers decide needs no others.
+    let mut undecided = source.manifest.layers.iter().rev();
+    while binaries.iter().any(|binary| tree.find(binary.from()) == Found::Undecided) {
+        let Some(descriptor) = undecided.next() else {
+            tree.complete();
             break;
+        };
+        if !compression::is_read(&descriptor.media_type) {
+            return Err(SourceError::Compression { image, media_type: descriptor.media_type.clone() });
         }
-        let compression = Compression::of(&descriptor.media_type)
-            .ok_or_else(|| SourceError::Compression(reference.clone(), descriptor.media_type.clone()))?;
-        let blob = registries.spool_blob(reference.repository(), descriptor, directory).await?;
-        let directory = directory.to_owned();
-        search = blocking(move || {
-            search.layer(compression.open(std::fs::File::open(blob.path())?)?, &directory)?;
-            Ok(search)
+        let spool = || registries.spool_blob(source.reference.repository(), descriptor, directory);
+        let blob = image::ask(registries, Role::Source, spool).await?;
+        let file = open(&blob).map_err(damaged)?;
+        tree = blocking(move || {
+            tree.read_layer(compression::open(file)?)?;
+            Ok(tree)
         })
         .await
-        .map_err(|cause| SourceError::Unpack(reference.clone(), cause))?;
+        .map_err(damaged)?;
+        blobs.push(blob);
     }
-    let executables = search.finish(source)?;
-    let directory = directory.to_owned();
-    blocking(move || Layer::write(executables, DESTINATION, &directory))
+    let wanted = Wanted::of(&tree, binaries, &image)?;
+    let (directory, disk) = (directory.to_owned(), image.clone());
+    let work = move || {
+        let files = wanted.extract(&image, &blobs, &directory)?;
+        Layer::write(files, &directory).map_err(|cause| SourceError::Disk { image: image.clone(), cause })
+    };
+    tokio::task::spawn_blocking(work)
         .await
-        .map_err(|cause| SourceError::Unpack(reference.clone(), cause))
+        .unwrap_or_else(|panic| Err(SourceError::Disk { image: disk, cause: io::Error::other(panic) }))
+}
+
+fn open(blob: &SpooledBlob) -> io::Result<io::BufReader<std::fs::File>> {
+    Ok(io::BufReader::with_capacity(1 << 16, std::fs::File::open(blob.path())?))
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
-#[derive(Clone, Copy)]
-enum Compression {
-    None,
-    Gzip,
-    Zstd,
-}
+/// The entries to read, by layer and number, each with all that is to be made of it.
+#[derive(Debug)]
+struct Wanted(BTreeMap<usize, BTreeMap<usize, Vec<Binary>>>);
 
-impl Compression {
-    fn of(media_type: &str) -> Option<Self> {
-        let (_, suffix) = media_type.rsplit_once(".tar")?;
-        match suffix {
-            "" => Some(Self::None),
-            "+gzip" | ".gzip" => Some(Self::Gzip),
-            "+zstd" | ".zstd" => Some(Self::Zstd),
-            _ => None,
-        }
-    }
-
-    fn open(self, blob: std::fs::File) -> io::Result<Box<dyn Read>> {
-        let blob = io::BufReader::with_capacity(1 << 16, blob);
-        Ok(match self {
-            Self::None => Box::new(blob),
-            Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(blob)),
-            Self::Zstd => Box::new(ruzstd::decoding::StreamingDecoder::new(blob).map_err(io::Error::other)?),
-        })
-    }
-}
-
-/// What became of a path that we look for.
-enum Found {
-    File(Executable, [u8; 20]),
-    Other(String),
-    /// A [whiteout](https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md#whiteouts) removed it.
-    Removed,
-}
-
-/// Looks for paths in layers, from the top down.
-struct Search {
-    found: BTreeMap<String, Option<Found>>,
-    seen: BTreeSet<String>,
-}
-
-/// How many of the other files are remembered, to be offered in an error.
-const OFFERED: usize = 8;
-
-impl Search {
-    fn new(binaries: &[String]) -> Self {
-        Self { found: binaries.iter().map(|path| (path.clone(), None)).collect(), seen: BTreeSet::new() }
-    }
-
-    fn is_over(&self) -> bool {
-        self.found.values().all(Option::is_some)
-    }
-
-    fn layer(&mut self, archive: impl Read, directory: &Path) -> io::Result<()> {
-        let mut removed = Vec::new();
-        let mut archive = tar::Archive::new(archive);
-        for entry in archive.entries()? {
-            let mut entry = entry?;
-            let Some(path) = absolute(&entry.path()?) else { continue };
-            if let Some(whiteout) = Whiteout::of(&path) {
-                removed.push(whiteout);
-                continue;
-            }
-            let kind = entry.header().entry_type();
-            if kind.is_file() && self.seen.len() < OFFERED {
-                self.seen.insert(path.clone());
-            }
-            if let Some(slot @ None) = self.found.get_mut(&path) {
-                *slot =
-                    Some(if kind.is_file() { extract(&mut entry, path, directory)? } else { Found::Other(name(kind)) });
-            }
-        }
-        // A whiteout speaks of the layers below, not of its own.
-        for (path, slot) in &mut self.found {
-            if slot.is_none() && removed.iter().any(|whiteout| whiteout.covers(path)) {
-                *slot = Some(Found::Removed);
-            }
-        }
-        Ok(())
-    }
-
-    fn finish(self, source: &ResolvedImage) -> Result<Vec<Executable>, SourceError> {
-        let source_image = source.reference.clone();
-        let platform = source.config.platform();
-        let available: Vec<String> = self.seen.into_iter().collect();
-        let mut executables = Vec::new();
-        for (path, found) in self.found {
-            match found {
-                Some(Found::File(executable, head)) => {
-                    if let Some(found) = wrong_machine(&head, &platform) {
-                        return Err(SourceError::WrongMachine { source_image, platform, path, found });
-                    }
-                    executables.push(executable);
+impl Wanted {
+    fn of(tree: &Tree, binaries: &Binaries, image: &SourceImage) -> Result<Self, SourceError> {
+        let mut wanted = BTreeMap::<usize, BTreeMap<usize, Vec<Binary>>>::new();
+        for binary in binaries.iter() {
+            let (image, path) = (image.clone(), binary.from().to_owned());
+            let no_file = |kind| Err(SourceError::NoFile { image: image.clone(), path: path.clone(), kind });
+            match tree.find(binary.from()) {
+                Found::File(file) => {
+                    carried_over(&file, &image, &path)?;
+                    wanted.entry(file.layer).or_default().entry(file.entry).or_default().push(binary.clone());
                 }
-                Some(Found::Other(kind)) => return Err(SourceError::NoFile { source_image, path, kind }),
-                None | Some(Found::Removed) => {
-                    return Err(SourceError::Missing { source_image, platform, path, available });
+                Found::Other(kind) => return no_file(kind.to_owned()),
+                Found::Dangling(target) => return no_file(format!("a link to `{target}`, which isn't there")),
+                Found::Nothing | Found::Undecided => {
+                    return Err(SourceError::Missing { image, path, available: tree.some_files(OFFERED) });
                 }
             }
         }
-        Ok(executables)
+        Ok(Self(wanted))
     }
-}
 
-enum Whiteout {
-    /// A file, or a folder with all that is in it.
-    Path(String),
-    /// All that is in a folder.
-    Inside(String),
-}
-
-impl Whiteout {
-    fn of(path: &str) -> Option<Self> {
-        let (folder, name) = path.rsplit_once('/')?;
-        match name.strip_prefix(".wh.")? {
-            ".wh..opq" => Some(Self::Inside(folder.to_owned())),
-            name => Some(Self::Path(format!("{folder}/{name}"))),
+    /// Reads the entries. `blobs` are the layers, from the top down.
+    fn extract(
+        &self,
+        image: &SourceImage,
+        blobs: &[SpooledBlob],
+        directory: &Path,
+    ) -> Result<Vec<InstalledFile>, SourceError> {
+        let damaged = |cause| SourceError::Damaged { image: image.clone(), cause };
+        let mut files = Vec::new();
+        for (layer, entries) in &self.0 {
+            let content = compression::open(open(&blobs[*layer]).map_err(damaged)?).map_err(damaged)?;
+            extract(content, entries, image, directory, &mut files)?;
         }
-    }
-
-    fn covers(&self, path: &str) -> bool {
-        let (folder, itself) = match self {
-            Self::Path(removed) => (removed, path == removed),
-            Self::Inside(folder) => (folder, false),
-        };
-        itself || path.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/'))
+        Ok(files)
     }
 }
 
-/// The path of an entry as `/usr/bin/x`; `None` for the root itself and for one that climbs out of it.
-fn absolute(path: &Path) -> Option<String> {
-    let mut absolute = String::new();
-    for component in path.components() {
-        match component {
-            Component::Normal(name) => {
-                absolute.push('/');
-                absolute.push_str(name.to_str()?);
-            }
-            Component::RootDir | Component::CurDir => {}
-            Component::ParentDir | Component::Prefix(_) => return None,
-        }
-    }
-    (!absolute.is_empty()).then_some(absolute)
+/// Whether all that makes the file what it is can be published.
+fn carried_over(file: &File, image: &SourceImage, path: &str) -> Result<(), SourceError> {
+    let (image, path) = (image.clone(), path.to_owned());
+    let privilege = match file.mode & 0o6000 {
+        0 if file.capabilities => "has capabilities",
+        0 if file.size > LARGEST => return Err(SourceError::TooLarge { image, path, size: file.size }),
+        0 => return Ok(()),
+        0o2000 => "is setgid",
+        _ => "is setuid",
+    };
+    Err(SourceError::Privileged { image, path, privilege })
 }
 
-fn name(kind: tar::EntryType) -> String {
-    match kind {
-        tar::EntryType::Symlink => "a symbolic link",
-        tar::EntryType::Link => "a hard link",
-        tar::EntryType::Directory => "a folder",
-        _ => "neither a file nor a folder",
+/// Reads `entries` of one layer.
+fn extract(
+    content: impl Read,
+    entries: &BTreeMap<usize, Vec<Binary>>,
+    image: &SourceImage,
+    directory: &Path,
+    files: &mut Vec<InstalledFile>,
+) -> Result<(), SourceError> {
+    let damaged = |cause| SourceError::Damaged { image: image.clone(), cause };
+    let mut archive = Archive::new(content);
+    let last = entries.keys().next_back().copied().unwrap_or_default();
+    for number in 0..=last {
+        archive.next_entry().map_err(damaged)?.ok_or_else(|| damaged(io::ErrorKind::UnexpectedEof.into()))?;
+        let Some(binaries) = entries.get(&number) else { continue };
+        let mut head = Vec::new();
+        (&mut archive).take(Format::HEAD).read_to_end(&mut head).map_err(damaged)?;
+        let executable = is_executable(&head, binaries, image)?;
+        let (content, size, digest) = write(head, &mut archive, image, directory)?;
+        files.extend(binaries.iter().map(|binary| InstalledFile {
+            path: binary.to().to_owned(),
+            mode: if executable { 0o755 } else { 0o644 },
+            size,
+            digest: digest.clone(),
+            content: content.clone(),
+        }));
     }
-    .to_owned()
+    Ok(())
 }
 
-fn extract(from: &mut impl Read, path: String, directory: &Path) -> io::Result<Found> {
-    let mut content = NamedTempFile::new_in(directory)?;
-    let (mut hash, mut size, mut head) = (Sha256::new(), 0u64, [0; 20]);
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        let length = from.read(&mut buffer)?;
-        if length == 0 {
-            break;
-        }
-        let bytes = &buffer[..length];
-        if size < 20 {
-            let at = usize::try_from(size).expect("less than 20");
-            let length = bytes.len().min(20 - at);
-            head[at..at + length].copy_from_slice(&bytes[..length]);
-        }
-        hash.update(bytes);
+/// Whether a file that begins like this runs on the platform. A script is taken as it is: its interpreter comes with the base.
+fn is_executable(head: &[u8], binaries: &[Binary], image: &SourceImage) -> Result<bool, SourceError> {
+    let found = match (Format::of(head), image.platform.elf()) {
+        (Format::Script, _) | (Format::Elf(_), None) => return Ok(true),
+        (Format::Elf(found), Some(expected)) if found == expected => return Ok(true),
+        (Format::Elf(found), _) => format!("its ELF header says {found}"),
+        (Format::Other(what), _) => match binaries.iter().any(Binary::must_be_executable) {
+            true => format!("it is {what}"),
+            false => return Ok(false),
+        },
+    };
+    let path = binaries[0].from().to_owned();
+    Err(SourceError::WrongMachine { image: image.clone(), path, found })
+}
+
+type Written = (Arc<NamedTempFile>, u64, Digest);
+
+/// Writes `head` and what is left of the current entry to a file.
+fn write(
+    head: Vec<u8>,
+    archive: &mut impl Read,
+    image: &SourceImage,
+    directory: &Path,
+) -> Result<Written, SourceError> {
+    let damaged = |cause| SourceError::Damaged { image: image.clone(), cause };
+    let disk = |cause| SourceError::Disk { image: image.clone(), cause };
+    let mut content = NamedTempFile::new_in(directory).map_err(disk)?;
+    let (mut hash, mut size) = (Sha256::new(), 0);
+    let (mut buffer, mut length) = (vec![0; 1 << 16], head.len());
+    buffer[..length].copy_from_slice(&head);
+    while length > 0 {
+        hash.update(&buffer[..length]);
+        content.write_all(&buffer[..length]).map_err(disk)?;
         size += length as u64;
-        io::Write::write_all(&mut content, bytes)?;
+        length = archive.read(&mut buffer).map_err(damaged)?;
     }
-    Ok(Found::File(Executable { path, size, digest: Digest::from_hash(hash), content }, head))
-}
-
-/// What the file is, if it can't run on `platform`. A script is taken as it is: its interpreter comes with the base.
-fn wrong_machine(head: &[u8], platform: &Platform) -> Option<String> {
-    if head.starts_with(b"#!") {
-        return None;
-    }
-    match (ElfIdentity::of(head), platform.elf()) {
-        (None, _) => Some("it is neither an ELF file nor a script".to_owned()),
-        (Some(found), Some(expected)) if found != expected => {
-            Some(format!("its ELF header says machine {}, {} bits", found.machine, found.bits))
-        }
-        _ => None,
-    }
+    Ok((Arc::new(content), size, Digest::from_hash(hash)))
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-    use crate::image::{Config, Descriptor, Manifest, MediaType};
 
-    /// An archive of files (with content), or of symbolic links (with `->` and a target).
-    fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
+    /// An archive of files, each with its mode and content.
+    fn archive(files: &[(&str, u32, &[u8])]) -> Vec<u8> {
         let mut archive = tar::Builder::new(Vec::new());
-        for (path, content) in entries {
+        for (path, mode, content) in files {
             let mut header = tar::Header::new_gnu();
-            header.set_mode(0o755);
-            match content.strip_prefix(b"->") {
-                Some(target) => {
-                    header.set_entry_type(tar::EntryType::Symlink);
-                    header.set_size(0);
-                    archive.append_link(&mut header, path, std::str::from_utf8(target).unwrap()).unwrap();
-                }
-                None => {
-                    header.set_size(content.len() as u64);
-                    archive.append_data(&mut header, path, *content).unwrap();
-                }
-            }
+            header.set_mode(*mode);
+            header.set_uid(1000);
+            header.set_size(content.len() as u64);
+            archive.append_data(&mut header, path, *content).unwrap();
         }
         archive.into_inner().unwrap()
     }
 
-    fn search(binaries: &[&str], top_down: &[&[(&str, &[u8])]]) -> Result<Vec<Executable>, SourceError> {
-        let mut search = Search::new(&binaries.iter().map(ToString::to_string).collect::<Vec<_>>());
-        for layer in top_down {
-            search.layer(&archive(layer)[..], &std::env::temp_dir()).unwrap();
+    fn arm64() -> SourceImage {
+        let reference = format!("ghcr.io/astral-sh/uv@{}", Digest::of(b"")).parse().unwrap();
+        SourceImage { reference, platform: "linux/arm64".parse().unwrap() }
+    }
+
+    fn take(archive: &[u8], binaries: &[&str]) -> Result<Vec<InstalledFile>, SourceError> {
+        let mut tree = Tree::default();
+        tree.read_layer(archive).unwrap();
+        tree.complete();
+        let wanted = Wanted::of(&tree, &binaries.iter().copied().collect(), &arm64())?;
+        let (mut files, none) = (Vec::new(), BTreeMap::new());
+        let entries = wanted.0.get(&0).unwrap_or(&none);
+        extract(archive, entries, &arm64(), &std::env::temp_dir(), &mut files)?;
+        Ok(files)
+    }
+
+    /// The first bytes of an executable for arm64, and some more.
+    const ARM64: &[u8] = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\xb7\0 and more than the head of it";
+
+    #[test]
+    fn files_are_taken_whatever_their_mode_and_owner() {
+        let archive = archive(&[
+            ("uv", 0o555, ARM64),
+            ("x/LICENSE", 0o444, b"MIT"),
+            ("run", 0o700, b"#!/bin/sh"),
+            ("lib", 0, ARM64),
+        ]);
+        let binaries =
+            ["/uv", "/x/LICENSE -> /usr/share/uv/", "/run -> /opt/run", "/lib -> /opt/lib.so", "/uv -> /bin/uvx"];
+        let files = take(&archive, &binaries).unwrap();
+        let found: Vec<_> = files.iter().map(|file| (file.path.as_str(), file.mode, file.size)).collect();
+        let length = ARM64.len() as u64;
+        assert_eq!(
+            found,
+            [
+                ("/usr/local/bin/uv", 0o755, length),
+                ("/bin/uvx", 0o755, length),
+                ("/usr/share/uv/LICENSE", 0o644, 3),
+                ("/opt/run", 0o755, 9),
+                ("/opt/lib.so", 0o755, length)
+            ]
+        );
+        for file in &files {
+            assert_eq!(Digest::of(&std::fs::read(file.content.path()).unwrap()), file.digest);
         }
-        let config = json!({ "os": "linux", "architecture": "arm64", "rootfs": { "diff_ids": [] } });
-        search.finish(&ResolvedImage {
-            reference: format!("ghcr.io/astral-sh/uv@{}", Digest::of(b"")).parse().unwrap(),
-            manifest: Manifest {
-                schema_version: 2,
-                media_type: String::new(),
-                config: Descriptor::new(MediaType::Config, Digest::of(b""), 0),
-                layers: Vec::new(),
-                annotations: BTreeMap::new(),
-            },
-            config: Config::parse(config.to_string().as_bytes()).unwrap(),
-        })
     }
 
     #[test]
-    fn the_uppermost_layer_that_has_a_file_decides() {
-        let found =
-            search(&["/uv", "/bin/x"], &[&[("./uv", b"#!new")], &[("uv", b"#!old"), ("bin/x", b"#!x")]]).unwrap();
-        let digests: Vec<_> = found.iter().map(|e| (e.name(), e.digest.clone())).collect();
-        assert_eq!(digests, [("x", Digest::of(b"#!x")), ("uv", Digest::of(b"#!new"))]);
-    }
-
-    #[test]
-    fn what_a_whiteout_removed_is_not_there() {
-        for whiteout in [".wh.bin", "bin/.wh.uv", "bin/.wh..wh..opq", ".wh..wh..opq"] {
-            let found = search(&["/bin/uv"], &[&[(whiteout, b"")], &[("bin/uv", b"#!")]]);
-            assert!(matches!(found, Err(SourceError::Missing { .. })), "{whiteout} was ignored");
-        }
-        let found = search(&["/bin/uv"], &[&[("bin/.wh..wh..opq", b""), ("bin/uv", b"#!")], &[("bin/uv", b"#!")]]);
-        assert!(found.is_ok(), "a file in the whiteout's own layer stays");
-    }
-
-    #[test]
-    fn a_missing_binary_names_those_that_are_there() {
-        let error = search(&["/ruff"], &[&[("uv", b"#!"), ("uvx", b"#!")]]).unwrap_err();
-        let text = error.to_string();
+    fn what_is_not_there_names_what_is() {
+        let error = take(&archive(&[("uv", 0o755, b"#!"), ("uvx", 0o755, b"#!")]), &["/ruff"]).unwrap_err().to_string();
         assert!(
-            text.ends_with("has no file `/ruff` for `linux/arm64`\nhint: check `binaries`; the image has /uv, /uvx"),
-            "{text}"
+            error.ends_with("has no file `/ruff` for `linux/arm64`\nhint: check `binaries`; the image has /uv, /uvx"),
+            "{error}"
         );
     }
 
     #[test]
-    fn links_and_executables_of_another_machine_are_refused() {
-        let error = search(&["/uvx"], &[&[("uvx", b"->uv")]]).unwrap_err();
-        assert!(error.to_string().contains("is a symbolic link"), "{error}");
-        let mut amd64 = *b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0\x3e\0";
-        let error = search(&["/uv"], &[&[("uv", &amd64)]]).unwrap_err();
-        assert!(error.to_string().ends_with("its ELF header says machine 62, 64 bits"), "{error}");
-        amd64[18] = 183;
-        assert!(search(&["/uv"], &[&[("uv", &amd64)]]).is_ok());
-        assert!(matches!(search(&["/uv"], &[&[("uv", b"text")]]), Err(SourceError::WrongMachine { .. })));
+    fn executables_of_another_platform_are_refused_before_they_are_written() {
+        let mut amd64 = ARM64.to_vec();
+        amd64[18] = 62;
+        for (content, expected) in [
+            (
+                &amd64[..],
+                "for `linux/arm64`: its ELF header says machine 62 (amd64), 64 bits, little-endian\nhint: build",
+            ),
+            (b"text", "it is neither an ELF file nor a script"),
+            (b"", "it is an empty file"),
+            (b"MZ\x90\0", "it is a Windows executable"),
+            (b"\xcf\xfa\xed\xfe\x0c\0\0\x01", "it is a macOS executable"),
+        ] {
+            let error = take(&archive(&[("uv", 0o755, content)]), &["/uv"]).unwrap_err().to_string();
+            assert!(error.contains(expected), "{expected}: {error}");
+        }
+        let error = take(&archive(&[("uv", 0o755, &amd64)]), &["/uv -> /opt/uv"]).unwrap_err();
+        assert!(matches!(error, SourceError::WrongMachine { .. }), "wherever it goes: {error}");
+    }
+
+    #[test]
+    fn rights_that_would_be_lost_are_refused() {
+        for (mode, expected) in [(0o4755, "is setuid"), (0o2755, "is setgid"), (0o6755, "is setuid")] {
+            let error = take(&archive(&[("uv", mode, ARM64)]), &["/uv"]).unwrap_err().to_string();
+            assert!(error.contains(&format!("{expected}, which variants don't carry over\nhint: ")), "{error}");
+        }
+        assert!(take(&archive(&[("uv", 0o1755, ARM64), ("su", 0o4755, ARM64)]), &["/uv"]).is_ok());
+        let large = File { layer: 0, entry: 0, size: LARGEST + 1, mode: 0o755, capabilities: false };
+        let error = carried_over(&large, &arm64(), "/uv").unwrap_err().to_string();
+        assert!(error.contains("has 2147483649 bytes"), "{error}");
+        let capable = File { size: 1, capabilities: true, ..large };
+        let error = carried_over(&capable, &arm64(), "/uv").unwrap_err().to_string();
+        assert!(error.contains("has capabilities, which"), "{error}");
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
 use super::ResolveError;
-use crate::api::registry::{Pulled, Registries};
+use crate::api::registry::{Pulled, Registries, RegistryError};
 use crate::compose::recipe::ResolvedImage;
 use crate::compose::{Blob, ImageContent, Origin};
 use crate::image::config::InvalidConfig;
@@ -49,12 +49,7 @@ const MOST_INDEXES: usize = 16;
 
 pub(super) async fn look_up(registries: &Registries, role: Role, reference: &Reference) -> Result<Image, ResolveError> {
     let unavailable = |cause| ResolveError::Unavailable { role, image: reference.clone(), cause };
-    let top = match role {
-        // It may have been pushed a moment ago, by the job before this one.
-        Role::Source => registries.resolve_patiently(reference).await,
-        Role::Base => registries.resolve(reference).await,
-    };
-    let top = top.map_err(unavailable)?;
+    let top = ask(registries, role, || registries.resolve(reference)).await.map_err(unavailable)?;
     let platforms = match &top.content {
         ManifestOrIndex::Index(index) => platforms(registries, role, reference.repository(), index.clone()).await?,
         ManifestOrIndex::Manifest(_) => {
@@ -95,7 +90,9 @@ async fn platforms(
             if read_indexes > MOST_INDEXES {
                 return Err(ResolveError::Manifest { role, image: reference, cause: InvalidManifest::Nested });
             }
-            let pulled = registries.manifest(&reference).await.map_err(unavailable(reference.clone()))?;
+            let pulled = ask(registries, role, || registries.manifest(&reference))
+                .await
+                .map_err(unavailable(reference.clone()))?;
             if let ManifestOrIndex::Index(index) = pulled.content {
                 indexes.push_back(index);
             }
@@ -112,6 +109,18 @@ async fn platforms(
     Ok(found)
 }
 
+/// Asks for a part of an image. The source may have been pushed a moment ago, by the job before this one; a base has been there for long.
+pub(super) async fn ask<T, F: Future<Output = Result<T, RegistryError>>>(
+    registries: &Registries,
+    role: Role,
+    question: impl Fn() -> F,
+) -> Result<T, RegistryError> {
+    match role {
+        Role::Source => registries.patiently(question).await,
+        Role::Base => question().await,
+    }
+}
+
 /// The manifest and config of one platform's image.
 pub(super) async fn read(
     registries: &Registries,
@@ -120,13 +129,15 @@ pub(super) async fn read(
 ) -> Result<ResolvedImage, ResolveError> {
     let unavailable = |cause| ResolveError::Unavailable { role, image: Reference::from(reference.clone()), cause };
     let unusable = |cause| ResolveError::Manifest { role, image: reference.clone(), cause };
-    let mut manifest = match registries.manifest(reference).await.map_err(unavailable)?.content {
+    let manifest = ask(registries, role, || registries.manifest(reference)).await.map_err(unavailable)?;
+    let mut manifest = match manifest.content {
         ManifestOrIndex::Manifest(manifest) => manifest,
         ManifestOrIndex::Index(index) => return Err(unusable(InvalidManifest::Unsupported(index.media_type))),
     };
     let layers = manifest.layers.iter().map(Descriptor::to_oci_layer).collect::<Result<_, _>>();
     manifest.layers = layers.map_err(unusable)?;
-    let config = registries.small_blob(reference.repository(), &manifest.config).await.map_err(unavailable)?;
+    let config = ask(registries, role, || registries.small_blob(reference.repository(), &manifest.config)).await;
+    let config = config.map_err(unavailable)?;
     let config = Config::parse(&config)
         .and_then(|config| match (config.diff_ids().len(), manifest.layers.len()) {
             (diff_ids, layers) if diff_ids == layers => Ok(config),
@@ -147,7 +158,7 @@ pub(super) async fn read_listed(
     let reference = repository.pinned(listed.digest.clone());
     let unavailable =
         |cause| ResolveError::Unavailable { role: Role::Source, image: Reference::from(reference.clone()), cause };
-    let pulled = registries.manifest(&reference).await.map_err(unavailable)?;
+    let pulled = ask(registries, Role::Source, || registries.manifest(&reference)).await.map_err(unavailable)?;
     if let ManifestOrIndex::Index(index) = &pulled.content {
         let cause = InvalidManifest::Unsupported(index.media_type.clone());
         return Err(ResolveError::Manifest { role: Role::Source, image: reference, cause });

@@ -1,4 +1,6 @@
 //! The platforms of a variant: those that were asked for, of those that source and base have in common.
+//!
+//! Always of Linux: a layer with `/usr/local/bin` is none of a Windows image. A source may have executables for other systems beside those.
 
 use super::{Image, ResolveError, Role};
 use crate::image::{Platform, Reference};
@@ -16,10 +18,11 @@ pub(super) fn choose(
 ) -> Result<Vec<Platform>, ResolveError> {
     match &variant.platforms {
         Platforms::Auto => {
+            let is_of_base = |platform: &Platform| base.is_none_or(|base| base.platforms.contains_key(platform));
             let common: Vec<Platform> = source
                 .platforms
                 .keys()
-                .filter(|platform| base.is_none_or(|base| base.platforms.contains_key(platform)))
+                .filter(|platform| platform.is_linux() && is_of_base(platform))
                 .cloned()
                 .collect();
             if common.is_empty() {
@@ -55,10 +58,15 @@ pub(super) fn choose(
     }
 }
 
-/// The platforms of the source that the base lacks; none where the platforms were listed.
+/// The Linux platforms of the source that the base lacks; none where the platforms were listed.
 pub(super) fn left_out(variant: &Variant, source: &Image, chosen: &[Platform]) -> Vec<Platform> {
     match variant.platforms {
-        Platforms::Auto => source.platforms.keys().filter(|platform| !chosen.contains(platform)).cloned().collect(),
+        Platforms::Auto => source
+            .platforms
+            .keys()
+            .filter(|platform| platform.is_linux() && !chosen.contains(platform))
+            .cloned()
+            .collect(),
         Platforms::Listed(_) => Vec::new(),
     }
 }

@@ -3,7 +3,7 @@
 use publish_variants::ownership::{Evidence, Reason, Standing, Verdict};
 
 use crate::history::History;
-use crate::run::{Ended, Run};
+use crate::run::{Ended, Habits, Run};
 use crate::workflow::{Workflow, workflow};
 use crate::world::Base;
 
@@ -184,7 +184,7 @@ fn a_run_that_was_overtaken_while_it_built_moves_no_rolling_tag_back() {
         for _ in 0..moment {
             assert!(slow.step().is_none());
         }
-        published(&Run::start(&history.world, &alpine(), "1.2.4", crate::run::Habits::default()).ended());
+        published(&Run::start(&history.world, &alpine(), "1.2.4", Habits::default()).ended());
         published(&slow.ended());
         for tag in ["alpine", "1.2-alpine"] {
             assert_eq!(history.shows(tag), "1.2.4 on alpine:3.23", "{tag}, overtaken at request {moment}");
@@ -252,7 +252,7 @@ fn of_three_runs_that_cross_nothing_stays_one_release_behind() {
         }
         let mut oldest = about_to_write(&history, &alpine(), "1.2.2", "alpine");
         let mut older = about_to_write(&history, &alpine(), first, "alpine");
-        published(&Run::start(&history.world, &alpine(), second, crate::run::Habits::default()).ended());
+        published(&Run::start(&history.world, &alpine(), second, Habits::default()).ended());
         older.step();
         oldest.step();
         published(&older.ended());
@@ -472,7 +472,7 @@ fn two_runs_of_one_version_give_one_digest_though_the_base_moves_between_them() 
             break;
         }
         history.move_base(ALPINE, Base::made(5));
-        published(&Run::start(&history.world, &workflow, "1.2.3", crate::run::Habits::default()).ended());
+        published(&Run::start(&history.world, &workflow, "1.2.3", Habits::default()).ended());
         published(&first.ended());
         if history.was_crossed() {
             // In the one round trip before it wrote its first tag. Both images are this release then, and each stays.
@@ -634,4 +634,179 @@ fn what_is_yet_to_be_built_leaves_a_rolling_tag_on_a_newer_base() {
     let ended = history.run(&workflow, "1.3.0");
     published(&ended);
     assert_eq!(ended.reason("alpine"), Some(&Reason::NewerBase));
+}
+
+// What reads as an older version.
+
+#[test]
+fn what_may_be_an_entry_or_a_rolling_tag_is_read_before_it_counts_as_an_older_version() {
+    // `3.13-alpine` was an entry under other templates, or its newer exact tags were deleted.
+    let python = workflow(&[("python:3.13-alpine", &["3.13-alpine", "alpine"])]);
+    let others = python.clone().templates(&["{tag}-{version}", "{tag}"]);
+    for (before, exact) in [(python, "24.2-alpine"), (others, "alpine-24.2")] {
+        let history = History::new();
+        history.release(&before, "24.2");
+        history.delete(exact);
+        let after = workflow(&[("python:3.13-alpine", &["alpine"])]);
+        let ended = history.release(&after, "24.1");
+        is_held_by(&ended, "alpine", "24.2", Evidence::Shown);
+        assert_eq!(history.shows("alpine"), "24.2 on python:3.13-alpine");
+    }
+}
+
+#[test]
+fn a_rolling_tag_that_a_later_epoch_left_behind_is_no_older_version() {
+    for (late, rolling) in [("24.1", "latest"), ("1.3", "latest")] {
+        let history = History::new();
+        history.release(&alpine().with_source(), "1!1.2.3");
+        history.delete("1-1.2.3");
+        let ended = history.release(&alpine().with_source(), late);
+        is_held_by(&ended, rolling, "1!1.2.3", Evidence::Shown);
+        assert_eq!(history.shows(rolling), "1!1.2.3", "{late}");
+    }
+}
+
+// Spellings.
+
+#[test]
+fn of_two_spellings_of_a_version_one_owns_the_rolling_tags_whichever_runs() {
+    for order in [["1.2", "1.2.0"], ["1.2.0", "1.2"]] {
+        let history = History::new();
+        for version in order {
+            published(&history.release(&alpine().with_source(), version));
+        }
+        for rerun in ["1.2", "1.2.0", "1.2.0", "1.2"] {
+            nothing_to_do(&history, &alpine().with_source(), rerun);
+            assert_eq!(history.shows("alpine"), "1.2.0 on alpine:3.23", "{order:?}");
+            assert_eq!(history.shows("latest"), "1.2.0", "{order:?}");
+        }
+    }
+}
+
+// Templates that change.
+
+#[test]
+fn exact_tags_of_earlier_templates_are_written_over_by_no_rolling_tag() {
+    let before = alpine().with_source();
+    let mut after = alpine().templates(&["v{version}-{tag}", "{major}.{minor}-{tag}", "{tag}"]);
+    after.source_tags = vec!["v{version}".to_owned(), "{major}.{minor}".to_owned(), "latest".to_owned()];
+    let history = History::new();
+    history.release(&before, "24.1");
+    let ended = history.release(&after, "24.1.1");
+    for tag in ["24.1-alpine", "24.1"] {
+        assert!(matches!(ended.reason(tag), Some(Reason::ExactTagOf(of)) if of.to_string() == "24.1"), "{ended:?}");
+        assert!(history.shows(tag).starts_with("24.1"), "{tag}");
+        assert!(!history.shows(tag).starts_with("24.1.1"), "{tag}");
+    }
+    assert_eq!(history.shows("alpine"), "24.1.1 on alpine:3.23");
+    // Where 24.1 has an exact tag of these templates, the same text is a rolling tag.
+    let history = History::new();
+    history.release(&after, "24.1");
+    published(&history.release(&after, "24.1.1"));
+    assert_eq!(history.shows("24.1-alpine"), "24.1.1 on alpine:3.23");
+    assert_eq!(history.shows("24.1"), "24.1.1");
+}
+
+#[test]
+fn a_tag_of_two_series_is_refused() {
+    let templates = ["{version}-{tag}", "{major}-{tag}", "{tag}"];
+    let both = workflow(&[("node:22-slim", &["22-slim", "slim"])]).templates(&templates);
+    let history = History::new();
+    refused(
+        &history.release(&both, "22.04"),
+        "rolling tag `22-slim` comes of `{major}-{tag}` with `slim` and of `{tag}`",
+    );
+    published(&history.release(&both, "24.0"));
+    assert_eq!(history.shows("22-slim"), "24.0 on node:22-slim");
+}
+
+// Without GitHub.
+
+#[test]
+fn a_version_that_is_read_into_a_tag_holds_what_shows_it_where_nobody_can_be_asked() {
+    let history = History::new();
+    history.world.borrow_mut().github = None;
+    let source = alpine().with_source();
+    for tag in ["1.30.0-k3s1", "1.30", "latest"] {
+        history.push_old(tag, "1.30.0+k3s1", "1.30.0+k3s1 by the old workflow");
+    }
+    let ended = history.run(&source, "1.29.2+k3s1");
+    is_held_by(&ended, "latest", "1.30.0+k3s1", Evidence::Likely);
+    assert_eq!(history.shows("latest"), "1.30.0+k3s1 by the old workflow");
+    // `1.30.0-k3s1-22-slim` is a tag of another entry.
+    let history = History::new();
+    history.world.borrow_mut().github = None;
+    for tag in ["1.30.0-k3s1-22-slim", "1.30.0-k3s1-slim", "22-slim", "slim"] {
+        history.push_old(tag, "1.30.0+k3s1", "1.30.0+k3s1 by the old workflow");
+    }
+    let slim = workflow(&[("node:22-slim", &["22-slim", "slim"])]).on_conflict("replace");
+    published(&history.run(&slim, "1.30.0+k3s1"));
+    assert_eq!(history.shows("slim"), "1.30.0+k3s1 on node:22-slim");
+}
+
+#[test]
+fn what_replaces_an_old_release_and_is_killed_takes_its_rolling_tags_along_all_the_same() {
+    let replace = alpine().on_conflict("replace");
+    let setting = || {
+        let history = History::new();
+        history.world.borrow_mut().github = None;
+        for tag in ["2.0.0-alpine", "2.0-alpine", "alpine"] {
+            history.push_old(tag, "2.0.0", "2.0.0 by the old workflow");
+        }
+        history
+    };
+    let all_follow = |habits: Habits| {
+        for moment in 0.. {
+            let history = setting();
+            let mut run = Run::start(&history.world, &replace, "2.0.0", habits);
+            if (0..moment).any(|_| run.step().is_some()) {
+                return true;
+            }
+            drop(run);
+            published(&Run::start(&history.world, &replace, "2.0.0", habits).ended());
+            if ["2.0.0-alpine", "2.0-alpine", "alpine"].iter().any(|tag| history.shows(tag) != "2.0.0 on alpine:3.23") {
+                return false;
+            }
+        }
+        unreachable!()
+    };
+    assert!(all_follow(Habits::default()));
+    assert!(!all_follow(Habits { replaced_first: false, ..Habits::default() }), "the model wouldn't notice");
+}
+
+// That the model would notice.
+
+/// At how many requests of `held` another run that passes leaves something wrong behind.
+fn wrong_moments(habits: Habits, held: &str, other: &str, is_right: impl Fn(&History) -> bool) -> usize {
+    let mut wrong = 0;
+    for moment in 0.. {
+        let history = History::new();
+        history.github(held, Standing::Final).github(other, Standing::Final);
+        let mut run = Run::start(&history.world, &alpine(), held, habits);
+        if (0..moment).any(|_| run.step().is_some()) {
+            return wrong;
+        }
+        Run::start(&history.world, &alpine(), other, Habits::default()).ended();
+        run.ended();
+        wrong += usize::from(!is_right(&history) || !history.world.borrow().objections.is_empty());
+    }
+    unreachable!()
+}
+
+#[test]
+fn a_run_without_its_habits_is_noticed() {
+    let is_newest = |history: &History| history.shows("alpine") == "1.2.4 on alpine:3.23";
+    let first_wins = |history: &History| {
+        let world = history.world.borrow();
+        let first =
+            world.writes.iter().find(|write| write.tag.as_str() == "24.1-alpine").map(|write| write.after.clone());
+        drop(world);
+        history.digest("24.1-alpine") == first
+    };
+    let usual = Habits::default();
+    assert_eq!(wrong_moments(usual, "1.2.3", "1.2.4", is_newest), 0);
+    assert_eq!(wrong_moments(usual, "24.1.1", "24.1", first_wins), 1, "in the one round trip alone");
+    assert!(wrong_moments(Habits { looks_before_writing: false, ..usual }, "24.1.1", "24.1", first_wins) > 1);
+    assert!(wrong_moments(Habits { looks_again: false, ..usual }, "1.2.3", "1.2.4", is_newest) > 0);
+    assert!(wrong_moments(Habits { exact_first: false, ..usual }, "1.2.3", "1.2.4", is_newest) > 0);
 }

@@ -8,7 +8,7 @@ use publish_variants::image::{Digest, Platform, Repository, Tag};
 use publish_variants::ownership::{Evidence, Reason, Standing, TagKind, Verdict};
 
 use crate::run::{Ended, recipe_of};
-use crate::versions::{KNOWN, Known, is_exact, render, version};
+use crate::versions::{KNOWN, Known, render, version};
 use crate::workflow::{Item, Workflow};
 use crate::world::{Image, Origin, Shared, World, Write, both_platforms};
 
@@ -132,11 +132,19 @@ fn object(world: &World, write: &Write) -> Result<(), String> {
                     && earlier.version == of.text
             })
     };
-    if !pushed(made) {
+    // What is taken from an old workflow's image may be known by that image's tags alone, so rolling tags go first.
+    let replaces = workflow.on_conflict == "replace"
+        && write.before.as_ref().is_some_and(|before| {
+            !matches!(world.images[before].origin, Origin::Ours { .. })
+                && exact_tags(workflow, item, this, entry)
+                    .iter()
+                    .any(|tag| world.named(&write.repository, &tag.parse().unwrap()).as_ref() == Some(before))
+        });
+    if !pushed(made) && !replaces {
         return Err(format!("it was never pushed as {} of `{entry}`", made.text));
     }
     if made != this {
-        if made.rank <= this.rank {
+        if made.order() <= this.order() {
             return Err("it is older".to_owned());
         }
         if !may_roll(world, workflow, made) {
@@ -144,18 +152,23 @@ fn object(world: &World, write: &Write) -> Result<(), String> {
         }
     }
     let (Some(before), false) = (&write.before, crossed) else { return Ok(()) };
+    let is_told = |earlier: &Write, before: &Digest| {
+        let was = version(&earlier.version);
+        if matches!(world.images[before].origin, Origin::Ours { .. }) {
+            return !has_exact_tag(world, workflow, item, was, entry, &write.repository, &write.tag);
+        }
+        // What doesn't say itself what it is, is known by its tag and by GitHub.
+        let of_earlier = item_of(&earlier.workflow, &earlier.entry);
+        workflow.rolling != "always"
+            && world.standing(&earlier.version) != Standing::Absent
+            && exact_tags(workflow, of_earlier, was, &earlier.entry).iter().any(|tag| tag == write.tag.as_str())
+    };
     let own_exact = world.writes.iter().any(|earlier| {
         earlier.kind == TagKind::Exact
             && (&earlier.repository, &earlier.tag) == (&write.repository, &write.tag)
             && earlier.after == *before
             && earlier.version != write.version
-            // An image that doesn't say itself what it is, of a version that GitHub doesn't have, nobody can tell.
-            && (matches!(world.images[before].origin, Origin::Ours { .. })
-                || world.standing(&earlier.version) != Standing::Absent)
-            // A plan with other templates can't tell.
-            && exact_tags(workflow, item_of(&earlier.workflow, &earlier.entry), version(&earlier.version), &earlier.entry)
-                .iter()
-                .any(|tag| tag == write.tag.as_str())
+            && is_told(earlier, before)
     });
     if own_exact {
         return Err("that is the exact tag of another version".to_owned());
@@ -167,7 +180,7 @@ fn object(world: &World, write: &Write) -> Result<(), String> {
         .any(|template| render(template, was, entry) == write.tag.as_str());
     if workflow.rolling != "always"
         && *tool == workflow.tool
-        && was.rank > made.rank
+        && was.order() > made.order()
         && in_series
         && may_roll(world, workflow, was)
     {
@@ -204,6 +217,26 @@ fn item_of<'a>(workflow: &'a Workflow, entry: &str) -> Item<'a> {
 fn exact_tags(workflow: &Workflow, item: Item<'_>, of: Known, entry: &str) -> Vec<String> {
     let (exact, _) = workflow.names(item);
     exact.into_iter().filter(|(_, other)| *other == entry).map(|(template, _)| render(template, of, entry)).collect()
+}
+
+/// Whether a version has exact tags by this workflow's templates, of which `tag` is none. Whether that was an exact tag by those of
+/// an earlier one, nobody can tell then.
+fn has_exact_tag(
+    world: &World,
+    workflow: &Workflow,
+    item: Item<'_>,
+    of: Known,
+    entry: &str,
+    repository: &Repository,
+    tag: &Tag,
+) -> bool {
+    let own = exact_tags(workflow, item, of, entry);
+    let shows_it = |tag: &String| {
+        world.named(repository, &tag.parse().unwrap()).is_some_and(
+            |digest| matches!(&world.images[&digest].origin, Origin::Ours { version, .. } if version == of.text),
+        )
+    };
+    !own.iter().any(|own| own == tag.as_str()) && own.iter().any(shows_it)
 }
 
 /// The templates that give a rolling tag of an entry.
@@ -425,7 +458,7 @@ impl Expectation<'_> {
             return vec![stays(if is_mine { Why::Right } else { why })];
         }
         let unguarded = self.workflow.rolling == "always";
-        let protected = self.protects(item, tag, entry, now.as_ref());
+        let protected = self.protects(item, repository, tag, entry, now.as_ref());
         let write = |names: Names, why: Why| {
             let mut any_of: Vec<(Names, Why)> =
                 protected.iter().map(|(other, _)| stays(Why::ExactTagOf(other.text.to_owned()))).collect();
@@ -435,24 +468,21 @@ impl Expectation<'_> {
             any_of
         };
         let mut any_of = Vec::new();
-        for rivals in
-            if unguarded { Vec::new() } else { self.rivals(item, repository, now.as_ref(), tag, template, entry) }
-        {
-            let is_certain = rivals.iter().any(|rival| rival.is_certain);
-            for rival in rivals {
-                let name = rival.version.text.to_owned();
-                match &rival.digest {
-                    Some(digest) if now.as_ref() != Some(digest) && !self.shows(now.as_ref(), rival.version) => {
-                        if self.before.is_broken(repository, digest) {
-                            any_of.push(stays(Why::ChildrenMissing(name)));
-                        } else {
-                            any_of.extend(write(Names::This(digest.clone()), Why::Held(name, rival.evidence)));
-                        }
+        let rivals =
+            if unguarded { Vec::new() } else { self.rivals(item, repository, now.as_ref(), tag, template, entry) };
+        for rival in rivals {
+            let name = rival.version.text.to_owned();
+            match &rival.digest {
+                Some(digest) if now.as_ref() != Some(digest) && !self.shows(now.as_ref(), rival.version) => {
+                    if self.before.is_broken(repository, digest) {
+                        any_of.push(stays(Why::ChildrenMissing(name)));
+                    } else {
+                        any_of.extend(write(Names::This(digest.clone()), Why::Held(name, rival.evidence)));
                     }
-                    _ => any_of.push(stays(Why::Held(name, rival.evidence))),
                 }
+                _ => any_of.push(stays(Why::Held(name, rival.evidence))),
             }
-            if is_certain {
+            if rival.is_certain {
                 return any_of;
             }
         }
@@ -477,7 +507,7 @@ impl Expectation<'_> {
         )
     }
 
-    /// The newer versions that may count, the newest first; together where they are the same to PEP 440.
+    /// The newer versions that may count, the newest first.
     fn rivals(
         &self,
         item: Item<'_>,
@@ -486,17 +516,15 @@ impl Expectation<'_> {
         tag: &Tag,
         template: &str,
         entry: &str,
-    ) -> Vec<Vec<Rival>> {
+    ) -> Vec<Rival> {
         let newer = KNOWN.iter().filter(|other| {
-            other.rank > self.version.rank
+            other.order() > self.version.order()
                 && render(template, **other, entry) == tag.as_str()
                 && may_roll(self.before, self.workflow, **other)
         });
-        let mut by_rank = BTreeMap::<u32, Vec<Rival>>::new();
-        for rival in newer.filter_map(|other| self.counts(item, repository, now, *other, entry)) {
-            by_rank.entry(rival.version.rank).or_default().push(rival);
-        }
-        by_rank.into_values().rev().collect()
+        let rivals = newer.filter_map(|other| self.counts(item, repository, now, *other, entry));
+        let by_order: BTreeMap<_, Rival> = rivals.map(|rival| (rival.version.order(), rival)).collect();
+        by_order.into_values().rev().collect()
     }
 
     fn counts(
@@ -530,7 +558,8 @@ impl Expectation<'_> {
                 Origin::Ours { .. } => {}
                 origin => {
                     let known = matches!(self.before.standing(of.text), Standing::Final | Standing::Tagged);
-                    let shown = of.literal && now == Some(&digest);
+                    let shown = now == Some(&digest)
+                        && (of.literal || self.is_told_by_the_tag(item, repository, &digest, of, entry));
                     if found.is_none() && (known || shown) {
                         found = Some(Rival {
                             version: of,
@@ -545,26 +574,56 @@ impl Expectation<'_> {
         found
     }
 
+    /// Without GitHub: whether the tool may write `1.30.0-k3s1` for 1.30.0+k3s1, since it writes this version so; unless a shorter
+    /// tag, of 1.30.0, names the image as well.
+    fn is_told_by_the_tag(
+        &self,
+        item: Item<'_>,
+        repository: &Repository,
+        digest: &Digest,
+        of: Known,
+        entry: &str,
+    ) -> bool {
+        let is_shorter = |other: &Known| of.tag.strip_prefix(other.tag).is_some_and(|rest| rest.starts_with('-'));
+        let names = |tag: &String| self.before.named(repository, &tag.parse().unwrap()).as_ref() == Some(digest);
+        self.before.github.is_none()
+            && !self.version.literal
+            && !KNOWN
+                .iter()
+                .filter(|other| is_shorter(other))
+                .any(|other| exact_tags(self.workflow, item, *other, entry).iter().any(names))
+    }
+
     /// The other versions of which a rolling tag may be the exact tag, and whether it is without a doubt.
-    fn protects(&self, item: Item<'_>, tag: &Tag, entry: &str, now: Option<&Digest>) -> Vec<(Known, bool)> {
+    fn protects(
+        &self,
+        item: Item<'_>,
+        repository: &Repository,
+        tag: &Tag,
+        entry: &str,
+        now: Option<&Digest>,
+    ) -> Vec<(Known, bool)> {
         let Some(now) = now else { return Vec::new() };
-        let is_exact = |of: Known, (template, entry): &(String, String)| render(template, of, entry) == tag.as_str();
         match &self.before.images[now].origin {
             Origin::Ours { version: text, .. } => {
                 let was = version(text);
                 if was.text == self.version.text {
                     return Vec::new();
                 }
-                // It reads as one of some entry that nobody has heard of: nobody can tell.
-                let maybe = |template: &String| {
-                    let around = render(template, was, "\0");
-                    let around = around.split_once('\0').filter(|_| template.contains("{version}"));
-                    around.is_some_and(|(before, after)| {
-                        tag.as_str().starts_with(before) && tag.as_str().ends_with(after)
-                    })
-                };
-                let reads = self.all_entries().iter().any(|names| is_exact(was, names));
-                (reads || self.workflow.templates.iter().any(maybe)).then_some((was, reads)).into_iter().collect()
+                if exact_tags(self.workflow, item, was, entry).iter().any(|own| own == tag.as_str()) {
+                    return vec![(was, true)];
+                }
+                if has_exact_tag(self.before, self.workflow, item, was, entry, repository, tag) {
+                    return Vec::new();
+                }
+                let pushed = self.before.writes.iter().any(|earlier| {
+                    earlier.kind == TagKind::Exact
+                        && (&earlier.repository, &earlier.tag) == (repository, tag)
+                        && earlier.after == *now
+                        && earlier.version == was.text
+                });
+                // It may be one of templates and entries that nobody has heard of: nobody can tell.
+                (pushed || tag.as_str().contains(was.tag)).then_some((was, pushed)).into_iter().collect()
             }
             _ if self.workflow.rolling == "always" => Vec::new(),
             origin => {
@@ -575,25 +634,6 @@ impl Expectation<'_> {
                 others.map(|of| (of, is_really(origin, of))).collect()
             }
         }
-    }
-
-    /// The exact templates, with all entries that there ever were.
-    fn all_entries(&self) -> Vec<(String, String)> {
-        let mut all = Vec::new();
-        let past = self.before.writes.iter().map(|write| write.entry.clone());
-        let own = self.workflow.variants.iter().flat_map(|row| row.entries.clone());
-        let entries: BTreeSet<String> = past.chain(own).filter(|entry| !entry.is_empty()).collect();
-        for template in self.workflow.templates.iter().filter(|template| is_exact(template)) {
-            all.extend(entries.iter().map(|entry| (template.clone(), entry.clone())));
-        }
-        all.extend(
-            self.workflow
-                .source_tags
-                .iter()
-                .filter(|template| is_exact(template))
-                .map(|template| (template.clone(), String::new())),
-        );
-        all
     }
 
     /// Whether a tag shows this release on a base that isn't older than that of the image that it would get.

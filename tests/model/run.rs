@@ -12,7 +12,7 @@ use publish_variants::action::inputs::OnConflict;
 use publish_variants::image::{Digest, Platform, Repository, Tag};
 use publish_variants::ownership::{
     Artifact, Decision, Decisions, Image as OfRelease, Kinship, Question, Reason, SeenImage, Standing, Survey, TagKind,
-    Verdict, Wanted, decide,
+    Verdict, Wanted, decide, goes_before_exact_tags,
 };
 use publish_variants::plan::Plan;
 
@@ -30,11 +30,13 @@ pub(crate) struct Habits {
     pub(crate) looks_again: bool,
     /// Whether it writes exact tags before rolling ones. It does.
     pub(crate) exact_first: bool,
+    /// Whether rolling tags of what is replaced go before the exact tags that it is known by. They do.
+    pub(crate) replaced_first: bool,
 }
 
 impl Default for Habits {
     fn default() -> Self {
-        Self { at_once: 1, looks_before_writing: true, looks_again: true, exact_first: true }
+        Self { at_once: 1, looks_before_writing: true, looks_again: true, exact_first: true, replaced_first: true }
     }
 }
 
@@ -151,7 +153,7 @@ async fn publish(world: Shared, workflow: Rc<Workflow>, plan: &Plan, habits: Hab
         if open.is_empty() {
             return Ok(done.finish(surveyed));
         }
-        for phase in 0..3 {
+        for phase in 0..4 {
             let writes: Vec<&Decision> =
                 open.iter().filter(|decision| surveyed.phase(decision, habits) == phase).collect();
             if !done.write(&surveyed, &writes, habits).await {
@@ -421,15 +423,16 @@ impl<'a> Surveyed<'a> {
 
     fn phase(&self, decision: &Decision, habits: Habits) -> usize {
         match (decision.kind, &self.wanted.artifacts[decision.artifact].variant) {
-            (TagKind::Exact, _) => {
-                if habits.exact_first {
-                    0
-                } else {
-                    2
-                }
+            (TagKind::Rolling, _)
+                if habits.replaced_first
+                    && goes_before_exact_tags(&self.wanted, &self.survey, &self.decisions, decision) =>
+            {
+                0
             }
-            (TagKind::Rolling, Some(_)) => 1,
-            (TagKind::Rolling, None) => 2,
+            (TagKind::Exact, _) if habits.exact_first => 1,
+            (TagKind::Exact, _) => 3,
+            (TagKind::Rolling, Some(_)) => 2,
+            (TagKind::Rolling, None) => 3,
         }
     }
 }

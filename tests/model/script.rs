@@ -15,36 +15,56 @@ use crate::workflow::{IMAGE, OTHER_IMAGE, Row, Workflow};
 use crate::world::{Base, Origin, Shared, World};
 
 /// Versions that one tool might have, in any order.
-const FAMILIES: [&[&str]; 5] = [
+const FAMILIES: [&[&str]; 6] = [
     &["1.2.2", "1.2.3rc1", "1.2.3", "1.2.3.post1", "1.2.4", "1.3.0-beta.1", "1.3.0", "1.3.1", "2.0.0rc1", "2.0.0"],
     &["0.9.0", "0.9.1", "1.0.0", "1.0.1", "1.2.0", "1.2.1", "1.2.2"],
     &["21", "22", "22.04", "24.0", "24.1", "24.1.1", "24.1.2", "24.2"],
     &["1.29.1+k3s1", "1.29.2+k3s1", "1.29.2+k3s2", "1.30.0+k3s1", "1.3.0", "1.2.3+22"],
     &["2026.1.10", "2026.1.11", "1.2.3", "24.1", "24.1.1"],
+    &["1.2", "1.2.0", "1.2.1", "1.3", "1.3.0", "24.0", "24.1", "24.1.1", "1!1.2.3", "1!1.2.4"],
 ];
 
 /// What other tools call their images, as if it were a version.
 const STRANGE: [&str; 10] =
     ["1.0", "20260110", "1234567", "2026!01-10", "22", "21!1.2.3", "1.2.3-22", "1.3.0-22", "22.04", "2026.1.10"];
 
-const ENTRIES: [&str; 10] =
-    ["alpine", "alpine3.23", "slim", "22-slim", "22", "21", "3.13-alpine", "3.14-alpine", "debian", "b-alpine"];
+const ENTRIES: [&str; 11] = [
+    "alpine",
+    "alpine3.23",
+    "slim",
+    "22-slim",
+    "22",
+    "21",
+    "3.13-alpine",
+    "3.14-alpine",
+    "debian",
+    "my-alpine",
+    "3.13.1-alpine",
+];
 
 pub(crate) const BASES: [&str; 4] = ["alpine:3.23", "debian:13-slim", "node:22-slim", "python:3.13-alpine"];
 
-const TEMPLATES: [&[&str]; 8] = [
+const TEMPLATES: [&[&str]; 9] = [
     &["{version}-{tag}", "{major}.{minor}-{tag}", "{tag}"],
     &["{version}-{tag}", "{major}.{minor}-{tag}", "{tag}"],
     &["{tag}-{version}", "{tag}-{major}.{minor}", "{tag}"],
     &["{version}-{tag}", "{tag}"],
     &["{version}-{tag}", "{tag}-{version}", "{major}.{minor}-{tag}", "{major}-{tag}", "{tag}"],
     &["v{version}-{tag}", "v{major}-{tag}", "{tag}"],
+    &["v{version}-{tag}", "{major}.{minor}-{tag}", "{tag}"],
     &["{tag}{version}", "{tag}"],
     &["{version}_{tag}", "{major}.{minor}_{tag}", "{tag}_latest"],
 ];
 
-const SOURCE_TAGS: [&[&str]; 4] =
-    [&[], &["{version}", "{major}.{minor}", "latest"], &["v{version}", "{major}", "latest"], &["{version}", "latest"]];
+const SOURCE_TAGS: [&[&str]; 6] = [
+    &[],
+    &["{version}", "{major}.{minor}", "latest"],
+    &["v{version}", "{major}", "latest"],
+    &["v{version}", "{major}.{minor}", "latest"],
+    &["{version}", "latest"],
+    // Which is refused.
+    &["{major}.{minor}", "latest"],
+];
 
 const STANDINGS: [Standing; 4] = [Standing::Final, Standing::Prerelease, Standing::Tagged, Standing::Absent];
 
@@ -55,16 +75,6 @@ pub(crate) struct Script {
     github: bool,
     workflows: Vec<Sketch>,
     pub(crate) events: Vec<Event>,
-}
-
-impl Script {
-    /// The first exact template is in the bytes of an image, as its OCI version, and the model doesn't know it: with `replace`, which
-    /// takes nothing for begun, that makes a difference where workflows have different templates.
-    pub(crate) fn has_bytes_that_the_model_knows(&self) -> bool {
-        let replaces = self.workflows.iter().any(|workflow| workflow.on_conflict == 2);
-        let templates = |workflow: &Sketch| workflow.templates;
-        !replaces || self.workflows.iter().all(|workflow| templates(workflow) == templates(&self.workflows[0]))
-    }
 }
 
 /// A workflow.
@@ -120,11 +130,12 @@ fn job() -> impl Strategy<Value = Job> {
 }
 
 fn sketch() -> impl Strategy<Value = Sketch> {
-    let row = (
-        0..BASES.len(),
-        prop::collection::vec(0..ENTRIES.len(), 1..3),
-        prop_oneof![8 => Just(0u8), 1 => Just(1), 1 => Just(2)],
-    );
+    // Often one entry is another one with a number before it.
+    let entries = prop_oneof![
+        3 => prop::collection::vec(0..ENTRIES.len(), 1..3),
+        1 => prop::sample::select(vec![vec![6, 0], vec![0, 6], vec![3, 2], vec![2, 3], vec![5, 4]]),
+    ];
+    let row = (0..BASES.len(), entries, prop_oneof![8 => Just(0u8), 1 => Just(1), 1 => Just(2)]);
     let tags = (0..TEMPLATES.len(), 0..SOURCE_TAGS.len(), prop::collection::vec(0..10usize, 0..2));
     let choices = (
         prop_oneof![10 => Just(0usize), 1 => Just(1), 1 => Just(2)],
@@ -224,7 +235,13 @@ impl Sketch {
     fn workflow(&self, family: &[&str]) -> Workflow {
         let mut taken = Vec::new();
         let prefix = if self.other_tool { "b-" } else { "" };
+        // Of two variants that differ in their entries alone, one restores what a clean-up has taken from the other.
+        let mut bases = Vec::new();
         let rows = self.rows.iter().filter_map(|(base, entries, kind)| {
+            if bases.contains(base) {
+                return None;
+            }
+            bases.push(*base);
             let entries: Vec<String> = entries.iter().map(|entry| format!("{prefix}{}", ENTRIES[*entry])).collect();
             let fresh: Vec<String> = entries.into_iter().filter(|entry| !taken.contains(entry)).collect();
             taken.extend(fresh.clone());
@@ -376,7 +393,8 @@ impl Player {
         let image = place(IMAGE);
         for item in workflow.items() {
             let (exact, rolling) = workflow.names(item);
-            let label = format!("{} by the old workflow for {}", of.text, exact[0].1);
+            let entry = exact.iter().chain(&rolling).map(|(_, entry)| *entry).next().unwrap_or_default();
+            let label = format!("{} by the old workflow for {entry}", of.text);
             let rolling = rolling.into_iter().filter(|_| rolls && of.is_final);
             for (template, entry) in exact.into_iter().chain(rolling) {
                 let tag = render(template, of, entry).parse().unwrap();
@@ -427,12 +445,6 @@ impl Player {
         self.no_objections()?;
         let killed = self.world.borrow().clone();
         self.publish(job)?;
-        // Where `replace` has taken the exact tags of an image that has no annotation of ours, its rolling tags can't be told from exact
-        // tags any more, unless GitHub knows.
-        if self.workflow(job.1).on_conflict == "replace" {
-            self.world.replace(killed);
-            return Ok(());
-        }
         same_tags(&undisturbed, &self.world.borrow())?;
         self.world.replace(killed);
         Ok(())
@@ -465,16 +477,7 @@ impl Player {
         let agree = workflows
             .iter()
             .all(|workflow| workflow.on_conflict == "keep" && workflow.rolling == "guard" && *workflow == workflows[0]);
-        // Of an image without our annotation nobody can tell which version `1.30.0-k3s1` is, unless GitHub knows.
-        let known = |job: &Job| {
-            let version = self.version(job.0);
-            version.literal || matches!(self.world.borrow().standing(version.text), Standing::Final | Standing::Tagged)
-        };
-        if !agree
-            || !jobs.iter().all(known)
-            || killed.is_some()
-            || ends.iter().any(|(_, ended)| !matches!(ended, Ended::Published(_)))
-        {
+        if !agree || killed.is_some() || ends.iter().any(|(_, ended)| !matches!(ended, Ended::Published(_))) {
             return Ok(());
         }
         for (job, _) in &ends {

@@ -9,12 +9,19 @@ pub(crate) struct Known {
     pub(crate) tag: &'static str,
     /// Major and minor.
     pub(crate) series: (&'static str, &'static str),
-    /// The order of versions: those with the same rank are neither older nor newer.
+    /// The order of versions. Those with the same rank are one version in several spellings.
     pub(crate) rank: u32,
     /// Whether it is neither a pre-release nor a development build.
     pub(crate) is_final: bool,
     /// Whether it is written in a tag as it is.
     pub(crate) literal: bool,
+}
+
+impl Known {
+    /// The order in which versions own rolling tags: of several spellings, the one with more numbers comes later.
+    pub(crate) fn order(&self) -> (u32, usize, &'static str) {
+        (self.rank, self.text.bytes().filter(|byte| *byte == b'.').count(), self.text)
+    }
 }
 
 const fn known(rank: u32, text: &'static str, series: (&'static str, &'static str)) -> Known {
@@ -38,6 +45,8 @@ pub(crate) const KNOWN: &[Known] = &[
     known(30, "1", ("1", "0")),
     known(30, "1.0", ("1", "0")),
     known(30, "1.0.0", ("1", "0")),
+    altered(35, "1+1.2.3", "1-1.2.3", ("1", "0")),
+    altered(36, "1+1.2.4", "1-1.2.4", ("1", "0")),
     known(40, "1.0.1", ("1", "0")),
     known(50, "1.2", ("1", "2")),
     known(50, "1.2.0", ("1", "2")),
@@ -66,6 +75,9 @@ pub(crate) const KNOWN: &[Known] = &[
     known(150, "2.0", ("2", "0")),
     known(150, "2.0.0", ("2", "0")),
     known(160, "2.0.1", ("2", "0")),
+    known(165, "3.13", ("3", "13")),
+    known(166, "3.13.1", ("3", "13")),
+    known(167, "3.14", ("3", "14")),
     known(170, "21", ("21", "0")),
     known(170, "21.0", ("21", "0")),
     known(180, "22", ("22", "0")),
@@ -84,6 +96,7 @@ pub(crate) const KNOWN: &[Known] = &[
     known(260, "1234567", ("1234567", "0")),
     known(270, "20260110", ("20260110", "0")),
     altered(280, "1!1.2.3", "1-1.2.3", ("1", "2")),
+    altered(282, "1!1.2.4", "1-1.2.4", ("1", "2")),
     altered(285, "21!1.2.3", "21-1.2.3", ("1", "2")),
     altered(290, "2026!01-10", "2026-01-10", ("01", "0")),
 ];
@@ -95,11 +108,22 @@ pub(crate) fn version(text: &str) -> Known {
 
 /// The tag that a template gives. Only the oracle's: the program has its own.
 pub(crate) fn render(template: &str, version: Known, entry: &str) -> String {
-    template
-        .replace("{version}", version.tag)
-        .replace("{major}", version.series.0)
-        .replace("{minor}", version.series.1)
-        .replace("{tag}", entry)
+    // It is called a million times, and `str::replace` is slow where nothing is optimised.
+    let (mut text, mut rest) = (String::new(), template);
+    while let Some(at) = rest.bytes().position(|byte| byte == b'{') {
+        let end = at + rest.as_bytes()[at..].iter().position(|byte| *byte == b'}').expect("a template is closed");
+        text.push_str(&rest[..at]);
+        text.push_str(match &rest[at + 1..end] {
+            "version" => version.tag,
+            "major" => version.series.0,
+            "minor" => version.series.1,
+            "tag" => entry,
+            other => panic!("the model has no {other}"),
+        });
+        rest = &rest[end + 1..];
+    }
+    text.push_str(rest);
+    text
 }
 
 /// Whether a template gives tags of one version alone.

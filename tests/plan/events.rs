@@ -103,7 +103,7 @@ fn a_release_that_github_marks_as_a_prerelease_moves_no_rolling_tag() {
 
 #[test]
 fn a_pull_request_of_a_fork_has_no_secrets_and_needs_none() {
-    let given = given_matrix().input("credentials", "docker.io  \n quay.io user ").input("dry-run", "false");
+    let given = given_matrix().input("credentials", "docker.io  \n ghcr.io user ").input("dry-run", "false");
     assert!(given.clone().recorded("pull_request.opened", &[]).plan().dry_run);
     insta::assert_snapshot!(given.input("version", "1.0").failure(), @"
     the input has 2 problems
@@ -112,6 +112,26 @@ fn a_pull_request_of_a_fork_has_no_secrets_and_needs_none() {
       input `credentials`: line 2 has no user or no password
         hint: write `registry username password`; is the secret or variable of that line set?
     ");
+}
+
+#[test]
+fn a_line_without_a_password_is_no_problem_where_its_registry_is_not_used() {
+    let given =
+        given_matrix().input("version", "1.0").input("credentials", "# Docker Hub\nregistry.lan user \nquay.io");
+    assert_eq!(given.plan().destinations[0].to_string(), "ghcr.io/astral-sh/uv");
+}
+
+#[test]
+fn the_default_destination_is_the_registry_of_the_github_server() {
+    let given = given_matrix().input("version", "1.0").input("images", "");
+    for (server, destination) in [
+        ("https://github.com", "ghcr.io/astral-sh/uv"),
+        ("https://ghe.corp.example", "containers.ghe.corp.example/astral-sh/uv"),
+        ("https://acme.ghe.com", "containers.acme.ghe.com/astral-sh/uv"),
+    ] {
+        let plan = given.clone().variable("GITHUB_SERVER_URL", server).plan();
+        assert_eq!(plan.destinations.iter().map(ToString::to_string).collect::<Vec<_>>(), [destination]);
+    }
 }
 
 #[test]

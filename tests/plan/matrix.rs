@@ -209,9 +209,44 @@ fn a_source_without_a_tag_is_that_of_the_version() {
 }
 
 #[test]
+fn a_variant_may_have_binaries_of_its_own_and_the_input_is_for_the_others() {
+    let matrix = "
+defaults: { binaries: /uv-musl -> /usr/local/bin/uv }
+variants:
+  - alpine,alpine
+  - for: { libc: [glibc] }
+    base: debian
+    tags: [debian]
+    binaries: [/LICENSE -> /usr/share/doc/uv/, '/uv-{libc}']
+";
+    let plan = with(matrix).input("binaries", "").plan();
+    let binaries = |variant: usize| plan.variants[variant].binaries.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(binaries(0), ["/uv-musl -> /usr/local/bin/uv"]);
+    assert_eq!(binaries(1), ["/LICENSE -> /usr/share/doc/uv/LICENSE", "/uv-glibc"]);
+    let commands = plan.variants.iter().map(|variant| variant.changes.cmd.clone().unwrap()).collect::<Vec<_>>();
+    assert_eq!(commands, [["/usr/local/bin/uv"], ["/usr/local/bin/uv-glibc"]]);
+    assert!(
+        with("alpine,alpine").input("binaries", "").failure().contains("input `binaries`: no executables are named")
+    );
+    insta::assert_snapshot!(failure("variants:\n  - base: alpine\n    tags: [a]\n    binaries: [/uv, uvx]\n"), @"
+    matrix:4:21: `uvx` is not the absolute path of a file
+    hint: write `/uvx`
+    ");
+}
+
+#[test]
+fn variants_are_for_linux() {
+    let matrix = "variants:\n  - base: alpine\n    tags: [a]\n    platforms: windows/amd64\n";
+    insta::assert_snapshot!(failure(matrix), @"
+    matrix:4:16: `windows/amd64` is no platform of Linux, and variants are for Linux
+    hint: remove it from `platforms`
+    ");
+}
+
+#[test]
 fn run_lines_need_the_engine() {
     let matrix = "variants:\n  - base: alpine\n    tags: [alpine]\n    run: apk add git\n";
-    assert_eq!(with(matrix).input("builder", "engine").plan().variants[0].run, ["apk add git"]);
+    assert_eq!(with(matrix).input("builder", "engine").plan().variants[0].run[0].to_string(), "apk add git");
     insta::assert_snapshot!(with(matrix).input("builder", "registry").failure(), @"
     matrix:2:5: `run` needs something that runs it, and `builder: registry` doesn't
     hint: remove the `run` lines, or set `builder: engine`
@@ -269,6 +304,20 @@ fn the_schema_takes_what_the_reader_takes_and_is_kept_for_editors() {
         serde_saphyr::from_str(include_str!("../fixtures/matrix/everything.yml")).unwrap();
     let problems: Vec<String> = validator.iter_errors(&matrix).map(|error| error.to_string()).collect();
     assert!(problems.is_empty(), "{problems:?}");
+    let rows =
+        serde_json::json!(["alpine,alpine", { "base": "debian", "tags": ["a", null], "env": { "A": null } }, null]);
+    for (form, is_taken) in [
+        (rows.clone(), true),
+        (serde_json::json!({ "image-mapping": rows }), true),
+        (serde_json::json!({ "include": rows, "defaults": { "verify": ["a", null] } }), true),
+        (serde_json::json!({ "variants": "alpine,alpine\ndebian,debian" }), true),
+        (serde_json::json!({ "variant": rows }), false),
+        (serde_json::json!([{ "base": "alpine", "tags": "alpine", "enviroment": {} }]), false),
+        (serde_json::json!(3), false),
+    ] {
+        assert_eq!(validator.is_valid(&form), is_taken, "{form}");
+        assert_eq!(with(&form.to_string()).read().is_ok(), is_taken, "{form}");
+    }
     matrix["variants"][0]["bsae"] = "x".into();
     assert!(!validator.is_valid(&matrix));
 

@@ -103,6 +103,21 @@ fn bad_input_is_one_message_with_exit_code_2() {
 }
 
 #[test]
+fn warnings_are_not_in_what_is_printed() {
+    let plan = ["plan", "--version", "1.0", "--matrix", "alpine,alpine", "--images", "a/b", "--binaries", "/b"];
+    let plan = [&plan[..], &["--format", "json", "--platforms", "linux/arm46"]].concat();
+    for (variables, warning) in
+        [(&[][..], "warning: input `platforms`"), (&[("GITHUB_ACTIONS", "true")], "::warning title=")]
+    {
+        let output = run(&plan, variables);
+        let stderr = text(&output.stderr);
+        assert!(output.status.success() && stderr.contains(warning) && stderr.contains("linux/arm64"), "{stderr}");
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(json["variants"][0]["platforms"][0], "linux/arm46");
+    }
+}
+
+#[test]
 fn without_a_command_people_get_help() {
     let output = run(&[], &[]);
     assert_eq!(output.status.code(), Some(2));

@@ -1,5 +1,7 @@
 //! Passwords and tokens.
 
+use publish_variants::credentials::IDENTITY_TOKEN;
+use publish_variants::secret::Listener;
 use support::fault_proxy::{Fault, FaultProxy, LocationForm, Rule};
 use support::image::{TinyImage, file};
 use support::parts::skip;
@@ -122,6 +124,72 @@ async fn a_wrong_password_is_refused_at_once_and_never_shown() {
     let shown = format!("{error:?} {:?} ", client.registries) + &said(error);
     assert!(shown.contains("check the line for"), "{shown}");
     assert!(!shown.contains("wrong-and-secret") && !shown.contains("d3JvbmctYW5kLXNlY3JldA"), "{shown}");
+}
+
+#[tokio::test]
+async fn an_identity_token_is_exchanged_and_sent_nowhere_else() {
+    let Some((tokens, registry)) = guarded().await else { return };
+    tokens.add_identity("publisher", "identity&token");
+    let identity = |token: &str| Credential {
+        username: IDENTITY_TOKEN.to_owned(),
+        password: Secret::new(token).unwrap(),
+        ..credential(registry.host())
+    };
+    let to = repository(registry.host(), "acme/tool");
+    let client = Client::with(Options { credentials: vec![identity("identity&token")], ..Options::default() });
+    Image::new(6).push(&client.registries, &to).await.unwrap();
+    let asked = tokens.requests();
+    assert_eq!(asked[0].user.as_deref(), Some("publisher"));
+    assert_eq!(
+        (asked[0].service.as_str(), &asked[0].scopes[..]),
+        (tokens.service(), &["repository:acme/tool:pull,push".to_owned()][..])
+    );
+
+    let client = Client::with(Options { credentials: vec![identity("another")], ..Options::default() });
+    let refused = said(client.registries.check_push(&to).await.unwrap_err());
+    assert!(refused.contains("is refused: 401") && !refused.contains("another"), "{refused}");
+
+    let basic = Auth::Htpasswd { user: "publisher", password: PASSWORD };
+    let Some(registry) = Registry::start(basic).await else { return };
+    let here = Credential { registry: registry.host().to_owned(), ..identity("identity&token") };
+    let client = Client::with(Options { credentials: vec![here], ..Options::default() });
+    let refused = said(client.registries.check_push(&repository(registry.host(), "acme/tool")).await.unwrap_err());
+    assert!(
+        refused.contains("401") && registry.requests().len() == 1,
+        "a password's registry gets no token: {refused}"
+    );
+}
+
+#[tokio::test]
+async fn the_credential_for_a_part_of_a_registry_counts_there_alone() {
+    let Some((tokens, registry)) = guarded().await else { return };
+    tokens.add_user("other", "0ther");
+    let part = Credential {
+        registry: format!("{}/acme", registry.host()),
+        username: "other".into(),
+        password: Secret::new("0ther").unwrap(),
+    };
+    let client = Client::with(Options { credentials: vec![credential(registry.host()), part], ..Options::default() });
+    for (path, user) in [("acme/tool", "other"), ("acmes/tool", "publisher")] {
+        client.registries.check_push(&repository(registry.host(), path)).await.unwrap();
+        assert_eq!(tokens.requests().last().unwrap().user.as_deref(), Some(user), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn every_token_is_told_of_before_it_is_sent() {
+    let Some((_tokens, registry)) = guarded().await else { return };
+    let heard = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let issued = Listener::new({
+        let heard = std::sync::Arc::clone(&heard);
+        move |token: &Secret| heard.lock().unwrap().push(token.expose().to_owned())
+    });
+    let proxy = FaultProxy::start(registry.host());
+    let credentials = vec![credential(&proxy.host())];
+    let client = Client::with(Options { credentials, issued, ..Options::default() });
+    client.registries.check_push(&repository(&proxy.host(), "acme/tool")).await.unwrap();
+    let heard = heard.lock().unwrap();
+    assert!(!heard.is_empty() && heard.iter().all(|token| token.split('.').count() == 3), "{heard:?}");
 }
 
 #[tokio::test]

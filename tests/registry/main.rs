@@ -21,6 +21,7 @@ mod push;
 mod requests;
 mod tags;
 mod tls;
+mod wild;
 
 const PASSWORD: &str = "correct-horse-battery-staple";
 

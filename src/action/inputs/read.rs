@@ -5,12 +5,15 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use super::{Builder, Inputs, MatrixText, OnConflict, Rolling, VersionPattern};
-use crate::action::credentials::Credentials;
-use crate::action::environment::{Environment, Files, read_text};
+use super::{Builder, Inputs, MatrixText, OnConflict, Rolling, VersionPattern, list};
+use crate::action::environment::{Environment, Files, read_text, without_mark};
 use crate::action::options::Options;
+use crate::compose::binaries::Binaries;
+use crate::credentials::{self, Credentials};
+use crate::image::environment::wrong_name;
+use crate::image::platform::NotLinux;
 use crate::image::{EnvValue, Platform, Repository};
-use crate::plan::{Place, Platforms, Problem, Template};
+use crate::plan::{Place, PlannedAnnotations, Platforms, Problem, Template};
 use crate::secret::Secret;
 use crate::version::{Scheme, VersionSet};
 
@@ -25,39 +28,80 @@ impl Inputs {
     /// Reads the options, or else the variables that GitHub sets for the action's inputs. What is wrong with them goes
     /// to `problems`, and a default takes its place.
     #[must_use]
+    #[deny(unused_variables, reason = "an input that is described and not read must not compile")]
     pub fn read(options: &Options, environment: &Environment, files: &dyn Files, problems: &mut Vec<Problem>) -> Self {
-        let github_token = written("github-token", options.github_token.as_deref(), environment).and_then(Secret::new);
-        let credentials = lines("credentials", &options.credentials, environment);
-        let credentials = Credentials::read(&credentials, github_token.as_ref(), environment, files, problems);
-        let mut reader = Reader { options, environment, problems };
-        let version_scheme = reader.choice("version-scheme", |o| &o.version_scheme, Scheme::Auto);
-        Self {
-            version: reader.text("version", |o| &o.version),
-            version_pattern: reader.pattern(),
+        // All of them by name, and no `..`: a new one has to be read here.
+        let Options {
+            version,
+            version_pattern,
             version_scheme,
-            source: reader.source(),
-            source_tags: reader.source_tags(),
-            binaries: reader.binaries(),
-            matrix: reader.matrix(files),
-            tag_templates: reader.tag_templates(),
-            platforms: reader.platforms(),
-            env: reader.env(),
-            labels: reader.assignments("labels", |o| &o.labels),
-            annotations: reader.assignments("annotations", |o| &o.annotations),
-            images: reader.images(),
-            insecure_registries: reader.words("insecure-registries", |o| &o.insecure_registries),
-            builder: reader.choice("builder", |o| &o.builder, Builder::default()),
-            dry_run: reader.choice("dry-run", |o| &o.dry_run, false),
-            verify: reader.choice("verify", |o| &o.verify, true),
-            rolling: reader.choice("rolling", |o| &o.rolling, Rolling::default()),
-            on_conflict: reader.choice("on-conflict", |o| &o.on_conflict, OnConflict::default()),
-            ignore_versions: reader.ignore_versions(version_scheme),
-            release_notes: reader.choice("release-notes", |o| &o.release_notes, true),
-            concurrency: reader.concurrency(),
+            source,
+            source_tags,
+            binaries,
+            matrix,
+            file,
+            tag_templates,
+            platforms,
+            env,
+            labels,
+            annotations,
+            images,
+            credentials,
+            github_token,
+            insecure_registries,
+            builder,
+            dry_run,
+            verify,
+            rolling,
+            on_conflict,
+            ignore_versions,
+            release_notes,
+            concurrency,
+        } = options;
+        let github_token = written("github-token", github_token.as_deref(), environment).and_then(Secret::new);
+        let credentials = lines("credentials", credentials, environment);
+        let credentials = Credentials::read(&credentials, github_token.as_ref(), environment, files, problems);
+        let mut reader = Reader { environment, problems };
+        let version_scheme = reader.choice("version-scheme", version_scheme, Scheme::Auto);
+        Self {
+            version: reader.text("version", version),
+            version_pattern: reader.pattern(version_pattern),
+            version_scheme,
+            source: reader.source(source),
+            source_tags: reader.source_tags(source_tags),
+            binaries: reader.binaries(binaries),
+            matrix: reader.matrix(matrix, file, files),
+            tag_templates: reader.tag_templates(tag_templates),
+            platforms: reader.platforms(platforms),
+            env: reader.env(env),
+            labels: reader.assignments("labels", labels).into_iter().collect(),
+            annotations: reader.annotations(annotations),
+            images: reader.images(images),
+            insecure_registries: reader.words("insecure-registries", insecure_registries),
+            builder: reader.choice("builder", builder, Builder::default()),
+            dry_run: reader.choice("dry-run", dry_run, false),
+            verify: reader.choice("verify", verify, true),
+            rolling: reader.choice("rolling", rolling, Rolling::default()),
+            on_conflict: reader.choice("on-conflict", on_conflict, OnConflict::default()),
+            ignore_versions: reader.ignore_versions(ignore_versions, version_scheme),
+            release_notes: reader.choice("release-notes", release_notes, true),
+            concurrency: reader.concurrency(concurrency),
             credentials,
             github_token,
         }
     }
+}
+
+/// The variables with tokens that the runner gives to steps, beside those of the inputs.
+const TOKENS: [&str; 3] = ["GITHUB_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "ACTIONS_RUNTIME_TOKEN"];
+
+/// Everything that options and environment hold and nobody may see, whether the inputs can be used or not.
+#[must_use]
+pub fn secrets(options: &Options, environment: &Environment) -> Vec<Secret> {
+    let given = credentials::secrets(&lines("credentials", &options.credentials, environment));
+    let token = written("github-token", options.github_token.as_deref(), environment);
+    let tokens = TOKENS.iter().filter_map(|name| environment.get(name)).map(str::to_owned);
+    given.into_iter().chain(token.into_iter().chain(tokens).filter_map(Secret::new)).collect()
 }
 
 /// What was written for an input, on the command line or else in the workflow.
@@ -69,9 +113,8 @@ fn lines(name: &str, option: &[String], environment: &Environment) -> String {
     if option.is_empty() { environment.input(name).unwrap_or_default().to_owned() } else { option.join("\n") }
 }
 
-/// Reads one input after the other.
+/// Reads one input after the other. `option` is what the command line says.
 struct Reader<'a> {
-    options: &'a Options,
     environment: &'a Environment,
     problems: &'a mut Vec<Problem>,
 }
@@ -81,23 +124,21 @@ impl Reader<'_> {
         self.problems.push(Problem::new(&Place::Input(input), situation));
     }
 
-    fn text(&self, name: &str, option: fn(&Options) -> &Option<String>) -> Option<String> {
-        written(name, option(self.options).as_deref(), self.environment)
+    fn text(&self, name: &str, option: &Option<String>) -> Option<String> {
+        written(name, option.as_deref(), self.environment)
     }
 
-    fn lines(&self, name: &str, option: fn(&Options) -> &Vec<String>) -> Vec<String> {
-        let text = lines(name, option(self.options), self.environment);
-        text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    /// Lines, without blank ones and comments.
+    fn lines(&self, name: &str, option: &[String]) -> Vec<String> {
+        list::lines(&lines(name, option, self.environment)).map(str::to_owned).collect()
     }
 
-    /// Words apart by blanks, commas or line ends.
-    fn words(&self, name: &str, option: fn(&Options) -> &Vec<String>) -> Vec<String> {
-        let lines = self.lines(name, option);
-        let words = lines.iter().flat_map(|line| line.split(|c: char| c == ',' || c.is_whitespace()));
-        words.filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    /// Words apart by blanks, commas or line ends, without comments.
+    fn words(&self, name: &str, option: &[String]) -> Vec<String> {
+        list::words(&lines(name, option, self.environment)).map(str::to_owned).collect()
     }
 
-    fn choice<T: Choice>(&mut self, name: &'static str, option: fn(&Options) -> &Option<String>, default: T) -> T {
+    fn choice<T: Choice>(&mut self, name: &'static str, option: &Option<String>, default: T) -> T {
         let Some(text) = self.text(name, option) else { return default };
         match T::VALUES.iter().find(|(value, _)| text.eq_ignore_ascii_case(value)) {
             Some((_, choice)) => *choice,
@@ -109,23 +150,48 @@ impl Reader<'_> {
         }
     }
 
-    fn assignments(&mut self, name: &'static str, option: fn(&Options) -> &Vec<String>) -> BTreeMap<String, String> {
-        let mut map = BTreeMap::new();
+    /// Lines `NAME=value`.
+    fn assignments(&mut self, name: &'static str, option: &[String]) -> Vec<(String, String)> {
+        let mut assignments = Vec::new();
         for line in self.lines(name, option) {
             match line.split_once('=') {
                 Some((key, value)) if !key.is_empty() && !key.contains(char::is_whitespace) => {
-                    map.insert(key.to_owned(), value.to_owned());
+                    assignments.push((key.to_owned(), value.to_owned()));
                 }
-                _ => self.problem(name, format!("`{line}` has no name\nhint: write `NAME=value`, one a line")),
+                _ => self.problems.push(
+                    Problem::new(&Place::Input(name), format!("`{line}` is not an assignment"))
+                        .hint("write `NAME=value`, one a line, without blanks in the name"),
+                ),
             }
         }
-        map
+        assignments
     }
 
-    fn env(&mut self) -> BTreeMap<String, EnvValue> {
-        let assignments = self.assignments("env", |o| &o.env).into_iter();
-        let mut parsed = |text: String| text.parse().map_err(|invalid| self.problem("env", invalid)).ok();
-        assignments.filter_map(|(name, text)| Some((name, parsed(text)?))).collect()
+    fn env(&mut self, option: &[String]) -> BTreeMap<String, EnvValue> {
+        let mut values = BTreeMap::new();
+        for (variable, text) in self.assignments("env", option) {
+            if let Some(why) = wrong_name(&variable) {
+                self.problems.push(
+                    Problem::new(&Place::Input("env"), format!("{variable:?} is not the name of a variable: {why}"))
+                        .hint("write `NAME=value`, one a line"),
+                );
+            }
+            match text.parse() {
+                Ok(value) => drop(values.insert(variable, value)),
+                Err(invalid) => self.problem("env", invalid),
+            }
+        }
+        values
+    }
+
+    fn annotations(&mut self, option: &[String]) -> PlannedAnnotations {
+        let mut annotations = PlannedAnnotations::default();
+        for (key, value) in self.assignments("annotations", option) {
+            if let Err(invalid) = annotations.set(&key, &value) {
+                self.problems.push(Problem::new(&Place::Input("annotations"), invalid.situation).hint(invalid.hint));
+            }
+        }
+        annotations
     }
 
     fn templates(&mut self, name: &'static str, lines: &[String]) -> Vec<Template> {
@@ -140,16 +206,16 @@ impl Reader<'_> {
         templates
     }
 
-    fn pattern(&mut self) -> VersionPattern {
-        let Some(text) = self.text("version-pattern", |o| &o.version_pattern) else { return VersionPattern::default() };
+    fn pattern(&mut self, option: &Option<String>) -> VersionPattern {
+        let Some(text) = self.text("version-pattern", option) else { return VersionPattern::default() };
         text.parse().unwrap_or_else(|invalid| {
             self.problem("version-pattern", invalid);
             VersionPattern::default()
         })
     }
 
-    fn source(&mut self) -> Option<Template> {
-        let text = self.text("source", |o| &o.source)?;
+    fn source(&mut self, option: &Option<String>) -> Option<Template> {
+        let text = self.text("source", option)?;
         match text.parse::<Template>() {
             Ok(template) if template.has_tag() => {
                 self.problem("source", format!("`{text}` has `{{tag}}`, which only variants have"));
@@ -163,8 +229,8 @@ impl Reader<'_> {
         }
     }
 
-    fn source_tags(&mut self) -> Vec<Template> {
-        let lines = self.lines("source-tags", |o| &o.source_tags);
+    fn source_tags(&mut self, option: &[String]) -> Vec<Template> {
+        let lines = self.lines("source-tags", option);
         let lines: Vec<String> = match &lines[..] {
             [word] if word == "none" || word == "false" => return Vec::new(),
             [word] if word == "default" || word == "true" => DEFAULT_SOURCE_TAGS.map(str::to_owned).to_vec(),
@@ -183,10 +249,11 @@ impl Reader<'_> {
         templates
     }
 
-    fn ignore_versions(&mut self, scheme: Scheme) -> VersionSet {
-        let lines = self.lines("ignore-versions", |o| &o.ignore_versions);
+    fn ignore_versions(&mut self, option: &[String], scheme: Scheme) -> VersionSet {
+        let lines = self.lines("ignore-versions", option);
         let mut versions = VersionSet::default();
-        for text in lines.iter().flat_map(|line| line.split_whitespace()) {
+        let words = |line| str::split_whitespace(line).take_while(|word| !word.starts_with('#'));
+        for text in lines.iter().flat_map(|line| words(line)) {
             if let Err(invalid) = versions.add(text, scheme) {
                 self.problem("ignore-versions", invalid);
             }
@@ -194,8 +261,8 @@ impl Reader<'_> {
         versions
     }
 
-    fn tag_templates(&mut self) -> Vec<Template> {
-        let mut lines = self.lines("tag-templates", |o| &o.tag_templates);
+    fn tag_templates(&mut self, option: &[String]) -> Vec<Template> {
+        let mut lines = self.lines("tag-templates", option);
         if lines.is_empty() {
             lines = DEFAULT_TEMPLATES.map(str::to_owned).to_vec();
         }
@@ -216,38 +283,15 @@ impl Reader<'_> {
         templates
     }
 
-    fn binaries(&mut self) -> Vec<String> {
-        let paths = self.words("binaries", |o| &o.binaries);
-        if paths.is_empty() {
-            self.problem(
-                "binaries",
-                "no executables are named\nhint: list their paths in the source image, such as `/uv /uvx`",
-            );
-        }
-        let mut names = BTreeMap::<&str, &str>::new();
-        for path in &paths {
-            let name = path.rsplit('/').next().unwrap_or_default();
-            let plain = path.split('/').skip(1).all(|part| !matches!(part, "" | "." | ".."));
-            if !path.starts_with('/') || !plain {
-                self.problem(
-                    "binaries",
-                    format!(
-                        "`{path}` is not the absolute path of a file\nhint: write `/{}`",
-                        path.trim_matches(['/', '.'])
-                    ),
-                );
-            } else if let Some(first) = names.insert(name, path) {
-                self.problem(
-                    "binaries",
-                    format!("`{first}` and `{path}` would both become `/usr/local/bin/{name}`\nhint: keep one of them"),
-                );
-            }
-        }
-        paths
+    fn binaries(&mut self, option: &[String]) -> Binaries {
+        let (mut binaries, mut problems) = (Binaries::default(), Vec::new());
+        binaries.add(&self.words("binaries", option).join(" "), &mut problems);
+        problems.iter().for_each(|problem| self.problem("binaries", problem));
+        binaries
     }
 
-    fn platforms(&mut self) -> Platforms {
-        let words = self.words("platforms", |o| &o.platforms);
+    fn platforms(&mut self, option: &[String]) -> Platforms {
+        let words = self.words("platforms", option);
         if words.is_empty() || words == ["auto"] {
             return Platforms::Auto;
         }
@@ -255,6 +299,7 @@ impl Reader<'_> {
         for word in &words {
             match word.parse::<Platform>() {
                 Ok(platform) if platforms.contains(&platform) => {}
+                Ok(platform) if !platform.is_linux() => self.problem("platforms", NotLinux(platform)),
                 Ok(platform) => platforms.push(platform),
                 Err(invalid) => self.problem("platforms", invalid),
             }
@@ -262,11 +307,14 @@ impl Reader<'_> {
         Platforms::Listed(platforms)
     }
 
-    fn images(&mut self) -> Vec<Repository> {
-        let mut words = self.words("images", |o| &o.images);
+    fn images(&mut self, option: &[String]) -> Vec<Repository> {
+        let mut words = self.words("images", option);
         if words.is_empty() {
             words.extend(
-                self.environment.get("GITHUB_REPOSITORY").map(|name| format!("ghcr.io/{}", name.to_lowercase())),
+                self.environment
+                    .container_registry()
+                    .zip(self.environment.get("GITHUB_REPOSITORY"))
+                    .map(|(registry, name)| format!("{registry}/{}", name.to_lowercase())),
             );
         }
         if words.is_empty() {
@@ -286,31 +334,32 @@ impl Reader<'_> {
         images
     }
 
-    fn concurrency(&mut self) -> NonZeroUsize {
+    fn concurrency(&mut self, option: &Option<String>) -> NonZeroUsize {
         const DEFAULT: NonZeroUsize = NonZeroUsize::new(8).expect("8 is not 0");
-        let Some(text) = self.text("concurrency", |o| &o.concurrency) else { return DEFAULT };
+        let Some(text) = self.text("concurrency", option) else { return DEFAULT };
         text.parse().ok().filter(|number: &NonZeroUsize| number.get() <= 64).unwrap_or_else(|| {
             self.problem("concurrency", format!("`{text}` is no number from 1 to 64"));
             DEFAULT
         })
     }
 
-    fn matrix(&mut self, files: &dyn Files) -> Option<MatrixText> {
-        let file = self.options.file.clone();
-        let text = match (&file, &self.options.matrix) {
+    fn matrix(&mut self, option: &Option<String>, file: &Option<String>, files: &dyn Files) -> Option<MatrixText> {
+        let text = match (file, option) {
             (Some(_), _) => None,
             // Not trimmed: columns are to be those of the text.
             (None, Some(text)) => Some(text.clone()),
             (None, None) => self.environment.input("matrix").map(str::to_owned),
         };
         let path = match (file, text) {
-            (Some(path), _) => path,
+            (Some(path), _) => path.clone(),
             (None, Some(text)) if is_path(&text) => text.trim().to_owned(),
             (None, Some(text)) if text.len() as u64 > MATRIX_LIMIT => {
                 self.problem("matrix", format!("it has more than {} MiB", MATRIX_LIMIT >> 20));
                 return None;
             }
-            (None, Some(text)) => return Some(MatrixText { name: "matrix".to_owned(), text }),
+            (None, Some(text)) => {
+                return Some(MatrixText { name: "matrix".to_owned(), text: without_mark(text) });
+            }
             (None, None) => {
                 self.problem(
                     "matrix",

@@ -1,17 +1,19 @@
 //! Finding the engine, and finding out whether it can be used.
 
 use std::io;
-use std::time::Duration;
 
 use bollard::{API_DEFAULT_VERSION, Docker};
 use serde_json::Value;
+use url::{Host, Url};
 
 use super::error::{Cause, EngineError};
 use super::http::{ApiVersion, Http};
 use super::janitor::{Janitor, Ledger};
 use super::run::Emulation;
 use super::{Engine, Limits, Shared, cache};
+use crate::api::retry::DEADLINE;
 use crate::image::Platform;
+use crate::quote::quoted;
 
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 /// The first API version with BuildKit: Docker 18.09.
@@ -19,10 +21,44 @@ const FIRST_WITH_BUILDKIT: ApiVersion = ApiVersion(1, 39);
 /// How long bollard waits for the head of an answer. A build's own time isn't limited by it.
 const SESSION_SECONDS: u64 = 120;
 
-/// How long pulls and builds are tried again, unless the caller knows better.
-const DEADLINE: Duration = Duration::from_secs(300);
-
 impl Engine {
+    /// Refuses settings of Docker's command line that would lead to another engine, or to this one by another way, than we go.
+    ///
+    /// # Errors
+    /// A Docker context, an engine over SSH, or one behind TLS.
+    pub fn refuse_unsupported<'a>(variable: impl Fn(&str) -> Option<&'a str>) -> Result<(), EngineError> {
+        let host = variable("DOCKER_HOST").unwrap_or_default().trim();
+        // Where both are set, Docker's command line goes by DOCKER_HOST as well.
+        if let (Some(context), true) = (variable("DOCKER_CONTEXT"), host.is_empty())
+            && context != "default"
+        {
+            return Err(EngineError::Context(quoted(context)));
+        }
+        if host.starts_with("ssh://") {
+            return Err(EngineError::Ssh(quoted(host)));
+        }
+        if host.starts_with("https://") {
+            return Err(EngineError::Tls(format!("`DOCKER_HOST` is `{}`", quoted(host))));
+        }
+        let tls = ["DOCKER_TLS_VERIFY", "DOCKER_TLS", "DOCKER_CERT_PATH"];
+        match tls.iter().find(|name| variable(name).is_some()) {
+            Some(name) if host.starts_with("tcp://") => Err(EngineError::Tls(format!("`{name}` is set"))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether nobody can listen to what is sent to the engine at `docker_host`: it is on this machine.
+    #[must_use]
+    pub fn is_private(docker_host: Option<&str>) -> bool {
+        let Some(("tcp" | "http", authority)) = address(docker_host).split_once("://") else { return true };
+        match Url::parse(&format!("http://{authority}")).ok().as_ref().and_then(Url::host) {
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            Some(Host::Domain(name)) => name == "localhost",
+            None => false,
+        }
+    }
+
     /// Looks whether there may be an engine at `docker_host`: the address is one, and somebody listens at a socket. Sends no request.
     ///
     /// # Errors
@@ -64,10 +100,11 @@ impl Engine {
             ledger: Ledger::new(before),
             emulation: Emulation::default(),
             http,
+            is_private: Self::is_private(docker_host),
             run,
         });
         let janitor = Janitor::start(&shared);
-        Ok(Self { janitor, shared, logins: std::sync::Arc::default(), deadline: DEADLINE })
+        Ok(Self { janitor, shared, credentials: std::sync::Arc::default(), deadline: DEADLINE })
     }
 }
 
@@ -128,5 +165,56 @@ async fn require_buildkit(http: &Http, address: &str) -> Result<(), EngineError>
             Err(EngineError::NoBuildKit { address: address.to_owned(), cause })
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_lead_to_another_engine_are_named_and_not_ignored() {
+        for (variables, refused) in [
+            (&[][..], None),
+            (&[("DOCKER_HOST", "unix:///var/run/docker.sock"), ("DOCKER_TLS_VERIFY", "1")], None),
+            (&[("DOCKER_HOST", "tcp://127.0.0.1:2375")], None),
+            (&[("DOCKER_CONTEXT", "default")], None),
+            (&[("DOCKER_CONTEXT", "remote"), ("DOCKER_HOST", "unix:///run/docker.sock")], None),
+            (&[("DOCKER_CONTEXT", "remote")], Some("the Docker context `remote`")),
+            (&[("DOCKER_HOST", "ssh://user@host")], Some("`ssh://user@host`")),
+            (&[("DOCKER_HOST", "tcp://10.0.0.1:2376"), ("DOCKER_TLS_VERIFY", "1")], Some("`DOCKER_TLS_VERIFY` is set")),
+            (
+                &[("DOCKER_HOST", "tcp://10.0.0.1:2376"), ("DOCKER_CERT_PATH", "/certs")],
+                Some("`DOCKER_CERT_PATH` is set"),
+            ),
+            (&[("DOCKER_HOST", "https://10.0.0.1")], Some("`DOCKER_HOST` is `https://10.0.0.1`")),
+        ] {
+            let variable = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+            match (Engine::refuse_unsupported(variable), refused) {
+                (Ok(()), None) => {}
+                (Err(error), Some(part)) => {
+                    let error = error.to_string();
+                    assert!(error.contains(part) && error.contains("not supported\nhint: "), "{variables:?}: {error}");
+                }
+                (result, _) => panic!("{variables:?}: {result:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn only_an_engine_of_this_machine_is_private() {
+        for (host, private) in [
+            (None, true),
+            (Some("unix:///var/run/docker.sock"), true),
+            (Some("tcp://127.0.0.1:2375"), true),
+            (Some("tcp://localhost:2375"), true),
+            (Some("tcp://[::1]:2375"), true),
+            (Some("tcp://docker:2375"), false),
+            (Some("tcp://docker.localhost:2375"), false),
+            (Some("http://10.0.0.1:2375/"), false),
+            (Some("tcp://127.0.0.1.example.org"), false),
+        ] {
+            assert_eq!(Engine::is_private(host), private, "{host:?}");
+        }
     }
 }

@@ -12,8 +12,8 @@ use crate::image::Digest;
 /// A regular file in an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileInImage {
-    /// The name without the folder.
-    pub name: String,
+    /// The path that was asked for.
+    pub path: String,
     /// The length in bytes.
     pub size: u64,
     /// The permission bits, `0o755`.
@@ -159,7 +159,8 @@ impl FilesLease {
             Err(error) if error.status() == Some(404) => return Err(no_file()),
             other => other?,
         };
-        let file = read_archive(body, |archive| {
+        let path = path.to_owned();
+        let file = read_archive(body, move |archive| {
             for entry in archive.entries()? {
                 let mut entry = entry?;
                 if !entry.header().entry_type().is_file() {
@@ -167,9 +168,8 @@ impl FilesLease {
                 }
                 let header = entry.header();
                 let (mode, uid, gid) = (header.mode()? & 0o7777, header.uid()?, header.gid()?);
-                let name = entry.path()?.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 let (digest, size) = copy(&mut entry, &mut std::io::sink())?;
-                return Ok(Some(FileInImage { name, size, mode, uid, gid, digest }));
+                return Ok(Some(FileInImage { path, size, mode, uid, gid, digest }));
             }
             Ok(None)
         });

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::api::retry::{Failure, Retry};
 use crate::error::{Fault, Situation};
 
 /// Why the engine can't be used, or what it refused.
@@ -12,6 +13,19 @@ pub enum EngineError {
         "`{0}` is not the address of a Docker Engine\nhint: set DOCKER_HOST to `unix:///path/of/docker.sock` or `tcp://host:port`"
     )]
     UnsupportedAddress(String),
+    /// A context of Docker's command line.
+    #[error(
+        "`DOCKER_CONTEXT` names the Docker context `{0}`, and contexts are not supported\nhint: set DOCKER_HOST to the engine's address, as `docker context inspect` shows it, and unset DOCKER_CONTEXT"
+    )]
+    Context(String),
+    /// An engine over SSH.
+    #[error(
+        "`DOCKER_HOST` is `{0}`, and engines over SSH are not supported\nhint: forward its socket (`ssh -nNT -L /tmp/docker.sock:/var/run/docker.sock HOST`) and set DOCKER_HOST to `unix:///tmp/docker.sock`"
+    )]
+    Ssh(String),
+    /// An engine behind TLS.
+    #[error("{0}, and TLS to an engine is not supported\nhint: use the engine's socket, or forward it by SSH")]
+    Tls(String),
     /// Nobody listens there.
     #[error("`{address}` has no Docker Engine\nhint: start the engine, or set DOCKER_HOST to its address")]
     NotThere {
@@ -135,14 +149,22 @@ impl Cause {
         Self { status: None, message: message.into(), is_ours: false }
     }
 
-    /// The same, after so many attempts.
-    pub(super) fn after(self, attempts: u32) -> Self {
-        Self { message: format!("{} (after {attempts} attempts)", self.message), ..self }
-    }
-
-    /// Whether it is about the connection to the engine, rather than said by the engine.
-    pub(super) fn is_ours(&self) -> bool {
-        self.is_ours
+    /// Waits until the next attempt should be made, after one that failed so.
+    ///
+    /// # Errors
+    /// No further attempt should be made.
+    pub(super) async fn pause(self, retry: &mut Retry) -> Result<(), Self> {
+        let failure = match self.is_ours {
+            true => Failure::Connection,
+            false => Failure::Answered { status: self.status, code: None, message: &self.message, asks_to_wait: false },
+        };
+        if retry.pause(&failure, None, fastrand::f64()).await {
+            return Ok(());
+        }
+        Err(match retry.attempts() {
+            1 => self,
+            attempts => Self { message: format!("{} (after {attempts} attempts)", self.message), ..self },
+        })
     }
 
     /// The HTTP status, if the engine answered.
@@ -181,7 +203,16 @@ impl Situation for EngineError {
     fn fault(&self) -> Fault {
         match self {
             Self::Request { .. } | Self::Pull { .. } | Self::NoFile { .. } => Fault::Publication,
-            _ => Fault::Input,
+            Self::UnsupportedAddress(_)
+            | Self::Context(_)
+            | Self::Ssh(_)
+            | Self::Tls(_)
+            | Self::NotThere { .. }
+            | Self::NotAllowed { .. }
+            | Self::NotAnEngine { .. }
+            | Self::TooOld { .. }
+            | Self::NotLinux { .. }
+            | Self::NoBuildKit { .. } => Fault::Input,
         }
     }
 }

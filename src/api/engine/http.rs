@@ -12,6 +12,7 @@ use reqwest::{Method, Response};
 use serde_json::Value;
 
 use super::error::{Cause, EngineError};
+use crate::quote::quoted;
 
 /// The newest API version that we know; the engine's own counts where that is older.
 const NEWEST: ApiVersion = ApiVersion(1, 48);
@@ -175,7 +176,7 @@ impl<'a> Call<'a> {
             .ok()
             .and_then(|answer| Some(answer.get("message")?.as_str()?.to_owned()))
             .filter(|message| !message.is_empty())
-            .unwrap_or(if text.is_empty() { format!("HTTP status {status}") } else { text });
+            .unwrap_or(if text.is_empty() { format!("HTTP status {status}") } else { quoted(&text) });
         Err(EngineError::Request { what, cause: Cause::refused(status, message) })
     }
 }

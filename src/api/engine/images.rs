@@ -12,8 +12,9 @@ use tokio::sync::Mutex;
 
 use super::error::Cause;
 use super::janitor::{Chore, Making};
-use super::retry::{Retry, is_refusal};
 use super::{Engine, EngineError, Shared};
+use crate::api::retry::says_refused;
+use crate::credentials::Credential;
 use crate::image::{Digest, PinnedReference, Platform};
 
 /// A pull that says nothing for so long is begun again. Engines tell twice a second how far they are.
@@ -157,9 +158,9 @@ impl ImageLease {
             *presence = Presence::Begun;
         }
         let making = Making::begin(&shared.ledger);
-        let mut retry = Retry::until(self.engine.deadline);
+        let mut retry = self.engine.retry();
         while let Err(cause) = self.pull_once(platform, progress).await {
-            retry.pause(cause).await.map_err(|cause| self.explain(cause))?;
+            cause.pause(&mut retry).await.map_err(|cause| self.explain(cause))?;
         }
         making.made();
         if *presence != Presence::Theirs {
@@ -177,10 +178,15 @@ impl ImageLease {
             .query("fromImage", self.reference.repository().to_string())
             .query("tag", self.reference.digest().as_str())
             .query("platform", platform.to_string());
-        let registry = self.reference.repository().registry();
-        if let Some((user, password)) = self.engine.logins.get(registry) {
-            let address = hub_address(registry, "https://index.docker.io/v1/");
-            let login = json!({ "username": user, "password": password.expose(), "serveraddress": address });
+        let repository = self.reference.repository();
+        if let Some(credential) = Credential::find(&*self.engine.credentials, repository) {
+            let address = hub_address(repository.registry(), "https://index.docker.io/v1/");
+            let secret = credential.password.expose();
+            let login = if credential.is_identity_token() {
+                json!({ "identitytoken": secret, "serveraddress": address })
+            } else {
+                json!({ "username": credential.username, "password": secret, "serveraddress": address })
+            };
             request = request.header("X-Registry-Auth", URL_SAFE.encode(login.to_string()));
         }
         let silent = |_| Cause::text(format!("timed out: no word of the pull for {} s", SILENCE.as_secs()));
@@ -209,10 +215,11 @@ impl ImageLease {
     }
 
     fn explain(&self, cause: Cause) -> EngineError {
-        let message = cause.message().to_lowercase();
-        let hint = if is_refusal(&message) {
+        let hint = if says_refused(cause.message()) && !self.engine.shared.is_private {
+            "\nhint: the engine is on another machine and is spoken to without TLS, so it gets no credentials; use one on this machine"
+        } else if says_refused(cause.message()) {
             "\nhint: check the line of this registry in `credentials`, and that its account may pull the image"
-        } else if message.contains("no space left") {
+        } else if cause.message().to_lowercase().contains("no space left") {
             "\nhint: free disk space on the engine's machine"
         } else {
             ""

@@ -16,8 +16,8 @@ use super::error::Cause;
 use super::http::ApiVersion;
 use super::images::hub_address;
 use super::janitor::Chore;
-use super::retry::Retry;
 use super::{Engine, EngineError, LOCAL, LocalImage};
+use crate::credentials::registry_name;
 use crate::image::Platform;
 
 /// `COPY --link` came with BuildKit 0.10, and that with Docker 23.
@@ -71,21 +71,25 @@ impl Engine {
         for (name, value) in &solve.arguments {
             options = options.buildarg(name, value);
         }
-        let credentials = self.logins.iter().map(|(registry, (user, password))| {
-            let credentials = DockerCredentials {
-                username: Some(user.clone()),
-                password: Some(password.expose().to_owned()),
-                ..DockerCredentials::default()
+        let credentials = self.credentials.iter().filter_map(|credential| {
+            // BuildKit asks by host alone. What a build starts from was pulled before.
+            let registry = registry_name(&credential.registry).filter(|name| !name.contains('/'))?;
+            let secret = Some(credential.password.expose().to_owned());
+            let credentials = if credential.is_identity_token() {
+                DockerCredentials { identitytoken: secret, ..DockerCredentials::default() }
+            } else {
+                let username = Some(credential.username.clone());
+                DockerCredentials { username, password: secret, ..DockerCredentials::default() }
             };
-            (hub_address(registry, "registry-1.docker.io").to_owned(), credentials)
+            Some((hub_address(&registry, "registry-1.docker.io").to_owned(), credentials))
         });
         let credentials: HashMap<String, DockerCredentials> = credentials.collect();
         let limit = if solve.commands.is_empty() { LIMIT } else { LIMIT_WITH_COMMANDS };
-        let mut retry = Retry::until(self.deadline);
+        let mut retry = self.retry();
         while let Err(cause) =
             self.solve_once(&image, options.clone().build(), context.clone(), credentials.clone(), limit).await
         {
-            retry.pause(cause).await.map_err(failed)?;
+            cause.pause(&mut retry).await.map_err(failed)?;
         }
         Ok(lease)
     }

@@ -4,7 +4,8 @@ use std::fmt;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::retry::{Answer, Verdict};
+use super::answer::Answer;
+use crate::api::retry::GITHUB_LIMIT;
 use crate::error::{Fault, Situation};
 
 /// Why GitHub couldn't be asked, or what it refused.
@@ -172,7 +173,7 @@ pub(super) struct Asked {
 }
 
 impl Error {
-    pub(super) fn of(asked: Asked, answer: Answer, verdict: Verdict, now: DateTime<Utc>) -> Self {
+    pub(super) fn of(asked: Asked, answer: Answer, now: DateTime<Utc>) -> Self {
         let Asked { request, writing, repository, anonymous, attempts } = asked;
         let refusal = match answer {
             Answer::Silence(cause) => return Self::Unreachable { request, attempts, cause },
@@ -181,12 +182,15 @@ impl Error {
         };
         let limited = refusal.is_limit();
         let message = refusal.message;
-        match (refusal.status, verdict) {
-            (_, Verdict::Again(wait)) if limited => Self::Limited { request, message, until: now + wait, anonymous },
-            (401, _) => Self::Unauthorized { request, message, anonymous, writing },
-            (403, _) => Self::Forbidden { request, repository, message, writing },
-            (404, _) => Self::NotFound { request, writing },
-            (status, _) => Self::Refused { request, status, message, attempts, writing },
+        match refusal.status {
+            _ if limited => {
+                let until = now + refusal.wait.unwrap_or(GITHUB_LIMIT);
+                Self::Limited { request, message, until, anonymous }
+            }
+            401 => Self::Unauthorized { request, message, anonymous, writing },
+            403 => Self::Forbidden { request, repository, message, writing },
+            404 => Self::NotFound { request, writing },
+            status => Self::Refused { request, status, message, attempts, writing },
         }
     }
 }

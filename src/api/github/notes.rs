@@ -1,8 +1,9 @@
 //! Editing the notes of a release, which others may edit at the same time.
 
-use std::time::{Duration, Instant};
+use url::Url;
 
-use super::{Error, GitHub, Release};
+use super::answer::Answer;
+use super::{Error, GitHub, Release, attempt};
 
 /// How often the notes may change under our hands before we give up.
 const EDIT_ROUNDS: u32 = 8;
@@ -30,10 +31,9 @@ impl GitHub {
         id: u64,
         edit: impl Fn(&str) -> Result<String, E>,
     ) -> Result<Edited, E> {
-        let started = Instant::now();
+        let (url, mut retry) = (self.url(&["releases", &id.to_string()]), self.retry());
         let mut edited = Edited::AlreadyThere;
         let mut body = self.release_body(id).await?;
-        let mut attempt = 0;
         for _ in 0..EDIT_ROUNDS {
             let wanted = edit(&body)?;
             if wanted == body {
@@ -45,9 +45,8 @@ impl GitHub {
                 continue;
             }
             // Only one attempt for each reading: a repeated PATCH would undo what was written while it waited.
-            while let Err(wait) = self.write_body(id, &wanted, attempt, started).await? {
-                attempt += 1;
-                tokio::time::sleep(wait).await;
+            while let Err(answer) = self.write_body(&url, &wanted).await {
+                self.pause(&mut retry, "PATCH", &url, answer).await?;
                 if self.release_body(id).await? != body {
                     break;
                 }
@@ -63,20 +62,9 @@ impl GitHub {
         Ok(release.body)
     }
 
-    /// Writes the notes once: `Ok(Err(wait))` says after what time another attempt makes sense.
-    async fn write_body(
-        &self,
-        id: u64,
-        body: &str,
-        attempt: u32,
-        started: Instant,
-    ) -> Result<Result<(), Duration>, Error> {
-        let url = self.url(&["releases", &id.to_string()]);
+    /// Writes the notes, in one attempt.
+    async fn write_body(&self, url: &Url, body: &str) -> Result<(), Answer> {
         let body = serde_json::json!({ "body": body });
-        let answer = self.client.patch::<serde::de::IgnoredAny, _, _>(url.as_str(), Some(&body));
-        match self.judge(answer, "PATCH", &url, attempt, started).await? {
-            Ok(_) => Ok(Ok(())),
-            Err(wait) => Ok(Err(wait)),
-        }
+        attempt(self.client.patch::<serde::de::IgnoredAny, _, _>(url.as_str(), Some(&body))).await.map(drop)
     }
 }

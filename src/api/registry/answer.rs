@@ -12,8 +12,8 @@ use url::Url;
 use super::challenge::Challenge;
 use super::endpoint;
 use super::error::{Answered, Cause, RegistryError, Request};
-use super::refusal::retry_after;
-use super::retry::{Again, Trouble};
+use super::trouble::Trouble;
+use crate::api::retry::retry_after;
 
 /// The most bytes that are read of a response with an unexpected status.
 const REFUSAL: u64 = 64 * 1024;
@@ -48,16 +48,14 @@ impl Answer {
             .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
     }
 
-    pub(super) fn trouble(&self, cause: Cause, again: Again) -> Trouble {
-        Trouble::new(self.request.clone(), cause, again)
+    pub(super) fn trouble(&self, cause: Cause) -> Trouble {
+        Trouble::new(self.request.clone(), cause)
     }
 
     /// Where `Location` says to go on.
     pub(super) fn location(&self) -> Result<Url, Trouble> {
         let location = self.header("location").and_then(|l| endpoint::follow(self.response.url(), l));
-        location.ok_or_else(|| {
-            self.trouble(Cause::Malformed("it has no `Location`".to_owned()), Again::UntilDeadline { after: None })
-        })
+        location.ok_or_else(|| self.trouble(Cause::Malformed("it has no `Location`".to_owned())))
     }
 
     /// Where a redirect leads; `None` where the answer is none.
@@ -81,7 +79,7 @@ impl Answer {
         match tokio::time::timeout(self.idle, self.response.chunk()).await {
             Ok(Ok(chunk)) => Ok(chunk),
             Ok(Err(error)) => Err(broken(self.request.clone(), error)),
-            Err(_) => Err(self.trouble(Cause::Stalled(self.idle), Again::UntilDeadline { after: None })),
+            Err(_) => Err(self.trouble(Cause::Stalled(self.idle))),
         }
     }
 
@@ -92,7 +90,7 @@ impl Answer {
             bytes.extend_from_slice(&chunk);
             let size = bytes.len() as u64;
             if size > limit {
-                return Err(Trouble::last(
+                return Err(Trouble::other(
                     self.request,
                     RegistryError::TooLarge { what: what.to_owned(), size, limit },
                 ));
@@ -122,35 +120,10 @@ pub(super) async fn refused(answer: Answer) -> Trouble {
     let now = now.map_or_else(|| SystemTime::now().into(), |date| date.with_timezone(&Utc));
     let wait = answer.header(RETRY_AFTER.as_str()).and_then(|header| retry_after(header, now));
     let answered = Answered::read(status, &answer.beginning(REFUSAL).await, wait);
-    let again = answered.again();
-    Trouble::new(request, Cause::Answered(Box::new(answered)), again)
+    Trouble::new(request, Cause::Answered(Box::new(answered)))
 }
 
 /// A connection that failed. The URL is taken out: its query may be a signature.
 pub(super) fn broken(request: Request, error: reqwest::Error) -> Trouble {
-    let again = match () {
-        () if is_untrusted(&error) => Again::Never,
-        // A name that doesn't resolve is a typing error more often than an outage.
-        () if error.is_dns() => Again::FewTimes,
-        () => Again::UntilDeadline { after: None },
-    };
-    Trouble::new(request, Cause::Broken(error.without_url()), again)
-}
-
-/// Whether the server has shown a certificate that we can't accept.
-fn is_untrusted(error: &reqwest::Error) -> bool {
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        // An `io::Error` doesn't have what it wraps as its source.
-        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let tls = inner.and_then(|inner| inner.downcast_ref()).or_else(|| cause.downcast_ref());
-        if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
-            return true;
-        }
-        source = match inner {
-            Some(inner) => Some(inner),
-            None => cause.source(),
-        };
-    }
-    false
+    Trouble::new(request, Cause::Broken(error.without_url()))
 }

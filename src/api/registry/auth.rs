@@ -1,7 +1,7 @@
-//! Authentication: passwords, and [tokens](https://distribution.github.io/distribution/spec/auth/token/) with the
-//! [scopes](https://distribution.github.io/distribution/spec/auth/scope/) that a request needs.
+//! Authentication: passwords, and [tokens](https://distribution.github.io/distribution/spec/auth/token/) with the scopes that a
+//! request needs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,16 +11,21 @@ use chrono::{DateTime, Utc};
 use reqwest::Method;
 use reqwest::header::{ACCEPT, AUTHORIZATION, DATE, HeaderMap, HeaderValue};
 use serde::Deserialize;
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 use url::Url;
 
-use super::answer::refused;
+use super::answer::{Answer, refused};
 use super::call::{Call, Payload};
 use super::challenge::Challenge;
 use super::error::{Cause, Request};
-use super::retry::{Again, Trouble};
-use super::{Credential, Registries, endpoint, lock};
+use super::scope::Scopes;
+use super::transport::REDIRECTS;
+use super::trouble::Trouble;
+use super::{Credential, Registries, endpoint, identity, lock};
 use crate::image::Repository;
+use crate::quote::quoted;
+use crate::secret::Secret;
 
 /// The most that a token server may send.
 const ANSWER: u64 = 256 * 1024;
@@ -45,6 +50,11 @@ impl Access<'_> {
         !matches!(self, Self::Pull)
     }
 
+    /// Whether there is another way if it is refused.
+    const fn is_dispensable(&self) -> bool {
+        matches!(self, Self::Mount(_) | Self::Cancel)
+    }
+
     fn scopes(&self, repository: &Repository) -> Vec<String> {
         let scope = |repository: &Repository, actions| format!("repository:{}:{actions}", repository.path());
         match self {
@@ -56,35 +66,61 @@ impl Access<'_> {
     }
 }
 
+/// Who a request says that it comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Identity {
+    /// The user of the registry's credentials.
+    User,
+    /// Nobody.
+    Anonymous,
+}
+
 /// The value of an `Authorization` header.
 #[derive(Clone)]
 pub(super) struct Authorization {
     value: HeaderValue,
+    /// Whether it was made for this request.
     fresh: bool,
+    /// What the token was asked for with; `None` for a password.
+    scopes: Option<Scopes>,
 }
 
 impl Authorization {
-    /// Whether there is no better one: it was made for this request, or is a password.
-    pub(super) fn is_fresh(&self) -> bool {
-        self.fresh
-    }
-
     pub(super) fn value(&self) -> &HeaderValue {
         &self.value
+    }
+
+    /// Whether the challenge asks for another authorization than this one.
+    fn may_be_replaced(&self, challenge: &Challenge) -> bool {
+        match &self.scopes {
+            None => *challenge != Challenge::Basic,
+            Some(scopes) => !self.fresh || scopes.after(challenge, true).is_some(),
+        }
     }
 }
 
 /// Credentials, and what was learned and received from registries.
 pub(super) struct Auth {
-    credentials: HashMap<String, HeaderValue>,
+    credentials: Vec<Credential>,
+    /// How each registry wants to know who asks; without scopes, which are a request's.
     challenges: Mutex<HashMap<String, Challenge>>,
+    /// The registries that were asked at `/v2/`.
+    asked: Mutex<HashMap<String, Arc<OnceCell<()>>>>,
+    /// The repositories that everybody may read, save the registry's user.
+    open: Mutex<HashSet<Repository>>,
     tokens: Mutex<HashMap<Key, Slot>>,
 }
 
-/// A registry and the scopes of a token.
-type Key = (String, Vec<String>);
+/// A registry, our scopes of a token, and whose it is.
+type Key = (String, Vec<String>, Identity);
 /// A token, or the place where one is about to be: it is locked while it is fetched, so that all who need it wait for one request.
-type Slot = Arc<tokio::sync::Mutex<Option<Token>>>;
+type Slot = Arc<tokio::sync::Mutex<Held>>;
+
+#[derive(Default)]
+struct Held {
+    scopes: Scopes,
+    token: Option<Token>,
+}
 
 struct Token {
     value: HeaderValue,
@@ -100,121 +136,209 @@ struct Issued {
     issued_at: Option<String>,
 }
 
+/// The place to get tokens at.
+#[derive(Clone, Copy)]
+struct Realm<'a> {
+    url: &'a str,
+    service: Option<&'a str>,
+}
+
 impl Auth {
     pub(super) fn new(credentials: &[Credential]) -> Self {
-        let header = |credential: &Credential| {
-            let pair = format!("{}:{}", credential.username, credential.password.expose());
-            secret(&format!("Basic {}", BASE64.encode(pair))).expect("Base64 is ASCII")
-        };
-        let credentials = credentials.iter().map(|c| (endpoint::registry_name(&c.registry), header(c))).collect();
-        Self { credentials, challenges: Mutex::default(), tokens: Mutex::default() }
+        Self {
+            credentials: credentials.to_vec(),
+            challenges: Mutex::default(),
+            asked: Mutex::default(),
+            open: Mutex::default(),
+            tokens: Mutex::default(),
+        }
     }
 
-    pub(super) fn has_credentials(&self, registry: &str) -> bool {
-        self.password(registry).is_some()
+    pub(super) fn has_credentials(&self, repository: &Repository) -> bool {
+        self.credential(repository).is_some()
     }
 
-    fn password(&self, registry: &str) -> Option<&HeaderValue> {
-        self.credentials.get(&registry.to_ascii_lowercase())
+    /// As whom to send a request.
+    pub(super) fn identity(&self, call: &Call<'_>) -> Identity {
+        let is_open = || !call.access.pushes() && lock(&self.open).contains(call.repository);
+        match self.has_credentials(call.repository) && !is_open() {
+            true => Identity::User,
+            false => Identity::Anonymous,
+        }
     }
 
-    fn slot(&self, call: &Call<'_>) -> Slot {
-        let key = (call.repository.registry().to_owned(), call.access.scopes(call.repository));
-        Arc::clone(lock(&self.tokens).entry(key).or_default())
+    /// From now on a repository is read without credentials.
+    pub(super) fn read_anonymously(&self, repository: &Repository) {
+        lock(&self.open).insert(repository.clone());
+    }
+
+    fn credential(&self, repository: &Repository) -> Option<&Credential> {
+        Credential::find(&self.credentials, repository)
+    }
+
+    fn credential_of(&self, identity: Identity, repository: &Repository) -> Option<&Credential> {
+        self.credential(repository).filter(|_| identity == Identity::User)
+    }
+
+    /// The header with the user's password; an identity token is none.
+    fn basic(&self, identity: Identity, repository: &Repository) -> Option<Authorization> {
+        let credential = self.credential_of(identity, repository)?;
+        Some(Authorization { value: password(credential)?, fresh: true, scopes: None })
+    }
+
+    fn slot(&self, call: &Call<'_>, identity: Identity) -> Slot {
+        let ours = call.access.scopes(call.repository);
+        let key = (call.repository.registry().to_owned(), ours.clone(), identity);
+        let held = || Arc::new(tokio::sync::Mutex::new(Held { scopes: Scopes::new(ours), token: None }));
+        Arc::clone(lock(&self.tokens).entry(key).or_insert_with(held))
     }
 }
 
 impl Registries {
     /// The authorization for a first attempt, by the registry's earlier challenges.
-    pub(super) async fn authorization(&self, call: &Call<'_>) -> Result<Option<Authorization>, Trouble> {
+    pub(super) async fn authorization(
+        &self,
+        call: &Call<'_>,
+        identity: Identity,
+    ) -> Result<Option<Authorization>, Trouble> {
         let registry = call.repository.registry();
         let challenge = lock(&self.0.auth.challenges).get(registry).cloned();
         match challenge {
             None => Ok(None),
-            Some(Challenge::Basic) => {
-                Ok(self.0.auth.password(registry).map(|value| Authorization { value: value.clone(), fresh: true }))
-            }
-            Some(Challenge::Bearer { realm, service }) => {
-                self.token(call, &realm, service.as_deref(), None).await.map(Some)
+            Some(Challenge::Basic) => Ok(self.0.auth.basic(identity, call.repository)),
+            Some(Challenge::Bearer { realm, service, .. }) => {
+                let realm = Realm { url: &realm, service: service.as_deref() };
+                match self.token(call, identity, realm, None).await {
+                    Ok(token) => Ok(Some(token)),
+                    // The registry may have another name for what we need: a challenge says so.
+                    Err(trouble) if trouble.hint.is_some() && !call.access.is_dispensable() => Ok(None),
+                    Err(trouble) => Err(trouble),
+                }
             }
         }
     }
 
-    /// The authorization for the next attempt, after the registry has refused the one that was `used`.
+    /// Whether [`Self::renew`] has an authorization for the next attempt, after the registry has refused the one that was `used`.
+    pub(super) fn can_answer(
+        &self,
+        call: &Call<'_>,
+        identity: Identity,
+        challenge: &Challenge,
+        used: Option<&Authorization>,
+    ) -> bool {
+        let has_password = self.0.auth.basic(identity, call.repository).is_some();
+        (has_password || *challenge != Challenge::Basic) && used.is_none_or(|used| used.may_be_replaced(challenge))
+    }
+
+    /// The authorization that a challenge asks for; `None` where it wants a password and there is none.
     pub(super) async fn renew(
         &self,
         call: &Call<'_>,
-        challenge: Challenge,
+        identity: Identity,
+        challenge: &Challenge,
         used: Option<&Authorization>,
-    ) -> Result<Authorization, Trouble> {
+    ) -> Result<Option<Authorization>, Trouble> {
         let registry = call.repository.registry();
-        lock(&self.0.auth.challenges).insert(registry.to_owned(), challenge.clone());
-        let authorization = match challenge {
-            Challenge::Basic => {
-                let password =
-                    self.0.auth.password(registry).expect("a challenge is answered if there are credentials");
-                Authorization { value: password.clone(), fresh: true }
-            }
-            Challenge::Bearer { realm, service } => self.token(call, &realm, service.as_deref(), used).await?,
+        self.0.auth.learn(registry, challenge);
+        let Challenge::Bearer { realm, service, .. } = challenge else {
+            return Ok(self.0.auth.basic(identity, call.repository));
         };
+        let realm = Realm { url: realm, service: service.as_deref() };
+        let authorization = self.token(call, identity, realm, Some((challenge, used))).await?;
         // A cached token that the refused request didn't have yet gets its chance; after that only a new one.
         let fresh = authorization.fresh || used.is_some();
-        Ok(Authorization { fresh, ..authorization })
+        Ok(Some(Authorization { fresh, ..authorization }))
     }
 
-    /// The token for a request: the one we have, unless it is about to expire or is the one that was `refused`.
+    /// The authorization to try where nobody has asked who we are, and our request is refused all the same: registries may ask at
+    /// `/v2/` only. A registry that doesn't ask there either gets the password.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub(super) async fn unasked(&self, call: &Call<'_>, identity: Identity) -> Result<Option<Authorization>, Trouble> {
+        let registry = call.repository.registry();
+        let asked = Arc::clone(lock(&self.0.auth.asked).entry(registry.to_owned()).or_default());
+        asked.get_or_try_init(|| self.ask(call)).await?;
+        let challenge = lock(&self.0.auth.challenges).get(registry).cloned().unwrap_or(Challenge::Basic);
+        self.renew(call, identity, &challenge, None).await
+    }
+
+    /// Asks a registry how it wants to know who asks.
+    async fn ask(&self, call: &Call<'_>) -> Result<(), Trouble> {
+        let registry = call.repository.registry();
+        let mut url = self.url(call.repository, "");
+        url.set_path("/v2/");
+        let request = Request { repository: call.repository.to_string(), method: "GET".into(), path: "/v2/".into() };
+        let answer = self.exchange(request, "other", Method::GET, url, HeaderMap::new(), &Payload::Empty).await?;
+        let challenge = answer.challenge().filter(|_| answer.status() == 401).unwrap_or(Challenge::Basic);
+        // A challenge to a request counts more.
+        lock(&self.0.auth.challenges).entry(registry.to_owned()).or_insert_with(|| challenge.without_scopes());
+        Ok(())
+    }
+
+    /// The token for a request: the one we have, unless it is about to expire or is the one that a challenge has refused.
     async fn token(
         &self,
         call: &Call<'_>,
-        realm: &str,
-        service: Option<&str>,
-        refused: Option<&Authorization>,
+        identity: Identity,
+        realm: Realm<'_>,
+        refusal: Option<(&Challenge, Option<&Authorization>)>,
     ) -> Result<Authorization, Trouble> {
-        let slot = self.0.auth.slot(call);
-        let mut token = slot.lock().await;
-        if let Some(token) = &*token {
-            let is_refused = refused.is_some_and(|refused| refused.value == token.value);
-            if !is_refused && Instant::now() < token.good_until {
-                return Ok(Authorization { value: token.value.clone(), fresh: false });
+        let slot = self.0.auth.slot(call, identity);
+        let mut held = slot.lock().await;
+        if let Some((challenge, used)) = refusal {
+            // What was used may be older than what is held.
+            let used = used.filter(|used| held.token.as_ref().is_some_and(|token| token.value == used.value));
+            let is_fresh = used.is_some_and(|used| used.fresh);
+            let scopes = held.scopes.after(challenge, is_fresh).unwrap_or_else(|| held.scopes.clone());
+            if used.is_some() || scopes != held.scopes {
+                *held = Held { scopes, token: None };
             }
+        }
+        if let Some(token) = held.token.as_ref().filter(|token| Instant::now() < token.good_until) {
+            let scopes = Some(held.scopes.clone());
+            return Ok(Authorization { value: token.value.clone(), fresh: false, scopes });
         }
         let mut retry = self.retry();
         loop {
-            match self.fetch_token(call, realm, service).await {
-                Ok(fetched) => {
-                    let value = fetched.value.clone();
-                    *token = Some(fetched);
-                    return Ok(Authorization { value, fresh: true });
+            let trouble = match self.fetch_token(call, identity, realm, &held.scopes.asked()).await {
+                Ok(token) => {
+                    let value = token.value.clone();
+                    held.token = Some(token);
+                    return Ok(Authorization { value, fresh: true, scopes: Some(held.scopes.clone()) });
                 }
-                Err(trouble) => {
-                    let request = trouble.request.clone();
-                    let trouble = self.token_refused(call, trouble);
-                    retry.pause(trouble).await.map_err(|error| Trouble::last(request, error))?;
-                }
+                Err(trouble) => self.token_refused(call, trouble),
+            };
+            let is_denied = trouble.hint.is_some();
+            if let Some(scopes) = held.scopes.without_ours().filter(|_| is_denied) {
+                held.scopes = scopes;
+                continue;
             }
+            // There is another way, which is tried first: a challenge to the request itself, or no credentials.
+            let may_be_anonymous = identity == Identity::User && !call.access.pushes();
+            if call.access.is_dispensable() || (is_denied && (refusal.is_none() || may_be_anonymous)) {
+                return Err(trouble);
+            }
+            let request = trouble.request.clone();
+            retry.pause(trouble).await.map_err(|error| Trouble::other(request, error))?;
         }
     }
 
-    async fn fetch_token(&self, call: &Call<'_>, realm: &str, service: Option<&str>) -> Result<Token, Trouble> {
-        let registry = call.repository.registry();
+    async fn fetch_token(
+        &self,
+        call: &Call<'_>,
+        identity: Identity,
+        realm: Realm<'_>,
+        scopes: &[String],
+    ) -> Result<Token, Trouble> {
         let request =
             |path: String| Request { repository: call.repository.to_string(), method: "GET".to_owned(), path };
-        let malformed =
-            |path, what: &str| Trouble::new(request(path), Cause::Malformed(what.to_owned()), Again::FewTimes);
-        let mut url: Url = realm.parse().map_err(|_| malformed(realm.to_owned(), "`realm` is no URL"))?;
-        let path = format!("{}{}", endpoint::authority(&url), url.path());
-        url.query_pairs_mut()
-            .extend_pairs(service.map(|service| ("service", service)))
-            .extend_pairs(call.access.scopes(call.repository).iter().map(|scope| ("scope", scope)));
-        let request = request(path.clone());
-        self.check(&request, &url)?;
-        let mut headers = HeaderMap::new();
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        if let Some(password) = self.0.auth.password(registry) {
-            headers.insert(AUTHORIZATION, password.clone());
-        }
+        let malformed = |path, what: &str| Trouble::new(request(path), Cause::Malformed(what.to_owned()));
+        let url: Url = realm.url.parse().map_err(|_| malformed(quoted(realm.url), "`realm` is no URL"))?;
+        let path = quoted(&format!("{}{}", endpoint::authority(&url), url.path()));
+        let credential = self.0.auth.credential_of(identity, call.repository);
         let asked_at = Instant::now();
-        let answer = self.exchange(request, "token", Method::GET, url, headers, &Payload::Empty).await?;
+        let answer = self.ask_realm(&request(path.clone()), url, realm.service, scopes, credential).await?;
         if answer.status() != 200 {
             return Err(refused(answer).await);
         }
@@ -223,10 +347,61 @@ impl Registries {
         // The parser's own message would show a part of the token.
         let issued: Issued = serde_json::from_slice(&body).map_err(|_| malformed(path.clone(), "it is no token"))?;
         let good_for = good_for(&issued, date.map(|date| date.with_timezone(&Utc)));
-        let token = issued.token.or(issued.access_token).filter(|token| !token.is_empty());
-        let value = token.and_then(|token| secret(&format!("Bearer {token}")));
+        let token = issued.token.or(issued.access_token).and_then(Secret::new);
+        token.iter().for_each(|token| self.0.options.issued.tell(token));
+        let value = token.and_then(|token| secret(&format!("Bearer {}", token.expose())));
         let value = value.ok_or_else(|| malformed(path, "it is no token"))?;
         Ok(Token { value, good_until: asked_at + good_for })
+    }
+
+    /// Asks a token server, and follows its redirects. The password and the identity token stay at the origin that the registry has
+    /// named.
+    async fn ask_realm(
+        &self,
+        request: &Request,
+        mut url: Url,
+        service: Option<&str>,
+        scopes: &[String],
+        credential: Option<&Credential>,
+    ) -> Result<Answer, Trouble> {
+        let home = url.origin();
+        let identity_token = credential.filter(|credential| credential.is_identity_token());
+        if identity_token.is_none() {
+            url.query_pairs_mut()
+                .extend_pairs(service.map(|service| ("service", service)))
+                .extend_pairs(scopes.iter().map(|scope| ("scope", scope)));
+        }
+        for _ in 0..=REDIRECTS {
+            self.check(request, &url)?;
+            let is_home = url.origin() == home;
+            let (method, headers, body) = match identity_token {
+                Some(token) if is_home => (
+                    Method::POST,
+                    identity::headers(),
+                    Payload::Bytes(identity::form(&token.password, service, scopes)),
+                ),
+                _ => {
+                    let mut headers = HeaderMap::new();
+                    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+                    if let Some(password) = credential.filter(|_| is_home).and_then(password) {
+                        headers.insert(AUTHORIZATION, password);
+                    }
+                    (Method::GET, headers, Payload::Empty)
+                }
+            };
+            let answer = self.exchange(request.clone(), "token", method, url, headers, &body).await?;
+            match answer.redirect() {
+                Some(next) => url = next,
+                None => return Ok(answer),
+            }
+        }
+        Err(Trouble::new(request.clone(), Cause::Malformed(format!("more than {REDIRECTS} redirects"))))
+    }
+}
+
+impl Auth {
+    fn learn(&self, registry: &str, challenge: &Challenge) {
+        lock(&self.challenges).insert(registry.to_owned(), challenge.without_scopes());
     }
 }
 
@@ -240,6 +415,15 @@ fn good_for(issued: &Issued, now: Option<DateTime<Utc>>) -> Duration {
     let age = now.zip(issued_at).and_then(|(now, at)| now.signed_duration_since(at).to_std().ok()).unwrap_or_default();
     let left = lifetime.saturating_sub(age);
     left - (left / 5).min(Duration::from_secs(30))
+}
+
+/// The header with a password; an identity token is none.
+fn password(credential: &Credential) -> Option<HeaderValue> {
+    if credential.is_identity_token() {
+        return None;
+    }
+    let pair = format!("{}:{}", credential.username, credential.password.expose());
+    Some(secret(&format!("Basic {}", BASE64.encode(pair))).expect("Base64 is ASCII"))
 }
 
 fn secret(value: &str) -> Option<HeaderValue> {

@@ -2,7 +2,7 @@
 //! looks first, then [mounts](https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#mounting-a-blob-from-another-repository),
 //! then sends.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -15,11 +15,14 @@ use url::Url;
 use super::auth::Access;
 use super::call::{Call, Payload};
 use super::error::{Cause, RegistryError};
-use super::retry::{Again, Trouble};
 use super::spool::SpooledBlob;
+use super::trouble::Trouble;
 use super::{Registries, lock};
+use crate::api::retry::Class;
 use crate::image::{Descriptor, Digest, Repository};
 
+/// Attempts at a mount before the blob is sent.
+const MOUNTS: u32 = 3;
 /// The most that is taken into memory at once.
 const SMALL: u64 = 8 * 1024 * 1024;
 
@@ -51,6 +54,8 @@ pub enum Ensured {
 #[derive(Default)]
 pub(super) struct Known {
     slots: Mutex<HashMap<(Repository, Digest), Slot>>,
+    /// Sources and destinations between which we may not mount.
+    unmountable: Mutex<HashSet<(Repository, Repository)>>,
     /// A repository that has a blob, by registry.
     homes: Mutex<HashMap<(String, Digest), Repository>>,
 }
@@ -123,6 +128,10 @@ impl Registries {
                 Err(trouble) => retry.pause(trouble).await?,
             }
         };
+        // Another host that the session is at gets what belongs to an upload, and no more.
+        if session.origin() != self.url(to, "").origin() {
+            return Ok(());
+        }
         // One attempt: some registries don't allow it, and all of them clean up by themselves in the end.
         let cancel = Call::new(to, Access::Cancel, Method::DELETE, "", &[200, 202, 204]).to(session);
         let _ = tokio::time::timeout(self.0.options.idle, self.send(&cancel)).await;
@@ -185,6 +194,10 @@ impl Registries {
     }
 
     async fn mount(&self, to: &Repository, blob: &Descriptor, source: &Repository) -> Result<Mount, RegistryError> {
+        let pair = (source.clone(), to.clone());
+        if lock(&self.0.blobs.unmountable).contains(&pair) {
+            return Ok(Mount::Refused);
+        }
         let rest = format!("blobs/uploads/?mount={}&from={}", blob.digest, source.path());
         let call = Call::new(to, Access::Mount(source), Method::POST, rest, &[201, 202]);
         let mut retry = self.retry();
@@ -196,11 +209,17 @@ impl Registries {
             };
             match attempt {
                 Ok(mount) => return Ok(mount),
-                // The registry doesn't mount, or not for us: an upload may still be fine.
-                Err(trouble) if trouble.again == Again::Never && trouble.is_refusal() => {
-                    return Ok(Mount::Refused);
+                // The registry doesn't mount, or not for us: whatever it says, an upload may still be fine.
+                Err(trouble) => {
+                    let is_denial = trouble.is_denial();
+                    let is_last = retry.attempts() + 1 >= MOUNTS && trouble.class() != Class::Throttled;
+                    if is_last || retry.pause(trouble).await.is_err() {
+                        if is_denial {
+                            lock(&self.0.blobs.unmountable).insert(pair);
+                        }
+                        return Ok(Mount::Refused);
+                    }
                 }
-                Err(trouble) => retry.pause(trouble).await?,
             }
         }
     }
@@ -237,11 +256,11 @@ impl Registries {
         let found = Digest::of(&bytes);
         if found != blob.digest {
             let cause = Cause::Mismatch { expected: blob.digest.clone(), found: found.to_string() };
-            return Err(Trouble::new(request, cause, Again::FewTimes));
+            return Err(Trouble::new(request, cause));
         }
         if bytes.len() as u64 != blob.size {
             let cause = Cause::Malformed(format!("it has {} bytes instead of {}", bytes.len(), blob.size));
-            return Err(Trouble::new(request, cause, Again::Never));
+            return Err(Trouble::new(request, cause));
         }
         Ok(Some(bytes))
     }

@@ -12,15 +12,37 @@ pub(super) enum Challenge {
         realm: String,
         /// The registry's name at the token server.
         service: Option<String>,
+        /// What the refused request would have needed, in the registry's own words.
+        scopes: Vec<String>,
     },
 }
 
 impl Challenge {
+    /// The same for other requests.
+    pub(super) fn without_scopes(&self) -> Self {
+        match self {
+            Self::Basic => Self::Basic,
+            Self::Bearer { realm, service, .. } => {
+                Self::Bearer { realm: realm.clone(), service: service.clone(), scopes: Vec::new() }
+            }
+        }
+    }
+
     /// The best of the challenges in the headers: a token's before a password's. `None` where there is none that we know.
     pub(super) fn choose<'a>(headers: impl IntoIterator<Item = &'a str>) -> Option<Self> {
         let challenges: Vec<Self> = headers.into_iter().flat_map(parse).collect();
         let bearer = challenges.iter().find(|c| matches!(c, Self::Bearer { .. }));
         bearer.or(challenges.first()).cloned()
+    }
+}
+
+/// The token server that a header names.
+#[cfg(fuzzing)]
+#[must_use]
+pub fn realm(header: &str) -> Option<String> {
+    match Challenge::choose([header])? {
+        Challenge::Bearer { realm, .. } => Some(realm),
+        Challenge::Basic => None,
     }
 }
 
@@ -54,7 +76,11 @@ fn known(scheme: &str, parameters: &[(String, String)]) -> Option<Challenge> {
     let value = |name: &str| parameters.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone());
     match scheme {
         "basic" => Some(Challenge::Basic),
-        "bearer" => Some(Challenge::Bearer { realm: value("realm")?, service: value("service") }),
+        "bearer" => Some(Challenge::Bearer {
+            realm: value("realm")?,
+            service: value("service"),
+            scopes: value("scope").unwrap_or_default().split_ascii_whitespace().map(str::to_owned).collect(),
+        }),
         _ => None,
     }
 }
@@ -99,8 +125,9 @@ fn unquote(value: &str) -> String {
 mod tests {
     use super::*;
 
-    fn bearer(realm: &str, service: Option<&str>) -> Option<Challenge> {
-        Some(Challenge::Bearer { realm: realm.into(), service: service.map(str::to_owned) })
+    fn bearer(realm: &str, service: Option<&str>, scopes: &[&str]) -> Option<Challenge> {
+        let scopes = scopes.iter().map(|&scope| scope.to_owned()).collect();
+        Some(Challenge::Bearer { realm: realm.into(), service: service.map(str::to_owned), scopes })
     }
 
     #[test]
@@ -110,18 +137,22 @@ mod tests {
                 &[
                     r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:a/b:pull,push",error="insufficient_scope""#,
                 ][..],
-                bearer("https://auth.docker.io/token", Some("registry.docker.io")),
+                bearer("https://auth.docker.io/token", Some("registry.docker.io"), &["repository:a/b:pull,push"]),
             ),
             (
                 &[r#"Bearer realm="https://ghcr.io/token",service="ghcr.io",scope="repository:a:pull""#],
-                bearer("https://ghcr.io/token", Some("ghcr.io")),
+                bearer("https://ghcr.io/token", Some("ghcr.io"), &["repository:a:pull"]),
             ),
-            (&[r#"bearer service=x , realm = "https://a/t""#], bearer("https://a/t", Some("x"))),
-            (&[r#"Bearer realm="https://a/t?x=\"y\",z""#], bearer(r#"https://a/t?x="y",z"#, None)),
+            (&[r#"bearer service=x , realm = "https://a/t""#], bearer("https://a/t", Some("x"), &[])),
+            (
+                &[r#"Bearer realm="https://a/t",scope="repository:a:pull  repository:b:pull""#],
+                bearer("https://a/t", None, &["repository:a:pull", "repository:b:pull"]),
+            ),
+            (&[r#"Bearer realm="https://a/t?x=\"y\",z""#], bearer(r#"https://a/t?x="y",z"#, None, &[])),
             (&[r#"Basic realm="Registry Realm""#], Some(Challenge::Basic)),
             (&["Basic"], Some(Challenge::Basic)),
-            (&[r#"Basic realm="a, b", Bearer realm="https://a/t",service="s""#], bearer("https://a/t", Some("s"))),
-            (&[r#"Basic realm="r""#, r#"Bearer realm="https://a/t""#], bearer("https://a/t", None)),
+            (&[r#"Basic realm="a, b", Bearer realm="https://a/t",service="s""#], bearer("https://a/t", Some("s"), &[])),
+            (&[r#"Basic realm="r""#, r#"Bearer realm="https://a/t""#], bearer("https://a/t", None, &[])),
             (&[r#"Negotiate, Basic realm="r""#], Some(Challenge::Basic)),
             (&[r#"Bearer service="no realm""#], None),
             (&["Digest realm=\"r\""], None),

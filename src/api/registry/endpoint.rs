@@ -29,15 +29,6 @@ impl Scheme {
     }
 }
 
-/// The name of a registry in a list of credentials, as [`Repository::registry`] gives it.
-pub(super) fn registry_name(written: &str) -> String {
-    let host = written.trim_start_matches("https://").trim_start_matches("http://");
-    match host.split('/').next().unwrap_or_default().to_ascii_lowercase().as_str() {
-        "index.docker.io" | "registry-1.docker.io" => DOCKER_HUB.to_owned(),
-        other => other.to_owned(),
-    }
-}
-
 /// The URL of `rest` (`manifests/latest`) in a repository.
 pub(super) fn url(repository: &Repository, scheme: Scheme, rest: &str) -> Url {
     let host = match repository.registry() {
@@ -57,12 +48,12 @@ pub(super) fn is_allowed(url: &Url, insecure: &[String]) -> bool {
     }
 }
 
-/// Whether the URL's host is this machine.
+/// Whether the URL's host is this machine. `tool.localhost` may be another: resolvers ask DNS for it.
 pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Domain(name)) => name == "localhost",
         None => false,
     }
 }
@@ -107,6 +98,7 @@ mod tests {
             ("172.17.0.1:5001", Scheme::Https),
             ("ghcr.io", Scheme::Https),
             ("localhost.example.org", Scheme::Https),
+            ("registry.localhost:5000", Scheme::Https),
             ("127.0.0.1.example.org", Scheme::Https),
         ] {
             assert_eq!(Scheme::of(registry, &insecure), scheme, "{registry}");
@@ -114,11 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn docker_hub_has_one_name_and_another_host() {
-        for written in ["docker.io", "https://index.docker.io/v1/", "index.docker.io", "registry-1.docker.io"] {
-            assert_eq!(registry_name(written), "docker.io");
-        }
-        assert_eq!(registry_name("https://GHCR.io"), "ghcr.io");
+    fn docker_hub_has_another_host_than_its_name() {
         let alpine: Repository = "alpine".parse().unwrap();
         assert_eq!(
             url(&alpine, Scheme::Https, "tags/list").as_str(),

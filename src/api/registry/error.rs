@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::api::retry::Failure;
 use crate::error::{Fault, Situation};
 use crate::image::Digest;
 use crate::image::manifest::InvalidManifest;
@@ -132,6 +133,14 @@ pub enum Cause {
     /// Nothing came, or went, for so long.
     #[error("the connection stalled for {} s", .0.as_secs())]
     Stalled(Duration),
+    /// The body ends early.
+    #[error("it ends after {received} of {size} bytes")]
+    Cut {
+        /// What came.
+        received: u64,
+        /// What should have come.
+        size: u64,
+    },
     /// The bytes, or the digest that the registry names, are others.
     #[error("`{expected}` was expected and `{found}` came")]
     Mismatch {
@@ -146,6 +155,46 @@ pub enum Cause {
     /// Something that has a name of its own.
     #[error(transparent)]
     Other(Box<RegistryError>),
+}
+
+impl Cause {
+    /// The same for the table of what is retried.
+    pub(super) fn failure(&self) -> Failure<'_> {
+        match self {
+            Self::Answered(answered) => Failure::Answered {
+                status: Some(answered.status),
+                code: answered.code.as_deref(),
+                message: &answered.message,
+                asks_to_wait: answered.retry_after.is_some(),
+            },
+            Self::Broken(error) if is_untrusted(error) => Failure::Settled,
+            // A typing error more often than an outage.
+            Self::Broken(error) if error.is_dns() => Failure::UnknownHost,
+            Self::Broken(_) | Self::Stalled(_) | Self::Cut { .. } => Failure::Connection,
+            Self::Mismatch { .. } => Failure::Mismatch,
+            Self::Malformed(_) => Failure::Malformed,
+            Self::Other(error) if matches!(**error, RegistryError::TagsIncomplete { .. }) => Failure::Malformed,
+            Self::Other(_) => Failure::Settled,
+        }
+    }
+}
+
+/// Whether the server has shown a certificate that we can't accept.
+fn is_untrusted(error: &reqwest::Error) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        // An `io::Error` doesn't have what it wraps as its source.
+        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let tls = inner.and_then(|inner| inner.downcast_ref()).or_else(|| cause.downcast_ref());
+        if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
+            return true;
+        }
+        source = match inner {
+            Some(inner) => Some(inner),
+            None => cause.source(),
+        };
+    }
+    false
 }
 
 /// A request, as an error names it: without query, which may hold a signature.

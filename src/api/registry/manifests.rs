@@ -12,7 +12,7 @@ use super::auth::Access;
 use super::blobs::Ensured;
 use super::call::{Call, Payload};
 use super::error::{Cause, RegistryError, Request};
-use super::retry::{Again, Trouble};
+use super::trouble::Trouble;
 use crate::image::manifest::{ACCEPTED, ManifestOrIndex};
 use crate::image::{Digest, Document, PinnedReference, Reference, Repository, Tag};
 
@@ -84,7 +84,8 @@ impl Registries {
         Ok(Ensured::Pushed)
     }
 
-    /// Lets a tag name a document. What the document refers to has to be there.
+    /// Lets a tag name a document. What the document refers to has to be there. A refusal counts as success if the tag names the
+    /// document all the same: the answer to an earlier attempt may have been lost, and some registries have immutable tags.
     ///
     /// # Errors
     /// The registry fails us.
@@ -97,7 +98,7 @@ impl Registries {
         let Fetched { request, announced, bytes, digest } = fetched;
         let media_type = media_type(announced, &bytes);
         let content = ManifestOrIndex::parse(&media_type, &bytes).map_err(|cause| {
-            Trouble::last(request, RegistryError::Invalid { reference: reference.to_string(), cause })
+            Trouble::other(request, RegistryError::Invalid { reference: reference.to_string(), cause })
         })?;
         let document = Document::received(&media_type, bytes);
         Ok(Some(Pulled { reference: reference.repository().pinned(digest), content, document }))
@@ -118,7 +119,7 @@ impl Registries {
         let digest = Digest::of(&bytes);
         if let Some(other) = named.as_ref().into_iter().chain(reference.digest()).find(|named| **named != digest) {
             let cause = Cause::Mismatch { expected: other.clone(), found: digest.to_string() };
-            return Err(Trouble::new(request, cause, Again::FewTimes));
+            return Err(Trouble::new(request, cause));
         }
         Ok(Some(Fetched { request, announced, bytes, digest }))
     }
@@ -131,9 +132,20 @@ impl Registries {
         loop {
             match self.send(&call).await.and_then(|answer| same_digest(&answer, document.digest())) {
                 Ok(()) => return Ok(()),
-                Err(trouble) => retry.pause(trouble).await?,
+                Err(trouble) => match retry.pause(trouble).await {
+                    Ok(()) => {}
+                    Err(_) if self.names(to, target, document.digest()).await => return Ok(()),
+                    Err(error) => return Err(error),
+                },
             }
         }
+    }
+
+    /// Whether a tag, or a digest, names a document as far as one look tells.
+    async fn names(&self, repository: &Repository, target: &str, digest: &Digest) -> bool {
+        let call = Call::new(repository, Access::Push, Method::HEAD, format!("manifests/{target}"), &[200]);
+        let answer = self.send(&call.header(ACCEPT, ACCEPTED)).await;
+        answer.is_ok_and(|answer| named_digest(&answer).as_ref() == Some(digest))
     }
 }
 
@@ -146,7 +158,7 @@ pub(super) fn same_digest(answer: &Answer, digest: &Digest) -> Result<(), Troubl
     match named_digest(answer) {
         Some(other) if other != *digest => {
             let cause = Cause::Mismatch { expected: digest.clone(), found: other.to_string() };
-            Err(answer.trouble(cause, Again::FewTimes))
+            Err(answer.trouble(cause))
         }
         _ => Ok(()),
     }

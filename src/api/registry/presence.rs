@@ -14,7 +14,7 @@ use super::auth::Access;
 use super::call::Call;
 use super::error::RegistryError;
 use super::manifests::{Pulled, named_digest, same_digest};
-use super::retry::Trouble;
+use super::trouble::Trouble;
 use crate::image::manifest::{ACCEPTED, ManifestOrIndex};
 use crate::image::{Digest, Reference, Repository};
 
@@ -83,19 +83,28 @@ impl Registries {
         Ok(found.iter().all(Option::is_some))
     }
 
-    /// Reads what a reference names, as [`Self::resolve`] does; but it may have been pushed a moment ago, so the registry is asked
-    /// again for 40 times [`Options::first_wait`](super::Options::first_wait), usually 10 seconds, before it counts as missing.
+    /// Reads what a reference names, as [`Self::resolve`] does, [patiently](Self::patiently).
     ///
     /// # Errors
     /// It doesn't exist, isn't an image, or the registry fails us.
     pub async fn resolve_patiently(&self, reference: &Reference) -> Result<Pulled, RegistryError> {
+        self.patiently(|| self.resolve(reference)).await
+    }
+
+    /// Asks for something that may have been pushed a moment ago: while it is missing, again for 40 times
+    /// [`Options::first_wait`](super::Options::first_wait), usually 10 seconds.
+    ///
+    /// # Errors
+    /// Those of `ask`.
+    pub async fn patiently<T, F>(&self, ask: impl Fn() -> F) -> Result<T, RegistryError>
+    where
+        F: Future<Output = Result<T, RegistryError>>,
+    {
         let mut patience = self.patience(&JUST_PUSHED);
         loop {
-            if let Some(pulled) = self.find(reference).await? {
-                return Ok(pulled);
-            }
-            if !patience.pause().await {
-                return Err(RegistryError::Missing(reference.to_string()));
+            match ask().await {
+                Err(RegistryError::Missing(_)) if patience.pause().await => {}
+                answer => return answer,
             }
         }
     }

@@ -1,17 +1,14 @@
-//! Refusals of registries: how they read, whether another attempt may help, and the setting to change.
+//! Refusals of registries: how they read, and the setting to change.
 //!
 //! The body: [error codes](https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes).
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::error::Answered;
-use super::retry::Again;
 
-/// Longest message of a registry that we repeat, in characters.
-const MESSAGE: usize = 200;
+use crate::quote::quoted;
 
 impl Answered {
     /// Reads the body of an answer, which may be anything.
@@ -24,24 +21,8 @@ impl Answered {
             Some(_) => (field("code"), field("message").or(field("details")).or(field("error")).map(str::to_owned)),
             None => (None, Some(without_tags(&String::from_utf8_lossy(body)))),
         };
-        let code = code.map(|code| one_line(code, 40)).filter(|code| !code.is_empty());
-        Self { status, code, message: one_line(&message.unwrap_or_default(), MESSAGE), retry_after }
-    }
-
-    /// Whether another attempt may help.
-    pub(super) fn again(&self) -> Again {
-        match (self.status, self.code.as_deref()) {
-            (408 | 429 | 500 | 502..=504 | 506..=599, _) => Again::UntilDeadline { after: self.retry_after },
-            // GHCR sometimes denies authorised requests with a bare `denied`; real denials name the missing permission.
-            (401 | 403, _) if matches!(self.message.to_ascii_lowercase().as_str(), "denied" | "denied: denied") => {
-                Again::FewTimes
-            }
-            // An upload that the registry has lost or mixed up, and blobs that aren't visible everywhere yet.
-            (_, Some("BLOB_UPLOAD_UNKNOWN" | "BLOB_UPLOAD_INVALID" | "DIGEST_INVALID" | "SIZE_INVALID"))
-            | (_, Some("MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN"))
-            | (416, _) => Again::FewTimes,
-            _ => Again::Never,
-        }
+        let code = code.map(quoted).filter(|code| !code.is_empty());
+        Self { status, code, message: quoted(&message.unwrap_or_default()), retry_after }
     }
 
     /// Whether the request had the wrong scheme: that's how servers of TLS answer plain HTTP.
@@ -60,6 +41,24 @@ pub(super) struct Applicant<'a> {
 }
 
 impl Applicant<'_> {
+    /// What to do where there is no such repository to push to. Most registries make one, and some want it made first.
+    pub(super) fn repository_to_make(self) -> String {
+        let Self { registry, repository, .. } = self;
+        let is_ecr =
+            registry == "public.ecr.aws" || (registry.contains(".dkr.ecr") && registry.contains(".amazonaws."));
+        if is_ecr {
+            let command = if registry == "public.ecr.aws" { "ecr-public" } else { "ecr" };
+            // At ECR Public, the first part is the registry's alias.
+            let name = if registry == "public.ecr.aws" {
+                repository.split_once('/').map_or(repository, |(_, name)| name)
+            } else {
+                repository
+            };
+            return format!("make the repository first: `aws {command} create-repository --repository-name {name}`");
+        }
+        format!("make the repository `{repository}` at `{registry}` first, or correct its name in `images`")
+    }
+
     /// The setting that would allow it.
     pub(super) fn setting(self) -> String {
         let Self { registry, repository, .. } = self;
@@ -89,17 +88,6 @@ impl Applicant<'_> {
     }
 }
 
-/// How long a [`Retry-After`](https://www.rfc-editor.org/rfc/rfc9110#name-retry-after) header asks to wait: seconds, or a date.
-pub(super) fn retry_after(header: &str, now: DateTime<Utc>) -> Option<Duration> {
-    let header = header.trim();
-    if let Ok(seconds) = header.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = DateTime::parse_from_rfc2822(header).ok()?;
-    // A date in the past: no need to wait.
-    Some(date.signed_duration_since(now).to_std().unwrap_or_default())
-}
-
 /// The text of an HTML page: its title where it has one.
 fn without_tags(text: &str) -> String {
     let lower = text.to_ascii_lowercase();
@@ -120,17 +108,6 @@ fn without_tags(text: &str) -> String {
         }
     }
     plain
-}
-
-/// Collapses whitespace and control characters, so the text is safe in a terminal and in a workflow command.
-fn one_line(text: &str, limit: usize) -> String {
-    let words: Vec<&str> =
-        text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()).collect();
-    let line = words.join(" ");
-    match line.char_indices().nth(limit) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
-    }
 }
 
 #[cfg(test)]
@@ -156,62 +133,29 @@ mod tests {
             ("<html>\r\n<head><title>502 Bad\nGateway</title></head><body>x</body></html>", "403 (502 Bad Gateway)"),
             ("<h1>Forbidden</h1><p>by   policy", "403 (Forbidden by policy)"),
             ("\u{1b}[31mred\n::error::x", "403 ([31mred ::error::x)"),
-            (&long, &format!("403 X ({}…)", "word ".repeat(40))),
+            (&long, &format!("403 X ({}word…)", "word ".repeat(15))),
         ] {
             assert_eq!(answered(403, body).to_string(), line);
         }
     }
 
     #[test]
-    fn what_passes_is_asked_again_and_what_stays_is_not() {
-        let (deadline, few, never) = (Again::UntilDeadline { after: None }, Again::FewTimes, Again::Never);
-        let code = |code: &str, message: &str| format!(r#"{{"errors":[{{"code":"{code}","message":"{message}"}}]}}"#);
-        for (status, body, again) in [
-            (408, String::new(), deadline),
-            (429, code("TOOMANYREQUESTS", "slow down"), deadline),
-            (500, String::new(), deadline),
-            (502, "<html>".into(), deadline),
-            (503, String::new(), deadline),
-            (504, String::new(), deadline),
-            (599, String::new(), deadline),
-            (501, String::new(), never),
-            (505, String::new(), never),
-            (401, code("DENIED", "denied"), few),
-            (403, code("DENIED", "Denied"), few),
-            (403, code("DENIED", "permission_denied: write_package"), never),
-            (403, code("DENIED", "requested access to the resource is denied"), never),
-            (401, code("UNAUTHORIZED", "authentication required"), never),
-            (404, code("MANIFEST_UNKNOWN", "manifest unknown"), never),
-            (404, code("BLOB_UPLOAD_UNKNOWN", "upload unknown"), few),
-            (400, code("DIGEST_INVALID", "x"), few),
-            (400, code("MANIFEST_BLOB_UNKNOWN", "x"), few),
-            (400, code("MANIFEST_INVALID", "x"), never),
-            (400, String::new(), never),
-            (413, String::new(), never),
-            (405, String::new(), never),
+    fn a_repository_that_must_be_made_first_is_named_with_the_command() {
+        let hint = |registry, repository| {
+            Applicant { registry, repository, has_credentials: true, pushes: true }.repository_to_make()
+        };
+        let ecr = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
+        for (registry, repository, part) in [
+            (ecr, "acme/tool", "`aws ecr create-repository --repository-name acme/tool`"),
+            ("public.ecr.aws", "a1b2c3/tool", "`aws ecr-public create-repository --repository-name tool`"),
+            (
+                "europe-docker.pkg.dev",
+                "project/repo/tool",
+                "make the repository `project/repo/tool` at `europe-docker.pkg.dev`",
+            ),
         ] {
-            assert_eq!(answered(status, &body).again(), again, "{status} {body}");
-        }
-        let hurried = Answered::read(429, b"", Some(Duration::from_secs(7)));
-        assert_eq!(hurried.again(), Again::UntilDeadline { after: Some(Duration::from_secs(7)) });
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let now = "2026-01-15T20:44:00Z".parse().unwrap();
-        for (header, seconds) in [
-            ("0", Some(0)),
-            ("120", Some(120)),
-            (" 7 ", Some(7)),
-            ("Thu, 15 Jan 2026 20:45:30 GMT", Some(90)),
-            ("Thu, 15 Jan 2026 20:43:00 GMT", Some(0)),
-            ("-1", None),
-            ("1.5", None),
-            ("soon", None),
-            ("", None),
-            ("99999999999999999999999", None),
-        ] {
-            assert_eq!(retry_after(header, now), seconds.map(Duration::from_secs), "{header:?}");
+            let hint = hint(registry, repository);
+            assert!(hint.contains(part), "{hint}");
         }
     }
 

@@ -18,7 +18,7 @@ use super::answer::Answer;
 use super::auth::Access;
 use super::call::Call;
 use super::error::{Cause, RegistryError};
-use super::retry::{Again, Trouble};
+use super::trouble::Trouble;
 use super::{Registries, lock};
 use crate::image::{Descriptor, Digest, Repository};
 
@@ -100,17 +100,17 @@ impl Registries {
             Err(trouble) => {
                 // The range isn't there: what we have can't be the beginning of it.
                 if trouble.status() == Some(416) {
-                    spooling.restart().await.map_err(|error| Trouble::last(trouble.request.clone(), error))?;
+                    spooling.restart().await.map_err(|error| Trouble::other(trouble.request.clone(), error))?;
                 }
                 return Err(trouble);
             }
         };
-        let last = |answer: &Answer, error| Trouble::last(answer.request.clone(), error);
+        let last = |answer: &Answer, error| Trouble::other(answer.request.clone(), error);
         if !continues(&answer, spooling.written) {
             spooling.restart().await.map_err(|error| last(&answer, error))?;
             if answer.status() == 206 {
                 let cause = Cause::Malformed("it is another range than the one asked for".to_owned());
-                return Err(answer.trouble(cause, Again::FewTimes));
+                return Err(answer.trouble(cause));
             }
         }
         while spooling.written < blob.size
@@ -119,19 +119,18 @@ impl Registries {
             if spooling.written + bytes.len() as u64 > blob.size {
                 spooling.restart().await.map_err(|error| last(&answer, error))?;
                 let cause = Cause::Malformed(format!("it has more than {} bytes", blob.size));
-                return Err(answer.trouble(cause, Again::FewTimes));
+                return Err(answer.trouble(cause));
             }
             spooling.write(&bytes).await.map_err(|error| last(&answer, error))?;
         }
         if spooling.written < blob.size {
-            let cause = Cause::Malformed(format!("it ends after {} of {} bytes", spooling.written, blob.size));
-            return Err(answer.trouble(cause, Again::UntilDeadline { after: None }));
+            return Err(answer.trouble(Cause::Cut { received: spooling.written, size: blob.size }));
         }
         let found = spooling.finish().await.map_err(|error| last(&answer, error))?;
         if found != blob.digest {
             spooling.restart().await.map_err(|error| last(&answer, error))?;
             let cause = Cause::Mismatch { expected: blob.digest.clone(), found: found.to_string() };
-            return Err(answer.trouble(cause, Again::FewTimes));
+            return Err(answer.trouble(cause));
         }
         Ok(())
     }

@@ -10,8 +10,9 @@ use super::Registries;
 use super::auth::Access;
 use super::call::Call;
 use super::error::{Cause, RegistryError};
-use super::retry::{Again, Trouble};
+use super::trouble::Trouble;
 use crate::image::{Repository, Tag};
+use crate::quote::quoted;
 
 /// The most bytes that one page may have.
 const PAGE: u64 = 16 * 1024 * 1024;
@@ -82,30 +83,23 @@ impl Registries {
     ) -> Result<(Vec<String>, Option<String>), Trouble> {
         let answer = self.send(&Call::new(repository, Access::Pull, Method::GET, rest, &[200, 404])).await?;
         let request = answer.request.clone();
-        let trouble = |why: &str, again| {
-            let error = Cause::Other(Box::new(incomplete(repository, why.to_owned())));
-            Trouble::new(request.clone(), error, again)
-        };
+        let trouble = |why: &str| Trouble::other(request.clone(), incomplete(repository, why.to_owned()));
         let is_first = rest == FIRST;
         if answer.status() == 404 {
-            return if is_first {
-                Ok((Vec::new(), None))
-            } else {
-                Err(trouble("a page of it is missing", Again::FewTimes))
-            };
+            return if is_first { Ok((Vec::new(), None)) } else { Err(trouble("a page of it is missing")) };
         }
         let links: Vec<String> = answer.headers("link").collect();
         let next = match links.iter().find_map(|header| next_page(header)) {
-            Some(link) => Some(self.beside(repository, rest, link).map_err(|why| trouble(&why, Again::Never))?),
+            Some(link) => Some(self.beside(repository, rest, link).map_err(|why| trouble(&why))?),
             None => None,
         };
         let body = answer.bytes("a list of tags", PAGE).await?;
         let page = Page::parse(&body)
-            .map_err(|error| Trouble::new(request.clone(), Cause::Malformed(error.to_string()), Again::FewTimes))?;
+            .map_err(|error| Trouble::new(request.clone(), Cause::Malformed(quoted(&error.to_string()))))?;
         match page.tags {
             Some(tags) => Ok((tags, next)),
             None if is_first && next.is_none() && !page.has_errors => Ok((Vec::new(), None)),
-            None => Err(trouble("a page of it has no `tags`", Again::FewTimes)),
+            None => Err(trouble("a page of it has no `tags`")),
         }
     }
 
@@ -119,7 +113,7 @@ impl Registries {
         };
         let to = to.ok_or("the link to its next page can't be read")?;
         if to.path() != here.path() {
-            return Err(format!("the link to its next page leads to `{}`, which is something else", to.path()));
+            return Err(format!("the link to its next page leads to `{}`, which is something else", quoted(to.path())));
         }
         Ok(to.query().map_or_else(|| "tags/list".to_owned(), |query| format!("tags/list?{query}")))
     }
@@ -160,6 +154,16 @@ fn next_page(header: &str) -> Option<Link<'_>> {
             parameters = others;
         }
         rest = after;
+    }
+}
+
+/// Where the next page is, as the header has it.
+#[cfg(fuzzing)]
+#[must_use]
+pub fn next_target(header: &str) -> Option<&str> {
+    match next_page(header)? {
+        Link::To(target) => Some(target),
+        Link::Unreadable => None,
     }
 }
 

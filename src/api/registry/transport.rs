@@ -8,18 +8,21 @@ use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap};
 use url::Url;
 
 use super::answer::{Answer, broken, refused};
-use super::auth::Authorization;
+use super::auth::{Authorization, Identity};
 use super::call::{Call, Payload, Target};
-use super::challenge::Challenge;
 use super::endpoint::{self, Scheme};
 use super::error::{Cause, RegistryError, Request};
 use super::progress::Progress;
-use super::retry::{Again, Trouble};
+use super::trouble::Trouble;
 use super::{Registries, lock};
 use crate::image::Repository;
+use crate::quote::quoted;
 
 const CONNECT: Duration = Duration::from_secs(10);
-const REDIRECTS: usize = 5;
+/// Answers to challenges of one request: a token, one with the scope that the challenge names, one with that scope alone.
+const ROUNDS: u32 = 4;
+/// Redirects that are followed.
+pub(super) const REDIRECTS: usize = 5;
 
 /// Chooses the cryptography of TLS, unless the process already has.
 pub(super) fn install_crypto() {
@@ -39,49 +42,62 @@ pub(super) fn client(direct: bool) -> reqwest::Result<reqwest::Client> {
 }
 
 impl Registries {
-    /// Sends a request once; more than once only to follow a redirect, or to answer a challenge.
+    /// Sends a request once; more than once only to follow a redirect, to answer a challenge, or to speak TLS. What the registry's
+    /// user may not read is asked for anonymously, too: an account that may push need not be allowed to read a public base.
     pub(super) async fn send(&self, call: &Call<'_>) -> Result<Answer, Trouble> {
-        let mut authorization = self.authorization(call).await?;
+        let identity = self.0.auth.identity(call);
+        let trouble = match self.send_as(call, identity).await {
+            Err(trouble) if identity == Identity::User && !call.access.pushes() && trouble.is_denial() => trouble,
+            answer => return answer,
+        };
+        match self.send_as(call, Identity::Anonymous).await {
+            Ok(answer) if answer.status() < 300 => {
+                self.0.auth.read_anonymously(call.repository);
+                Ok(answer)
+            }
+            _ => Err(trouble),
+        }
+    }
+
+    async fn send_as(&self, call: &Call<'_>, identity: Identity) -> Result<Answer, Trouble> {
+        let mut authorization = self.authorization(call, identity).await?;
+        let mut rounds = 0;
         loop {
+            rounds += 1;
             let (answer, at_home) = self.follow(call, authorization.as_ref()).await?;
-            // Only the registry itself may ask who we are, not where it sent us; and only once for one token.
-            let (401, true, Some(challenge)) = (answer.status(), at_home, answer.challenge()) else {
-                return self.judge(call, answer).await;
+            // Only the registry itself may ask who we are, not where it sent us.
+            let may_ask = at_home && rounds < ROUNDS;
+            let challenge = answer.challenge().filter(|_| may_ask && answer.status() == 401);
+            let is_plain = at_home && answer.url().scheme() == "http";
+            let is_unasked = may_ask && challenge.is_none() && authorization.is_none() && identity == Identity::User;
+            let next = match challenge {
+                Some(challenge) if self.can_answer(call, identity, &challenge, authorization.as_ref()) => {
+                    // Else the refusal would count as a request in flight, and the token's request might wait for it for ever.
+                    drop(answer);
+                    self.renew(call, identity, &challenge, authorization.as_ref()).await?
+                }
+                None if is_unasked && matches!(answer.status(), 401 | 403 | 404) => {
+                    drop(answer);
+                    self.unasked(call, identity).await?
+                }
+                _ => match self.judge(call, answer).await {
+                    Err(trouble) if is_plain && self.wants_tls(call, &trouble) => authorization,
+                    judged => return judged,
+                },
             };
-            if authorization.as_ref().is_some_and(Authorization::is_fresh) {
-                return self.judge(call, answer).await;
-            }
-            match self.respond(call, challenge, authorization.as_ref(), answer).await? {
-                Ok(fresh) => authorization = Some(fresh),
-                Err(answer) => return self.judge(call, answer).await,
-            }
+            authorization = next;
         }
     }
 
-    /// Answers a challenge; gives the refusal back where there is nothing to answer it with.
-    async fn respond(
-        &self,
-        call: &Call<'_>,
-        challenge: Challenge,
-        used: Option<&Authorization>,
-        refusal: Answer,
-    ) -> Result<Result<Authorization, Answer>, Trouble> {
-        if challenge == Challenge::Basic && !self.0.auth.has_credentials(call.repository.registry()) {
-            return Ok(Err(refusal));
-        }
-        // Else the refusal would count as a request in flight, and the token's request might wait for it for ever.
-        drop(refusal);
-        self.renew(call, challenge, used).await.map(Ok)
-    }
-
-    /// Sends a request and follows redirects; also tells whether the answer is the registry's own.
+    /// Sends a request and follows [redirects](https://www.rfc-editor.org/rfc/rfc9110#name-redirection-3xx), with the same method
+    /// and body; also tells whether the answer is the registry's own.
     async fn follow(&self, call: &Call<'_>, authorization: Option<&Authorization>) -> Result<(Answer, bool), Trouble> {
         let home = self.url(call.repository, "");
         let mut url = match &call.target {
             Target::Api(rest) => self.url(call.repository, rest),
             Target::Url(url) => url.clone(),
         };
-        let follows = call.method == Method::GET || call.method == Method::HEAD;
+        let reads = call.method == Method::GET || call.method == Method::HEAD;
         for redirects in 0..=REDIRECTS {
             let at_home = url.origin() == home.origin();
             let request = name(call, &url, at_home);
@@ -98,12 +114,12 @@ impl Registries {
             let answer = self.exchange(request, call.kind(), call.method.clone(), url.clone(), headers, &call.payload);
             let answer = answer.await.map_err(redirected)?;
             match answer.redirect() {
-                Some(next) if follows => url = next,
+                Some(next) if reads || matches!(answer.status(), 307 | 308) => url = next,
                 _ => return Ok((answer, at_home)),
             }
         }
         let cause = Cause::Malformed(format!("more than {REDIRECTS} redirects"));
-        Err(Trouble::new(name(call, &url, false), cause, Again::FewTimes))
+        Err(Trouble::new(name(call, &url, false), cause))
     }
 
     /// Sends one HTTP request of the `kind` it is counted as, and waits for the head of its answer.
@@ -128,13 +144,13 @@ impl Registries {
         match payload.body(&progress).await {
             Ok(Some(body)) => builder = builder.body(body),
             Ok(None) => {}
-            Err(error) => return Err(Trouble::last(request, error)),
+            Err(error) => return Err(Trouble::other(request, error)),
         }
         *lock(&self.0.sent).entry((host, kind)).or_default() += 1;
         match progress.watch(builder.send()).await {
             Some(Ok(response)) => Ok(Answer::new(request, response, idle, permit)),
             Some(Err(error)) => Err(broken(request, error)),
-            None => Err(Trouble::new(request, Cause::Stalled(idle), Again::UntilDeadline { after: None })),
+            None => Err(Trouble::new(request, Cause::Stalled(idle))),
         }
     }
 
@@ -145,8 +161,9 @@ impl Registries {
         }
         let (mut shown, host) = (url.clone(), endpoint::authority(url));
         shown.set_query(None);
-        let plain = RegistryError::PlainHttp { request: Box::new(request.clone()), url: shown.into(), host };
-        Err(Trouble::last(request.clone(), plain))
+        let url = quoted(shown.as_str());
+        let plain = RegistryError::PlainHttp { request: Box::new(request.clone()), url, host };
+        Err(Trouble::other(request.clone(), plain))
     }
 
     /// Returns expected responses; turns the rest into `Trouble`, with the registry's message.
@@ -159,20 +176,27 @@ impl Registries {
             }
             return Ok(answer);
         }
-        let mut trouble = refused(answer).await;
+        let redirected = answer.url().origin() != home.origin();
+        let mut trouble = Trouble { redirected, ..refused(answer).await };
         if let Cause::Answered(answered) = &trouble.cause {
-            let registry = call.repository.registry();
-            if plain && answered.wants_tls() {
-                let scheme = *lock(&self.0.schemes).entry(registry.to_owned()).or_insert(Scheme::Https);
-                if scheme == Scheme::Https {
-                    trouble.again = Again::UntilDeadline { after: None };
-                }
-            }
-            if matches!(answered.status, 401 | 403) {
-                trouble.hint = Some(call.applicant(self.0.auth.has_credentials(registry)).setting());
-            }
+            let applicant = call.applicant(self.0.auth.has_credentials(call.repository));
+            let opens_upload = call.method == Method::POST;
+            trouble.hint = match (answered.status, answered.code.as_deref()) {
+                (401 | 403, _) => Some(applicant.setting()),
+                (404, Some("NAME_UNKNOWN")) if call.access.pushes() => Some(applicant.repository_to_make()),
+                (404, _) if opens_upload => Some(applicant.repository_to_make()),
+                _ => None,
+            };
         }
         Err(trouble)
+    }
+
+    /// Whether a registry wants TLS where plain HTTP was tried; it gets TLS from now on.
+    fn wants_tls(&self, call: &Call<'_>, trouble: &Trouble) -> bool {
+        let Cause::Answered(answered) = &trouble.cause else { return false };
+        let mut schemes = lock(&self.0.schemes);
+        answered.wants_tls()
+            && *schemes.entry(call.repository.registry().to_owned()).or_insert(Scheme::Https) == Scheme::Https
     }
 
     pub(super) fn url(&self, repository: &Repository, rest: &str) -> Url {
@@ -185,7 +209,7 @@ impl Registries {
     /// How a request to the token server is refused.
     pub(super) fn token_refused(&self, call: &Call<'_>, mut trouble: Trouble) -> Trouble {
         if matches!(trouble.status(), Some(400 | 401 | 403)) {
-            let has_credentials = self.0.auth.has_credentials(call.repository.registry());
+            let has_credentials = self.0.auth.has_credentials(call.repository);
             trouble.hint = Some(call.applicant(has_credentials).setting());
         }
         trouble
@@ -193,6 +217,7 @@ impl Registries {
 }
 
 fn name(call: &Call<'_>, url: &Url, at_home: bool) -> Request {
-    let path = if at_home { url.path().to_owned() } else { format!("{}{}", endpoint::authority(url), url.path()) };
+    let elsewhere = || quoted(&format!("{}{}", endpoint::authority(url), url.path()));
+    let path = if at_home { url.path().to_owned() } else { elsewhere() };
     Request { repository: call.repository.to_string(), method: call.method.to_string(), path }
 }

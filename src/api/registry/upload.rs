@@ -12,8 +12,9 @@ use super::answer::Answer;
 use super::auth::Access;
 use super::call::{Call, Payload};
 use super::error::{Cause, RegistryError};
-use super::retry::{Again, Trouble};
+use super::trouble::Trouble;
 use super::{Registries, lock};
+use crate::api::retry::Class;
 use crate::image::{Descriptor, Repository};
 
 /// The sizes of chunks that are tried, one after the other.
@@ -50,7 +51,8 @@ impl Registries {
             broken += u32::from(matches!(trouble.cause, Cause::Broken(_)));
             if let Some(smaller) = smaller(&trouble, chunk, payload.length(), broken) {
                 lock(&self.0.chunks).insert(to.registry().to_owned(), smaller);
-                if trouble.again == Again::Never {
+                // Not the same attempt once more.
+                if trouble.class() == Class::Permanent {
                     continue;
                 }
             }
@@ -122,7 +124,7 @@ fn check_received(answer: &Answer, sent: u64) -> Result<(), Trouble> {
     match received {
         Some(last) if last + 1 != sent => {
             let cause = Cause::Malformed(format!("it has {} bytes of {sent}", last + 1));
-            Err(answer.trouble(cause, Again::FewTimes))
+            Err(answer.trouble(cause))
         }
         _ => Ok(()),
     }
@@ -149,7 +151,7 @@ mod tests {
 
     fn trouble(status: u16) -> Trouble {
         let request = Request { repository: String::new(), method: "PUT".into(), path: String::new() };
-        Trouble::new(request, Cause::Answered(Box::new(Answered::read(status, b"", None))), Again::Never)
+        Trouble::new(request, Cause::Answered(Box::new(Answered::read(status, b"", None))))
     }
 
     #[test]

@@ -4,10 +4,8 @@
 //! folder of the base, or isn't there. Where one is a link, unpackers disagree: Docker's graph drivers put a new folder in its place and
 //! hide what the link showed, a `COPY` of Docker 20.10 follows it. Only an engine can look into a base.
 
-use std::collections::BTreeSet;
-
 use crate::api::engine::{EngineError, EntryInImage, EntryKind, FilesLease};
-use crate::compose::recipe::{DESTINATION, Recipe};
+use crate::compose::recipe::Recipe;
 use crate::error::{Fault, Situation};
 
 /// A folder in which the executables can't be put.
@@ -55,7 +53,7 @@ impl Situation for UnusableFolder {
 /// One is a link or a file; the engine can't be asked.
 pub(super) async fn of_base(files: &FilesLease, recipe: &Recipe) -> Result<Vec<String>, super::BuildError> {
     let mut warnings = Vec::new();
-    for (path, entry) in look(files).await? {
+    for (path, entry) in look(files, recipe).await? {
         if let Some(kind) = no_folder(&entry) {
             return Err(UnusableFolder::OfBase { variant: super::name(recipe), path, kind }.into());
         }
@@ -69,7 +67,7 @@ pub(super) async fn of_base(files: &FilesLease, recipe: &Recipe) -> Result<Vec<S
 /// # Errors
 /// One is a link or a file; the engine can't be asked.
 pub(super) async fn of_built(files: &FilesLease, recipe: &Recipe) -> Result<(), super::BuildError> {
-    for (path, entry) in look(files).await? {
+    for (path, entry) in look(files, recipe).await? {
         if let Some(kind) = no_folder(&entry) {
             return Err(UnusableFolder::Built { variant: super::name(recipe), path, kind }.into());
         }
@@ -78,31 +76,21 @@ pub(super) async fn of_built(files: &FilesLease, recipe: &Recipe) -> Result<(), 
 }
 
 /// What is at each of the folders, the outer ones first. What isn't there has nothing within it either.
-async fn look(files: &FilesLease) -> Result<Vec<(String, EntryInImage)>, EngineError> {
+async fn look(files: &FilesLease, recipe: &Recipe) -> Result<Vec<(String, EntryInImage)>, EngineError> {
     let mut found = Vec::<(String, EntryInImage)>::new();
     let mut closed: Option<String> = None;
-    for path in parents([DESTINATION]) {
+    for path in recipe.binaries.folders() {
         // Behind a link or a file there is no folder of the base's own.
         if closed.as_ref().is_some_and(|closed| path.starts_with(&format!("{closed}/"))) {
             continue;
         }
-        let entry = files.entry(&path).await?;
+        let entry = files.entry(path).await?;
         if entry.as_ref().is_none_or(|entry| entry.kind != EntryKind::Folder) {
-            closed = Some(path.clone());
+            closed = Some(path.to_owned());
         }
-        found.extend(entry.map(|entry| (path, entry)));
+        found.extend(entry.map(|entry| (path.to_owned(), entry)));
     }
     Ok(found)
-}
-
-/// These folders and all above them but the root, each once, the outer ones first.
-fn parents<'a>(folders: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
-    let mut parents = BTreeSet::new();
-    for folder in folders {
-        let ends = folder.match_indices('/').map(|(slash, _)| slash).chain([folder.len()]);
-        parents.extend(ends.filter(|&end| end > 0).map(|end| folder[..end].to_owned()));
-    }
-    parents
 }
 
 fn no_folder(entry: &EntryInImage) -> Option<String> {
@@ -126,12 +114,6 @@ fn unusual(path: &str, entry: &EntryInImage) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_folder_above_a_file_is_looked_at_once_and_the_outer_ones_first() {
-        let found: Vec<String> = parents(["/usr/local/bin", "/usr/bin", "/bin"]).into_iter().collect();
-        assert_eq!(found, ["/bin", "/usr", "/usr/bin", "/usr/local", "/usr/local/bin"]);
-    }
 
     #[test]
     fn a_folder_is_unusual_if_an_unpacker_that_makes_it_anew_gives_it_another_mode_or_owner() {

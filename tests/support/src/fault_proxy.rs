@@ -8,17 +8,21 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use hyper::header::{
+    AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use hyper::{Method, Request, Response, StatusCode, Uri};
 
 use crate::http::{Body, Failure, Server, empty, send, text};
 
 mod blob_store;
 mod fault;
+mod profile;
 mod tampered;
 
 pub use blob_store::StoreRequest;
 pub use fault::{Fault, LocationForm, RetryAfter, Rule};
+pub use profile::Profile;
 
 use blob_store::BlobStore;
 use tampered::{Tampered, Tampering};
@@ -41,6 +45,11 @@ pub struct Asked {
 }
 
 impl Asked {
+    /// Whether [`Fault::Redirect`] has led here.
+    fn was_redirected(&self) -> bool {
+        self.at_other_host || self.query.split('&').any(|pair| pair == "moved=1")
+    }
+
     fn of(request: &Request<Incoming>, at_other_host: bool) -> Self {
         let range = request.headers().get("range").or_else(|| request.headers().get("content-range"));
         Self {
@@ -93,6 +102,8 @@ struct Shared {
     upstream: String,
     requests: Mutex<Vec<Recorded>>,
     faults: Mutex<fault::Faults>,
+    /// A path's beginning for clients, and for the registry.
+    name: Mutex<Option<(String, String)>>,
 }
 
 impl FaultProxy {
@@ -103,8 +114,12 @@ impl FaultProxy {
 
     /// The same on another address; its port has to be 0, since the other host and the blob store listen there, too.
     pub fn start_on(address: &str, upstream: &str) -> Self {
-        let shared =
-            Arc::new(Shared { upstream: upstream.to_owned(), requests: Mutex::default(), faults: Mutex::default() });
+        let shared = Arc::new(Shared {
+            upstream: upstream.to_owned(),
+            requests: Mutex::default(),
+            faults: Mutex::default(),
+            name: Mutex::default(),
+        });
         let store = BlobStore::start(address, upstream);
         let other = listen(address, &shared, store.doors(), None);
         let server = listen(address, &shared, store.doors(), Some(other.host()));
@@ -157,6 +172,18 @@ impl FaultProxy {
     /// Adds a rule. The first rule that takes a request decides.
     pub fn inject(&self, rule: Rule) {
         self.shared.faults().rules.push(rule);
+    }
+
+    /// Adds the rules of a registry's behaviour.
+    pub fn behave_as(&self, profile: Profile) {
+        profile.rules().into_iter().for_each(|rule| self.inject(rule));
+    }
+
+    /// Knows a repository by another name than the registry does: `inner` is `outer` to clients, as behind a proxy that leaves
+    /// `library/` out.
+    pub fn rename(&self, outer: &str, inner: &str) {
+        *self.shared.name.lock().expect("nothing panics while it holds the name") =
+            Some((format!("/v2/{outer}/"), format!("/v2/{inner}/")));
     }
 
     /// Decides by a function, for requests that no rule takes.
@@ -244,6 +271,22 @@ impl Shared {
                 answer.headers_mut().insert(LOCATION, HeaderValue::from_str(&location)?);
                 return Ok(answer);
             }
+            Some(Fault::Challenge(challenge)) => {
+                let mut answer = refusal(401, None, "application/json", r#"{"errors":[{"code":"UNAUTHORIZED"}]}"#);
+                answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_str(challenge)?);
+                return drained(request, &recorded.sent, answer).await;
+            }
+            Some(Fault::Redirect { status, elsewhere }) => {
+                let Asked { path, query, .. } = &recorded.asked;
+                let location = match other_host {
+                    Some(other_host) if *elsewhere => format!("http://{other_host}{path}?{query}"),
+                    _ if query.is_empty() => format!("{path}?moved=1"),
+                    _ => format!("{path}?{query}&moved=1"),
+                };
+                let mut answer = refusal(*status, None, "text/plain", "");
+                answer.headers_mut().insert(LOCATION, HeaderValue::from_str(&location)?);
+                return drained(request, &recorded.sent, answer).await;
+            }
             Some(Fault::AcceptMount) => *request.uri_mut() = without_mount(request.uri())?,
             Some(Fault::ResetUpload { after }) => upload = Tampering::Cut { after: *after },
             Some(Fault::ResetDownload { after }) => download = Tampering::Cut { after: *after },
@@ -255,8 +298,14 @@ impl Shared {
             _ => {}
         }
 
+        let name = self.name.lock().expect("nothing panics while it holds the name").clone();
         let (mut parts, body) = request.into_parts();
-        parts.uri = format!("http://{}{}", self.upstream, parts.uri).parse()?;
+        let target = parts.uri.to_string();
+        let target = match &name {
+            Some((outer, inner)) => target.replacen(outer, inner, 1),
+            None => target,
+        };
+        parts.uri = format!("http://{}{target}", self.upstream).parse()?;
         let body = Tampered::new(body, upload, Arc::clone(&recorded.sent)).boxed();
         let (mut parts, body) = send(Request::from_parts(parts, body)).await?.into_parts();
         match &recorded.fault {
@@ -281,6 +330,10 @@ impl Shared {
             let form = match &recorded.fault {
                 Some(Fault::Location(form)) => *form,
                 _ => LocationForm::AsItIs,
+            };
+            let location = match &name {
+                Some((outer, inner)) => location.replacen(inner, outer, 1),
+                None => location.to_owned(),
             };
             let location = form.apply(&location.replace(&self.upstream, &host), &host, other_host.unwrap_or(&host));
             parts.headers.insert(LOCATION, HeaderValue::from_str(&location)?);

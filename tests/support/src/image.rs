@@ -68,17 +68,53 @@ impl MediaTypes {
 pub struct File {
     path: String,
     mode: u32,
-    bytes: Vec<u8>,
+    owner: u64,
+    content: Content,
+}
+
+#[derive(Debug, Clone)]
+enum Content {
+    Bytes(Vec<u8>),
+    Symlink(String),
+    HardLink(String),
+}
+
+impl File {
+    fn new(path: &str, mode: u32, content: Content) -> Self {
+        Self { path: path.trim_start_matches('/').into(), mode, owner: 0, content }
+    }
+
+    /// Gives it another mode.
+    #[must_use]
+    pub fn mode(self, mode: u32) -> Self {
+        Self { mode, ..self }
+    }
+
+    /// Gives it to a user and the group of the same number.
+    #[must_use]
+    pub fn owner(self, owner: u64) -> Self {
+        Self { owner, ..self }
+    }
 }
 
 /// An executable file (mode 0755).
 pub fn executable(path: &str, bytes: impl Into<Vec<u8>>) -> File {
-    File { path: path.trim_start_matches('/').into(), mode: 0o755, bytes: bytes.into() }
+    File::new(path, 0o755, Content::Bytes(bytes.into()))
 }
 
 /// A plain file (mode 0644).
 pub fn file(path: &str, bytes: impl Into<Vec<u8>>) -> File {
-    File { path: path.trim_start_matches('/').into(), mode: 0o644, bytes: bytes.into() }
+    File::new(path, 0o644, Content::Bytes(bytes.into()))
+}
+
+/// A symbolic link.
+pub fn symlink(path: &str, target: &str) -> File {
+    File::new(path, 0o777, Content::Symlink(target.into()))
+}
+
+/// Another name of a file that comes before it.
+pub fn hard_link(path: &str, target: &str) -> File {
+    File::new(path, 0o755, Content::HardLink(target.trim_start_matches('/').into()))
 }
 
 /// What an image will be; [`TinyImage::build`] makes it.
@@ -326,10 +362,24 @@ fn tar(files: &[File]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     for file in files {
         let mut header = tar::Header::new_gnu();
-        header.set_size(file.bytes.len() as u64);
         header.set_mode(file.mode);
-        header.set_entry_type(tar::EntryType::Regular);
-        tar.append_data(&mut header, &file.path, file.bytes.as_slice()).expect("a tar can be written to memory");
+        if file.owner > 0 {
+            header.set_uid(file.owner);
+            header.set_gid(file.owner);
+        }
+        let (kind, target) = match &file.content {
+            Content::Bytes(bytes) => {
+                header.set_size(bytes.len() as u64);
+                header.set_entry_type(tar::EntryType::Regular);
+                tar.append_data(&mut header, &file.path, bytes.as_slice()).expect("a tar can be written to memory");
+                continue;
+            }
+            Content::Symlink(target) => (tar::EntryType::Symlink, target),
+            Content::HardLink(target) => (tar::EntryType::Link, target),
+        };
+        header.set_size(0);
+        header.set_entry_type(kind);
+        tar.append_link(&mut header, &file.path, target).expect("a tar can be written to memory");
     }
     tar.into_inner().expect("a tar can be written to memory")
 }

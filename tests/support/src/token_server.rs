@@ -11,9 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::{SecondsFormat, Utc};
-use hyper::body::Incoming;
-use hyper::header::AUTHORIZATION;
-use hyper::{Method, Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
+use hyper::header::{AUTHORIZATION, HeaderValue, LOCATION};
+use hyper::http::request::Parts;
+use hyper::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::http::{Body, Server, json as answer, query_values};
@@ -52,10 +53,15 @@ struct Shared {
 struct State {
     lifetime: i64,
     users: Vec<(String, String)>,
+    /// Identity tokens, each with its user.
+    identities: Vec<(String, String)>,
     grants: Vec<Grant>,
     anonymous_pull: bool,
     push_denied: bool,
     denials: usize,
+    merges_no_scopes: bool,
+    all_or_nothing: bool,
+    moved: bool,
     requests: Vec<TokenRequest>,
 }
 
@@ -77,18 +83,26 @@ impl TokenServer {
         let state = State {
             lifetime: 300,
             users: Vec::new(),
+            identities: Vec::new(),
             grants: Vec::new(),
             anonymous_pull: false,
             push_denied: false,
             denials: 0,
+            merges_no_scopes: false,
+            all_or_nothing: false,
+            moved: false,
             requests: Vec::new(),
         };
         let shared = Arc::new(Shared { mint: Mint::new(), state: Mutex::new(state) });
         let server = Server::start(address, {
             let shared = Arc::clone(&shared);
             move |request| {
-                let response = shared.answer(&request);
-                async move { Ok(response) }
+                let shared = Arc::clone(&shared);
+                async move {
+                    let (head, body) = request.into_parts();
+                    let body = body.collect().await?.to_bytes();
+                    Ok(shared.answer(&head, &String::from_utf8_lossy(&body)))
+                }
             }
         });
         Self { server, shared }
@@ -97,6 +111,11 @@ impl TokenServer {
     /// Adds a user who may do everything in every repository, until [`TokenServer::grant`] says what exactly.
     pub fn add_user(&self, user: &str, password: &str) {
         self.state().users.push((user.into(), password.into()));
+    }
+
+    /// Makes `token` an identity token of `user`, which is exchanged by the OAuth2 way of asking (`POST`).
+    pub fn add_identity(&self, user: &str, token: &str) {
+        self.state().identities.push((token.into(), user.into()));
     }
 
     /// Restricts `user` to what is granted: `actions` (`pull,push`) in `repository`, or below it when it ends in `/*`.
@@ -118,6 +137,21 @@ impl TokenServer {
     /// Refuses the next `count` requests with 403 `denied`, as GHCR does now and then to those who are allowed.
     pub fn deny_next(&self, count: usize) {
         self.state().denials = count;
+    }
+
+    /// From now on only the last scope that is asked for counts, as with GitLab.
+    pub fn merge_no_scopes(&self) {
+        self.state().merges_no_scopes = true;
+    }
+
+    /// From now on a request is refused with 403 `denied` if one action of its scopes isn't allowed.
+    pub fn give_all_or_nothing(&self) {
+        self.state().all_or_nothing = true;
+    }
+
+    /// From now on requests are redirected to another path, where they are answered.
+    pub fn move_away(&self) {
+        self.state().moved = true;
     }
 
     /// Seconds that a token is accepted for, by the registry too: its sixty seconds of leeway are taken off the token's `exp`.
@@ -165,21 +199,38 @@ impl Shared {
         self.state.lock().expect("no request panics while it holds the rules")
     }
 
-    fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
-        let query = request.uri().query().unwrap_or_default();
-        if request.uri().path() != "/token" {
-            return answer(StatusCode::NOT_FOUND, &error("NOT_FOUND", "not found"));
-        }
-        // The OAuth2 way of asking (POST) is optional; who tries it is expected to fall back.
-        if request.method() != Method::GET {
-            return answer(StatusCode::METHOD_NOT_ALLOWED, &error("UNSUPPORTED", "method not allowed"));
+    fn answer(&self, request: &Parts, body: &str) -> Response<Body> {
+        match request.uri.path() {
+            "/token" if self.state().moved => {
+                let mut moved = answer(StatusCode::TEMPORARY_REDIRECT, &json!({}));
+                let query = request.uri.query().unwrap_or_default();
+                let location = HeaderValue::from_str(&format!("/moved?{query}")).expect("a query is ASCII");
+                moved.headers_mut().insert(LOCATION, location);
+                return moved;
+            }
+            "/token" | "/moved" => {}
+            _ => return answer(StatusCode::NOT_FOUND, &error("NOT_FOUND", "not found")),
         }
         let mut state = self.state();
+        let is_exchange = request.method == Method::POST;
+        // The OAuth2 way of asking (POST) is optional; who tries it is expected to fall back.
+        let is_answered = request.method == Method::GET || (is_exchange && !state.identities.is_empty());
+        if !is_answered {
+            return answer(StatusCode::METHOD_NOT_ALLOWED, &error("UNSUPPORTED", "method not allowed"));
+        }
+        let query = if is_exchange { body } else { request.uri.query().unwrap_or_default() };
+        let one = |name: &str| query_values(query, name).into_iter().next().unwrap_or_default();
         let scopes: Vec<String> =
             query_values(query, "scope").iter().flat_map(|scope| scope.split(' ')).map(str::to_owned).collect();
-        let service = query_values(query, "service").into_iter().next().unwrap_or_default();
-        let credentials = request.headers().get(AUTHORIZATION).map(|value| credentials(value.as_bytes()));
+        let service = one("service");
+        let credentials = request.headers.get(AUTHORIZATION).map(|value| credentials(value.as_bytes()));
         let user = match &credentials {
+            _ if is_exchange => {
+                let is_known = one("grant_type") == "refresh_token" && !one("client_id").is_empty();
+                let token = one("refresh_token");
+                let identity = state.identities.iter().find(|(identity, _)| is_known && *identity == token);
+                identity.map(|(_, user)| Some(user.clone())).ok_or(())
+            }
             None => Ok(None),
             Some(given) => state.users.iter().find(|user| *user == given).map(|user| Some(user.0.clone())).ok_or(()),
         };
@@ -189,12 +240,21 @@ impl Shared {
                 state.denials -= 1;
                 answer(StatusCode::FORBIDDEN, &error("DENIED", "denied"))
             }
+            Ok(user)
+                if state.all_or_nothing && !scopes.iter().all(|scope| state.allows_all(user.as_deref(), scope)) =>
+            {
+                answer(StatusCode::FORBIDDEN, &error("DENIED", "denied"))
+            }
             Ok(user) => {
+                let skipped = if state.merges_no_scopes { scopes.len().saturating_sub(1) } else { 0 };
                 let access: Vec<Value> =
-                    scopes.iter().filter_map(|scope| state.access(user.as_deref(), scope)).collect();
+                    scopes.iter().skip(skipped).filter_map(|scope| state.access(user.as_deref(), scope)).collect();
                 let token = self.mint.sign(user.as_deref().unwrap_or_default(), &service, &access, state.lifetime);
                 let issued_at = Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true);
-                let body = json!({ "token": token, "access_token": token, "expires_in": state.lifetime, "issued_at": issued_at });
+                let mut body = json!({ "access_token": token, "expires_in": state.lifetime, "issued_at": issued_at });
+                if !is_exchange {
+                    body["token"] = token.into();
+                }
                 answer(StatusCode::OK, &body)
             }
         };
@@ -214,6 +274,12 @@ impl State {
         }
         let allowed: Vec<&str> = actions.split(',').filter(|action| self.allows(user, name, action)).collect();
         (!allowed.is_empty()).then(|| json!({ "type": kind, "name": name, "actions": allowed }))
+    }
+
+    fn allows_all(&self, user: Option<&str>, scope: &str) -> bool {
+        let granted = self.access(user, scope);
+        let granted = granted.as_ref().and_then(|access| access["actions"].as_array()).map_or(0, Vec::len);
+        granted == scope.rsplit(':').next().unwrap_or_default().split(',').count()
     }
 
     fn allows(&self, user: Option<&str>, repository: &str, action: &str) -> bool {

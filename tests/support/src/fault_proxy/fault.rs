@@ -60,6 +60,16 @@ pub enum Fault {
         /// The byte's position, from 0.
         at: u64,
     },
+    /// 401 with this challenge.
+    Challenge(String),
+    /// A redirect of this status to the same path and query, at the same host (with `moved=1` in the query) or at the other one.
+    /// What it leads to isn't redirected again.
+    Redirect {
+        /// 301, 302, 303, 307 or 308.
+        status: u16,
+        /// Whether it leads to the other host.
+        elsewhere: bool,
+    },
     /// A mount is answered with 202 and a (real) upload session, as a registry may that won't mount.
     AcceptMount,
     /// The answer's `Location` has another form.
@@ -106,6 +116,41 @@ impl Fault {
     /// 403 as GHCR has it where the token may not write packages.
     pub fn write_package() -> Self {
         Self::registry_error(403, None, "DENIED", "permission_denied: write_package")
+    }
+
+    /// 404 as ECR has it where the repository wasn't made before.
+    pub fn no_repository() -> Self {
+        Self::registry_error(404, None, "NAME_UNKNOWN", "The repository does not exist in the registry")
+    }
+
+    /// 404 for a manifest.
+    pub fn manifest_unknown() -> Self {
+        Self::registry_error(404, None, "MANIFEST_UNKNOWN", "manifest unknown")
+    }
+
+    /// 404 for a blob.
+    pub fn blob_unknown() -> Self {
+        Self::registry_error(404, None, "BLOB_UNKNOWN", "blob unknown to registry")
+    }
+
+    /// A refusal of a tag that exists, as ECR has it (400), or others (409).
+    pub fn immutable_tag(status: u16) -> Self {
+        Self::registry_error(
+            status,
+            None,
+            "TAG_INVALID",
+            "the tag already exists and cannot be overwritten because it is immutable",
+        )
+    }
+
+    /// 405, where a registry has no such method.
+    pub fn unsupported() -> Self {
+        Self::registry_error(405, None, "UNSUPPORTED", "the operation is unsupported")
+    }
+
+    /// A refusal that isn't a passing one.
+    pub fn refused(status: u16) -> Self {
+        Self::registry_error(status, None, "DENIED", "requested access to the resource is denied")
     }
 
     /// 413 as a proxy with a limit has it.
@@ -177,6 +222,8 @@ impl LocationForm {
 pub struct Rule {
     method: Option<String>,
     parts: Vec<String>,
+    authorized: Option<bool>,
+    exact: bool,
     skip: usize,
     times: usize,
     fault: Option<Fault>,
@@ -186,7 +233,13 @@ impl Rule {
     /// A rule for requests of `method` (`*` for any) whose path and query contain `part`. It takes all of them.
     pub fn on(method: &str, part: &str, fault: Fault) -> Self {
         let method = (method != "*").then(|| method.to_owned());
-        Self { method, parts: vec![part.to_owned()], skip: 0, times: usize::MAX, fault: Some(fault) }
+        let parts = vec![part.to_owned()];
+        Self { method, parts, authorized: None, exact: false, skip: 0, times: usize::MAX, fault: Some(fault) }
+    }
+
+    /// A rule for requests of `method` for just this path, whatever their query.
+    pub fn at(method: &str, path: &str, fault: Fault) -> Self {
+        Self { exact: true, ..Self::on(method, path, fault) }
     }
 
     /// A rule that lets requests pass whole, whatever else would take them.
@@ -199,6 +252,18 @@ impl Rule {
     pub fn and(mut self, part: &str) -> Self {
         self.parts.push(part.to_owned());
         self
+    }
+
+    /// Only those without an `Authorization` header, and not at the other host, which gets none.
+    #[must_use]
+    pub fn unauthorized(self) -> Self {
+        Self { authorized: Some(false), ..self }
+    }
+
+    /// Only those with an `Authorization` header.
+    #[must_use]
+    pub fn authorized(self) -> Self {
+        Self { authorized: Some(true), ..self }
     }
 
     /// Only the first `times` of them.
@@ -218,7 +283,9 @@ impl Rule {
     fn takes(&mut self, asked: &Asked) -> bool {
         let target = format!("{}?{}", asked.path, asked.query);
         let matches = self.method.as_deref().is_none_or(|method| method == asked.method)
-            && self.parts.iter().all(|part| target.contains(part));
+            && self.parts.iter().all(|part| if self.exact { asked.path == *part } else { target.contains(part) })
+            && self.authorized.is_none_or(|authorized| authorized == asked.authorized && !asked.at_other_host)
+            && !(matches!(self.fault, Some(Fault::Redirect { .. })) && asked.was_redirected());
         if !matches || self.times == 0 {
             return false;
         }

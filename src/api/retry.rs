@@ -1,0 +1,524 @@
+//! The one rule of retrying, for registries, GitHub and the engine: which failures are retried, how long, and which are not.
+//!
+//! An API describes its failure as a [`Failure`], [`TABLE`] gives the class of it, and [`Retry`] the waits. docs/publishing.md shows
+//! both; a test compares them.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::time::Instant;
+
+/// How long transient failures are retried, from the first one on. `PUBLISH_VARIANTS_DEADLINE` changes it.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(300);
+/// The wait before the first retry; it doubles from one to the next.
+pub(super) const FIRST_WAIT: Duration = Duration::from_millis(250);
+/// The longest wait that nobody has asked for.
+const LONGEST: Duration = Duration::from_secs(15);
+/// Attempts at what is usually permanent, and how many times longer their waits are: with [`FIRST_WAIT`] 8 to 15 seconds in all.
+const FEW: u32 = 5;
+const LONGER: u32 = 4;
+/// The shortest wait that GitHub expects where it limits requests and doesn't say for how long.
+pub(super) const GITHUB_LIMIT: Duration = Duration::from_secs(60);
+
+/// Who has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Api {
+    Registry,
+    GitHub,
+    Engine,
+}
+
+/// How promising another attempt is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// One attempt.
+    Permanent,
+    /// A few attempts.
+    UsuallyPermanent,
+    /// Attempts until the deadline.
+    Transient,
+    /// The same, when we are welcome again.
+    Throttled,
+}
+
+/// An attempt that failed, as an API describes it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Failure<'a> {
+    /// An answer that isn't the wanted one; without a status where the engine repeats what a registry has told it.
+    Answered { status: Option<u16>, code: Option<&'a str>, message: &'a str, asks_to_wait: bool },
+    /// The connection couldn't be made, broke or stalled.
+    Connection,
+    /// Nobody knows the host's name.
+    UnknownHost,
+    /// Other bytes, or another digest, than were asked for.
+    Mismatch,
+    /// The answer makes no sense.
+    Malformed,
+    /// Nothing that another attempt could change: an untrusted certificate, a full disk.
+    Settled,
+}
+
+/// What a row of the table is about.
+enum When {
+    Status(&'static [RangeInclusive<u16>]),
+    Code(&'static [&'static str]),
+    /// The message contains one of these, whatever their case.
+    Says(&'static [&'static str]),
+    /// 401 or 403, and the message is no more than `denied`.
+    BareDenied,
+    /// 403 that says how long to wait, or says that it is about a rate limit.
+    RateLimit,
+    Connection,
+    UnknownHost,
+    MismatchOrMalformed,
+    Otherwise,
+}
+
+struct Row {
+    apis: &'static [Api],
+    when: When,
+    class: Class,
+    /// The same for people.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the documentation is compared with it"))]
+    failure: &'static str,
+}
+
+const fn row(apis: &'static [Api], when: When, class: Class, failure: &'static str) -> Row {
+    Row { apis, when, class, failure }
+}
+
+const HTTP: &[Api] = &[Api::Registry, Api::GitHub];
+const REGISTRY: &[Api] = &[Api::Registry];
+const GITHUB: &[Api] = &[Api::GitHub];
+const ENGINE: &[Api] = &[Api::Engine];
+
+/// The first row that fits decides.
+const TABLE: &[Row] = &[
+    row(HTTP, When::Status(&[429..=429]), Class::Throttled, "429"),
+    row(
+        GITHUB,
+        When::RateLimit,
+        Class::Throttled,
+        "403 with `Retry-After`, with no requests left, or with `rate limit` in its message",
+    ),
+    row(
+        REGISTRY,
+        When::BareDenied,
+        Class::UsuallyPermanent,
+        "401 or 403 with a bare `denied`: GHCR sometimes answers authorised requests so",
+    ),
+    row(
+        REGISTRY,
+        When::Code(&[
+            "BLOB_UPLOAD_UNKNOWN",
+            "BLOB_UPLOAD_INVALID",
+            "DIGEST_INVALID",
+            "SIZE_INVALID",
+            "MANIFEST_BLOB_UNKNOWN",
+            "BLOB_UNKNOWN",
+        ]),
+        Class::UsuallyPermanent,
+        "an upload that the registry has lost or mixed up, a blob that it doesn't see everywhere yet (by error code)",
+    ),
+    row(REGISTRY, When::Status(&[416..=416]), Class::UsuallyPermanent, "416"),
+    row(
+        HTTP,
+        When::Status(&[408..=408, 500..=500, 502..=504, 506..=599]),
+        Class::Transient,
+        "408, 500, 502 to 504, 506 and above",
+    ),
+    row(HTTP, When::Connection, Class::Transient, "no connection, a broken one, one that stalls"),
+    row(REGISTRY, When::UnknownHost, Class::UsuallyPermanent, "an unknown host name"),
+    row(
+        REGISTRY,
+        When::MismatchOrMalformed,
+        Class::UsuallyPermanent,
+        "bytes that don't have their digest, an answer that makes no sense",
+    ),
+    row(
+        HTTP,
+        When::Otherwise,
+        Class::Permanent,
+        "everything else: 401 with a fresh token, a missing permission, 404, 413, an untrusted certificate",
+    ),
+    // The engine hands on what registries tell it as text, in the words of four libraries: there is nothing but words to judge by.
+    row(
+        ENGINE,
+        When::Says(&[
+            "did not complete successfully",
+            "executor failed running",
+            "invalid reference",
+            "manifest unknown",
+            "no matching manifest",
+            "no space left",
+            "not found",
+            "parse error",
+            "took longer than",
+            "was interrupted",
+        ]),
+        Class::Permanent,
+        "a missing image, a full disk, a `run` line that fails, a build that took too long (by its words)",
+    ),
+    row(
+        ENGINE,
+        When::Says(REFUSED),
+        Class::UsuallyPermanent,
+        "a registry's refusal: the run has read the same image itself",
+    ),
+    row(ENGINE, When::Status(&[400..=407, 409..=428, 430..=499]), Class::Permanent, "other 4xx, save 408 and 429"),
+    row(ENGINE, When::Connection, Class::UsuallyPermanent, "the connection to the engine itself"),
+    row(
+        ENGINE,
+        When::Says(&[
+            "bad gateway",
+            "broken pipe",
+            "connection",
+            "eof",
+            "failed size validation",
+            "failed to copy",
+            "failed to do request",
+            "http response",
+            "http status",
+            "internal server error",
+            "name resolution",
+            "service unavailable",
+            "status code",
+            "timed out",
+            "timeout",
+            "tls handshake",
+            "too many requests",
+            "toomanyrequests",
+            "unexpected commit digest",
+            "unexpected status",
+            "verification failed",
+        ]),
+        Class::Transient,
+        "what a registry, or the way to it, has on a bad day (by its words)",
+    ),
+    row(ENGINE, When::Otherwise, Class::UsuallyPermanent, "words that nobody knows"),
+];
+
+const REFUSED: &[&str] =
+    &["unauthorized", "denied", "no basic auth credentials", "authentication required", "forbidden"];
+
+/// The class of a failure.
+pub(super) fn class(api: Api, failure: &Failure<'_>) -> Class {
+    let row = TABLE.iter().find(|row| row.apis.contains(&api) && row.when.fits(failure));
+    row.map_or(Class::Permanent, |row| row.class)
+}
+
+/// Whether a registry refuses, in the words that the engine repeats.
+pub(super) fn says_refused(message: &str) -> bool {
+    contains(message, REFUSED)
+}
+
+fn contains(message: &str, texts: &[&str]) -> bool {
+    let message = message.to_lowercase();
+    texts.iter().any(|text| message.contains(text))
+}
+
+impl When {
+    fn fits(&self, failure: &Failure<'_>) -> bool {
+        match (self, *failure) {
+            (Self::Status(ranges), Failure::Answered { status: Some(status), .. }) => {
+                ranges.iter().any(|range| range.contains(&status))
+            }
+            (Self::Code(codes), Failure::Answered { code: Some(code), .. }) => codes.contains(&code),
+            (Self::Says(texts), Failure::Answered { message, .. }) => contains(message, texts),
+            (Self::BareDenied, Failure::Answered { status: Some(401 | 403), message, .. }) => {
+                matches!(message.to_ascii_lowercase().as_str(), "denied" | "denied: denied")
+            }
+            (Self::RateLimit, Failure::Answered { status: Some(403), message, asks_to_wait, .. }) => {
+                asks_to_wait || contains(message, &["rate limit"])
+            }
+            (Self::Connection, Failure::Connection)
+            | (Self::UnknownHost, Failure::UnknownHost)
+            | (Self::MismatchOrMalformed, Failure::Mismatch | Failure::Malformed)
+            | (Self::Otherwise, _) => true,
+            _ => false,
+        }
+    }
+}
+
+/// The attempts at one thing.
+#[derive(Debug)]
+pub(super) struct Retry {
+    api: Api,
+    deadline: Duration,
+    first_wait: Duration,
+    first_failure: Option<Instant>,
+    attempts: u32,
+    few: u32,
+    limited: u32,
+    doublings: u32,
+}
+
+impl Retry {
+    pub(super) fn new(api: Api, deadline: Duration, first_wait: Duration) -> Self {
+        Self { api, deadline, first_wait, first_failure: None, attempts: 0, few: 0, limited: 0, doublings: 0 }
+    }
+
+    /// Counts a failed attempt and gives the wait before the next one; `None` if there should be none. `after` is the wait that was
+    /// asked for, and `random`, from 0 to 1, decides on half of ours.
+    pub(super) fn next(&mut self, failure: &Failure<'_>, after: Option<Duration>, random: f64) -> Option<Duration> {
+        self.attempts += 1;
+        let now = Instant::now();
+        let elapsed = now - *self.first_failure.get_or_insert(now);
+        let own = backoff(self.first_wait, self.doublings, random);
+        self.doublings += 1;
+        let wait = match class(self.api, failure) {
+            Class::Permanent => None,
+            Class::UsuallyPermanent => {
+                self.few += 1;
+                (self.few < FEW).then(|| backoff(self.first_wait * LONGER, self.few - 1, random))
+            }
+            // All clients that were asked for the same wait would come back at once.
+            Class::Transient => Some(after.map_or(own, |after| after + own / 4)),
+            Class::Throttled => {
+                self.limited += 1;
+                let unasked = match self.api {
+                    Api::GitHub => GITHUB_LIMIT * 2_u32.pow((self.limited - 1).min(4)),
+                    Api::Registry | Api::Engine => own,
+                };
+                Some(after.map_or(unasked, |after| after + own / 4))
+            }
+        };
+        wait.filter(|wait| elapsed + *wait <= self.deadline)
+    }
+
+    /// Waits as long as [`Self::next`] says; false, at once, if there should be no further attempt.
+    pub(super) async fn pause(&mut self, failure: &Failure<'_>, after: Option<Duration>, random: f64) -> bool {
+        let Some(wait) = self.next(failure, after, random) else { return false };
+        tokio::time::sleep(wait).await;
+        true
+    }
+
+    /// The attempts that have failed.
+    pub(super) fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// The time since the first of them.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.first_failure.map(|first| first.elapsed()).unwrap_or_default()
+    }
+
+    /// Excludes the last attempt, which was transferring data, from the deadline.
+    pub(super) fn excuse(&mut self, attempt: Duration) {
+        self.first_failure = self.first_failure.map(|first| first + attempt);
+    }
+
+    /// Something was achieved since the last failure: the time and the waits start anew.
+    pub(super) fn progressed(&mut self) {
+        self.first_failure = None;
+        self.doublings = 0;
+    }
+}
+
+/// `first`, twice as long after each attempt, up to [`LONGEST`]. `random` decides on half of it, so that those who failed together
+/// don't come back together.
+fn backoff(first: Duration, doublings: u32, random: f64) -> Duration {
+    let whole = first.saturating_mul(2_u32.saturating_pow(doublings)).min(LONGEST);
+    whole.mul_f64(0.5 + random / 2.0)
+}
+
+/// How long a [`Retry-After`](https://www.rfc-editor.org/rfc/rfc9110#name-retry-after) header asks to wait: seconds, or a date by
+/// the clock that says `now`.
+pub(super) fn retry_after(header: &str, now: DateTime<Utc>) -> Option<Duration> {
+    let header = header.trim();
+    if let Ok(seconds) = header.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = DateTime::parse_from_rfc2822(header).ok()?;
+    // A date in the past: no need to wait.
+    Some(date.signed_duration_since(now).to_std().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(status: u16, code: Option<&'static str>, message: &'static str) -> Failure<'static> {
+        Failure::Answered { status: Some(status), code, message, asks_to_wait: false }
+    }
+
+    fn words(message: &str) -> Failure<'_> {
+        Failure::Answered { status: None, code: None, message, asks_to_wait: false }
+    }
+
+    #[test]
+    fn each_failure_of_a_registry_has_its_class() {
+        use Class::{Permanent, Throttled, Transient, UsuallyPermanent};
+        for (status, code, message, expected) in [
+            (429, Some("TOOMANYREQUESTS"), "slow down", Throttled),
+            (408, None, "", Transient),
+            (500, None, "", Transient),
+            (502, None, "<html>", Transient),
+            (503, None, "", Transient),
+            (504, None, "", Transient),
+            (506, None, "", Transient),
+            (599, None, "", Transient),
+            (501, None, "", Permanent),
+            (505, None, "", Permanent),
+            (401, Some("DENIED"), "denied", UsuallyPermanent),
+            (403, Some("DENIED"), "Denied", UsuallyPermanent),
+            (403, None, "denied: denied", UsuallyPermanent),
+            (403, Some("DENIED"), "permission_denied: write_package", Permanent),
+            (403, Some("DENIED"), "requested access to the resource is denied", Permanent),
+            (403, None, "rate limit", Permanent),
+            (401, Some("UNAUTHORIZED"), "authentication required", Permanent),
+            (404, Some("MANIFEST_UNKNOWN"), "manifest unknown", Permanent),
+            (404, Some("NAME_UNKNOWN"), "", Permanent),
+            (404, Some("BLOB_UPLOAD_UNKNOWN"), "upload unknown", UsuallyPermanent),
+            (400, Some("BLOB_UPLOAD_INVALID"), "", UsuallyPermanent),
+            (400, Some("DIGEST_INVALID"), "", UsuallyPermanent),
+            (400, Some("SIZE_INVALID"), "", UsuallyPermanent),
+            (400, Some("MANIFEST_BLOB_UNKNOWN"), "", UsuallyPermanent),
+            (404, Some("BLOB_UNKNOWN"), "", UsuallyPermanent),
+            (416, None, "", UsuallyPermanent),
+            (400, Some("MANIFEST_INVALID"), "", Permanent),
+            (400, None, "", Permanent),
+            (405, None, "", Permanent),
+            (409, None, "", Permanent),
+            (413, None, "", Permanent),
+        ] {
+            assert_eq!(class(Api::Registry, &answered(status, code, message)), expected, "{status} {code:?} {message}");
+        }
+        for (failure, expected) in [
+            (Failure::Connection, Transient),
+            (Failure::UnknownHost, UsuallyPermanent),
+            (Failure::Mismatch, UsuallyPermanent),
+            (Failure::Malformed, UsuallyPermanent),
+            (Failure::Settled, Permanent),
+        ] {
+            assert_eq!(class(Api::Registry, &failure), expected, "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn each_failure_of_github_has_its_class() {
+        for (status, expected) in [
+            (400, Class::Permanent),
+            (401, Class::Permanent),
+            (403, Class::Permanent),
+            (404, Class::Permanent),
+            (408, Class::Transient),
+            (422, Class::Permanent),
+            (429, Class::Throttled),
+            (500, Class::Transient),
+            (502, Class::Transient),
+            (503, Class::Transient),
+        ] {
+            assert_eq!(class(Api::GitHub, &answered(status, None, "denied")), expected, "{status}");
+        }
+        let limit = Failure::Answered { status: Some(403), code: None, message: "no", asks_to_wait: true };
+        assert_eq!(class(Api::GitHub, &limit), Class::Throttled);
+        let limit = answered(403, None, "You have exceeded a secondary rate limit.");
+        assert_eq!(class(Api::GitHub, &limit), Class::Throttled);
+        assert_eq!(class(Api::GitHub, &Failure::Connection), Class::Transient);
+        assert_eq!(class(Api::GitHub, &Failure::Malformed), Class::Permanent);
+    }
+
+    #[test]
+    fn each_failure_of_the_engine_has_its_class() {
+        for message in [
+            "toomanyrequests: You have reached your pull rate limit",
+            "received unexpected HTTP status: 503 Service Unavailable",
+            "Get \"http://127.0.0.1:5000/v2/\": dial tcp 127.0.0.1:5000: connect: connection refused",
+            "unexpected EOF",
+            "failed to solve: failed to copy: httpReadSeeker: failed open: unexpected status code http://a/v2/b: 503",
+            "failed to solve with frontend dockerfile.v0: failed to create LLB definition: failed to do request: Head \"http://a/v2/b\": EOF",
+        ] {
+            for failure in
+                [words(message), Failure::Answered { status: Some(500), code: None, message, asks_to_wait: false }]
+            {
+                assert_eq!(class(Api::Engine, &failure), Class::Transient, "{message}");
+            }
+        }
+        for message in [
+            "manifest for a@sha256:0 not found: manifest unknown: manifest unknown",
+            "write /var/lib/docker/x: no space left on device",
+            "process \"/bin/sh -c curl a\" did not complete successfully: exit code: 7: connection refused",
+        ] {
+            assert_eq!(class(Api::Engine, &words(message)), Class::Permanent, "{message}");
+        }
+        for message in ["pull access denied for a, or it may require 'docker login'", "layer does not exist"] {
+            assert_eq!(class(Api::Engine, &words(message)), Class::UsuallyPermanent, "{message}");
+        }
+        assert_eq!(class(Api::Engine, &Failure::Connection), Class::UsuallyPermanent, "the engine has gone");
+        assert_eq!(class(Api::Engine, &answered(400, None, "invalid")), Class::Permanent);
+        assert_eq!(class(Api::Engine, &answered(429, None, "slow down: too many requests")), Class::Transient);
+    }
+
+    /// Attempts until they are given up, and the seconds that they take.
+    async fn failing(api: Api, failure: Failure<'_>, after: Option<u64>) -> (u32, u64) {
+        let mut retry = Retry::new(api, Duration::from_secs(60), FIRST_WAIT);
+        let started = Instant::now();
+        while retry.pause(&failure, after.map(Duration::from_secs), 0.5).await {}
+        (retry.attempts(), started.elapsed().as_secs())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_class_says_how_often_and_how_long_something_is_tried() {
+        assert_eq!(failing(Api::Registry, answered(404, None, ""), None).await, (1, 0));
+        assert_eq!(failing(Api::Registry, Failure::Mismatch, None).await, (5, 11));
+        assert_eq!(failing(Api::Engine, words("what?"), None).await, (5, 11));
+        let (attempts, seconds) = failing(Api::Registry, Failure::Connection, None).await;
+        assert!(attempts > 8 && (45..=60).contains(&seconds), "{attempts} in {seconds} s");
+        assert_eq!(failing(Api::Registry, answered(429, None, ""), Some(3600)).await, (1, 0), "beyond the deadline");
+        let (attempts, seconds) = failing(Api::Registry, answered(503, None, ""), Some(20)).await;
+        assert_eq!((attempts, seconds / 10), (3, 4), "as it asks for");
+        assert_eq!(failing(Api::GitHub, answered(429, None, ""), None).await, (2, 60), "a minute, then two");
+    }
+
+    #[test]
+    fn waits_double_up_to_a_limit_and_half_of_them_is_chance() {
+        let first = Duration::from_millis(100);
+        for (doublings, random, millis) in
+            [(0, 0.0, 50), (0, 1.0, 100), (1, 1.0, 200), (3, 0.5, 600), (40, 1.0, 15_000)]
+        {
+            assert_eq!(backoff(first, doublings, random), Duration::from_millis(millis));
+        }
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = "2026-01-15T20:44:00Z".parse().unwrap();
+        for (header, seconds) in [
+            ("0", Some(0)),
+            ("120", Some(120)),
+            (" 7 ", Some(7)),
+            ("Thu, 15 Jan 2026 20:45:30 GMT", Some(90)),
+            ("Thu, 15 Jan 2026 20:43:00 GMT", Some(0)),
+            ("-1", None),
+            ("1.5", None),
+            ("soon", None),
+            ("", None),
+            ("99999999999999999999999", None),
+        ] {
+            assert_eq!(retry_after(header, now), seconds.map(Duration::from_secs), "{header:?}");
+        }
+    }
+
+    #[test]
+    fn the_documentation_shows_this_table() {
+        let mut table = String::new();
+        for Row { apis, class, failure, .. } in TABLE {
+            let name = |api: &Api| match api {
+                Api::Registry => "registries",
+                Api::GitHub => "GitHub",
+                Api::Engine => "the engine",
+            };
+            let apis: Vec<&str> = apis.iter().map(name).collect();
+            let class = match class {
+                Class::Permanent => "permanent",
+                Class::UsuallyPermanent => "usually permanent",
+                Class::Transient => "transient",
+                Class::Throttled => "throttled",
+            };
+            table += &format!("| {} | {failure} | {class} |\n", apis.join(", "));
+        }
+        assert!(include_str!("../../docs/publishing.md").contains(&table), "docs/publishing.md lacks\n{table}");
+    }
+}

@@ -1,0 +1,94 @@
+//! The platforms that there are: the values of Go's `GOOS` and `GOARCH`, as the
+//! [image index](https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md) says, and the variants of architectures
+//! that the specification or containerd names. The usual ones come first.
+
+use super::Platform;
+
+const SYSTEMS: [&str; 14] = [
+    "linux",
+    "windows",
+    "freebsd",
+    "darwin",
+    "aix",
+    "android",
+    "dragonfly",
+    "illumos",
+    "ios",
+    "netbsd",
+    "openbsd",
+    "plan9",
+    "solaris",
+    "wasip1",
+];
+
+/// Architectures with their variants.
+const ARCHITECTURES: [(&str, &[&str]); 15] = [
+    ("amd64", &["v2", "v3", "v4"]),
+    (
+        "arm64",
+        &[
+            "v9", "v8.1", "v8.2", "v8.3", "v8.4", "v8.5", "v8.6", "v8.7", "v8.8", "v8.9", "v9.1", "v9.2", "v9.3",
+            "v9.4", "v9.5",
+        ],
+    ),
+    ("arm", &["v7", "v6", "v5", "v8"]),
+    ("386", &["sse2", "softfloat"]),
+    ("ppc64le", &["power8", "power9", "power10"]),
+    ("s390x", &[]),
+    ("riscv64", &["rva20u64", "rva22u64", "rva23u64"]),
+    ("loong64", &[]),
+    ("mips64le", &["hardfloat", "softfloat"]),
+    ("mips64", &["hardfloat", "softfloat"]),
+    ("mipsle", &["hardfloat", "softfloat"]),
+    ("mips", &["hardfloat", "softfloat"]),
+    ("ppc64", &["power8", "power9", "power10"]),
+    ("wasm", &[]),
+    ("sparc64", &[]),
+];
+
+impl Platform {
+    /// Whether its names are among those that there are. One that isn't may be newer than this program.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        SYSTEMS.contains(&self.os())
+            && ARCHITECTURES.iter().any(|(architecture, variants)| {
+                *architecture == self.architecture() && self.variant().is_none_or(|variant| variants.contains(&variant))
+            })
+    }
+
+    /// All platforms that there are, as they are written.
+    pub fn known() -> impl Iterator<Item = String> {
+        SYSTEMS.into_iter().flat_map(|os| {
+            ARCHITECTURES.into_iter().flat_map(move |(architecture, variants)| {
+                let with_variant = variants.iter().map(move |variant| format!("{os}/{architecture}/{variant}"));
+                std::iter::once(format!("{os}/{architecture}")).chain(with_variant)
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_is_known_in_every_spelling() {
+        for text in Platform::known() {
+            assert!(text.parse::<Platform>().unwrap().is_known(), "{text}");
+        }
+        for text in [
+            "linux/x86_64",
+            "linux/aarch64",
+            "linux/arm64/v8",
+            "linux/arm",
+            "linux/armhf",
+            "Linux/i386",
+            "windows/amd64",
+        ] {
+            assert!(text.parse::<Platform>().unwrap().is_known(), "{text}");
+        }
+        for text in ["linux/arm46", "linux/amd65", "linus/amd64", "linux/arm/v9", "linux/amd64/v5", "linux/s390"] {
+            assert!(!text.parse::<Platform>().unwrap().is_known(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The compression of a layer, recognised by its first bytes, as engines do.
+//!
+//! [gzip](https://www.rfc-editor.org/rfc/rfc1952#section-2.2) may have several members, and
+//! [zstd](https://www.rfc-editor.org/rfc/rfc8878#section-3.1) several frames, some of them skippable: eStargz, `zstd:chunked`, pzstd.
+
+use std::io::{self, BufRead, Read};
+
+use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
+use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+
+/// The most that one layer of a source may have, unpacked: 16 GiB.
+pub const LIMIT: u64 = 16 << 30;
+
+/// Whether a layer of this media type is one that we read.
+#[must_use]
+pub fn is_read(media_type: &str) -> bool {
+    let suffix = media_type.rsplit_once(".tar").map(|(_, suffix)| suffix);
+    matches!(suffix, Some("" | "+gzip" | ".gzip" | "+zstd" | ".zstd"))
+}
+
+/// The archive in the layer `blob`.
+///
+/// # Errors
+/// Reading fails.
+pub fn open<'a>(mut blob: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
+    let head = blob.fill_buf()?;
+    Ok(match head {
+        [0x1f, 0x8b, ..] => Box::new(Bounded::new(flate2::bufread::MultiGzDecoder::new(blob))),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Box::new(Bounded::new(Frames::new(blob))),
+        _ => Box::new(Bounded::new(blob)),
+    })
+}
+
+/// At most [`LIMIT`] bytes; more are an error.
+struct Bounded<R> {
+    from: R,
+    left: u64,
+}
+
+impl<R> Bounded<R> {
+    fn new(from: R) -> Self {
+        Self { from, left: LIMIT }
+    }
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.from.read(buffer)?;
+        self.left = self.left.checked_sub(length as u64).ok_or_else(|| {
+            io::Error::other(format!("the layer has more than {} GiB when it is unpacked", LIMIT >> 30))
+        })?;
+        Ok(length)
+    }
+}
+
+/// The content of all frames of a zstd stream.
+struct Frames<R> {
+    from: R,
+    decoder: FrameDecoder,
+    inside: bool,
+}
+
+impl<R: BufRead> Frames<R> {
+    fn new(from: R) -> Self {
+        Self { from, decoder: FrameDecoder::new(), inside: false }
+    }
+
+    /// Goes to the next frame that has content; `false` at the end of the stream.
+    fn next(&mut self) -> io::Result<bool> {
+        loop {
+            if self.from.fill_buf()?.is_empty() {
+                return Ok(false);
+            }
+            match self.decoder.reset(&mut self.from) {
+                Ok(()) => return Ok(true),
+                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
+                    let length = u64::from(length);
+                    if io::copy(&mut (&mut self.from).take(length), &mut io::sink())? < length {
+                        return Err(io::ErrorKind::UnexpectedEof.into());
+                    }
+                }
+                Err(error) => return Err(io::Error::other(error)),
+            }
+        }
+    }
+}
+
+impl<R: BufRead> Read for Frames<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            if !self.inside {
+                if !self.next()? {
+                    return Ok(0);
+                }
+                self.inside = true;
+            }
+            while self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
+                let one = BlockDecodingStrategy::UptoBlocks(1);
+                self.decoder.decode_blocks(&mut self.from, one).map_err(io::Error::other)?;
+            }
+            match self.decoder.read(buffer)? {
+                0 => self.inside = false,
+                length => return Ok(length),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(bytes).unwrap();
+        gzip.finish().unwrap()
+    }
+
+    fn zstd(bytes: &[u8]) -> Vec<u8> {
+        ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest)
+    }
+
+    /// A skippable frame with three bytes in it.
+    const SKIPPED: &[u8] = b"\x5a\x2a\x4d\x18\x03\0\0\0abc";
+
+    fn unpacked(blob: &[u8]) -> io::Result<Vec<u8>> {
+        let mut content = Vec::new();
+        open(blob)?.read_to_end(&mut content)?;
+        Ok(content)
+    }
+
+    #[test]
+    fn members_and_frames_are_one_content_and_skippable_frames_are_none() {
+        let (a, b) = (vec![b'a'; 300_000], b"b".to_vec());
+        let whole = [a.clone(), b.clone()].concat();
+        for (what, blob) in [
+            ("uncompressed", whole.clone()),
+            ("one member", gzip(&whole)),
+            ("two members", [gzip(&a), gzip(&b)].concat()),
+            ("an empty member between", [gzip(&a), gzip(b""), gzip(&b)].concat()),
+            ("one frame", zstd(&whole)),
+            ("two frames", [zstd(&a), zstd(&b)].concat()),
+            ("a skippable frame first", [SKIPPED.to_vec(), zstd(&whole)].concat()),
+            ("skippable frames everywhere", [&zstd(&a), SKIPPED, SKIPPED, &zstd(b""), &zstd(&b), SKIPPED].concat()),
+        ] {
+            assert!(unpacked(&blob).unwrap() == whole, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_ends_too_early_is_an_error() {
+        let (gzip, zstd) = (gzip(&[b'a'; 1000]), zstd(&[b'a'; 1000]));
+        for blob in [&gzip[..gzip.len() - 9], &zstd[..zstd.len() - 1], &SKIPPED[..SKIPPED.len() - 1], &SKIPPED[..5]] {
+            assert!(unpacked(blob).is_err(), "{blob:?}");
+        }
+    }
+
+    #[test]
+    fn a_layer_that_unpacks_to_too_much_is_an_error() {
+        let mut bounded = Bounded { from: io::repeat(0), left: 1000 };
+        let error = bounded.read_to_end(&mut Vec::new()).unwrap_err();
+        assert!(error.to_string().contains("more than 16 GiB"), "{error}");
+    }
+}

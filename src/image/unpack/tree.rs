@@ -1,0 +1,453 @@
+//! The files of an image: what its layers give when an engine unpacks them one upon the other.
+//!
+//! - Of several entries for a path in a layer, the last counts. What isn't a folder replaces a folder with all that is in it, and hides what
+//!   lower layers have below it.
+//! - A [whiteout](https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md#whiteouts) hides what lower layers have, never what its
+//!   own layer has.
+//! - A hard link is another name of the file that its target was at that moment, in this layer or in those below.
+//! - Symbolic links are followed inside of the image, where `..` in the root is the root, as for `COPY --from` and for a program that runs in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read};
+use std::ops::Bound;
+
+use super::archive::{Archive, Kind};
+
+/// As many symbolic links as Linux follows in one path.
+const MOST_LINKS: usize = 40;
+/// The most that all names of an image may take in memory: 256 MiB.
+const MOST_NAMES: usize = 256 << 20;
+/// What an entry takes beside its names.
+const NODE: usize = 64;
+
+/// The files of an image, as far as its layers were read.
+#[derive(Debug, Default)]
+pub struct Tree {
+    /// From the top down.
+    layers: Vec<Layer>,
+    /// Whether there are no more layers.
+    complete: bool,
+    names: usize,
+}
+
+/// A regular file of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// The layer that has its content, counted from the uppermost.
+    pub layer: usize,
+    /// The entry of that layer that has its content, counted from the first.
+    pub entry: usize,
+    /// The length of its content.
+    pub size: u64,
+    /// The permission bits with setuid and setgid.
+    pub mode: u32,
+    /// Whether it has capabilities.
+    pub capabilities: bool,
+}
+
+/// What is at a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// A regular file, perhaps at the end of links.
+    File(File),
+    /// Something else.
+    Other(&'static str),
+    /// A link to this path, which isn't there.
+    Dangling(String),
+    /// Nothing.
+    Nothing,
+    /// It depends on a layer that wasn't read yet.
+    Undecided,
+}
+
+/// What one layer has.
+#[derive(Debug, Default)]
+struct Layer {
+    nodes: BTreeMap<String, Node>,
+    /// Paths that lower layers have in vain.
+    removed: BTreeSet<String>,
+    /// Folders of which lower layers have the content in vain.
+    emptied: BTreeSet<String>,
+    names: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Node {
+    /// Said or implied.
+    Folder,
+    File(File),
+    Symlink(String),
+    /// Another name of what a lower layer has at this path.
+    HardLink(String),
+    Other(&'static str),
+}
+
+/// What a layer, or all below it, have at one path.
+enum Lookup<'a> {
+    Node(&'a Node, usize),
+    Absent,
+    Undecided,
+}
+
+impl Tree {
+    /// Reads the next layer, from the top down.
+    ///
+    /// # Errors
+    /// Reading fails, or the layer couldn't be unpacked.
+    pub fn read_layer(&mut self, archive: impl Read) -> io::Result<()> {
+        let mut archive = Archive::new(archive);
+        let (mut layer, mut number) = (Layer::default(), 0);
+        while let Some(entry) = archive.next_entry()? {
+            let link = match &entry.kind {
+                Kind::Symlink(target) | Kind::HardLink(target) => target.len(),
+                _ => 0,
+            };
+            layer.names += entry.path.len() + link;
+            if self.names + layer.names > MOST_NAMES {
+                return Err(io::Error::other(format!(
+                    "the names in the image have more than {} MiB",
+                    MOST_NAMES >> 20
+                )));
+            }
+            let node = match entry.kind {
+                Kind::File { size, mode, capabilities } => {
+                    Node::File(File { layer: self.layers.len(), entry: number, size, mode, capabilities })
+                }
+                Kind::Folder => Node::Folder,
+                Kind::Symlink(target) => Node::Symlink(target),
+                Kind::HardLink(target) => Node::HardLink(target),
+                Kind::Other(what) => Node::Other(what),
+            };
+            layer.add(&entry.path, node)?;
+            number += 1;
+        }
+        self.names += layer.names;
+        self.layers.push(layer);
+        Ok(())
+    }
+
+    /// Says that the layers that were read are all.
+    pub fn complete(&mut self) {
+        self.complete = true;
+    }
+
+    /// What is at an absolute path.
+    #[must_use]
+    pub fn find(&self, path: &str) -> Found {
+        let mut left: Vec<&str> = path.split('/').rev().collect();
+        let (mut at, mut links) = (String::new(), 0);
+        while let Some(name) = left.pop() {
+            match name {
+                "" | "." => continue,
+                ".." => {
+                    at.truncate(at.rfind('/').unwrap_or(0));
+                    continue;
+                }
+                name => {
+                    at.push('/');
+                    at.push_str(name);
+                }
+            }
+            let is_last = left.iter().all(|name| matches!(*name, "" | "."));
+            match self.inode(&at) {
+                Lookup::Node(Node::Folder, _) => {}
+                Lookup::Node(Node::File(file), _) if is_last => return Found::File(file.clone()),
+                Lookup::Node(Node::Other(what), _) if is_last => return Found::Other(what),
+                Lookup::Node(Node::Symlink(target), _) => {
+                    links += 1;
+                    if links > MOST_LINKS {
+                        return Found::Other("a loop of links");
+                    }
+                    at.truncate(if target.starts_with('/') { 0 } else { at.rfind('/').unwrap_or(0) });
+                    left.extend(target.split('/').rev());
+                }
+                Lookup::Undecided => return Found::Undecided,
+                _ if links == 0 => return Found::Nothing,
+                _ => {
+                    let rest = left.iter().rev().filter(|name| !name.is_empty());
+                    return Found::Dangling(rest.fold(at, |path, name| path + "/" + name));
+                }
+            }
+        }
+        Found::Other("a folder")
+    }
+
+    /// Some of the files that are there, for an error.
+    #[must_use]
+    pub fn some_files(&self, most: usize) -> Vec<String> {
+        let nodes = self.layers.iter().flat_map(|layer| &layer.nodes);
+        let files = nodes.filter(|(_, node)| matches!(node, Node::File(_))).map(|(path, _)| path);
+        let mut some: Vec<String> = files.take(most).cloned().collect();
+        some.sort();
+        some.dedup();
+        some
+    }
+
+    /// What is at a path none of whose folders is a link; the other name where it is a hard link.
+    fn inode(&self, path: &str) -> Lookup<'_> {
+        let mut found = self.lookup(path, 0);
+        while let Lookup::Node(Node::HardLink(target), layer) = found {
+            found = self.lookup(target, layer + 1);
+        }
+        found
+    }
+
+    fn lookup(&self, path: &str, from: usize) -> Lookup<'_> {
+        for (number, layer) in self.layers.iter().enumerate().skip(from) {
+            if let Some(node) = layer.nodes.get(path) {
+                return Lookup::Node(node, number);
+            }
+            if layer.hides(path) {
+                return Lookup::Absent;
+            }
+        }
+        if self.complete { Lookup::Absent } else { Lookup::Undecided }
+    }
+}
+
+impl Layer {
+    fn add(&mut self, path: &str, node: Node) -> io::Result<()> {
+        let Some((folder, name)) = path.rsplit_once('/') else { return Ok(()) };
+        if path.contains("/.wh..wh.") {
+            // Others of these names are what AUFS kept for itself.
+            if name == ".wh..wh..opq" {
+                self.emptied.insert(folder.to_owned());
+            }
+            return Ok(());
+        }
+        if let Some(name) = name.strip_prefix(".wh.") {
+            self.removed.insert(format!("{folder}/{name}"));
+            return Ok(());
+        }
+        let path = self.real_folder(folder)? + "/" + name;
+        let node = match node {
+            Node::HardLink(target) => {
+                let (folder, name) = target.rsplit_once('/').unwrap_or_default();
+                let real = self.real_folder(folder)? + "/" + name;
+                match self.nodes.get(&real) {
+                    Some(Node::Folder) => Node::Other("a hard link to a folder"),
+                    Some(node) => node.clone(),
+                    None => Node::HardLink(real),
+                }
+            }
+            node => node,
+        };
+        match self.nodes.get(&path) {
+            Some(Node::Folder) if node == Node::Folder => {}
+            _ => {
+                self.remove(&path);
+                self.insert(path, node);
+            }
+        }
+        Ok(())
+    }
+
+    /// The folder of an entry, with the links on the way to it that this layer has. Folders without an entry are implied.
+    fn real_folder(&mut self, folder: &str) -> io::Result<String> {
+        let mut left: Vec<String> = folder.split('/').rev().map(str::to_owned).collect();
+        let (mut at, mut links) = (String::new(), 0);
+        while let Some(name) = left.pop() {
+            match name.as_str() {
+                "" | "." => continue,
+                ".." => {
+                    at.truncate(at.rfind('/').unwrap_or(0));
+                    continue;
+                }
+                name => {
+                    at.push('/');
+                    at.push_str(name);
+                }
+            }
+            match self.nodes.get(&at) {
+                None => self.insert(at.clone(), Node::Folder),
+                Some(Node::Folder) => {}
+                Some(Node::Symlink(target)) if links < MOST_LINKS => {
+                    links += 1;
+                    at.truncate(if target.starts_with('/') { 0 } else { at.rfind('/').unwrap_or(0) });
+                    left.extend(target.split('/').rev().map(str::to_owned));
+                }
+                Some(_) => {
+                    let message = format!("`{folder}` is no folder, and its archive has something in it");
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+                }
+            }
+        }
+        Ok(at)
+    }
+
+    fn insert(&mut self, path: String, node: Node) {
+        self.names += path.len() + NODE;
+        self.nodes.insert(path, node);
+    }
+
+    /// Removes a path with all that is below it.
+    fn remove(&mut self, path: &str) {
+        let was_folder = self.nodes.remove(path) == Some(Node::Folder);
+        if was_folder {
+            let inside = format!("{path}/");
+            let below = self.nodes.range::<str, _>((Bound::Included(inside.as_str()), Bound::Unbounded));
+            let below: Vec<String> =
+                below.map(|(path, _)| path).take_while(|path| path.starts_with(&inside)).cloned().collect();
+            for path in below {
+                self.nodes.remove(&path);
+            }
+        }
+    }
+
+    /// Whether lower layers have this path, of which this layer has no entry, in vain.
+    fn hides(&self, path: &str) -> bool {
+        let is_hiding = |folder| {
+            self.emptied.contains(folder)
+                || self.removed.contains(folder)
+                || self.nodes.get(folder).is_some_and(|node| *node != Node::Folder)
+        };
+        self.removed.contains(path) || path.rmatch_indices('/').any(|(end, _)| is_hiding(&path[..end]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tar::EntryType;
+
+    use super::*;
+
+    /// An archive: `path` is a file, `path/` a folder, `path -> target` a symbolic link, `path => target` a hard link, `path !` a pipe.
+    fn archive(entries: &[&str]) -> Vec<u8> {
+        let mut archive = tar::Builder::new(Vec::new());
+        for entry in entries {
+            let mut header = tar::Header::new_gnu();
+            header.set_mode(0o555);
+            header.set_size(0);
+            if let Some((path, target)) = entry.split_once(" -> ") {
+                header.set_entry_type(EntryType::Symlink);
+                archive.append_link(&mut header, path, target).unwrap();
+            } else if let Some((path, target)) = entry.split_once(" => ") {
+                header.set_entry_type(EntryType::Link);
+                archive.append_link(&mut header, path, target).unwrap();
+            } else {
+                let kind = if entry.ends_with('/') { EntryType::Directory } else { EntryType::Regular };
+                header.set_entry_type(if entry.ends_with(" !") { EntryType::Fifo } else { kind });
+                archive.append_data(&mut header, entry.trim_end_matches(" !"), &b""[..]).unwrap();
+            }
+        }
+        archive.into_inner().unwrap()
+    }
+
+    fn tree(top_down: &[&[&str]]) -> Tree {
+        let mut tree = Tree::default();
+        for layer in top_down {
+            tree.read_layer(&archive(layer)[..]).unwrap();
+        }
+        tree
+    }
+
+    /// `layer.entry` of the file at `path`, or what there is instead.
+    fn find(top_down: &[&[&str]], path: &str) -> String {
+        let mut tree = tree(top_down);
+        tree.complete();
+        match tree.find(path) {
+            Found::File(file) => format!("{}.{}", file.layer, file.entry),
+            Found::Other(what) => what.to_owned(),
+            Found::Dangling(to) => format!("-> {to}"),
+            Found::Nothing => "nothing".to_owned(),
+            Found::Undecided => "undecided".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_last_entry_of_the_uppermost_layer_counts() {
+        assert_eq!(find(&[&["tool", "tool"]], "/tool"), "0.1");
+        assert_eq!(find(&[&["./tool"], &["tool"]], "/tool"), "0.0");
+        assert_eq!(find(&[&["other"], &["tool"]], "/tool"), "1.0");
+        assert_eq!(find(&[&["tool"]], "//./tool/."), "0.0");
+        assert_eq!(find(&[&["tool/"]], "/tool"), "a folder");
+        assert_eq!(find(&[&["tool !"]], "/tool"), "a pipe");
+        assert_eq!(find(&[&["tool"]], "/"), "a folder");
+        assert_eq!(find(&[&["tool"]], "/tool/x"), "nothing");
+    }
+
+    #[test]
+    fn what_is_no_folder_hides_what_is_below() {
+        for hiding in ["opt", "opt -> usr", "opt => x", "opt !"] {
+            assert_eq!(
+                find(&[&["x", hiding], &["opt/tool"]], "/opt/tool"),
+                if hiding.contains("->") { "-> /usr/tool" } else { "nothing" }
+            );
+        }
+        assert_eq!(find(&[&["opt -> usr"], &["opt/tool", "usr/tool"]], "/opt/tool"), "1.1");
+        assert_eq!(find(&[&["opt/"], &["opt/tool"]], "/opt/tool"), "1.0", "a folder hides nothing");
+        assert_eq!(find(&[&["opt/"], &["opt"], &["opt/tool"]], "/opt/tool"), "nothing");
+        assert_eq!(
+            find(&[&["opt/x"], &["opt -> usr", "usr/tool"]], "/opt/tool"),
+            "nothing",
+            "an implied folder hides a link"
+        );
+        // In one layer, the last entry removes what was below the path, and is removed by it.
+        assert_eq!(find(&[&["opt/tool", "opt"]], "/opt/tool"), "nothing");
+        assert_eq!(find(&[&["opt", "opt/", "opt/tool"]], "/opt/tool"), "0.2");
+        assert_eq!(find(&[&["opt/tool", "opt-x/tool", "opt !"]], "/opt-x/tool"), "0.1");
+    }
+
+    #[test]
+    fn a_whiteout_hides_what_lower_layers_have() {
+        for whiteout in [".wh.bin", "bin/.wh.tool", "bin/.wh..wh..opq", ".wh..wh..opq"] {
+            assert_eq!(find(&[&[whiteout], &["bin/tool"]], "/bin/tool"), "nothing", "{whiteout}");
+            assert_eq!(find(&[&["bin/tool", whiteout], &["bin/tool"]], "/bin/tool"), "0.0", "{whiteout}");
+            assert_eq!(
+                find(&[&[whiteout], &["other/tool", ".wh..wh.plnk/1.2"]], "/other/tool"),
+                if whiteout == ".wh..wh..opq" { "nothing" } else { "1.0" }
+            );
+        }
+        assert_eq!(find(&[&[".wh.bin", "bin/x"], &["bin/tool"]], "/bin/tool"), "nothing");
+        assert_eq!(find(&[&[".wh.tool"], &["tool-x"]], "/tool-x"), "1.0");
+    }
+
+    #[test]
+    fn hard_links_are_names_of_one_file() {
+        assert_eq!(find(&[&["bin/[", "bin/busybox => bin/["]], "/bin/busybox"), "0.0");
+        assert_eq!(find(&[&["a", "b => /a", "c => ./b", "a"]], "/c"), "0.0", "the file that was there then");
+        assert_eq!(find(&[&["x", "b => a"], &["a"], &["a"]], "/b"), "1.0", "in the layer below");
+        assert_eq!(find(&[&["a", "b"], &["y", "b => a"], &["a"]], "/b"), "0.1");
+        assert_eq!(find(&[&["a"], &["b => a"], &["a"]], "/b"), "2.0", "never in a layer above");
+        assert_eq!(find(&[&["b => a"], &["a => c"], &["c"]], "/b"), "2.0");
+        assert_eq!(find(&[&["b => a"], &["a -> c"], &["c"]], "/b"), "2.0", "a name of the link itself");
+        assert_eq!(find(&[&["b => a"]], "/b"), "nothing");
+        assert_eq!(find(&[&["b => b"]], "/b"), "nothing");
+        assert_eq!(find(&[&["d/", "b => d"]], "/b"), "a hard link to a folder");
+    }
+
+    #[test]
+    fn symbolic_links_are_followed_inside_of_the_image() {
+        let store = "nix/store/0c-tool/bin/tool";
+        assert_eq!(find(&[&["bin/tool -> /nix/store/0c-tool/bin/tool"], &[store]], "/bin/tool"), "1.0");
+        assert_eq!(find(&[&[store], &["bin/tool -> ../nix/store/0c-tool/bin/tool"]], "/bin/tool"), "0.0");
+        assert_eq!(find(&[&["bin -> usr/bin", "usr/bin/tool"]], "/bin/tool"), "0.1", "a link on the way");
+        assert_eq!(find(&[&["a -> b", "b -> c", "c"]], "/a"), "0.2");
+        assert_eq!(find(&[&["bin/tool -> ../../../tool", "tool"]], "/bin/tool"), "0.1", "above the root is the root");
+        assert_eq!(find(&[&["a -> b", "b -> a"]], "/a"), "a loop of links");
+        assert_eq!(find(&[&["a -> a/x"]], "/a"), "a loop of links");
+        assert_eq!(find(&[&["a -> /nowhere/x"]], "/a"), "-> /nowhere/x");
+        assert_eq!(find(&[&["a -> b", "b/"]], "/a"), "a folder");
+        // An entry whose folder is a link in its own layer goes where the link leads.
+        assert_eq!(find(&[&["opt -> usr", "opt/tool"]], "/usr/tool"), "0.1");
+        let error = Tree::default().read_layer(&archive(&["opt", "opt/tool"])[..]).unwrap_err();
+        assert!(error.to_string().contains("`/opt` is no folder"), "{error}");
+    }
+
+    #[test]
+    fn lower_layers_are_needed_only_where_they_could_change_the_answer() {
+        let undecided = |top: &[&str], path: &str| tree(&[top]).find(path) == Found::Undecided;
+        assert!(!undecided(&["tool"], "/tool") && !undecided(&["usr/bin/tool"], "/usr/bin/tool"));
+        assert!(!undecided(&[".wh.tool"], "/tool") && !undecided(&["opt"], "/opt/tool"));
+        assert!(
+            undecided(&["opt/"], "/opt/tool") && undecided(&["tool -> x"], "/tool") && undecided(&["a => b"], "/a")
+        );
+    }
+
+    #[test]
+    fn names_without_end_are_an_error() {
+        let mut tree = Tree { names: MOST_NAMES - 4, ..Tree::default() };
+        let error = tree.read_layer(&archive(&["tool"])[..]).unwrap_err();
+        assert!(error.to_string().contains("more than 256 MiB"), "{error}");
+    }
+}

@@ -1,0 +1,172 @@
+//! Annotations that somebody asks for, with the level that docker/metadata-action and buildx write before the name:
+//! `index:org.opencontainers.image.title`.
+
+use std::collections::BTreeMap;
+
+use serde::{Serialize, Serializer};
+
+use super::problem::nearest;
+use crate::image::manifest::Annotations;
+
+/// Annotations to set, by where they go. What is computed gives way before them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PlannedAnnotations {
+    /// Those of the index.
+    pub index: Annotations,
+    /// Those of the manifest of every platform.
+    pub manifest: Annotations,
+}
+
+/// Why an annotation can't be set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidAnnotation {
+    /// What is wrong.
+    pub situation: String,
+    /// What can be done about it.
+    pub hint: String,
+}
+
+/// Where an annotation goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Level {
+    Index,
+    Manifest,
+}
+
+/// The levels that we write.
+const LEVELS: [(&str, Level); 2] = [("index", Level::Index), ("manifest", Level::Manifest)];
+/// Levels of buildx that annotate descriptors, which are functions of what they point at here.
+const DESCRIPTORS: [&str; 2] = ["index-descriptor", "manifest-descriptor"];
+
+impl PlannedAnnotations {
+    /// Sets an annotation, on both levels unless `name` begins with others: `index:`, `manifest:` or `index,manifest:`.
+    ///
+    /// # Errors
+    /// The name is empty, or its level is none that we write.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), InvalidAnnotation> {
+        let (levels, name) = match name.split_once(':') {
+            // Everything else is a name of which the colon is a part.
+            Some((levels, name)) if is_list_of_levels(levels) => (self::levels(levels)?, name),
+            _ => (LEVELS.map(|(_, level)| level).to_vec(), name),
+        };
+        if name.is_empty() || name.contains(char::is_control) {
+            return Err(InvalidAnnotation {
+                situation: format!("`{name}` is not the name of an annotation"),
+                hint: "a name looks like `org.opencontainers.image.title`".to_owned(),
+            });
+        }
+        for level in levels {
+            let annotations = match level {
+                Level::Index => &mut self.index,
+                Level::Manifest => &mut self.manifest,
+            };
+            annotations.insert(name.to_owned(), value.to_owned());
+        }
+        Ok(())
+    }
+
+    /// These, and those of `other`, which count more.
+    #[must_use]
+    pub fn with(mut self, other: Self) -> Self {
+        self.index.extend(other.index);
+        self.manifest.extend(other.manifest);
+        self
+    }
+}
+
+/// Words in lower case, apart by commas, with platforms in brackets after them.
+fn is_list_of_levels(text: &str) -> bool {
+    text.split(',').all(|level| {
+        let (level, platform) = level.trim().split_once('[').unwrap_or((level.trim(), "]"));
+        !level.is_empty() && level.bytes().all(|b| b.is_ascii_lowercase() || b == b'-') && platform.ends_with(']')
+    })
+}
+
+fn levels(text: &str) -> Result<Vec<Level>, InvalidAnnotation> {
+    let levels = text.split(',').map(|text| {
+        let text = text.trim();
+        if let Some((_, level)) = LEVELS.iter().find(|(name, _)| *name == text) {
+            return Ok(*level);
+        }
+        let (name, is_for_platform) = text.split_once('[').map_or((text, false), |(name, _)| (name, true));
+        let known = LEVELS.map(|(name, _)| name).into_iter().chain(DESCRIPTORS);
+        let (situation, hint) = match name {
+            _ if DESCRIPTORS.contains(&name) => (
+                format!("`{text}` would annotate a descriptor, which isn't done"),
+                "use `index:` or `manifest:`, or no prefix for both".to_owned(),
+            ),
+            "index" | "manifest" if is_for_platform => (
+                format!("`{text}` is for one platform, and annotations are for all of them"),
+                format!("write `{name}:`"),
+            ),
+            _ => (
+                format!("`{name}` is no level of annotations"),
+                match nearest(name, known).filter(|nearest| !DESCRIPTORS.contains(nearest)) {
+                    Some(nearest) => format!("did you mean `{nearest}:`?"),
+                    None => "use `index:` or `manifest:`, or no prefix for both".to_owned(),
+                },
+            ),
+        };
+        Err(InvalidAnnotation { situation, hint })
+    });
+    levels.collect()
+}
+
+/// As they are written: names on both levels without a prefix.
+impl Serialize for PlannedAnnotations {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut written = BTreeMap::<String, &String>::new();
+        for ((prefix, annotations), other) in
+            [("index", &self.index), ("manifest", &self.manifest)].into_iter().zip([&self.manifest, &self.index])
+        {
+            for (name, value) in annotations {
+                let is_on_both = other.get(name) == Some(value);
+                written.insert(if is_on_both { name.clone() } else { format!("{prefix}:{name}") }, value);
+            }
+        }
+        written.serialize(serializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_those_of_metadata_action() {
+        let mut annotations = PlannedAnnotations::default();
+        for (name, value) in [
+            ("org.example.both", "1"),
+            ("index:org.example.top", "2"),
+            ("manifest:org.example.each", "3"),
+            ("index,manifest:org.example.all", "4"),
+            ("manifest, index:org.example.also", "5"),
+            ("urn.example/x:y", "6"),
+            ("index:org.example.both", "7"),
+        ] {
+            annotations.set(name, value).unwrap();
+        }
+        let json = serde_json::to_value(&annotations).unwrap();
+        let expected = serde_json::json!({
+            "index:org.example.both": "7", "manifest:org.example.both": "1", "index:org.example.top": "2",
+            "manifest:org.example.each": "3", "org.example.all": "4", "org.example.also": "5", "urn.example/x:y": "6",
+        });
+        assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn what_cannot_be_annotated_is_refused_with_a_hint() {
+        for (name, situation, hint) in [
+            ("manifest-descriptor:a", "would annotate a descriptor", "use `index:`"),
+            ("index,index-descriptor:a", "would annotate a descriptor", "use `index:`"),
+            ("manifest[linux/amd64]:a", "is for one platform", "write `manifest:`"),
+            ("manifst:a", "`manifst` is no level", "did you mean `manifest:`?"),
+            ("layer:a", "`layer` is no level", "use `index:`"),
+            ("index:", "not the name", "looks like"),
+            ("", "not the name", "looks like"),
+        ] {
+            let invalid = PlannedAnnotations::default().set(name, "x").unwrap_err();
+            assert!(invalid.situation.contains(situation) && invalid.hint.contains(hint), "{name}: {invalid:?}");
+        }
+    }
+}
