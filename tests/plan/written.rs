@@ -111,12 +111,12 @@ fn comments_and_empty_items_are_left_out_of_every_list() {
             .plan();
     let destinations: Vec<String> = plan.destinations.iter().map(ToString::to_string).collect();
     assert_eq!(destinations, ["ghcr.io/a/b", "quay.io/a/b"]);
-    assert_eq!(plan.binaries, ["/uv", "/uvx"]);
+    assert_eq!(plan.binaries, ["/uv", "/uvx"].into_iter().collect());
     let [alpine, debian] = &plan.variants[..] else { panic!("not two variants") };
     let tags: Vec<&str> = alpine.tags.iter().map(|tag| tag.as_str()).collect();
     assert_eq!(tags, ["0.9.26-alpine3.23", "0.9.26-alpine", "alpine3.23", "alpine"]);
     assert_eq!(debian.name, "debian");
-    assert_eq!(alpine.changes.env, [("A".to_owned(), "b # c".to_owned())].into());
+    assert_eq!(alpine.changes.env, [("A".to_owned(), "b # c".parse().unwrap())].into());
     assert_eq!(alpine.changes.labels, [("a".to_owned(), "#b".to_owned())].into());
     assert_eq!(alpine.annotations.index, [("c".to_owned(), "d".to_owned())].into());
     assert!(matches!(&alpine.platforms, Platforms::Listed(listed) if listed.len() == 1));
