@@ -1,7 +1,5 @@
 //! A small release into registries that behave as GHCR, Docker Hub, ECR, GitLab and CNCF distribution do (docs/registries.md).
 
-#![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
-
 mod world;
 
 use support::fault_proxy::{FaultProxy, Profile};

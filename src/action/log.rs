@@ -15,6 +15,10 @@ use crate::credentials::Credential;
 use crate::image::Platform;
 use crate::secret::Secret;
 
+/// Shorter tokens of token servers aren't masked. Such a text can be guessed, so it protects nothing, and without it (`t`, `anonymous`)
+/// little of a log would be left.
+const SHORTEST_TOKEN: usize = 16;
+
 /// Says what happens. Clones write to the same place, from any task.
 #[derive(Clone)]
 pub struct Log {
@@ -82,7 +86,9 @@ impl Log {
 
     /// Masks a token that a token server has issued. It is sent as it is and in no other form.
     pub fn mask_token(&self, token: &Secret) {
-        self.mask_all(vec![token.expose().to_owned()]);
+        if token.expose().len() >= SHORTEST_TOKEN {
+            self.mask_all(vec![token.expose().to_owned()]);
+        }
     }
 
     fn mask_all(&self, forms: Vec<String>) {

@@ -18,7 +18,7 @@ use crate::api::engine::{Engine, EngineError, ExportedLayer, FileInImage, ImageL
 use crate::compose::recipe::{Recipe, ResolvedImage};
 use crate::error::{Fault, Situation};
 use crate::image::config::Changes;
-use crate::image::{Digest, Platform};
+use crate::image::{Digest, PinnedReference, Platform};
 
 /// Why an image was not built, or not as it should be.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +29,11 @@ pub enum BuildError {
     /// A folder in which the executables can't be put.
     #[error(transparent)]
     Folder(#[from] UnusableFolder),
+    /// An image that the engine can't unpack.
+    #[error(
+        "`{0}` has layers that are compressed by zstd, which Docker Engines before version 23 can't unpack\nhint: update the engine, or set `builder: registry`"
+    )]
+    Zstd(PinnedReference),
     /// The layers aren't the base's with ours on top.
     #[error("the engine built `{image}` with other layers than its recipe has: {found}")]
     Layers {
@@ -55,6 +60,7 @@ impl Situation for BuildError {
         match self {
             Self::Engine(error) => error.fault(),
             Self::Folder(error) => error.fault(),
+            Self::Zstd(_) => Fault::Input,
             Self::Layers { .. } | Self::Config { .. } => Fault::Publication,
         }
     }
@@ -110,6 +116,12 @@ pub async fn build(
 ) -> Result<BuiltImage, BuildError> {
     // As its config has it: an engine believes that, and not the index.
     let of_source = recipe.source.config.platform();
+    for image in recipe.base.image().into_iter().chain([&recipe.source]) {
+        let has_zstd = image.manifest.layers.iter().any(|layer| layer.media_type.ends_with("zstd"));
+        if has_zstd && !engine.reads_zstd() {
+            return Err(BuildError::Zstd(image.reference.clone()));
+        }
+    }
     let source = engine.lease(&recipe.source.reference);
     let base = recipe.base.image().map(|image| (image, engine.lease(&image.reference)));
     let pull_base = async {

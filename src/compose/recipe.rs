@@ -20,6 +20,7 @@ pub struct ResolvedImage {
 
 /// What is under a variant on one platform.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "almost all of them are images")]
 pub enum ResolvedBase {
     /// Nothing: this config, which has no layers.
     Scratch(Config),

@@ -275,6 +275,7 @@ pub struct Index {
 
 /// What a registry answers when it is asked for a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "there are few of them at a time")]
 pub enum ManifestOrIndex {
     /// An image for one platform.
     Manifest(Manifest),

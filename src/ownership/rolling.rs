@@ -99,7 +99,7 @@ impl Looked<'_> {
         // `1-alpine`, `1.2-alpine` and `3.13-alpine` may be rolling tags of another plan that show a newer version. Only what is
         // beyond doubt an exact tag is taken for one without a look at the image.
         let this = &self.asker.wanted.version;
-        let (_, older) = self.around_this()?;
+        let older = self.not_newer()?;
         let older = older.iter().find(|nominee| {
             nominee.literal
                 && !nominee.version.is_prerelease()
@@ -120,9 +120,14 @@ impl Looked<'_> {
         Ok(self.asker.nominees(self.destination)?.of(&self.rolling.entry))
     }
 
-    /// The same, parted into those of newer versions and all others.
-    fn around_this(&self) -> Answer<(&[Arc<Nominee>], &[Arc<Nominee>])> {
-        Ok(self.asker.nominees(self.destination)?.around(&self.rolling.entry, &self.asker.wanted.version))
+    /// Those of newer versions than this one.
+    fn newer(&self) -> Answer<&[Arc<Nominee>]> {
+        Ok(self.asker.nominees(self.destination)?.around(&self.rolling.entry, &self.asker.wanted.version).0)
+    }
+
+    /// Those of this version and of older ones.
+    fn not_newer(&self) -> Answer<&[Arc<Nominee>]> {
+        Ok(self.asker.nominees(self.destination)?.around(&self.rolling.entry, &self.asker.wanted.version).1)
     }
 
     /// Whether a longer tag has this one where entries are: beside `24.1-3.13-alpine`, `3.13-alpine` is an entry.
@@ -145,7 +150,7 @@ impl Looked<'_> {
     fn owner(&self, shows: &Shows) -> Answer<Owner> {
         let shown = shows.version().and_then(|text| Version::as_written(text, self.asker.wanted.grammar.scheme()));
         let shown = shown.filter(|version| self.competes(version));
-        let (newer, _) = self.around_this()?;
+        let newer = self.newer()?;
         let newer = newer.iter().map(Arc::as_ref);
         let nominees: Vec<&Nominee> = newer.filter(|nominee| self.competes(&nominee.version)).collect();
         let mut versions: Vec<&Version> = nominees.iter().map(|nominee| &nominee.version).chain(&shown).collect();

@@ -22,6 +22,8 @@ use crate::image::Platform;
 
 /// `COPY --link` came with BuildKit 0.10, and that with Docker 23.
 const FIRST_WITH_LINK: ApiVersion = ApiVersion(1, 42);
+/// Docker 23 is the first that has zstd.
+const FIRST_WITH_ZSTD: ApiVersion = ApiVersion(1, 42);
 
 /// How long a build may take that copies a few files onto a base that the engine has; and one that runs commands.
 const LIMIT: Duration = Duration::from_secs(20 * 60);
@@ -52,6 +54,12 @@ impl Engine {
     #[must_use]
     pub fn knows_link(&self) -> bool {
         self.shared.http.speaks(FIRST_WITH_LINK)
+    }
+
+    /// Whether the engine unpacks layers that are compressed by zstd.
+    #[must_use]
+    pub fn reads_zstd(&self) -> bool {
+        self.shared.http.speaks(FIRST_WITH_ZSTD)
     }
 
     /// Builds an image under a local name that contains `name`.
