@@ -138,10 +138,12 @@ pub fn decide(wanted: &Wanted, survey: &Survey) -> Result<Decisions, BTreeSet<Qu
 #[must_use]
 pub fn goes_before_exact_tags(wanted: &Wanted, survey: &Survey, decisions: &Decisions, rolling: &Decision) -> bool {
     let (true, Some(now)) = (wanted.on_conflict == OnConflict::Replace, &rolling.now) else { return false };
-    let entry = wanted.artifacts[rolling.artifact].tags.entry_of(&rolling.tag);
+    let tags = &wanted.artifacts[rolling.artifact].tags;
+    let entry = tags.entry_of(&rolling.tag);
     let is_taken_from = |exact: &Decision| {
         exact.kind == TagKind::Exact
             && (exact.artifact, &exact.destination) == (rolling.artifact, &rolling.destination)
+            && tags.entry_of(&exact.tag) == entry
             && exact.now == rolling.now
             && exact.verdict.writes()
     };
