@@ -419,7 +419,9 @@ mod tests {
                 assert!(written.text().contains(&format!("::add-mask::{base64}\n")), "{base64}");
             }
         }
-        log.mask_token(&Secret::new("issued-token").unwrap());
-        assert_eq!(log.redacted("Bearer issued-token"), "Bearer ***");
+        log.mask_token(&Secret::new("token-of-a-token-server").unwrap());
+        assert_eq!(log.redacted("Bearer token-of-a-token-server"), "Bearer ***");
+        log.mask_token(&Secret::new("t").unwrap());
+        assert_eq!(log.redacted("Bearer t"), "Bearer t");
     }
 }
