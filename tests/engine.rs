@@ -578,6 +578,31 @@ async fn a_pulled_base_is_not_asked_for_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_base_that_another_run_has_removed_is_pulled_again() {
+    let _shared = ENGINES.read().await;
+    for (_, address) in engines() {
+        let Some(world) = World::new().await else { return };
+        let recipe = world.recipe(AMD64, Changes::default(), &[]);
+        let base = base(&recipe);
+        let pulled = async |engine: &Engine| {
+            let lease = engine.lease(&base.reference);
+            lease.pull(&recipe.platform, &base.manifest.config.digest, &|_| {}).await.unwrap();
+            lease
+        };
+        let first = Engine::connect(Some(&address)).await.unwrap();
+        let second = Engine::connect(Some(&address)).await.unwrap();
+        let of_first = pulled(&first).await;
+        // It is there already, so this run believes that somebody keeps it.
+        let of_second = pulled(&second).await;
+        drop(of_first);
+        clean_up(first).await;
+        drop(built(&second, &recipe).await);
+        drop(of_second);
+        clean_up(second).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_builds_at_once_do_not_disturb_each_other() {
     let _alone = ENGINES.write().await;
     for (store, address) in engines() {

@@ -130,7 +130,7 @@ pub async fn build(
     };
     try_join(pull(&source, &recipe.source, &of_source, &|_| {}), pull_base).await?;
     let warnings = match &base {
-        Some((_, lease)) => folders::of_base(&lease.files().await?, recipe).await?,
+        Some((image, lease)) => look_into(lease, image, recipe).await?,
         None => Vec::new(),
     };
     let stage = engine.stage();
@@ -161,6 +161,21 @@ pub async fn build(
     }
     let run_layers = export_run_layers(recipe, &image, &added).await?;
     Ok(BuiltImage { image, platform: recipe.platform.clone(), executables, run_layers, warnings })
+}
+
+/// Looks at the folders of a base, which was pulled. A run that shares the engine may have removed it since, as it would its own; then it
+/// is pulled again. (BuildKit does so by itself.)
+async fn look_into(lease: &ImageLease, base: &ResolvedImage, recipe: &Recipe) -> Result<Vec<String>, BuildError> {
+    for _ in 0..3 {
+        match lease.files().await {
+            Err(error) if error.status() == Some(404) => {
+                lease.note_removal().await;
+                pull(lease, base, &recipe.platform, &|_| {}).await?;
+            }
+            files => return folders::of_base(&files?, recipe).await,
+        }
+    }
+    folders::of_base(&lease.files().await?, recipe).await
 }
 
 async fn pull(

@@ -169,6 +169,11 @@ impl ImageLease {
         Ok(())
     }
 
+    /// Notes that somebody else, perhaps another run on this engine, has removed the image. The next pull gets it again.
+    pub async fn note_removal(&self) {
+        *self.base.presence.lock().await = Presence::Removed;
+    }
+
     async fn pull_once(&self, platform: &Platform, progress: &(dyn Fn(Progress) + Sync)) -> Result<(), Cause> {
         let mut request = self
             .engine
