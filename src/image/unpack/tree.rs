@@ -137,16 +137,8 @@ impl Tree {
         let mut left: Vec<&str> = path.split('/').rev().collect();
         let (mut at, mut links) = (String::new(), 0);
         while let Some(name) = left.pop() {
-            match name {
-                "" | "." => continue,
-                ".." => {
-                    at.truncate(at.rfind('/').unwrap_or(0));
-                    continue;
-                }
-                name => {
-                    at.push('/');
-                    at.push_str(name);
-                }
+            if !enter(&mut at, name) {
+                continue;
             }
             let is_last = left.iter().all(|name| matches!(*name, "" | "."));
             match self.inode(&at) {
@@ -158,7 +150,7 @@ impl Tree {
                     if links > MOST_LINKS {
                         return Found::Other("a loop of links");
                     }
-                    at.truncate(if target.starts_with('/') { 0 } else { at.rfind('/').unwrap_or(0) });
+                    leave(&mut at, target);
                     left.extend(target.split('/').rev());
                 }
                 Lookup::Undecided => return Found::Undecided,
@@ -247,23 +239,15 @@ impl Layer {
         let mut left: Vec<String> = folder.split('/').rev().map(str::to_owned).collect();
         let (mut at, mut links) = (String::new(), 0);
         while let Some(name) = left.pop() {
-            match name.as_str() {
-                "" | "." => continue,
-                ".." => {
-                    at.truncate(at.rfind('/').unwrap_or(0));
-                    continue;
-                }
-                name => {
-                    at.push('/');
-                    at.push_str(name);
-                }
+            if !enter(&mut at, &name) {
+                continue;
             }
             match self.nodes.get(&at) {
                 None => self.insert(at.clone(), Node::Folder),
                 Some(Node::Folder) => {}
                 Some(Node::Symlink(target)) if links < MOST_LINKS => {
                     links += 1;
-                    at.truncate(if target.starts_with('/') { 0 } else { at.rfind('/').unwrap_or(0) });
+                    leave(&mut at, target);
                     left.extend(target.split('/').rev().map(str::to_owned));
                 }
                 Some(_) => {
@@ -303,6 +287,27 @@ impl Layer {
         };
         self.removed.contains(path) || path.rmatch_indices('/').any(|(end, _)| is_hiding(&path[..end]))
     }
+}
+
+/// Goes from a folder to what has this name in it; `false` where that is the folder itself, or the one above it.
+fn enter(at: &mut String, name: &str) -> bool {
+    match name {
+        "" | "." => false,
+        ".." => {
+            at.truncate(at.rfind('/').unwrap_or(0));
+            false
+        }
+        name => {
+            at.push('/');
+            at.push_str(name);
+            true
+        }
+    }
+}
+
+/// Goes from a symbolic link to the folder that its target starts from.
+fn leave(at: &mut String, target: &str) {
+    at.truncate(if target.starts_with('/') { 0 } else { at.rfind('/').unwrap_or(0) });
 }
 
 #[cfg(test)]
