@@ -20,6 +20,7 @@ pub mod error;
 pub mod facts;
 pub mod image;
 pub mod job;
+mod loopback;
 pub mod matrix;
 pub mod ownership;
 pub mod plan;

@@ -19,6 +19,7 @@ use tokio::sync::OnceCell;
 use url::Url;
 
 use super::retry::{Api, DEADLINE, FIRST_WAIT, Retry};
+use crate::loopback::is_loopback;
 use crate::secret::Secret;
 
 pub use commits::Commit;
@@ -132,15 +133,6 @@ async fn attempt<T>(answer: impl Future<Output = octocrab::Result<T>>) -> Result
     match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
         Ok(answer) => answer.map_err(|error| Answer::of(&error, Utc::now())),
         Err(_) => Err(Answer::timeout(REQUEST_TIMEOUT)),
-    }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
     }
 }
 

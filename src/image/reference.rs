@@ -10,6 +10,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::loopback::is_loopback;
 use crate::quote::quoted;
 
 /// The registry that a name without one means.
@@ -143,13 +144,7 @@ impl Repository {
     /// Whether the registry is on this machine, so that its name means nothing elsewhere.
     #[must_use]
     pub fn is_on_loopback(&self) -> bool {
-        let url = url::Url::parse(&format!("http://{}/", self.registry)).ok();
-        match url.as_ref().and_then(url::Url::host) {
-            Some(url::Host::Ipv4(address)) => address.is_loopback(),
-            Some(url::Host::Ipv6(address)) => address.is_loopback(),
-            Some(url::Host::Domain(name)) => name == "localhost",
-            None => false,
-        }
+        url::Url::parse(&format!("http://{}/", self.registry)).is_ok_and(|url| is_loopback(&url))
     }
 
     /// The reference of `tag` in this repository.

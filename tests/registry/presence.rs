@@ -208,12 +208,12 @@ async fn a_source_that_was_just_pushed_is_read_as_soon_as_it_shows() {
     let (client, latest) = (Client::new(), from.tagged("latest".parse().unwrap()));
     image.push(&client.registries, &from).await.unwrap();
     proxy.inject(Rule::on("GET", "/manifests/", bare(404)).times(6));
-    let pulled = client.registries.resolve_patiently(&latest).await.unwrap();
+    let pulled = client.registries.patiently(|| client.registries.resolve(&latest)).await.unwrap();
     assert_eq!(pulled.document.bytes(), image.manifest.bytes());
     assert_eq!(proxy.count("GET", "/manifests/"), 7);
 
     proxy.inject(Rule::on("GET", "/manifests/", bare(404)));
-    let error = client.registries.resolve_patiently(&latest).await.unwrap_err();
+    let error = client.registries.patiently(|| client.registries.resolve(&latest)).await.unwrap_err();
     assert!(matches!(&error, RegistryError::Missing(name) if *name == latest.to_string()), "{error:?}");
     assert_eq!(proxy.count("GET", "/manifests/"), 14);
 }
@@ -248,7 +248,8 @@ async fn looking_can_be_a_task_of_its_own() {
     image.push(&client.registries, &to).await.unwrap();
     let digest = image.manifest.digest().clone();
     let task = tokio::spawn(async move {
-        let pulled = client.registries.resolve_patiently(&to.tagged("latest".parse().unwrap())).await?;
+        let latest = to.tagged("latest".parse().unwrap());
+        let pulled = client.registries.patiently(|| client.registries.resolve(&latest)).await?;
         client.registries.digest(&pulled.reference.clone().into()).await?;
         Ok::<_, RegistryError>((
             client.registries.confirm(&to, &digest).await?,

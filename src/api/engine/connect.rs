@@ -4,7 +4,7 @@ use std::io;
 
 use bollard::{API_DEFAULT_VERSION, Docker};
 use serde_json::Value;
-use url::{Host, Url};
+use url::Url;
 
 use super::error::{Cause, EngineError};
 use super::http::{ApiVersion, Http};
@@ -13,6 +13,7 @@ use super::run::Emulation;
 use super::{Engine, Limits, Shared, cache};
 use crate::api::retry::DEADLINE;
 use crate::image::Platform;
+use crate::loopback::is_loopback;
 use crate::quote::quoted;
 
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
@@ -51,12 +52,7 @@ impl Engine {
     #[must_use]
     pub fn is_private(docker_host: Option<&str>) -> bool {
         let Some(("tcp" | "http", authority)) = address(docker_host).split_once("://") else { return true };
-        match Url::parse(&format!("http://{authority}")).ok().as_ref().and_then(Url::host) {
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            Some(Host::Domain(name)) => name == "localhost",
-            None => false,
-        }
+        Url::parse(&format!("http://{authority}")).is_ok_and(|url| is_loopback(&url))
     }
 
     /// Looks whether there may be an engine at `docker_host`: the address is one, and somebody listens at a socket. Sends no request.

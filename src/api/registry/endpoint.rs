@@ -1,9 +1,10 @@
 //! Where a registry is: its host, its scheme, and the URLs that it sends us to.
 
-use url::{Host, Url};
+use url::Url;
 
 use crate::image::Repository;
 use crate::image::reference::DOCKER_HUB;
+use crate::loopback::is_loopback;
 
 /// How a host is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,16 +46,6 @@ pub(super) fn is_allowed(url: &Url, insecure: &[String]) -> bool {
         "https" => true,
         "http" => may_be_plain(url, insecure),
         _ => false,
-    }
-}
-
-/// Whether the URL's host is this machine. `tool.localhost` may be another: resolvers ask DNS for it.
-pub(super) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
     }
 }
 

@@ -83,14 +83,6 @@ impl Registries {
         Ok(found.iter().all(Option::is_some))
     }
 
-    /// Reads what a reference names, as [`Self::resolve`] does, [patiently](Self::patiently).
-    ///
-    /// # Errors
-    /// It doesn't exist, isn't an image, or the registry fails us.
-    pub async fn resolve_patiently(&self, reference: &Reference) -> Result<Pulled, RegistryError> {
-        self.patiently(|| self.resolve(reference)).await
-    }
-
     /// Asks for something that may have been pushed a moment ago: while it is missing, again for 40 times
     /// [`Options::first_wait`](super::Options::first_wait), usually 10 seconds.
     ///

@@ -16,6 +16,7 @@ use super::progress::Progress;
 use super::trouble::Trouble;
 use super::{Registries, lock};
 use crate::image::Repository;
+use crate::loopback::is_loopback;
 use crate::quote::quoted;
 
 const CONNECT: Duration = Duration::from_secs(10);
@@ -138,7 +139,7 @@ impl Registries {
         if payload.length() > 0 || [Method::POST, Method::PUT, Method::PATCH].contains(&method) {
             headers.insert(CONTENT_LENGTH, payload.length().into());
         }
-        let client = if endpoint::is_loopback(&url) { &self.0.direct } else { &self.0.through_proxies };
+        let client = if is_loopback(&url) { &self.0.direct } else { &self.0.through_proxies };
         let host = endpoint::authority(&url);
         let mut builder = client.request(method, url).headers(headers);
         match payload.body(&progress).await {
