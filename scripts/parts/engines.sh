@@ -31,7 +31,9 @@ start_engine() {
   engine_config "$state" "$name" >"$state/$name/daemon.json"
   path=$classic_root/usr/sbin:$classic_root/usr/bin
   if [[ $name == containerd ]]; then path=$(go_bin engine):$path; fi
-  start "$run/$name.pid" "$state/$name/engine.log" env "PATH=$path:$PATH" dockerd --config-file "$state/$name/daemon.json"
+  start "$run/$name.pid" "$state/$name/engine.log" \
+    env "PATH=$path:$PATH" "$parts/keep-running" "$run/$name/containerd/containerd.pid" \
+    dockerd --config-file "$state/$name/daemon.json"
   within 60 engine_answers "$run/$name.sock" || fail "the engine $name doesn't answer; see $state/$name/engine.log"
 }
 
@@ -50,10 +52,10 @@ allow_control_groups_below() {
 
 # tell_if_engine_died STATE NAME
 tell_if_engine_died() {
-  local log=$1/$2/engine.log
-  if [[ ! -e $log ]] || running "$(engine_run "$1")/$2.pid"; then return; fi
-  warn "the engine $2 has died; its last words:"
-  { grep -m 1 -A 40 -E '^(panic|fatal error):' "$log" || tail -n 40 "$log"; } >&2
+  local log=$1/$2/engine.log times
+  if [[ ! -e $log ]] || ! times=$(grep -c '^keep-running: ' "$log"); then return; fi
+  warn "the engine $2 has died $times times; its last words, the first time:"
+  { grep -m 1 -A 40 -E '^(panic|fatal error|SIG[A-Z]+):' "$log" || grep -m 1 -B 40 '^keep-running: ' "$log"; } >&2
 }
 
 engine_answers() { [[ $(curl -s --unix-socket "$1" http://engine/_ping) == OK ]]; }

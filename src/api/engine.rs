@@ -26,7 +26,7 @@ pub use janitor::LeftBehind;
 pub use run::{Attempt, Ran};
 pub use solve::Solve;
 
-use super::retry::{Api, FIRST_WAIT, Retry};
+use super::retry::{Api, DEADLINE, FIRST_WAIT, Retry};
 use crate::credentials::Credential;
 use crate::image::Platform;
 
@@ -90,6 +90,23 @@ impl Engine {
     #[must_use]
     pub fn run_id(&self) -> &str {
         &self.shared.run
+    }
+}
+
+/// Asks until the engine answers, since one that is being restarted is back within seconds. `attempt` starts from the beginning
+/// each time, so it must be harmless to repeat.
+async fn until_answered<T, F>(attempt: impl Fn() -> F) -> Result<T, EngineError>
+where
+    F: Future<Output = Result<T, EngineError>>,
+{
+    let mut retry = Retry::new(Api::Engine, DEADLINE, FIRST_WAIT);
+    loop {
+        match attempt().await {
+            Err(EngineError::Request { what, cause }) if cause.is_lost_connection() => {
+                cause.pause(&mut retry).await.map_err(|cause| EngineError::Request { what, cause })?;
+            }
+            answer => return answer,
+        }
     }
 }
 

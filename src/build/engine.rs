@@ -225,7 +225,7 @@ async fn export_run_layers(
     let wanted = &added[below..below + recipe.run.len()];
     // A `run` line may make a layer that the base has, too: an empty one.
     let skipped = known.into_iter().filter(|digest| !wanted.contains(digest)).collect();
-    let layers = image.export(wanted, skipped).await?;
+    let layers = image.export(wanted, &skipped).await?;
     let layers = recipe.run.iter().zip(layers);
     Ok(layers.map(|(run, layer)| RunLayer { created_by: format!("RUN {run}"), layer }).collect())
 }

@@ -10,7 +10,7 @@ use super::error::{Cause, EngineError};
 use super::http::{ApiVersion, Http};
 use super::janitor::{Janitor, Ledger};
 use super::run::Emulation;
-use super::{Engine, Limits, Shared, cache};
+use super::{Engine, Limits, Shared, cache, until_answered};
 use crate::api::retry::DEADLINE;
 use crate::image::Platform;
 use crate::loopback::is_loopback;
@@ -71,7 +71,10 @@ impl Engine {
     pub async fn connect(docker_host: Option<&str>) -> Result<Self, EngineError> {
         let address = address(docker_host);
         let (mut http, docker) = open(address)?;
-        let version = http.get("/version", "tell its version").json().await.map_err(|e| unreachable(address, e))?;
+        let ask = || http.get("/version", "tell its version").json();
+        // Somebody listens at a socket that could be opened. Whether a host is there turns out only now.
+        let version = if address.starts_with("unix://") { until_answered(ask).await } else { ask().await };
+        let version = version.map_err(|error| unreachable(address, error))?;
         let text = |name: &str| version[name].as_str().unwrap_or_default().to_owned();
         let theirs = ApiVersion::parse(&text("ApiVersion")).ok_or_else(|| EngineError::NotAnEngine {
             address: address.to_owned(),
@@ -85,10 +88,12 @@ impl Engine {
             return Err(EngineError::NotLinux { address: address.to_owned(), os: text("Os") });
         }
         http.negotiate(theirs);
-        let info = http.get("/info", "describe itself").json().await.map_err(|e| unreachable(address, e))?;
+        let info = until_answered(|| http.get("/info", "describe itself").json())
+            .await
+            .map_err(|e| unreachable(address, e))?;
         require_buildkit(&http, address).await?;
         let run = run_id();
-        let before = cache::records(&http).await?.into_iter().map(|record| record.id).collect();
+        let before = until_answered(|| cache::records(&http)).await?.into_iter().map(|record| record.id).collect();
         let shared = std::sync::Arc::new(Shared {
             docker,
             platform: Platform::new(&text("Os"), &text("Arch"), None),

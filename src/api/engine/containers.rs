@@ -6,7 +6,7 @@ use super::error::Cause;
 use super::http::Body;
 use super::janitor::{Chore, Making};
 use super::spool::{copy, read_archive, read_head};
-use super::{Engine, EngineError, ImageLease, LABEL, LocalImage};
+use super::{Engine, EngineError, ImageLease, LABEL, LocalImage, until_answered};
 use crate::image::Digest;
 
 /// A regular file in an image.
@@ -123,7 +123,8 @@ impl FilesLease {
     async fn new(engine: &Engine, image: &str) -> Result<Self, EngineError> {
         // An image without a command is refused without one.
         let config = json!({ "Entrypoint": ["/"], "NetworkDisabled": true });
-        Ok(Self { container: Container::create(engine, image, config).await?, image: image.to_owned() })
+        let container = until_answered(|| Container::create(engine, image, config.clone())).await?;
+        Ok(Self { container, image: image.to_owned() })
     }
 
     /// What is at `path`, whose parents may be links; `None` if there is nothing.
@@ -131,6 +132,10 @@ impl FilesLease {
     /// # Errors
     /// The engine can't be asked.
     pub async fn entry(&self, path: &str) -> Result<Option<EntryInImage>, EngineError> {
+        until_answered(|| self.entry_once(path)).await
+    }
+
+    async fn entry_once(&self, path: &str) -> Result<Option<EntryInImage>, EngineError> {
         let what = format!("look at `{path}` of image `{}`", self.image);
         let body = match self.archive(path, &what).await {
             Err(error) if error.status() == Some(404) => return Ok(None),
@@ -152,6 +157,10 @@ impl FilesLease {
     /// # Errors
     /// There is no such file, or the engine can't be asked.
     pub async fn read(&self, path: &str) -> Result<FileInImage, EngineError> {
+        until_answered(|| self.read_once(path)).await
+    }
+
+    async fn read_once(&self, path: &str) -> Result<FileInImage, EngineError> {
         let no_file = || EngineError::NoFile { image: self.image.clone(), path: path.to_owned() };
         let what = format!("read `{path}` of image `{}`", self.image);
         let failed = |cause| EngineError::Request { what: what.clone(), cause };

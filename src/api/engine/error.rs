@@ -167,6 +167,11 @@ impl Cause {
         })
     }
 
+    /// Whether the engine has given no answer, or not all of it.
+    pub(super) fn is_lost_connection(&self) -> bool {
+        self.is_ours
+    }
+
     /// The HTTP status, if the engine answered.
     #[must_use]
     pub fn status(&self) -> Option<u16> {

@@ -10,7 +10,7 @@ use std::io::{self, Read as _, Seek as _};
 use flate2::read::MultiGzDecoder;
 
 use super::spool::{copy, read_archive};
-use super::{EngineError, LocalImage};
+use super::{EngineError, LocalImage, until_answered};
 use crate::image::Digest;
 
 /// A layer that was taken out of the engine, in a file that has no name and so is gone once this is dropped.
@@ -30,7 +30,19 @@ impl LocalImage {
     ///
     /// # Errors
     /// The engine can't be asked, the disk is full, or a layer isn't in the image.
-    pub async fn export(&self, wanted: &[Digest], skipped: HashSet<Digest>) -> Result<Vec<ExportedLayer>, EngineError> {
+    pub async fn export(
+        &self,
+        wanted: &[Digest],
+        skipped: &HashSet<Digest>,
+    ) -> Result<Vec<ExportedLayer>, EngineError> {
+        until_answered(|| self.export_once(wanted, skipped.clone())).await
+    }
+
+    async fn export_once(
+        &self,
+        wanted: &[Digest],
+        skipped: HashSet<Digest>,
+    ) -> Result<Vec<ExportedLayer>, EngineError> {
         let what = format!("export image `{}`", self.name());
         let http = &self.engine().shared.http;
         let body = http.get(format!("/images/{}/get", self.name()), what.clone()).stream().await?;

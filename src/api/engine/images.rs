@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 
 use super::error::Cause;
 use super::janitor::{Chore, Making};
-use super::{Engine, EngineError, Shared};
+use super::{Engine, EngineError, Shared, until_answered};
 use crate::api::retry::says_refused;
 use crate::credentials::Credential;
 use crate::image::{Digest, PinnedReference, Platform};
@@ -50,8 +50,11 @@ impl LocalImage {
     /// # Errors
     /// The engine can't be asked.
     pub async fn inspect(&self) -> Result<Value, EngineError> {
-        let what = format!("inspect image `{}`", self.name);
-        self.engine.shared.http.get(format!("/images/{}/json", self.name), what).json().await
+        let ask = || {
+            let what = format!("inspect image `{}`", self.name);
+            self.engine.shared.http.get(format!("/images/{}/json", self.name), what).json()
+        };
+        until_answered(ask).await
     }
 }
 
@@ -270,7 +273,8 @@ impl Base {
 
 impl Shared {
     async fn image(&self, name: &str) -> Result<Option<Value>, EngineError> {
-        match self.http.get(format!("/images/{name}/json"), format!("inspect image `{name}`")).json().await {
+        let ask = || self.http.get(format!("/images/{name}/json"), format!("inspect image `{name}`")).json();
+        match until_answered(ask).await {
             Ok(image) => Ok(Some(image)),
             Err(error) if error.status() == Some(404) => Ok(None),
             Err(error) => Err(error),

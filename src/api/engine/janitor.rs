@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::cache::{Extent, Record};
 use super::images::Base;
-use super::{Engine, EngineError, LABEL, LOCAL, Shared};
+use super::{Engine, EngineError, LABEL, LOCAL, Shared, until_answered};
 use crate::image::PinnedReference;
 
 /// Between two looks at what an interrupted operation may still be making.
@@ -249,7 +249,7 @@ impl Shared {
         let mut looks = if interrupted { LOOKS } else { 1 };
         let (mut before, mut patience) = (None, PATIENCE);
         loop {
-            let found = match self.sweep_once().await {
+            let found = match until_answered(|| self.sweep_once()).await {
                 Ok(found) => found,
                 Err(error) => return vec![describe(&error)],
             };

@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
 use super::containers::{Container, unframe};
-use super::{Engine, EngineError, LocalImage, Shared};
+use super::{Engine, EngineError, LocalImage, Shared, until_answered};
 use crate::image::Platform;
 
 /// How much of the output is kept.
@@ -66,8 +66,7 @@ impl LocalImage {
         if let Some(reason) = engine.cannot_run(platform) {
             return Ok(Attempt::Skipped(reason));
         }
-        let container = Container::create(engine, self.name(), confined(&engine.shared, command)).await?;
-        let ran = engine.shared.start_and_wait(&container, limit).await?;
+        let ran = until_answered(|| self.run_once(command, limit)).await?;
         let foreign = ran.exit_code != 0 && ran.output.contains(FOREIGN) && platform != engine.platform();
         if !foreign {
             return Ok(Attempt::Ran(ran));
@@ -79,6 +78,12 @@ impl LocalImage {
         let mut known = engine.shared.emulation.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.insert(platform.clone(), reason.clone());
         Ok(Attempt::Skipped(reason))
+    }
+
+    async fn run_once(&self, command: &[String], limit: Duration) -> Result<Ran, EngineError> {
+        let engine = self.engine();
+        let container = Container::create(engine, self.name(), confined(&engine.shared, command)).await?;
+        engine.shared.start_and_wait(&container, limit).await
     }
 }
 

@@ -52,7 +52,11 @@ async fn on_thread<T: Send + 'static>(
     }
     drop(sender);
     let read: io::Result<T> = reader.await.map_err(|error| Cause::new(&error))?;
-    read.map_err(|error| Cause::new(&error))
+    read.map_err(|error| match error.kind() {
+        // These are no fault of the connection, and would be the same again.
+        io::ErrorKind::NotFound | io::ErrorKind::StorageFull => Cause::text(error.to_string()),
+        _ => Cause::new(&error),
+    })
 }
 
 /// The bytes of a body, for a thread that waits for them.
