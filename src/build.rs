@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt as _, stream};
 
 use crate::action::Log;
-use crate::api::engine::{Attempt, Engine, EngineError, FileInImage, ImageLease};
+use crate::api::engine::{Attempt, Engine, EngineError, FileInImage, ImageLease, LocalImage};
 use crate::compose::recipe::{DESTINATION, Recipe};
 use crate::compose::{self, Composed, RunLayer};
 use crate::error::{Failure, Fault, Situation};
@@ -38,8 +38,10 @@ pub struct Built<'a> {
 pub enum OnEngine {
     /// The image that it has built.
     Built(BuiltImage),
-    /// The image, which something else has built.
+    /// The image, which something else has built, out of a registry.
     Pulled(PulledImage),
+    /// The same, out of an OCI layout.
+    Loaded(LocalImage),
     /// Nothing, for this reason.
     Nothing(String),
 }
@@ -53,6 +55,7 @@ impl OnEngine {
         match self {
             Self::Built(built) => built.image.run(platform, command, limit).await,
             Self::Pulled(pulled) => pulled.run(platform, command, limit).await,
+            Self::Loaded(loaded) => loaded.run(platform, command, limit).await,
             Self::Nothing(reason) => Ok(Attempt::Skipped(reason.clone())),
         }
     }
@@ -62,7 +65,7 @@ impl OnEngine {
     pub fn warnings(&self) -> &[String] {
         match self {
             Self::Built(built) => &built.warnings,
-            Self::Pulled(_) | Self::Nothing(_) => &[],
+            Self::Pulled(_) | Self::Loaded(_) | Self::Nothing(_) => &[],
         }
     }
 }
@@ -165,7 +168,7 @@ pub fn build<'a>(
                     Ok(Built { variant, image: composed.clone(), on_engine })
                 }
                 (Task::Fetch(variant, copied, _hold), engine) => {
-                    let on_engine = fetch(engine, variant, copied).await?;
+                    let on_engine = fetch(engine, variant, copied, directory).await?;
                     Ok(Built { variant, image: copied.image.clone(), on_engine })
                 }
             }
@@ -181,11 +184,9 @@ async fn fetch(
     engine: Option<&Engine>,
     variant: &ResolvedVariant,
     copied: &CopiedImage,
+    directory: &Path,
 ) -> Result<OnEngine, EngineError> {
     let Some(engine) = engine else { return Ok(OnEngine::Nothing(NOTHING_RUNS.to_owned())) };
-    let Some(reference) = &copied.reference else {
-        return Ok(OnEngine::Nothing("the engine can't pull it from an OCI layout".to_owned()));
-    };
     let platform = &copied.image.platform;
     let has_zstd = copied.image.blobs.iter().any(|blob| blob.descriptor.media_type.ends_with("zstd"));
     if variant.variant.checks.is_empty() {
@@ -199,7 +200,10 @@ async fn fetch(
             "Docker Engines before version 23 can't unpack layers that are compressed by zstd".to_owned(),
         ))
     } else {
-        Ok(OnEngine::Pulled(copied::pull(engine, reference, copied).await?))
+        Ok(match &copied.reference {
+            Some(reference) => OnEngine::Pulled(copied::pull(engine, reference, copied).await?),
+            None => OnEngine::Loaded(copied::load(engine, &variant.variant.name, copied, directory).await?),
+        })
     }
 }
 

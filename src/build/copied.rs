@@ -1,8 +1,10 @@
 //! Images that something else has built: nothing is built, and the engine gets them to run.
 
+use std::path::Path;
 use std::time::Duration;
 
-use crate::api::engine::{Attempt, Engine, EngineError, ImageLease};
+use crate::api::engine::{Attempt, Engine, EngineError, ImageLease, Loadable, LocalImage, Part};
+use crate::compose::{Origin, Section};
 use crate::image::{Digest, PinnedReference, Platform};
 use crate::resolve::CopiedImage;
 
@@ -28,6 +30,30 @@ pub async fn pull(
     let pulled = PulledImage { lease: engine.lease(reference), platform, config };
     pulled.pull().await?;
     Ok(pulled)
+}
+
+/// Loads an image that is on this machine and in no registry. The archive that the engine takes is made in `directory`.
+///
+/// # Errors
+/// The engine doesn't take it.
+pub async fn load(
+    engine: &Engine,
+    name: &str,
+    copied: &CopiedImage,
+    directory: &Path,
+) -> Result<LocalImage, EngineError> {
+    let parts = copied.image.blobs.iter().filter_map(|blob| match &blob.origin {
+        Origin::Section(Section { path, start }) => Some(Part {
+            digest: blob.descriptor.digest.clone(),
+            path: path.clone(),
+            start: *start,
+            size: blob.descriptor.size,
+        }),
+        _ => None,
+    });
+    let mut layers: Vec<Part> = parts.collect();
+    let config = layers.pop().expect("an image has a config, which is the last of its blobs");
+    engine.load(Loadable { config, layers }, &copied.image.config.platform(), name, directory).await
 }
 
 impl PulledImage {
