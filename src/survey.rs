@@ -149,7 +149,13 @@ impl<'a> Surveyed<'a> {
     pub fn tell(&self, log: &Log) {
         let writes = self.decisions.tags.iter().filter(|decision| decision.verdict.writes()).count();
         let tags = self.decisions.tags.len();
-        log.line(&format!("{tags} tags, {writes} to be written; {} variants to be built", self.to_build().len()));
+        let (copied, built): (Vec<_>, Vec<_>) =
+            self.to_build().into_iter().partition(|variant| variant.copied.is_some());
+        let copied = match copied.len() {
+            0 => String::new(),
+            count => format!(", {count} to be copied"),
+        };
+        log.line(&format!("{tags} tags, {writes} to be written; {} variants to be built{copied}", built.len()));
         if self.resolved.plan.dry_run {
             for decision in &self.decisions.tags {
                 log.image(&decision.reference(), None, &decision.to_string());

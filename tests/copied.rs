@@ -114,6 +114,7 @@ async fn all_of_an_image_is_published_as_it_is_and_only_the_index_is_ours() {
         }
         let checksums = std::fs::read_to_string(step.workspace().join("publish-variants.sha256")).unwrap();
         assert_eq!(checksums.matches(digest.trim_start_matches("sha256:")).count(), 2, "{checksums}");
+        assert!(done.summary.contains("tool 1.2.3"), "its name is that of the destination: {}", done.summary);
         assert!(done.summary.contains("copied from") && done.summary.contains("debian:13"), "{}", done.summary);
     }
 }

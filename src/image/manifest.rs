@@ -88,9 +88,12 @@ pub enum InvalidManifest {
     /// An index that is a manifest as well, or says itself that it is something else: readers disagree about what it is.
     #[error("the document is ambiguous: {0}\nhint: push the image again with a current tool")]
     Ambiguous(String),
-    /// An index that lists too many others, or any where there may be none.
+    /// An index that lists too many others.
     #[error("there are too many indexes within the index\nhint: name an index that lists its images itself")]
     Nested,
+    /// An index within an index, where there may be none.
+    #[error("it is an index within the index\nhint: name an index that lists its images itself")]
+    Within,
     /// A layer that registries don't hold.
     #[error(
         "layer `{0}` is a foreign layer (`{media_type}`), which registries don't hold\nhint: use a base without foreign layers",

@@ -118,7 +118,7 @@ impl Store<'_> {
         };
         match content {
             ManifestOrIndex::Manifest(manifest) => self.read(location, listed, document, &manifest, false).await,
-            ManifestOrIndex::Index(_) => Err(unusable(location, &listed.digest, &InvalidManifest::Nested)),
+            ManifestOrIndex::Index(_) => Err(unusable(location, &listed.digest, &InvalidManifest::Within)),
         }
     }
 

@@ -10,6 +10,7 @@ use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
 use super::error::Cause;
+use super::images::is_nameless;
 use super::janitor::{Chore, Making};
 use super::{Engine, EngineError, LocalImage};
 use crate::image::{Digest, Platform};
@@ -55,6 +56,11 @@ impl Engine {
         let image = self.local_name(&self.stage(), platform, name);
         let what = format!("load image `{name}`");
         let failed = |cause| EngineError::Request { what: what.clone(), cause };
+        // Somebody's image that has no name would get one, and be removed with it.
+        let id = loadable.config.digest.as_str();
+        if self.shared.image(id).await?.is_some_and(|image| is_nameless(&image)) {
+            return Ok(LocalImage::of_others(self, id.to_owned()));
+        }
         let (reference, directory) = (image.clone(), directory.to_owned());
         let archive = tokio::task::spawn_blocking(move || archive(&loadable, &reference, &directory));
         let archive = archive.await.map_err(io::Error::other).and_then(|made| made);
