@@ -1,35 +1,79 @@
 //! Building: one image for each variant and platform on the engine, to be compared with the composed one and run; unless `builder` is
 //! `registry`. Only what no tag names yet is built.
 
+pub mod copied;
 pub mod dockerfile;
 pub mod engine;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _, stream};
 
 use crate::action::Log;
-use crate::api::engine::{Engine, FileInImage};
+use crate::api::engine::{Attempt, Engine, EngineError, FileInImage, ImageLease, LocalImage};
 use crate::compose::recipe::{DESTINATION, Recipe};
 use crate::compose::{self, Composed, RunLayer};
 use crate::error::{Failure, Fault, Situation};
 use crate::image::layer::{Compressed, InstalledFile, Layer};
 use crate::image::{PinnedReference, Platform};
-use crate::resolve::{Resolved, ResolvedVariant};
-use engine::BuiltImage;
+use crate::resolve::{CopiedImage, Resolved, ResolvedVariant};
+use copied::PulledImage;
+use engine::{BuiltImage, Hold};
 
-/// An image, composed and built.
+/// An image, composed and built; or built by something else.
 #[derive(Debug)]
 pub struct Built<'a> {
     /// The variant.
     pub variant: &'a ResolvedVariant,
-    /// What it was built from.
-    pub recipe: &'a Recipe,
     /// What will be published.
-    pub composed: Composed,
-    /// What the engine has, where one builds; it is removed there with this value.
-    pub on_engine: Option<BuiltImage>,
+    pub image: Composed,
+    /// What the engine has; it is removed there with this value.
+    pub on_engine: OnEngine,
+}
+
+/// What the engine has of an image.
+#[derive(Debug)]
+pub enum OnEngine {
+    /// The image that it has built.
+    Built(BuiltImage),
+    /// The image, which something else has built, out of a registry.
+    Pulled(PulledImage),
+    /// The same, out of an OCI layout.
+    Loaded(LocalImage),
+    /// Nothing, for this reason.
+    Nothing(String),
+}
+
+impl OnEngine {
+    /// Runs a command in the image.
+    ///
+    /// # Errors
+    /// The engine can't be asked. A command that fails is no error.
+    pub async fn run(&self, platform: &Platform, command: &[String], limit: Duration) -> Result<Attempt, EngineError> {
+        match self {
+            Self::Built(built) => built.image.run(platform, command, limit).await,
+            Self::Pulled(pulled) => pulled.run(platform, command, limit).await,
+            Self::Loaded(loaded) => loaded.run(platform, command, limit).await,
+            Self::Nothing(reason) => Ok(Attempt::Skipped(reason.clone())),
+        }
+    }
+
+    /// What people should know of the base's folders.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        match self {
+            Self::Built(built) => &built.warnings,
+            Self::Pulled(_) | Self::Loaded(_) | Self::Nothing(_) => &[],
+        }
+    }
+}
+
+/// An image to be had.
+enum Task<'a> {
+    Build(&'a ResolvedVariant, &'a Recipe, &'a Composed, Option<Hold>),
+    Fetch(&'a ResolvedVariant, &'a CopiedImage, Option<ImageLease>),
 }
 
 /// What the engine built is not what would be published.
@@ -93,33 +137,74 @@ pub fn build<'a>(
     let of_variant = |variant: &'a ResolvedVariant| {
         variant.recipes.iter().zip(&variant.composed).map(move |(recipe, composed)| (variant, recipe, composed))
     };
-    let mut images: Vec<_> = variants.into_iter().flat_map(of_variant).collect();
+    let mut images: Vec<_> = variants.iter().copied().flat_map(of_variant).collect();
     images.sort_by_key(|(_, recipe, _)| recipe.base.image().map(|base| &base.reference));
     // All are announced before the first is built, so that none is removed too early.
     let hold = |recipe| engine.map(|engine| engine::hold(engine, recipe));
-    let images: Vec<_> =
-        images.into_iter().map(|(variant, recipe, composed)| (variant, recipe, composed, hold(recipe))).collect();
+    let tasks = images.iter().map(|(variant, recipe, composed)| Task::Build(variant, recipe, composed, hold(recipe)));
+    let copied = variants.iter().copied().flat_map(|variant| {
+        let images = variant.copied.iter().flat_map(|copied| &copied.images);
+        images.map(move |image| {
+            let hold = engine.zip(image.reference.as_ref());
+            Task::Fetch(variant, image, hold.map(|(engine, reference)| engine.lease(reference)))
+        })
+    });
+    let tasks: Vec<Task<'a>> = tasks.chain(copied).collect();
     if engine.is_none() && images.iter().any(|(_, recipe, ..)| recipe.base.image().is_some()) {
         log.line(&format!(
             "`builder: registry` doesn't look into bases: that {DESTINATION} is a folder there wasn't checked"
         ));
     }
-    stream::iter(images)
-        .map(move |(variant, recipe, composed, hold)| async move {
-            let _hold = hold;
-            let (on_engine, composed) = match engine {
-                Some(engine) => {
-                    let (built, composed) = image(resolved, engine, directory, variant, recipe, composed, log).await?;
-                    (Some(built), composed)
+    stream::iter(tasks)
+        .map(move |task| async move {
+            match (task, engine) {
+                (Task::Build(variant, recipe, composed, _hold), Some(engine)) => {
+                    let (built, image) = image(resolved, engine, directory, variant, recipe, composed, log).await?;
+                    Ok(Built { variant, image, on_engine: OnEngine::Built(built) })
                 }
-                None => {
+                (Task::Build(variant, recipe, composed, _), None) => {
                     require_seen_folders(recipe)?;
-                    (None, composed.clone())
+                    let on_engine = OnEngine::Nothing(NOTHING_RUNS.to_owned());
+                    Ok(Built { variant, image: composed.clone(), on_engine })
                 }
-            };
-            Ok(Built { variant, recipe, composed, on_engine })
+                (Task::Fetch(variant, copied, _hold), engine) => {
+                    let on_engine = fetch(engine, variant, copied, directory).await?;
+                    Ok(Built { variant, image: copied.image.clone(), on_engine })
+                }
+            }
         })
         .buffer_unordered(at_once)
+}
+
+/// Why no command is run without an engine.
+const NOTHING_RUNS: &str = "`builder: registry` runs nothing";
+
+/// Gets an image that something else has built into the engine, if there is something to run in it.
+async fn fetch(
+    engine: Option<&Engine>,
+    variant: &ResolvedVariant,
+    copied: &CopiedImage,
+    directory: &Path,
+) -> Result<OnEngine, EngineError> {
+    let Some(engine) = engine else { return Ok(OnEngine::Nothing(NOTHING_RUNS.to_owned())) };
+    let platform = &copied.image.platform;
+    let has_zstd = copied.image.blobs.iter().any(|blob| blob.descriptor.media_type.ends_with("zstd"));
+    if variant.variant.checks.is_empty() {
+        Ok(OnEngine::Nothing("there is nothing to run".to_owned()))
+    } else if !platform.is_linux() {
+        Ok(OnEngine::Nothing("the engine runs images of Linux".to_owned()))
+    } else if let Some(reason) = engine.cannot_run(platform) {
+        Ok(OnEngine::Nothing(reason))
+    } else if has_zstd && !engine.reads_zstd() {
+        Ok(OnEngine::Nothing(
+            "Docker Engines before version 23 can't unpack layers that are compressed by zstd".to_owned(),
+        ))
+    } else {
+        Ok(match &copied.reference {
+            Some(reference) => OnEngine::Pulled(copied::pull(engine, reference, copied).await?),
+            None => OnEngine::Loaded(copied::load(engine, &variant.variant.name, copied, directory).await?),
+        })
+    }
 }
 
 /// Builds an image on the engine; gives the composed one with the layers of `run` lines, which only the engine can make.

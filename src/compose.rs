@@ -7,6 +7,7 @@ pub mod kinship;
 pub mod recipe;
 pub mod run;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::image::config::AddedLayer;
@@ -47,6 +48,14 @@ pub struct ImageContent {
     pub manifest: Document,
     /// Config and layers.
     pub blobs: Vec<Blob>,
+}
+
+impl Composed {
+    /// The digest of the config, by which engines know the image.
+    #[must_use]
+    pub fn config_digest(&self) -> &Digest {
+        &self.blobs.last().expect("the config is the last of an image's blobs").descriptor.digest
+    }
 }
 
 impl Content {
@@ -96,10 +105,21 @@ pub enum Origin {
     Repository(Repository),
     /// In memory: a config.
     Document(Document),
+    /// On disk, as a part of an OCI layout.
+    Section(Section),
     /// On disk: the executables.
     Executables(Arc<Layer>),
     /// On disk: made by a `run` line.
     Run(Arc<RunLayer>),
+}
+
+/// A part of a file, as long as the blob that it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Section {
+    /// The file.
+    pub path: PathBuf,
+    /// Where the part begins.
+    pub start: u64,
 }
 
 /// A layer that a `run` line made.
@@ -178,7 +198,7 @@ pub fn index(images: &[&Composed], annotations: &Annotations) -> Content {
     Content { index, images: images.into_iter().map(ImageContent::from).collect() }
 }
 
-/// The source's manifests, unchanged, under an index of ours.
+/// Manifests of something else (the source, or a variant that something else has built), unchanged, under an index of ours.
 #[must_use]
 pub fn annotated(source: &Content, listed: Vec<Descriptor>, annotations: &Annotations) -> Content {
     Content { index: document(listed, annotations), images: source.images.clone() }

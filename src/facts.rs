@@ -28,7 +28,7 @@ pub const VERSION: &str = "org.opencontainers.image.version";
 pub const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
 
 /// The annotation and label with the name of the base.
-const BASE_NAME: &str = "org.opencontainers.image.base.name";
+pub const BASE_NAME: &str = "org.opencontainers.image.base.name";
 
 const PREFIX: &str = "org.opencontainers.image.";
 
@@ -93,6 +93,14 @@ pub fn of_source(annotations: &Annotations, config: &Config) -> Facts {
     facts
 }
 
+/// What annotations or labels say of the base.
+#[must_use]
+pub fn of_base(says: &Annotations) -> Annotations {
+    let of_base =
+        says.iter().filter(|(name, value)| [BASE_NAME, BASE_DIGEST].contains(&name.as_str()) && !value.is_empty());
+    of_base.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
 /// A time as it is written into images: RFC 3339 in UTC, to the second.
 #[must_use]
 pub fn rfc3339(time: DateTime<Utc>) -> String {
@@ -150,6 +158,23 @@ pub async fn complete(
 }
 
 impl Facts {
+    /// Whether every fact that GitHub could tell is known.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        let told = ["revision", "created", "description", "licenses", "source", "title", "url"];
+        told.iter().all(|key| self.labels.contains_key(&format!("{PREFIX}{key}")))
+    }
+
+    /// These, and those of `general` that they lack.
+    #[must_use]
+    pub fn or(mut self, general: &Self) -> Self {
+        for (name, value) in &general.labels {
+            self.labels.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+        self.created = self.created.or(general.created);
+        self
+    }
+
     fn learn(&mut self, key: &str, value: Option<String>) {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
             self.labels.entry(format!("{PREFIX}{key}")).or_insert(value);

@@ -13,7 +13,7 @@ use crate::action::log::Log;
 use crate::action::workflow::{self, Level};
 use crate::action::{Environment, Files, Options};
 use crate::error::{Failure, Fault, Situation};
-use crate::image::{Reference, Repository};
+use crate::image::Repository;
 use crate::plan::Plan;
 use crate::quote::quoted;
 use crate::remotes::Remotes;
@@ -123,8 +123,8 @@ fn interruption() -> impl Future<Output = &'static str> {
 
 /// The repositories that a run has to do with.
 fn repositories(plan: &Plan) -> impl Iterator<Item = &Repository> {
-    let bases = plan.variants.iter().filter_map(|variant| variant.base.reference()).map(Reference::repository);
-    plan.destinations.iter().chain([plan.source.reference.repository()]).chain(bases)
+    let read = plan.variants.iter().filter_map(|variant| variant.made.repository());
+    plan.destinations.iter().chain(plan.source.iter().map(|source| source.reference.repository())).chain(read)
 }
 
 /// Something that is to be published has a secret in it.

@@ -65,10 +65,10 @@ pub async fn run(
     stages: &Stages,
     log: &Log,
 ) -> Result<Ended, Failure> {
-    let Remotes { registries, github, scratch, .. } = remotes;
+    let Remotes { registries, github, workspace, scratch, .. } = remotes;
 
     let resolved = stages.during("resolve", log, async {
-        let resolved = resolve::resolve(plan, event, github.as_ref(), registries, scratch).await?;
+        let resolved = resolve::resolve(plan, event, github.as_ref(), registries, workspace, scratch).await?;
         resolved.tell(log);
         if !resolved.plan.dry_run {
             publish::preflight(&resolved.plan, registries).await?;
@@ -86,7 +86,7 @@ pub async fn run(
     let verified = stages.during("build and verify", log, async {
         let variants = surveyed.to_build();
         let engine = if variants.is_empty() { None } else { remotes.engine().await? };
-        let images = variants.iter().map(|variant| variant.recipes.len()).sum();
+        let images = variants.iter().map(|variant| variant.platforms().len()).sum();
         let built = build::build(&resolved, variants, engine, scratch.path(), remotes.builds_at_once(), log);
         verify::verify(built, images, remotes.builds_at_once(), log).await
     });

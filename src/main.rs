@@ -15,7 +15,7 @@ use publish_variants::{job, matrix};
 
 fn main() -> ExitCode {
     let environment = Environment::of_process();
-    let workspace = Folder(environment.get("GITHUB_WORKSPACE").unwrap_or(".").into());
+    let workspace = Folder::workspace(&environment);
     let log = Log::of_process(environment.is_action());
     let Some(command) = Cli::parse().chosen(&environment) else {
         let _ = Cli::command().print_help();

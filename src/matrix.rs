@@ -7,26 +7,28 @@ mod file;
 mod lines;
 mod node;
 mod read;
+mod record;
 mod values;
 mod words;
 
 use std::collections::BTreeMap;
 
-use crate::action::inputs::MatrixText;
+use crate::action::inputs::{MatrixText, RecordText};
 use crate::compose::binaries::Binaries;
 use crate::compose::run::RunInstruction;
-use crate::image::{Base, EnvValue, Platform};
-use crate::plan::{Place, PlannedAnnotations, Problem};
+use crate::image::{EnvValue, Platform};
+use crate::plan::{Made, Place, PlannedAnnotations, Problem};
 
 pub use file::schema;
+use record::Record;
 
 /// One variant, with the axes filled in and the defaults applied.
 #[derive(Clone, Debug)]
 pub struct Row {
     /// Where it stands.
     pub place: Place,
-    /// The image under it.
-    pub base: Base,
+    /// Where its image is made.
+    pub made: Made,
     /// What it is called in tags, the most specific first, each with its place. At least one.
     pub tags: Vec<(String, Place)>,
     /// What of the source goes where, if it says.
@@ -76,11 +78,21 @@ pub enum Verify {
     Also(Vec<(Vec<String>, Option<String>)>),
 }
 
-/// Reads a matrix. What is wrong goes to `problems`; the rows are then those that could be read.
+/// Reads a matrix, and the record with the images of variants that the matrix doesn't name any for. What is wrong goes to
+/// `problems`; the rows are then those that could be read.
 #[must_use]
-pub fn read(matrix: &MatrixText, problems: &mut Vec<Problem>) -> Vec<Row> {
+pub fn read(matrix: &MatrixText, record: Option<&RecordText>, problems: &mut Vec<Problem>) -> Vec<Row> {
     let mut found = Vec::new();
-    let rows = read::rows(matrix, &mut found);
+    let record = record.map(|record| match record {
+        RecordText::Read(text) => Record::read(text, &mut found),
+        RecordText::Unreadable => Record::unreadable(),
+    });
+    let rows = read::rows(matrix, record.as_ref(), &mut found);
+    if found.is_empty()
+        && let Some(record) = &record
+    {
+        record.refuse_unknown(&rows, &mut found);
+    }
     if rows.is_empty() && found.is_empty() {
         let place = Place::Line { of: matrix.name.clone(), line: 1, column: 1 };
         found.push(Problem::new(&place, "it has no variants").hint("add one, such as `alpine:3.23,alpine3.23,alpine`"));

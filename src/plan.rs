@@ -17,7 +17,7 @@ use crate::action::inputs::{OnConflict, Rolling, VersionPattern};
 use crate::compose::binaries::Binaries;
 use crate::compose::run::RunInstruction;
 use crate::image::config::Changes;
-use crate::image::{Base, Platform, Reference, Repository, Tag};
+use crate::image::{Base, Location, Platform, Reference, Repository, Tag};
 use crate::ownership::Grammar;
 use crate::version::{Version, VersionSet};
 
@@ -35,8 +35,8 @@ pub struct Plan {
     pub release: Option<Release>,
     /// The commit that the version was made from, where the event or the version tells it.
     pub revision: Option<String>,
-    /// The scratch image.
-    pub source: Source,
+    /// The scratch image; `None` where something else has built every variant and the source isn't named.
+    pub source: Option<Source>,
     /// What of the source goes where in variants that don't say it themselves.
     pub binaries: Binaries,
     /// The repositories that variants are pushed to, each once.
@@ -83,8 +83,8 @@ pub struct Source {
 pub struct Variant {
     /// The most specific entry of its `tags`: `alpine3.23`.
     pub name: String,
-    /// The image under it.
-    pub base: Base,
+    /// Where it is made.
+    pub made: Made,
     /// The value of `org.opencontainers.image.version`: `0.9.26-alpine3.23`.
     pub version_label: Tag,
     /// What of the source goes where.
@@ -105,10 +105,54 @@ pub struct Variant {
     pub deprecated: Option<String>,
 }
 
+/// Where the image of a variant is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// Here: the executables of the source on this base.
+    Here(Base),
+    /// Elsewhere: something else has built it, and it is copied from there.
+    Elsewhere(Location),
+}
+
+impl Made {
+    /// The base, which may be `scratch`; `None` for an image that is made elsewhere.
+    #[must_use]
+    pub fn base(&self) -> Option<&Base> {
+        match self {
+            Self::Here(base) => Some(base),
+            Self::Elsewhere(_) => None,
+        }
+    }
+
+    /// The name of the base's image.
+    #[must_use]
+    pub fn base_reference(&self) -> Option<&Reference> {
+        self.base().and_then(Base::reference)
+    }
+
+    /// Where the image is that something else has built.
+    #[must_use]
+    pub fn elsewhere(&self) -> Option<&Location> {
+        match self {
+            Self::Here(_) => None,
+            Self::Elsewhere(location) => Some(location),
+        }
+    }
+
+    /// The repository that is read for it: that of its base, or its own.
+    #[must_use]
+    pub fn repository(&self) -> Option<&Repository> {
+        match self {
+            Self::Here(base) => base.reference().map(Reference::repository),
+            Self::Elsewhere(location) => location.repository(),
+        }
+    }
+}
+
 /// The platforms of a variant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Platforms {
-    /// Those that source and base have in common.
+    /// Those that source and base have in common; all of an image that is made elsewhere.
     Auto,
     /// These; one that is missing is an error.
     Listed(Vec<Platform>),
@@ -182,6 +226,8 @@ pub struct Check {
 pub enum CheckOrigin {
     /// By default: the tool tells its version.
     Version,
+    /// By default, in an image that is made elsewhere: the tool tells its version, if it is in the `PATH`.
+    VersionIfThere,
     /// By default: there is a shell. A base without one (a hardened image) is no reason to fail.
     Shell,
     /// The variant's `verify`.

@@ -8,7 +8,7 @@ use tokio::sync::OnceCell;
 use crate::action::inputs::Builder;
 use crate::action::log::Log;
 use crate::action::workflow::Level;
-use crate::action::{Environment, Inputs};
+use crate::action::{Environment, Folder, Inputs};
 use crate::api::DEADLINE;
 use crate::api::engine::{Engine, EngineError};
 use crate::api::github::{self, GitHub};
@@ -27,6 +27,8 @@ pub struct Remotes {
     pub registries: Registries,
     /// GitHub; `None` where no repository is named, outside of a workflow.
     pub github: Option<GitHub>,
+    /// The workspace, in which there may be OCI layouts.
+    pub workspace: Folder,
     /// Where spooled files go; removed with this value.
     pub scratch: TempDir,
     concurrency: usize,
@@ -120,7 +122,19 @@ impl Remotes {
                 log.annotate(Level::Warning, "publish-variants", warning);
             }
         }
-        Ok(Self { registries, github, scratch, concurrency, builder, docker_host, credentials, deadline, engine })
+        let workspace = Folder::workspace(environment);
+        Ok(Self {
+            registries,
+            github,
+            workspace,
+            scratch,
+            concurrency,
+            builder,
+            docker_host,
+            credentials,
+            deadline,
+            engine,
+        })
     }
 
     /// The Docker Engine, asked for the first time when something has to be built; `None` if `builder` is `registry`.

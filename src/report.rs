@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 
 pub use crate::publish::Blobs;
 
-use crate::image::{self, Digest, Platform, Reference, Repository, Tag};
+use crate::image::{self, Digest, Location, Platform, Reference, Repository, Tag};
 
 mod gather;
 mod markdown;
@@ -26,8 +26,9 @@ pub struct Report {
     pub status: Status,
     /// The version, without a leading `v`.
     pub version: String,
-    /// The scratch image.
-    pub source: Source,
+    /// The scratch image. `None` where something else has built all variants and the source isn't named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
     /// The variants in the order of the matrix.
     pub variants: Vec<Variant>,
     /// Variants that the release before had and this one hasn't.
@@ -62,6 +63,23 @@ impl Status {
     }
 }
 
+impl Report {
+    /// The tool's name, for headings: that of the source's repository, else of the first destination's.
+    #[must_use]
+    pub fn tool(&self) -> &str {
+        let source = self.source.as_ref().map(|source| source.reference.repository());
+        let destinations = self.variants.iter().flat_map(|variant| &variant.destinations);
+        let repository = source.or_else(|| destinations.map(|destination| &destination.repository).next());
+        repository.and_then(|repository| repository.path().rsplit('/').next()).unwrap_or_default()
+    }
+
+    /// Where the source is published; empty unless `source-tags` asks for it.
+    #[must_use]
+    pub fn source_destinations(&self) -> &[Destination] {
+        self.source.as_ref().map(|source| &source.destinations[..]).unwrap_or_default()
+    }
+}
+
 /// The scratch image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Source {
@@ -87,8 +105,12 @@ pub struct Variant {
     /// lines that an earlier run has built.
     #[serde(skip)]
     pub is_vouched_for: bool,
-    /// The image under it.
-    pub base: Base,
+    /// The image under it, as far as an image that something else has built says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base: Option<Base>,
+    /// The image that it is, where something else has built it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<Copied>,
     /// The destinations in the order of `images`. Never empty.
     pub destinations: Vec<Destination>,
     /// One entry for each manifest of the index, in its order.
@@ -106,6 +128,15 @@ pub struct Base {
     /// Its digest when it was resolved. `scratch` has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
+}
+
+/// An image that something else has built.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Copied {
+    /// Where the matrix says it is.
+    pub reference: Location,
+    /// Its digest when it was resolved.
+    pub digest: Digest,
 }
 
 /// An image at one destination.

@@ -4,9 +4,11 @@
 //! composed here; those with `run` lines get their upper layers from the build. The slowest step is the layer of the executables,
 //! which is read out of the source and compressed once for each platform.
 
+mod copied;
 mod error;
 pub mod executables;
 mod image;
+pub mod layout;
 mod platforms;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,11 +20,12 @@ use futures_util::future::{join_all, try_join_all};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, OnceCell};
 
+pub use copied::{Copied, CopiedImage};
 pub use error::ResolveError;
 pub(crate) use image::content;
 pub use image::{Image, Role};
 
-use crate::action::{Event, Log};
+use crate::action::{Event, Folder, Log};
 use crate::api::github::{GitHub, Release};
 use crate::api::registry::{Pulled, Registries};
 use crate::compose::binaries::Binaries;
@@ -33,9 +36,9 @@ use crate::facts::{self, Facts};
 use crate::image::config::Changes;
 use crate::image::layer::Layer;
 use crate::image::manifest::{Annotations, ManifestOrIndex};
-use crate::image::{Config, Descriptor, PinnedReference, Platform, Reference};
+use crate::image::{Config, Descriptor, Location, PinnedReference, Platform, Reference};
 use crate::ownership::{BASE_CREATED_ANNOTATION, VERSION_ANNOTATION};
-use crate::plan::{Plan, Variant};
+use crate::plan::{Made, Plan, Variant};
 use error::one_or_several;
 
 /// The plan with its source and bases pinned, and the composed images.
@@ -47,8 +50,8 @@ pub struct Resolved {
     pub release: Option<Release>,
     /// The facts about the tool.
     pub facts: Facts,
-    /// The source as it was found: an index, or a manifest for one platform.
-    pub source: Pulled,
+    /// The source as it was found: an index, or a manifest for one platform. `None` in a plan without one.
+    pub source: Option<Pulled>,
     /// The source under its own tags; `None` where it gets none.
     pub tagged_source: Option<TaggedSource>,
     /// The variants, in the order of the plan.
@@ -72,7 +75,9 @@ pub struct TaggedSource {
 pub struct ResolvedVariant {
     /// The variant as planned.
     pub variant: Variant,
-    /// The base as it was found; `None` for `scratch`.
+    /// The image, if something else has built it. There are then neither recipes nor composed images.
+    pub copied: Option<Copied>,
+    /// The base as it was found; `None` for `scratch` and for an image that something else has built.
     pub base: Option<PinnedReference>,
     /// The newest `created` of the base's configs, if any has one.
     pub base_created: Option<DateTime<Utc>>,
@@ -92,6 +97,9 @@ impl ResolvedVariant {
     /// The index to publish; `None` for a variant with `run` lines, which has to be built first.
     #[must_use]
     pub fn content(&self) -> Option<Content> {
+        if let Some(copied) = &self.copied {
+            return Some(copied.content.clone());
+        }
         let composed: Vec<&Composed> = self.composed.iter().collect();
         self.variant.run.is_empty().then(|| compose::index(&composed, &self.index_annotations))
     }
@@ -99,7 +107,8 @@ impl ResolvedVariant {
     /// The platforms that it is published for.
     #[must_use]
     pub fn platforms(&self) -> BTreeSet<Platform> {
-        self.recipes.iter().map(|recipe| recipe.platform.clone()).collect()
+        let copied = self.copied.iter().flat_map(|copied| &copied.images).map(|copied| &copied.image.platform);
+        self.recipes.iter().map(|recipe| &recipe.platform).chain(copied).cloned().collect()
     }
 }
 
@@ -142,7 +151,7 @@ impl Executables {
 /// The manifests of source and bases.
 #[derive(Debug)]
 struct Images {
-    source: Image,
+    source: Option<Image>,
     /// Manifests and configs, each read once.
     read: std::sync::Mutex<BTreeMap<PinnedReference, Arc<OnceCell<ResolvedImage>>>>,
 }
@@ -150,12 +159,19 @@ struct Images {
 impl Resolved {
     /// Logs the digests: a line for the source and for each variant.
     pub fn tell(&self, log: &Log) {
-        log.image(&self.plan.source.reference, None, self.source.reference.digest().as_str());
+        if let (Some(planned), Some(found)) = (&self.plan.source, &self.source) {
+            log.image(&planned.reference, None, found.reference.digest().as_str());
+        }
         for variant in &self.variants {
-            let platforms: Vec<String> = variant.recipes.iter().map(|recipe| recipe.platform.to_string()).collect();
-            let digest = variant.base.as_ref().map(|base| format!("{}  ", base.digest())).unwrap_or_default();
+            let platforms: Vec<String> = variant.platforms().iter().map(ToString::to_string).collect();
+            let copied = variant.copied.as_ref().map(|copied| &copied.digest);
+            let digest = variant.base.as_ref().map(PinnedReference::digest).or(copied);
+            let digest = digest.map(|digest| format!("{digest}  ")).unwrap_or_default();
             let found = format!("{digest}for `{}`  {}", variant.variant.name, platforms.join(", "));
-            log.image(&variant.variant.base, None, &found);
+            match &variant.variant.made {
+                Made::Here(base) => log.image(base, None, &found),
+                Made::Elsewhere(image) => log.image(image, None, &found),
+            }
         }
     }
 
@@ -193,21 +209,40 @@ pub async fn resolve(
     event: &Event,
     github: Option<&GitHub>,
     registries: &Registries,
+    workspace: &Folder,
     directory: &TempDir,
 ) -> Result<Resolved, Failure> {
-    let bases: BTreeSet<&Reference> = plan.variants.iter().filter_map(|variant| variant.base.reference()).collect();
-    let (found, source, bases) = tokio::join!(
-        facts::find_release(&plan, event, github),
-        image::look_up(registries, Role::Source, &plan.source.reference),
-        join_all(
-            bases
-                .into_iter()
-                .map(|base| async move { (base.clone(), image::look_up(registries, Role::Base, base).await) })
-        )
-    );
+    let made = || plan.variants.iter().map(|variant| &variant.made);
+    let bases: BTreeSet<&Reference> = made().filter_map(Made::base_reference).collect();
+    let copied: BTreeSet<&Location> = made().filter_map(Made::elsewhere).collect();
+    let source = async {
+        match &plan.source {
+            Some(source) => image::look_up(registries, Role::Source, &source.reference).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    let (found, source, bases, copied) =
+        tokio::join!(
+            facts::find_release(&plan, event, github),
+            source,
+            join_all(
+                bases
+                    .into_iter()
+                    .map(|base| async move { (base.clone(), image::look_up(registries, Role::Base, base).await) })
+            ),
+            join_all(copied.into_iter().map(|location| async move {
+                (location.clone(), copied::look_up(registries, workspace, location).await)
+            }))
+        );
     let found = found?;
-    let (mut problems, mut found_bases) = (Vec::new(), BTreeMap::new());
+    let (mut problems, mut found_bases, mut found_copied) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
     let source = source.map_err(|problem| problems.push(problem)).ok();
+    for (location, image) in copied {
+        match image {
+            Ok(image) => drop(found_copied.insert(location, image)),
+            Err(problem) => problems.push(problem),
+        }
+    }
     for (name, base) in bases {
         match base {
             Ok(base) => drop(found_bases.insert(name, base)),
@@ -216,12 +251,13 @@ pub async fn resolve(
     }
     one_or_several(problems)?;
     let source = source.expect("its absence is a problem");
-    let base = |variant: &Variant| variant.base.reference().map(|base| &found_bases[base]);
-    let problems = plan
-        .variants
-        .iter()
-        .filter_map(|variant| platforms::choose(variant, &plan.source.reference, &source, base(variant)).err());
-    one_or_several(problems.collect())?;
+    let base = |variant: &Variant| variant.made.base_reference().map(|base| &found_bases[base]);
+    if let (Some(planned), Some(source)) = (&plan.source, &source) {
+        let composed = plan.variants.iter().filter(|variant| variant.made.base().is_some());
+        let problems =
+            composed.filter_map(|variant| platforms::choose(variant, &planned.reference, source, base(variant)).err());
+        one_or_several(problems.collect())?;
+    }
     if !plan.version.is_prerelease()
         && let Some(prerelease) = found.prerelease
     {
@@ -229,17 +265,24 @@ pub async fn resolve(
     }
 
     let images = Images { source, read: std::sync::Mutex::default() };
-    let facts = of_source(registries, &images).await?;
-    let facts = facts::complete(facts, &plan, event, github).await?;
+    let facts = match &images.source {
+        Some(_) => facts::complete(of_source(registries, &images).await?, &plan, event, github).await?,
+        // Each image's own word counts; what one of them lacks is asked for once.
+        None if found_copied.values().all(|found| found.facts().is_complete()) => Facts::default(),
+        None => facts::complete(Facts::default(), &plan, event, github).await?,
+    };
     let executables = Executables { layers: Mutex::default(), directory: Path::to_owned(directory.path()) };
     let maker = Maker { registries, plan: &plan, facts: &facts, images: &images, executables: &executables };
-    let variants = plan.variants.iter().map(|variant| maker.variant(variant, base(variant)));
+    let variants = plan.variants.iter().map(async |variant| match variant.made.elsewhere() {
+        Some(location) => maker.copied(variant, &found_copied[location]),
+        None => maker.variant(variant, base(variant)).await,
+    });
     let (variants, tagged_source) = tokio::join!(join_all(variants), maker.tagged_source());
     let (variants, problems): (Vec<_>, Vec<_>) = variants.into_iter().partition(Result::is_ok);
     one_or_several(problems.into_iter().filter_map(Result::err).collect())?;
     Ok(Resolved {
         release: found.release,
-        source: images.source.top.clone(),
+        source: images.source.as_ref().map(|source| source.top.clone()),
         tagged_source: tagged_source?,
         variants: variants.into_iter().filter_map(Result::ok).collect(),
         executables,
@@ -251,11 +294,12 @@ pub async fn resolve(
 
 /// The facts in the source: in its index, and in the config of the first of its platforms, of Linux if it has one.
 async fn of_source(registries: &Registries, images: &Images) -> Result<Facts, ResolveError> {
-    let mut linux = images.source.platforms.iter().filter(|(platform, _)| platform.is_linux());
-    let first = linux.next().or_else(|| images.source.platforms.first_key_value());
+    let Some(source) = &images.source else { return Ok(Facts::default()) };
+    let mut linux = source.platforms.iter().filter(|(platform, _)| platform.is_linux());
+    let first = linux.next().or_else(|| source.platforms.first_key_value());
     let Some((_, first)) = first else { return Ok(Facts::default()) };
     let image = images.read(registries, Role::Source, first).await?;
-    Ok(facts::of_source(images.source.top.content.annotations(), &image.config))
+    Ok(facts::of_source(source.top.content.annotations(), &image.config))
 }
 
 impl Images {
@@ -281,9 +325,35 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
+    /// A variant that something else has built: its manifests as they are.
+    fn copied(&self, variant: &Variant, found: &copied::Found) -> Result<ResolvedVariant, ResolveError> {
+        let facts = match self.plan.source {
+            Some(_) => self.facts.clone(),
+            None => found.facts().or(self.facts),
+        };
+        let mut annotations = facts.labels;
+        annotations.extend(facts::of_variant(variant.version_label.as_str(), None));
+        annotations.extend(found.base());
+        annotations.extend(variant.changes.labels.clone());
+        annotations.extend(variant.annotations.index.clone());
+        annotations.extend(self.own_annotations(None));
+        Ok(ResolvedVariant {
+            variant: variant.clone(),
+            copied: Some(found.copy(variant, &annotations)?),
+            base: None,
+            base_created: None,
+            annotations: Annotations::new(),
+            index_annotations: annotations,
+            recipes: Vec::new(),
+            composed: Vec::new(),
+            left_out: Vec::new(),
+        })
+    }
+
     async fn variant(&self, variant: &Variant, base: Option<&Image>) -> Result<ResolvedVariant, ResolveError> {
-        let source = &self.images.source;
-        let platforms = platforms::choose(variant, &self.plan.source.reference, source, base)?;
+        let source = self.plan.source.as_ref().zip(self.images.source.as_ref());
+        let (planned, source) = source.expect("a plan with a variant that is composed has a source");
+        let platforms = platforms::choose(variant, &planned.reference, source, base)?;
         let bases = platforms.iter().map(|platform| self.base(base, platform));
         let bases = try_join_all(bases).await?;
         let base_created = bases.iter().filter_map(|base| base.image()?.config.created()).max();
@@ -317,6 +387,7 @@ impl Maker<'_> {
         }
         Ok(ResolvedVariant {
             variant: variant.clone(),
+            copied: None,
             base,
             base_created,
             annotations,
@@ -337,7 +408,7 @@ impl Maker<'_> {
     fn labels(&self, variant: &Variant, base: Option<&PinnedReference>) -> Annotations {
         let mut labels = self.facts.labels.clone();
         let version = variant.version_label.as_str();
-        labels.extend(facts::of_variant(version, variant.base.reference().zip(base.map(PinnedReference::digest))));
+        labels.extend(facts::of_variant(version, variant.made.base_reference().zip(base.map(PinnedReference::digest))));
         labels.extend(variant.changes.labels.clone());
         labels
     }
@@ -351,16 +422,14 @@ impl Maker<'_> {
 
     /// The source with all manifests of its index, attestations included.
     async fn tagged_source(&self) -> Result<Option<TaggedSource>, ResolveError> {
-        if self.plan.source.tags.is_empty() {
-            return Ok(None);
-        }
-        let top = &self.images.source.top;
+        let planned = self.plan.source.as_ref().filter(|source| !source.tags.is_empty());
+        let Some(source) = planned.and(self.images.source.as_ref()) else { return Ok(None) };
+        let top = &source.top;
         let repository = top.reference.repository();
         let (as_resolved, listed) = match &top.content {
             ManifestOrIndex::Manifest(_) => {
                 let content = image::content(repository, top, None);
-                let (platform, _) =
-                    self.images.source.platforms.first_key_value().expect("a manifest has one platform");
+                let (platform, _) = source.platforms.first_key_value().expect("a manifest has one platform");
                 let described = Descriptor { platform: Some(platform.into()), ..top.document.descriptor() };
                 (Content { index: top.document.clone(), images: vec![content] }, vec![described])
             }

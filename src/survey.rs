@@ -21,6 +21,7 @@ use crate::image::{Digest, Document, Platform, Repository};
 use crate::ownership::{
     self, Artifact, Decision, Decisions, Image, Kinship, Question, Reason, Survey, TagKind, Verdict, Wanted,
 };
+use crate::plan::Platforms;
 use crate::resolve::{Resolved, ResolvedVariant};
 use crate::verify::Verified;
 use answers::Answer;
@@ -98,11 +99,13 @@ impl Wanted {
             as_resolved: None,
             base_created: variant.base_created,
             platforms: variant.platforms(),
-            leaves_out_platforms: !variant.left_out.is_empty(),
+            // What else an image should have that something else has built isn't known.
+            leaves_out_platforms: !variant.left_out.is_empty()
+                || (variant.copied.is_some() && variant.variant.platforms == Platforms::Auto),
         });
-        let source = resolved.tagged_source.iter().map(|source| Artifact {
+        let source = resolved.tagged_source.iter().zip(&plan.source).map(|(source, planned)| Artifact {
             variant: None,
-            tags: plan.source.tags.clone(),
+            tags: planned.tags.clone(),
             composed: Some(source.annotated.digest().clone()),
             as_resolved: Some(source.as_resolved.digest().clone()),
             base_created: None,
@@ -137,11 +140,22 @@ impl<'a> Surveyed<'a> {
             .collect()
     }
 
+    /// Whether something else has built the image of an artifact.
+    fn is_copied(&self, artifact: usize) -> bool {
+        self.resolved.variants.get(artifact).is_some_and(|variant| variant.copied.is_some())
+    }
+
     /// Logs the decisions: their numbers, and in a dry run a line for each tag, with the evidence.
     pub fn tell(&self, log: &Log) {
         let writes = self.decisions.tags.iter().filter(|decision| decision.verdict.writes()).count();
         let tags = self.decisions.tags.len();
-        log.line(&format!("{tags} tags, {writes} to be written; {} variants to be built", self.to_build().len()));
+        let (copied, built): (Vec<_>, Vec<_>) =
+            self.to_build().into_iter().partition(|variant| variant.copied.is_some());
+        let copied = match copied.len() {
+            0 => String::new(),
+            count => format!(", {count} to be copied"),
+        };
+        log.line(&format!("{tags} tags, {writes} to be written; {} variants to be built{copied}", built.len()));
         if self.resolved.plan.dry_run {
             for decision in &self.decisions.tags {
                 log.image(&decision.reference(), None, &decision.to_string());
@@ -160,12 +174,15 @@ impl<'a> Surveyed<'a> {
             let images: Vec<_> = verified
                 .iter()
                 .filter(|image| image.variant == variant.variant.name)
-                .map(|image| &image.composed)
+                .map(|image| &image.image)
                 .collect();
             if images.is_empty() {
                 continue;
             }
-            let content = compose::index(&images, &variant.index_annotations);
+            let content = match &variant.copied {
+                Some(copied) => copied.content.clone(),
+                None => compose::index(&images, &variant.index_annotations),
+            };
             let digest = content.digest().clone();
             self.verified.insert(digest.clone());
             learned |= self.wanted.artifacts[number].composed.replace(digest.clone()).is_none();
@@ -208,7 +225,11 @@ impl<'a> Surveyed<'a> {
             platforms: platforms(&artifact.platforms),
             lost: lost
                 .into_iter()
-                .map(|(decision, lost)| LostPlatforms { reference: decision.reference(), lost: lost.clone() })
+                .map(|(decision, lost)| LostPlatforms {
+                    reference: decision.reference(),
+                    lost: lost.clone(),
+                    lacking: if self.is_copied(decision.artifact) { "image" } else { "base" },
+                })
                 .collect(),
         })
     }

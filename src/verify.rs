@@ -3,7 +3,7 @@
 //! The content was compared when the image was built: the base's layers are an unchanged prefix, the config is the composed
 //! one, and the executables that the engine sees are, byte for byte, those of the layer that will be published. Here
 //! the engine runs the commands of the plan in it, without network, on a read-only root and with a time limit. Without an
-//! engine the checks are reported as skipped.
+//! engine the checks are reported as skipped. What something else has built is pulled to be run; its content isn't compared.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub enum VerifyError {
     /// A command of the plan fails, or says something else.
     #[error(
         "`{command}` in variant `{variant}` for `{platform}` {what}{output}\n\
-         hint: nothing was published; look at it with `docker run` on the base, or change `verify` of the variant"
+         hint: nothing was published; look at it with `docker run`, or change `verify` of the variant"
     )]
     Command {
         /// The variant.
@@ -73,7 +73,7 @@ pub struct Verified {
     /// The variant's name.
     pub variant: String,
     /// The image.
-    pub composed: Composed,
+    pub image: Composed,
     /// The checks of the plan and what became of them.
     pub checks: Vec<(Check, Outcome)>,
     /// What people should know of its base's folders.
@@ -96,7 +96,7 @@ pub async fn verify(
         .map(async |built| {
             let verified = image(built?).await?;
             bar.step();
-            log.line(&format!("{}  {}  {}", verified.variant, verified.composed.platform, told(&verified.checks)));
+            log.line(&format!("{}  {}  {}", verified.variant, verified.image.platform, told(&verified.checks)));
             Ok(verified)
         })
         .buffer_unordered(at_once)
@@ -110,24 +110,21 @@ async fn image(built: Built<'_>) -> Result<Verified, VerifyError> {
         let outcome = run(&built, check).await?;
         checks.push((check.clone(), outcome));
     }
-    let warnings = built.on_engine.as_ref().map(|on_engine| on_engine.warnings.clone()).unwrap_or_default();
-    Ok(Verified { variant: built.recipe.variant.clone(), composed: built.composed, checks, warnings, _private: () })
+    let warnings = built.on_engine.warnings().to_vec();
+    Ok(Verified { variant: built.variant.variant.name.clone(), image: built.image, checks, warnings, _private: () })
 }
 
 async fn run(built: &Built<'_>, check: &Check) -> Result<Outcome, VerifyError> {
-    let platform = &built.recipe.platform;
-    let Some(on_engine) = &built.on_engine else {
-        return Ok(Outcome::Skipped("`builder: registry` runs nothing".to_owned()));
-    };
-    let mut attempt = on_engine.image.run(platform, &check.command, LIMIT).await?;
+    let platform = &built.image.platform;
+    let mut attempt = built.on_engine.run(platform, &check.command, LIMIT).await?;
     for _ in 0..SILENT {
         if !lacks_output(&attempt, check) {
             break;
         }
-        attempt = on_engine.image.run(platform, &check.command, LIMIT).await?;
+        attempt = built.on_engine.run(platform, &check.command, LIMIT).await?;
     }
     judge(&attempt, check).map_err(|(what, output)| VerifyError::Command {
-        variant: built.recipe.variant.clone(),
+        variant: built.variant.variant.name.clone(),
         platform: platform.clone(),
         command: check.command.join(" "),
         what,
@@ -157,6 +154,9 @@ fn judge(attempt: &Attempt, check: &Check) -> Result<Outcome, (String, String)> 
         (_, NOT_FOUND) if check.origin == CheckOrigin::Shell => {
             Ok(Outcome::Skipped("the base has no shell".to_owned()))
         }
+        (_, NOT_FOUND) if check.origin == CheckOrigin::VersionIfThere => {
+            Ok(Outcome::Skipped("it isn't in the `PATH` of the image".to_owned()))
+        }
         (Some(expected), 0) if !is_printed(&ran.output, expected, check.origin) => {
             wrong(format!("does not print `{expected}`"))
         }
@@ -177,7 +177,7 @@ fn is_printed(output: &str, expected: &str, origin: CheckOrigin) -> bool {
             digit(before.chars().next_back()) || before.ends_with('.') && digit(before.chars().nth_back(1));
         !goes_on && !begins_earlier
     };
-    output.match_indices(expected).any(|(at, _)| origin != CheckOrigin::Version || is_whole(at))
+    output.match_indices(expected).any(|(at, _)| origin == CheckOrigin::Matrix || is_whole(at))
 }
 
 /// Whether `after` makes a pre- or post-release of the version before it: `rc1`, `-beta.2`, `.dev0`, `-alpha`. A commit, as in

@@ -3,6 +3,8 @@
 
 #[path = "plan/action.rs"]
 mod action;
+#[path = "plan/elsewhere.rs"]
+mod elsewhere;
 #[path = "plan/events.rs"]
 mod events;
 #[path = "plan/given.rs"]

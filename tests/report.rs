@@ -40,7 +40,8 @@ fn variant(name: &str, base: &str) -> Variant {
         name: name.into(),
         digest: Some(digest(name)),
         is_vouched_for: true,
-        base: Base { reference: base.parse().unwrap(), digest: Some(digest(base)) },
+        base: Some(Base { reference: base.parse().unwrap(), digest: Some(digest(base)) }),
+        image: None,
         destinations: destinations.into(),
         platforms: vec![
             BuiltPlatform {
@@ -81,11 +82,11 @@ fn report() -> Report {
     Report {
         status: Status::Published,
         version: "1.4.0".into(),
-        source: Source {
+        source: Some(Source {
             reference: "ghcr.io/acme/tool:1.4.0".parse().unwrap(),
             digest: digest("source"),
             destinations: vec![],
-        },
+        }),
         variants: vec![alpine, python],
         dropped_variants: vec!["python3.8-slim".into()],
         warnings: vec!["base `alpine:3.23` has no `linux/riscv64`, which the source has".into()],

@@ -81,10 +81,18 @@ pub trait Files {
 #[derive(Clone, Debug)]
 pub struct Folder(pub PathBuf);
 
-/// What is in the workspace came with a checkout, maybe of a pull request: a link there may lead to other files of the workspace
-/// and nowhere else. What is elsewhere was named by the runner or by whoever wrote the workflow.
-impl Files for Folder {
-    fn open(&self, path: &Path) -> io::Result<Box<dyn Read>> {
+impl Folder {
+    /// The workspace of the job, else the current folder.
+    #[must_use]
+    pub fn workspace(environment: &Environment) -> Self {
+        Self(environment.get("GITHUB_WORKSPACE").unwrap_or(".").into())
+    }
+
+    /// The path of what is at `path`, without links.
+    ///
+    /// # Errors
+    /// There is nothing, or a link of the workspace leads out of it.
+    pub fn locate(&self, path: &Path) -> io::Result<PathBuf> {
         let workspace = self.0.canonicalize()?;
         let written = without_dots(&std::path::absolute(&self.0)?.join(path));
         let is_inside = written.starts_with(std::path::absolute(&self.0)?) || written.starts_with(&workspace);
@@ -95,6 +103,15 @@ impl Files for Folder {
                 "it is, or is behind, a link out of the workspace",
             ));
         }
+        Ok(real)
+    }
+}
+
+/// What is in the workspace came with a checkout, maybe of a pull request: a link there may lead to other files of the workspace
+/// and nowhere else. What is elsewhere was named by the runner or by whoever wrote the workflow.
+impl Files for Folder {
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Read>> {
+        let real = self.locate(path)?;
         // Opening a pipe would wait for somebody to write to it.
         if !real.metadata()?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));

@@ -33,6 +33,8 @@ pub struct Inputs {
     pub binaries: Binaries,
     /// The matrix. `None` where it is missing, which is reported.
     pub matrix: Option<MatrixText>,
+    /// The record with the images of variants that the matrix doesn't name any for.
+    pub images_from: Option<RecordText>,
     /// Templates of the tags of variants.
     pub tag_templates: Vec<Template>,
     /// The platforms of variants that don't name theirs.
@@ -69,13 +71,22 @@ pub struct Inputs {
     pub concurrency: NonZeroUsize,
 }
 
-/// The text of a matrix, and what to call it in messages.
+/// The text of a matrix or of a record of images, and what to call it in messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MatrixText {
     /// `matrix`, or the path of the file.
     pub name: String,
     /// The text.
     pub text: String,
+}
+
+/// The text of a record of images.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecordText {
+    /// The text, and the path of the file.
+    Read(MatrixText),
+    /// The file can't be read, which is reported.
+    Unreadable,
 }
 
 /// `builder`.

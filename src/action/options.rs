@@ -29,6 +29,9 @@ pub struct Options {
     /// The file with the variants; the same as its path as `--matrix`
     #[arg(short, long = "file", value_name = "FILE", help_heading = "What to publish", conflicts_with = "matrix")]
     pub file: Option<String>,
+    /// A JSON file with the images of variants that have neither `base` nor `image`: variant to `repository@digest`
+    #[arg(long, value_name = "FILE", help_heading = "What to publish")]
+    pub images_from: Option<String>,
     /// The tags of a variant, one template a line [default: {version}-{tag}, {major}.{minor}-{tag}, {tag}]
     #[arg(long, value_name = "TEMPLATES", help_heading = "What to publish")]
     pub tag_templates: Vec<String>,

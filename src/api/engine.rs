@@ -11,6 +11,7 @@ mod export;
 mod http;
 mod images;
 mod janitor;
+mod load;
 mod run;
 mod solve;
 mod spool;
@@ -23,6 +24,7 @@ pub use error::{Cause, EngineError};
 pub use export::ExportedLayer;
 pub use images::{ImageLease, LocalImage, Progress};
 pub use janitor::LeftBehind;
+pub use load::{Loadable, Part};
 pub use run::{Attempt, Ran};
 pub use solve::Solve;
 

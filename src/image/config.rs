@@ -75,6 +75,18 @@ impl Config {
     /// # Errors
     /// Something else than a config, or one that can't be built upon.
     pub fn parse(bytes: &[u8]) -> Result<Self, InvalidConfig> {
+        let config = Self::of_finished(bytes)?;
+        match config.section("config").and_then(|c| c.get("OnBuild")).and_then(Value::as_array) {
+            Some(triggers) if !triggers.is_empty() => Err(InvalidConfig::OnBuild),
+            _ => Ok(config),
+        }
+    }
+
+    /// Reads the config of an image that nothing is built upon here.
+    ///
+    /// # Errors
+    /// Something else than a config.
+    pub fn of_finished(bytes: &[u8]) -> Result<Self, InvalidConfig> {
         let value: Map<String, Value> =
             serde_json::from_slice(bytes).map_err(|e| InvalidConfig::Malformed(e.to_string()))?;
         let config = Self(value);
@@ -84,10 +96,7 @@ impl Config {
         config
             .try_diff_ids()
             .ok_or_else(|| InvalidConfig::Malformed("`rootfs.diff_ids` are not digests".to_owned()))?;
-        match config.section("config").and_then(|c| c.get("OnBuild")).and_then(Value::as_array) {
-            Some(triggers) if !triggers.is_empty() => Err(InvalidConfig::OnBuild),
-            _ => Ok(config),
-        }
+        Ok(config)
     }
 
     /// The config of `FROM scratch`: no layers, and nothing to run.

@@ -60,6 +60,8 @@ const IMAGE_CONFIGS: [&str; 2] = [MediaType::Config.as_str(), "application/vnd.d
 
 /// The mark of an attestation in an index; its value is the kind.
 const ATTESTATION: &str = "vnd.docker.reference.type";
+/// The digest of the manifest that an attestation is about.
+const ATTESTED: &str = "vnd.docker.reference.digest";
 
 /// What we accept when we ask a registry for a manifest, as an `Accept` header.
 pub const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
@@ -89,6 +91,9 @@ pub enum InvalidManifest {
     /// An index that lists too many others.
     #[error("there are too many indexes within the index\nhint: name an index that lists its images itself")]
     Nested,
+    /// An index within an index, where there may be none.
+    #[error("it is an index within the index\nhint: name an index that lists its images itself")]
+    Within,
     /// A layer that registries don't hold.
     #[error(
         "layer `{0}` is a foreign layer (`{media_type}`), which registries don't hold\nhint: use a base without foreign layers",
@@ -149,6 +154,13 @@ impl Descriptor {
     #[must_use]
     pub fn lacks_platform(&self) -> bool {
         self.may_be_image() && self.is_manifest() && self.platform.as_ref().is_none_or(|platform| platform.is_empty())
+    }
+
+    /// The manifest that this attestation is about; `None` for everything else.
+    #[must_use]
+    pub fn attests(&self) -> Option<&str> {
+        self.annotations.get(ATTESTATION)?;
+        self.annotations.get(ATTESTED).map(String::as_str)
     }
 
     /// Whether this points at another index.

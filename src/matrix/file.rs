@@ -61,6 +61,9 @@ pub(super) enum Row {
 pub(super) struct VariantEntry {
     /// The image under the variant: `python:{python}-slim-trixie`; `scratch` for the executables alone.
     pub(super) base: Option<String>,
+    /// In place of `base`: an image that something else has built, and that is published as it is: `ghcr.io/acme/candidates@sha256:…`, or
+    /// `oci:PATH` for an OCI layout, a folder or a tar archive.
+    pub(super) image: Option<String>,
     /// What the variant is called in tags, the most specific name first: `[alpine3.23, alpine]`.
     pub(super) tags: Option<OneOrMore>,
     /// Axes to multiply the variant by. Each is used as `{name}`: `{ python: ["3.14", "3.13"] }`.

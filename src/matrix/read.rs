@@ -1,14 +1,17 @@
 //! From the tree of a matrix to its rows.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt::Display;
+use std::str::FromStr;
 
 use super::axes::{Combination, MOST_VARIANTS, combinations};
 use super::node::{Node, Value};
+use super::record::{NoImage, Record};
 use super::{Row, lines};
 use crate::action::inputs::MatrixText;
 use crate::image::Tag;
 use crate::plan::problem::nearest;
-use crate::plan::{Place, Problem};
+use crate::plan::{Made, Place, PlannedAnnotations, Problem};
 
 /// More problems than these are not looked for.
 const MOST_PROBLEMS: usize = 1_000;
@@ -16,8 +19,9 @@ const MOST_PROBLEMS: usize = 1_000;
 const MOST_ITEMS: usize = 1_000;
 
 /// The keys of a variant.
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 18] = [
     "base",
+    "image",
     "tags",
     "for",
     "exclude",
@@ -39,14 +43,17 @@ const KEYS: [&str; 17] = [
 /// Those of them for which `null` says something: that the base's is kept.
 const NULLABLE: [&str; 2] = ["cmd", "entrypoint"];
 
+/// Those that change an image, which something else has finished where `image` names it.
+const CHANGES: [&str; 8] = ["binaries", "env", "cmd", "entrypoint", "user", "workdir", "labels", "run"];
+
 /// Other names of `variants`: that of the list in the workflows of uv and Ruff, and that in a matrix of GitHub's.
 const SYNONYMS: [&str; 2] = ["image-mapping", "include"];
 
 /// The keys and values of a mapping.
 type Keys<'a> = BTreeMap<&'a str, &'a Node>;
 
-pub(super) fn rows(matrix: &MatrixText, problems: &mut Vec<Problem>) -> Vec<Row> {
-    let mut reader = Reader { of: &matrix.name, problems, said: HashSet::new(), made: 0 };
+pub(super) fn rows(matrix: &MatrixText, record: Option<&Record>, problems: &mut Vec<Problem>) -> Vec<Row> {
+    let mut reader = Reader { of: &matrix.name, record, problems, said: HashSet::new(), made: 0 };
     if lines::is_lines(&matrix.text) {
         return reader.all(&lines::nodes(&matrix.text), &Keys::new());
     }
@@ -91,6 +98,8 @@ pub(super) fn rows(matrix: &MatrixText, problems: &mut Vec<Problem>) -> Vec<Row>
 
 pub(super) struct Reader<'a> {
     of: &'a str,
+    /// The images of variants that the matrix doesn't name any for.
+    record: Option<&'a Record>,
     problems: &'a mut Vec<Problem>,
     /// A fault in `defaults` or in an entry with axes shows in each variant that is made of it.
     said: HashSet<Problem>,
@@ -269,21 +278,17 @@ impl Reader<'_> {
     }
 
     fn row(&mut self, entry: &Entry<'_>, combination: &Combination, newest: &mut Newest) -> Option<Row> {
-        let base = match entry.keys.get("base") {
-            Some(node) => {
-                let text = self.text(node).and_then(|text| self.fill(node, &text, combination));
-                text.and_then(|text| text.parse().map_err(|invalid| self.problem(node, invalid)).ok())
-            }
-            None => {
-                self.problem(
-                    entry.node,
-                    "`base` is missing\nhint: name the image under the variant, such as `alpine:3.23`",
-                );
-                None
-            }
-        };
         self.made += 1;
+        let made = self.where_made(entry, combination);
         let tags = self.tags(entry, combination, newest);
+        let made = match made {
+            Ok(None) => self.of_record(entry, &tags),
+            said => said.ok().flatten(),
+        };
+        let annotations = self.annotations(entry, combination);
+        if let Some(Made::Elsewhere(_)) = made {
+            self.refuse_changes(entry, &annotations);
+        }
         let row = Row {
             place: entry.node.place(self.of),
             tags,
@@ -295,14 +300,96 @@ impl Reader<'_> {
             user: self.optional_text(entry, "user", combination),
             workdir: self.workdir(entry, combination),
             labels: self.labels(entry, combination),
-            annotations: self.annotations(entry, combination),
+            annotations,
             run: self.run(entry, combination),
             verify: self.verify(entry, combination),
             deprecated: self.optional_text(entry, "deprecated", combination),
             // The last, so that the problems of all others are found.
-            base: base?,
+            made: made?,
         };
         (!row.tags.is_empty()).then_some(row)
+    }
+
+    /// What the entry itself says counts before the defaults: there, `base` and `image` may be for different variants. `None` where the
+    /// record of `images-from` is to say it.
+    ///
+    /// # Errors
+    /// It can't be read, or isn't said, which is reported.
+    fn where_made(&mut self, entry: &Entry<'_>, combination: &Combination) -> Result<Option<Made>, Reported> {
+        let (base, image) = match (entry.own("base"), entry.own("image")) {
+            (None, None) => (entry.keys.get("base").copied(), entry.keys.get("image").copied()),
+            own => own,
+        };
+        match (base, image) {
+            (Some(_), Some(image)) => {
+                self.refuse(
+                    image,
+                    "a variant has `base` or `image`, not both",
+                    "keep `base` for a variant that is composed here, or `image` for one that something else has built",
+                );
+                Err(Reported)
+            }
+            (Some(node), None) => self.parsed(node, combination).map(Made::Here).map(Some),
+            (None, Some(node)) => self.parsed(node, combination).map(Made::Elsewhere).map(Some),
+            (None, None) if self.record.is_some() => Ok(None),
+            (None, None) => {
+                self.refuse(
+                    entry.node,
+                    "`base` is missing",
+                    "name the image under the variant, such as `alpine:3.23`, or an `image` that something else has built",
+                );
+                Err(Reported)
+            }
+        }
+    }
+
+    fn parsed<T: FromStr<Err: Display>>(&mut self, node: &Node, combination: &Combination) -> Result<T, Reported> {
+        let text = self.text(node).and_then(|text| self.fill(node, &text, combination)).ok_or(Reported)?;
+        text.parse().map_err(|invalid| {
+            self.problem(node, invalid);
+            Reported
+        })
+    }
+
+    /// The image that the record has for the variant with these tags.
+    fn of_record(&mut self, entry: &Entry<'_>, tags: &[(String, Place)]) -> Option<Made> {
+        // Without tags it has no name, which is reported.
+        let (record, (name, _)) = (self.record?, tags.first()?);
+        match record.image(name) {
+            Ok(image) => Some(Made::Elsewhere(image)),
+            Err(NoImage::Unreadable) => None,
+            Err(NoImage::Unknown) => {
+                self.refuse(
+                    entry.node,
+                    format!("`{name}` has neither `base` nor `image`, and `{}` doesn't name it", record.path()),
+                    match nearest(name, record.names()) {
+                        Some(nearest) => {
+                            format!("it names `{nearest}`; a variant's name is the first of its `tags`")
+                        }
+                        None => "add it to the record, or give it a `base`".to_owned(),
+                    },
+                );
+                None
+            }
+        }
+    }
+
+    fn refuse_changes(&mut self, entry: &Entry<'_>, annotations: &PlannedAnnotations) {
+        for (key, node) in CHANGES.iter().filter_map(|key| Some((key, entry.own(key)?))) {
+            self.refuse(
+                node,
+                format!("`{key}` would change an image that something else has built"),
+                "set it where the image is built, and remove it here",
+            );
+        }
+        let only_manifests = annotations.manifest.iter().find(|(name, _)| !annotations.index.contains_key(*name));
+        if let (Some((name, _)), Some(node)) = (only_manifests, entry.own("annotations")) {
+            self.refuse(
+                node,
+                format!("`manifest:{name}` would change the manifests of an image that something else has built"),
+                "annotations of its index can be set: `index:`",
+            );
+        }
     }
 
     /// A relative one would be below the base's, which nobody sees here.
@@ -383,11 +470,22 @@ impl Reader<'_> {
     }
 }
 
+/// A problem was found, and is reported.
+struct Reported;
+
 /// An entry with the defaults filled in.
 pub(super) struct Entry<'a> {
     pub(super) node: &'a Node,
     pub(super) keys: Keys<'a>,
     pub(super) defaults: &'a Keys<'a>,
+}
+
+impl<'a> Entry<'a> {
+    /// The value of a key that the entry itself has, and not the defaults.
+    pub(super) fn own(&self, key: &str) -> Option<&'a Node> {
+        let of_defaults = self.defaults.get(key).copied();
+        self.keys.get(key).copied().filter(|node| !of_defaults.is_some_and(|default| std::ptr::eq(default, *node)))
+    }
 }
 
 /// Who gets the tags of `newest-tags`: of all combinations that would give the same tag, the first.

@@ -97,9 +97,7 @@ impl Reader<'_> {
     /// A mapping of names to texts: that of the defaults, then the variant's own.
     fn map<'n>(&mut self, entry: &Entry<'n>, key: &str, combination: &Combination) -> Vec<(&'n Node, String, String)> {
         let mut found = Vec::new();
-        let own =
-            entry.keys.get(key).filter(|own| !entry.defaults.get(key).is_some_and(|node| std::ptr::eq(*node, **own)));
-        for node in [entry.defaults.get(key), own].into_iter().flatten().copied() {
+        for node in [entry.defaults.get(key).copied(), entry.own(key)].into_iter().flatten() {
             let Value::Map(entries) = &node.value else {
                 self.expected(node, "names with their values");
                 continue;

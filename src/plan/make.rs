@@ -5,11 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::problem::nearest;
 use super::tags::{Claims, Tagger};
 use super::version::determine;
-use super::{Check, CheckOrigin, Place, Plan, PlanError, Platforms, Problem, Source, Tags, Variant};
+use super::{
+    Check, CheckOrigin, Made, Place, Plan, PlanError, PlannedAnnotations, Platforms, Problem, Source, Tags, Variant,
+};
 use crate::action::inputs::Builder;
 use crate::action::{Environment, Event, Files, Inputs, Options};
+use crate::compose::binaries::Binaries;
 use crate::image::config::Changes;
-use crate::image::{Base, Platform, Reference, Tag};
+use crate::image::{Base, Location, Platform, Reference, Tag};
 use crate::matrix::{self, Row, Setting, Verify};
 use crate::ownership::Grammar;
 use crate::version::Version;
@@ -38,8 +41,10 @@ impl Plan {
     pub fn new(inputs: &Inputs, event: &Event, mut problems: Vec<Problem>) -> Result<Self, PlanError> {
         let dry_run = inputs.dry_run || event.is_pull_request();
         let version = determine(inputs, event, &mut problems);
-        let rows = inputs.matrix.as_ref().map(|matrix| matrix::read(matrix, &mut problems)).unwrap_or_default();
-        if inputs.binaries.is_empty() && (inputs.matrix.is_none() || rows.iter().any(|row| row.binaries.is_none())) {
+        let record = inputs.images_from.as_ref();
+        let rows = inputs.matrix.as_ref().map(|matrix| matrix::read(matrix, record, &mut problems)).unwrap_or_default();
+        let needs_binaries = |row: &Row| row.binaries.is_none() && row.made.elsewhere().is_none();
+        if inputs.binaries.is_empty() && (inputs.matrix.is_none() || rows.iter().any(needs_binaries)) {
             problems.push(
                 Problem::new(&Place::Input("binaries"), "no executables are named")
                     .hint("list their paths in the source image, such as `/uv /uvx`"),
@@ -50,7 +55,11 @@ impl Plan {
         };
         let version = determined.version;
         let tagger = Tagger { version: &version, templates: &inputs.tag_templates };
-        let source = source(inputs, &tagger, &mut problems);
+        let is_without_source = inputs.source.is_none()
+            && inputs.source_tags.is_empty()
+            && !rows.is_empty()
+            && rows.iter().all(|row| row.made.elsewhere().is_some());
+        let source = if is_without_source { None } else { source(inputs, &tagger, &mut problems) };
 
         let mut claims = Claims::default();
         if let Some(source) = &source {
@@ -68,11 +77,17 @@ impl Plan {
                         .hint("remove the `run` lines, or set `builder: engine`"),
                 );
             }
-            if row.base == Base::Scratch && row.run.iter().any(|run| !run.is_list()) {
+            if row.made == Made::Here(Base::Scratch) && row.run.iter().any(|run| !run.is_list()) {
                 problems.push(
                     Problem::new(&row.place, "`run` needs a shell, and `base: scratch` has none").hint(
                         "remove the `run` lines, or write them as lists: `[\"/usr/local/bin/tool\", \"argument\"]`",
                     ),
+                );
+            }
+            if row.made.elsewhere().is_some_and(Location::may_move) {
+                warnings.push(
+                    Problem::new(&row.place, "`image` is named by a tag, which may name another image in the next run")
+                        .hint("pin it as `repository@sha256:…`"),
                 );
             }
             let platforms = row.platforms.iter().flatten();
@@ -90,12 +105,11 @@ impl Plan {
         }
         if !dry_run {
             let sources = source.iter().map(|source| source.reference.repository());
-            let bases = variants.iter().filter_map(|variant| variant.base.reference()).map(Reference::repository);
-            problems.extend(inputs.credentials.missing(inputs.images.iter().chain(sources).chain(bases)));
+            let read = variants.iter().filter_map(|variant| variant.made.repository());
+            problems.extend(inputs.credentials.missing(inputs.images.iter().chain(sources).chain(read)));
         }
         PlanError::unless_none(problems)?;
-        let source = source.expect("its absence is a problem");
-        let images = || variants.iter().map(|variant| &variant.tags).chain([&source.tags]);
+        let images = || variants.iter().map(|variant| &variant.tags).chain(source.iter().map(|source| &source.tags));
         let grammar = Grammar::new(
             &inputs.tag_templates,
             &inputs.source_tags,
@@ -166,7 +180,7 @@ fn variant(row: Row, version_label: Tag, tags: Tags, inputs: &Inputs, version: &
     // All of them by name, and no `..`: what the matrix says and nobody reads must not compile.
     let Row {
         place: _,
-        base,
+        made,
         tags: entries,
         binaries,
         platforms,
@@ -181,6 +195,30 @@ fn variant(row: Row, version_label: Tag, tags: Tags, inputs: &Inputs, version: &
         verify,
         deprecated,
     } = row;
+    let name = entries.into_iter().map(|(tag, _)| tag).next().unwrap_or_default();
+    let annotations = inputs.annotations.clone().with(annotations);
+    let platforms = platforms.map(|listed| match listed.len() {
+        0 => Platforms::Auto,
+        _ => Platforms::Listed(listed.into_iter().map(|(platform, _)| platform).collect()),
+    });
+    let platforms = platforms.unwrap_or_else(|| inputs.platforms.clone());
+    let Made::Here(base) = &made else {
+        // The keys that would change it were refused in its entry. In `defaults` and inputs, they are for the other variants.
+        let checks = if inputs.verify { checks_elsewhere(verify, &inputs.binaries, version) } else { Vec::new() };
+        return Variant {
+            name,
+            made,
+            version_label,
+            binaries: Binaries::default(),
+            platforms,
+            tags,
+            changes: Changes { labels: inputs.labels.clone(), ..Changes::default() },
+            annotations: PlannedAnnotations { manifest: BTreeMap::new(), ..annotations },
+            run: Vec::new(),
+            checks,
+            deprecated,
+        };
+    };
     let binaries = binaries.unwrap_or_else(|| inputs.binaries.clone());
     let executable = binaries.first_executable().to_owned();
     let command = |setting, default| match setting {
@@ -188,15 +226,11 @@ fn variant(row: Row, version_label: Tag, tags: Tags, inputs: &Inputs, version: &
         Setting::OfBase => None,
         Setting::Set(command) => Some(command),
     };
-    let platforms = platforms.map(|listed| match listed.len() {
-        0 => Platforms::Auto,
-        _ => Platforms::Listed(listed.into_iter().map(|(platform, _)| platform).collect()),
-    });
     Variant {
-        name: entries.into_iter().map(|(tag, _)| tag).next().unwrap_or_default(),
+        name,
         version_label,
         binaries,
-        platforms: platforms.unwrap_or_else(|| inputs.platforms.clone()),
+        platforms,
         tags,
         changes: Changes {
             env: merged(&inputs.env, env),
@@ -207,10 +241,10 @@ fn variant(row: Row, version_label: Tag, tags: Tags, inputs: &Inputs, version: &
             labels: merged(&inputs.labels, labels),
             unlabel: BTreeSet::new(),
         },
-        annotations: inputs.annotations.clone().with(annotations),
+        annotations,
         run,
-        checks: if inputs.verify { checks(verify, &base, executable, version) } else { Vec::new() },
-        base,
+        checks: if inputs.verify { checks(verify, base, executable, version) } else { Vec::new() },
+        made,
         deprecated,
     }
 }
@@ -230,9 +264,28 @@ fn checks(verify: Verify, base: &Base, executable: String, version: &Version) ->
         Check { command: vec![executable, "--version".to_owned()], contains, origin: CheckOrigin::Version },
         Check { command: ["sh", "-c", "true"].map(str::to_owned).to_vec(), contains: None, origin: CheckOrigin::Shell },
     ];
-    let listed = listed.into_iter().map(|(command, contains)| Check { command, contains, origin: CheckOrigin::Matrix });
+    let listed = listed.into_iter().map(Check::of_matrix);
     // Nothing but the executables: no shell to be looked for.
     let by_default =
         by_default.into_iter().filter(|check| *base != Base::Scratch || check.origin != CheckOrigin::Shell);
     by_default.chain(listed).collect()
+}
+
+/// The checks of an image that something else has built. Where its executables are, nobody has said: the tool is looked for in its
+/// `PATH`, so that the image of another version is noticed.
+fn checks_elsewhere(verify: Verify, binaries: &Binaries, version: &Version) -> Vec<Check> {
+    let Verify::Also(listed) = verify else { return Vec::new() };
+    let name = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
+    let tool = (!binaries.is_empty()).then(|| Check {
+        command: vec![name(binaries.first_executable()), "--version".to_owned()],
+        contains: version.as_commit().is_none().then(|| version.to_string()),
+        origin: CheckOrigin::VersionIfThere,
+    });
+    tool.into_iter().chain(listed.into_iter().map(Check::of_matrix)).collect()
+}
+
+impl Check {
+    fn of_matrix((command, contains): (Vec<String>, Option<String>)) -> Self {
+        Self { command, contains, origin: CheckOrigin::Matrix }
+    }
 }

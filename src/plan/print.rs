@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::{Check, Plan, PlannedAnnotations, Platforms, Reason, RollingTag, Tags, Variant};
+use super::{Check, Made, Plan, PlannedAnnotations, Platforms, Reason, RollingTag, Tags, Variant};
 use crate::compose::binaries::Binaries;
 use crate::compose::run::RunInstruction;
 use crate::image::config::Changes;
-use crate::image::{Base, Reference, Repository, Tag};
+use crate::image::{Base, Location, Reference, Repository, Tag};
 
 /// The width of the table.
 const WIDTH: usize = 100;
@@ -16,7 +16,8 @@ const WIDTH: usize = 100;
 #[derive(Serialize)]
 struct PlanJson<'a> {
     version: String,
-    source: SourceJson<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<SourceJson<'a>>,
     destinations: &'a [Repository],
     variants: Vec<VariantJson<'a>>,
     binaries: Vec<String>,
@@ -47,7 +48,10 @@ struct KeptJson<'a> {
 #[derive(Serialize)]
 struct VariantJson<'a> {
     name: &'a str,
-    base: &'a Base,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base: Option<&'a Base>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<&'a Location>,
     version_label: &'a Tag,
     platforms: PlatformsJson<'a>,
     tags: TagsJson<'a>,
@@ -93,7 +97,8 @@ impl<'a> VariantJson<'a> {
         let check = |check: &'a Check| CheckJson { command: &check.command, contains: check.contains.as_deref() };
         Self {
             name: &variant.name,
-            base: &variant.base,
+            base: variant.made.base(),
+            image: variant.made.elsewhere(),
             version_label: &variant.version_label,
             platforms: match &variant.platforms {
                 Platforms::Auto => PlatformsJson::Auto("auto"),
@@ -101,7 +106,8 @@ impl<'a> VariantJson<'a> {
             },
             tags: TagsJson::of(&variant.tags, not_final),
             reasons: &variant.tags.reasons,
-            binaries: (variant.binaries != plan.binaries).then(|| written(&variant.binaries)),
+            binaries: (variant.made.base().is_some() && variant.binaries != plan.binaries)
+                .then(|| written(&variant.binaries)),
             changes: &variant.changes,
             annotations: &variant.annotations,
             run: &variant.run,
@@ -118,7 +124,10 @@ impl Plan {
         let not_final = self.not_final.as_deref();
         let json = PlanJson {
             version: self.version.to_string(),
-            source: SourceJson { reference: &self.source.reference, tags: TagsJson::of(&self.source.tags, not_final) },
+            source: self
+                .source
+                .as_ref()
+                .map(|source| SourceJson { reference: &source.reference, tags: TagsJson::of(&source.tags, not_final) }),
             destinations: &self.destinations,
             variants: self.variants.iter().map(|variant| VariantJson::of(variant, self)).collect(),
             binaries: written(&self.binaries),
@@ -144,9 +153,13 @@ impl Plan {
                         platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
                     }
                 };
+                let (key, made) = match &variant.made {
+                    Made::Here(base) => ("base", base.to_string()),
+                    Made::Elsewhere(image) => ("image", image.to_string()),
+                };
                 serde_json::json!({
                     "name": variant.name,
-                    "base": variant.base,
+                    (key): made,
                     "version_label": variant.version_label,
                     "platforms": platforms,
                     "tags": tags.join("\n"),
@@ -165,8 +178,12 @@ impl Plan {
             writeln!(out, "{name:<14}{value}").expect("a String takes every write");
         };
         field("version", self.version.to_string());
-        field("source", self.source.reference.to_string());
-        field("executables", written(&self.binaries).join(" "));
+        if let Some(source) = &self.source {
+            field("source", source.reference.to_string());
+        }
+        if !self.binaries.is_empty() {
+            field("executables", written(&self.binaries).join(" "));
+        }
         for destination in &self.destinations {
             field("to", destination.to_string());
         }
@@ -176,8 +193,8 @@ impl Plan {
         let mut rows = vec![["VARIANT", "EXACT TAGS", "ROLLING TAGS"].map(|title| vec![title.to_owned()])];
         let not_final = self.not_final.is_some();
         rows.extend(self.variants.iter().map(|variant| row(variant, not_final)));
-        if !self.source.tags.is_empty() {
-            rows.push(cells(vec!["the source itself".to_owned()], &self.source.tags, not_final));
+        if let Some(source) = self.source.as_ref().filter(|source| !source.tags.is_empty()) {
+            rows.push(cells(vec!["the source itself".to_owned()], &source.tags, not_final));
         }
         out.push('\n');
         out.push_str(&table(&rows));
@@ -193,11 +210,15 @@ fn written(binaries: &Binaries) -> Vec<String> {
 }
 
 fn row(variant: &Variant, not_final: bool) -> [Vec<String>; 3] {
+    let (made, all) = match &variant.made {
+        Made::Here(base) => (format!("  on {}", familiar(base)), "all platforms of both"),
+        Made::Elsewhere(image) => (format!("  from {}", shortened(image)), "all its platforms"),
+    };
     let platforms = match &variant.platforms {
-        Platforms::Auto => "all platforms of both".to_owned(),
+        Platforms::Auto => all.to_owned(),
         Platforms::Listed(platforms) => platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
     };
-    let mut about = vec![variant.name.clone(), format!("  on {}", familiar(&variant.base)), format!("  {platforms}")];
+    let mut about = vec![variant.name.clone(), made, format!("  {platforms}")];
     about.extend(variant.deprecated.iter().map(|why| format!("  deprecated: {why}")));
     cells(about, &variant.tags, not_final)
 }
@@ -217,6 +238,15 @@ fn familiar(base: &Base) -> String {
     let text = base.to_string();
     let short = text.strip_prefix("docker.io/library/").or_else(|| text.strip_prefix("docker.io/"));
     short.map_or_else(|| text.clone(), str::to_owned)
+}
+
+/// An image that is made elsewhere, with as much of its digest as tells it from others.
+fn shortened(image: &Location) -> String {
+    let text = image.to_string();
+    match text.rsplit_once("@sha256:") {
+        Some((before, hex)) => format!("{before}@sha256:{}…", hex.chars().take(12).collect::<String>()),
+        None => text,
+    }
 }
 
 /// Lays out rows of cells of lines. Columns are as wide as they need to be, and where that is too much as wide as fits.

@@ -146,6 +146,7 @@ fn origin(blob: &Blob) -> BlobOrigin<'_> {
     match &blob.origin {
         Origin::Repository(repository) => BlobOrigin::Repository(repository),
         Origin::Document(document) => BlobOrigin::Bytes(document.bytes()),
+        Origin::Section(section) => BlobOrigin::Section(&section.path, section.start),
         Origin::Executables(layer) => BlobOrigin::File(layer.compressed.path()),
         Origin::Run(layer) => BlobOrigin::File(layer.compressed.path()),
     }

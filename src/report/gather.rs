@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Base, BuiltPlatform, Check, Destination, KeptTag, Outcome, Report, RollingTag, Source, Stage, Status, Variant,
+    Base, BuiltPlatform, Check, Copied, Destination, KeptTag, Outcome, Report, RollingTag, Source, Stage, Status,
+    Variant,
 };
 use crate::compose::recipe::DESTINATION;
 use crate::compose::{Composed, Content};
@@ -11,7 +12,7 @@ use crate::facts;
 use crate::image::manifest::ManifestOrIndex;
 use crate::image::{Digest, Repository, Tag};
 use crate::ownership::{Decision, Image, Reason, TagKind, Verdict};
-use crate::plan;
+use crate::plan::{self, Made};
 use crate::publish::{Blobs, Published, TagOutcome};
 use crate::resolve::ResolvedVariant;
 use crate::survey::Surveyed;
@@ -73,11 +74,11 @@ impl OfRun<'_> {
         Report {
             status,
             version: resolved.plan.version.to_string(),
-            source: Source {
-                reference: resolved.plan.source.reference.clone(),
-                digest: resolved.source.reference.digest().clone(),
+            source: resolved.plan.source.as_ref().zip(resolved.source.as_ref()).map(|(planned, found)| Source {
+                reference: planned.reference.clone(),
+                digest: found.reference.digest().clone(),
                 destinations: source.map(|number| self.destinations(number)).unwrap_or_default(),
-            },
+            }),
             variants: variants.map(|(number, variant)| self.variant(number, variant)).collect(),
             dropped_variants: Vec::new(),
             warnings: self.warnings(),
@@ -91,13 +92,24 @@ impl OfRun<'_> {
         let digest = content.map(|content| content.digest().clone());
         let digest = digest.filter(|digest| destinations.iter().any(|there| there.digest.as_ref() == Some(digest)));
         let made = self.verified.iter().any(|image| image.variant == resolved.variant.name);
+        // An index of this version that an earlier run has made of another image, nobody has compared.
+        let is_known = resolved.copied.is_none() || self.surveyed.wanted.artifacts[number].composed == digest;
         Variant {
             name: resolved.variant.name.clone(),
-            is_vouched_for: made || resolved.variant.run.is_empty(),
-            base: Base {
-                reference: resolved.variant.base.clone(),
-                digest: content.and_then(base).or_else(|| resolved.base.as_ref().map(|base| base.digest().clone())),
+            is_vouched_for: made || (resolved.variant.run.is_empty() && is_known),
+            base: match &resolved.variant.made {
+                Made::Here(named) => Some(Base {
+                    reference: named.clone(),
+                    digest: content.and_then(base).or_else(|| resolved.base.as_ref().map(|base| base.digest().clone())),
+                }),
+                Made::Elsewhere(_) => content.and_then(said_base),
             },
+            image: resolved
+                .variant
+                .made
+                .elsewhere()
+                .zip(resolved.copied.as_ref())
+                .map(|(location, copied)| Copied { reference: location.clone(), digest: copied.digest.clone() }),
             platforms: match (&digest, content) {
                 (Some(_), Some(content)) => self.platforms(resolved, content),
                 _ => Vec::new(),
@@ -116,6 +128,23 @@ impl OfRun<'_> {
         }
     }
 
+    /// Somebody who has built a variant again would wonder why the earlier image stays.
+    fn other_image(&self, number: usize, resolved: &ResolvedVariant) -> Option<String> {
+        let ours = &resolved.copied.as_ref()?.content;
+        let published = self.surveyed.content(self.image(number)?)?;
+        let manifests =
+            |content: &Content| content.images.iter().map(|image| image.manifest.digest().clone()).collect::<Vec<_>>();
+        (manifests(ours) != manifests(published)).then(|| {
+            format!(
+                "`{}` was published for this version before, as `{}`, of another image than `{}`: that one stays, unless \
+                 `on-conflict: replace` is set",
+                resolved.variant.name,
+                published.digest(),
+                resolved.variant.made.elsewhere().map(ToString::to_string).unwrap_or_default()
+            )
+        })
+    }
+
     fn platforms(&self, resolved: &ResolvedVariant, content: &Content) -> Vec<BuiltPlatform> {
         let images = content.images.iter().filter_map(|image| Some((image.platform.clone()?, image)));
         images
@@ -130,7 +159,7 @@ impl OfRun<'_> {
 
     fn checks(&self, resolved: &ResolvedVariant, manifest: &Digest) -> Vec<Check> {
         let check = |check: &plan::Check, outcome| Check { command: check.command.join(" "), outcome };
-        match self.verified.iter().find(|image| image.composed.manifest.digest() == manifest) {
+        match self.verified.iter().find(|image| image.image.manifest.digest() == manifest) {
             Some(verified) => verified.checks.iter().map(|(planned, outcome)| check(planned, outcome.into())).collect(),
             None => {
                 let skipped = || Outcome::Skipped { reason: PUBLISHED.to_owned() };
@@ -206,7 +235,9 @@ impl OfRun<'_> {
             }
         }
         let kept = by_reason.into_iter().map(|(reason, tags)| format!("{} stays: it {reason}", tags.join(", ")));
-        left_out.chain(off_path).chain(folders).chain(unseen).chain(kept).collect()
+        let others = self.surveyed.resolved.variants.iter().enumerate();
+        let others = others.filter_map(|(number, variant)| self.other_image(number, variant));
+        left_out.chain(off_path).chain(others).chain(folders).chain(unseen).chain(kept).collect()
     }
 }
 
@@ -216,12 +247,18 @@ fn base(content: &Content) -> Option<Digest> {
     index.annotations().get(facts::BASE_DIGEST)?.parse().ok()
 }
 
+/// The base of an image that something else has built, as the annotations of its index name it.
+fn said_base(content: &Content) -> Option<Base> {
+    let index = ManifestOrIndex::parse(content.index.media_type(), content.index.bytes()).ok()?;
+    let reference = index.annotations().get(facts::BASE_NAME)?.parse().ok()?;
+    Some(Base { reference, digest: base(content) })
+}
+
 fn left_out(resolved: &ResolvedVariant) -> Option<String> {
     let platforms: Vec<String> = resolved.left_out.iter().map(ToString::to_string).collect();
-    let name = &resolved.variant.name;
-    (!platforms.is_empty()).then(|| {
-        format!("`{name}` leaves out {}, which base `{}` doesn't have", platforms.join(", "), resolved.variant.base)
-    })
+    let (name, base) = (&resolved.variant.name, resolved.variant.made.base()?);
+    (!platforms.is_empty())
+        .then(|| format!("`{name}` leaves out {}, which base `{base}` doesn't have", platforms.join(", ")))
 }
 
 /// Shells don't find the executables where the variant's `PATH` doesn't have their folder. The checks use full paths.

@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::{BuiltPlatform, Destination, Outcome, Report, Variant};
+use super::{BuiltPlatform, Copied, Destination, Outcome, Report, Variant};
 use crate::image::reference::DOCKER_HUB;
-use crate::image::{self, Reference};
+use crate::image::{self, Location, Reference};
 
 /// `text` in a code span, in one line.
 pub(super) fn code(text: &str) -> String {
@@ -110,7 +110,8 @@ pub(super) fn table(report: &Report, checks: Checks) -> String {
         }
         let [platforms, started] =
             [platforms, started].map(|list| if list.is_empty() { "–".to_owned() } else { list.join("<br>") });
-        let mut cells = vec![image, code(&familiar(&variant.base.reference)), platforms];
+        let base = variant.base.as_ref().map_or_else(|| "–".to_owned(), |base| code(&familiar(&base.reference)));
+        let mut cells = vec![image, base, platforms];
         if checks == Checks::Told {
             cells.push(started);
         }
@@ -137,11 +138,16 @@ pub(super) fn details(variant: &Variant, told: Checks) -> String {
     }
     if let Some(digest) = &variant.digest {
         let _ = writeln!(text, "- digest {}", code(digest.as_str()));
-        let base = match (&variant.base.reference, &variant.base.digest) {
-            (image::Base::Image(reference), Some(digest)) => format!("{}@{digest}", tag_only(reference)),
-            (base, _) => base.to_string(),
-        };
-        let _ = writeln!(text, "- base {}", code(&base));
+        if let Some(base) = &variant.base {
+            let base = match (&base.reference, &base.digest) {
+                (image::Base::Image(reference), Some(digest)) => format!("{}@{digest}", tag_only(reference)),
+                (base, _) => base.to_string(),
+            };
+            let _ = writeln!(text, "- base {}", code(&base));
+        }
+        if let Some(copied) = &variant.image {
+            let _ = writeln!(text, "- copied from {}", code(&written(copied)));
+        }
     }
     for (tags, places) in by_place(&variant.destinations, tags_of) {
         let _ = writeln!(text, "- tags{places}: {tags}");
@@ -160,6 +166,14 @@ pub(super) fn details(variant: &Variant, told: Checks) -> String {
         );
     }
     text
+}
+
+/// An image that something else has built, with the digest that it was found under.
+fn written(copied: &Copied) -> String {
+    match &copied.reference {
+        Location::Registry(reference) => format!("{}@{}", reference.repository(), copied.digest),
+        Location::Layout(_) => copied.reference.to_string(),
+    }
 }
 
 fn tag_only(reference: &Reference) -> String {
@@ -231,7 +245,7 @@ fn checks(built: &BuiltPlatform) -> String {
 
 /// The tags that stay where they are, one line for each reason; empty if there are none.
 pub(super) fn kept_tags(report: &Report) -> String {
-    let images = report.variants.iter().map(|variant| &variant.destinations).chain([&report.source.destinations]);
+    let images = report.variants.iter().map(|variant| &variant.destinations[..]).chain([report.source_destinations()]);
     let mut by_reason = Vec::<(&str, Vec<String>)>::new();
     for destinations in images {
         // A tag that is kept for one reason everywhere is named once.

@@ -86,14 +86,15 @@ pub fn version_of(notes: &str) -> Option<String> {
 }
 
 fn write(report: &Report, form: Form) -> String {
-    let tool = report.source.reference.repository().path().rsplit('/').next().unwrap_or_default();
+    let tool = report.tool();
     let mut text = format!("{BEGIN}\n{}\n\n## Images of {tool} {}\n\n", Record::of(report).comment(), report.version);
     let count = match report.variants.len() {
         1 => "One variant".to_owned(),
         count => format!("{count} variants"),
     };
-    let source = format!("{}@{}", report.source.reference.repository(), report.source.digest);
-    let _ = writeln!(text, "{count} of {} in {}.\n", code(&source), places(report));
+    let source = report.source.as_ref().map(|source| format!("{}@{}", source.reference.repository(), source.digest));
+    let source = source.map(|source| format!(" of {}", code(&source))).unwrap_or_default();
+    let _ = writeln!(text, "{count}{source} in {}.\n", places(report));
     match form {
         Form::Full | Form::Table => text.push_str(&table(report, Checks::Untold)),
         Form::List => {
@@ -141,7 +142,7 @@ impl Record {
             .filter_map(|variant| Some((variant.name.clone(), variant.digest.clone()?)))
             .collect();
         let destinations = report.variants.iter().flat_map(|variant| &variant.destinations);
-        let moved = destinations.chain(&report.source.destinations).flat_map(moved).collect();
+        let moved = destinations.chain(report.source_destinations()).flat_map(moved).collect();
         Self { version: report.version.clone(), variants, moved }
     }
 
@@ -166,7 +167,8 @@ impl Record {
         let same: Vec<bool> = report.variants.iter().map(|v| self.variants.get(&v.name) == v.digest.as_ref()).collect();
         let variants = report.variants.iter_mut().zip(same).filter(|(_, same)| *same);
         let destinations = variants.flat_map(|(variant, _)| &mut variant.destinations);
-        for destination in destinations.chain(&mut report.source.destinations) {
+        let of_source = report.source.iter_mut().flat_map(|source| &mut source.destinations);
+        for destination in destinations.chain(of_source) {
             for rolling in &mut destination.rolling {
                 if rolling.previous.is_none() {
                     let reference = format!("{}:{}", destination.repository, rolling.tag);

@@ -44,7 +44,7 @@ pub fn kept(report: &Report) -> String {
 #[must_use]
 pub fn checksums(report: &Report) -> String {
     let variants = report.variants.iter().filter(|variant| variant.is_vouched_for);
-    let destinations = variants.flat_map(|variant| &variant.destinations).chain(&report.source.destinations);
+    let destinations = variants.flat_map(|variant| &variant.destinations).chain(report.source_destinations());
     let mut text = String::new();
     for destination in destinations {
         let Some(digest) = &destination.digest else { continue };
@@ -59,7 +59,7 @@ pub fn checksums(report: &Report) -> String {
 
 /// Every image at every destination, the source last.
 fn images(report: &Report) -> impl Iterator<Item = &Destination> {
-    report.variants.iter().flat_map(|variant| &variant.destinations).chain(&report.source.destinations)
+    report.variants.iter().flat_map(|variant| &variant.destinations).chain(report.source_destinations())
 }
 
 fn lines(items: impl Iterator<Item = impl ToString>) -> String {

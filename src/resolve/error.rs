@@ -2,11 +2,12 @@
 
 use super::Role;
 use super::executables::SourceError;
+use super::layout::LayoutError;
 use crate::api::registry::RegistryError;
 use crate::error::{Fault, Situation};
 use crate::image::config::InvalidConfig;
 use crate::image::manifest::InvalidManifest;
-use crate::image::{Base, PinnedReference, Platform, Reference};
+use crate::image::{Base, Digest, Location, PinnedReference, Platform, Reference};
 
 /// Why the plan can't be resolved.
 #[derive(Debug, thiserror::Error)]
@@ -17,10 +18,10 @@ pub enum ResolveError {
          hint: remove it from `platforms` of variant `{variant}`, or use one of: {}", list(.available)
     )]
     PlatformMissing {
-        /// Source or base.
+        /// Source, base, or an image that something else has built.
         role: Role,
         /// The image.
-        image: Reference,
+        image: String,
         /// The missing platform.
         platform: Platform,
         /// The variant that lists it.
@@ -74,6 +75,29 @@ pub enum ResolveError {
         /// Why not.
         cause: InvalidConfig,
     },
+    /// An image that can't be copied.
+    #[error("image `{image}` can't be used: `{manifest}`: {cause}")]
+    Copied {
+        /// The image.
+        image: Location,
+        /// The manifest of it that is to blame.
+        manifest: Digest,
+        /// Why not, with its hint.
+        cause: String,
+    },
+    /// An index without an image.
+    #[error(
+        "image `{image}` of variant `{variant}` has no image for any platform\nhint: name an image, or an index of images; artifacts and attestations are none"
+    )]
+    NoImage {
+        /// The image.
+        image: Location,
+        /// The variant.
+        variant: String,
+    },
+    /// An OCI layout.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
     /// The executables.
     #[error(transparent)]
     Source(#[from] SourceError),
@@ -87,12 +111,15 @@ impl Situation for ResolveError {
         match self {
             Self::Unavailable { cause, .. } => cause.fault(),
             Self::Source(error) => error.fault(),
+            Self::Layout(error) => error.fault(),
             Self::Several(errors) if errors.iter().any(|error| error.fault() == Fault::Publication) => {
                 Fault::Publication
             }
             Self::PlatformMissing { .. }
             | Self::NoPlatform { .. }
             | Self::Manifest { .. }
+            | Self::Copied { .. }
+            | Self::NoImage { .. }
             | Self::Config { .. }
             | Self::Several(_) => Fault::Input,
         }

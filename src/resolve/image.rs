@@ -18,6 +18,8 @@ pub enum Role {
     Source,
     /// Variants are made on it.
     Base,
+    /// Something else has built it, and it is a variant as it is.
+    Image,
 }
 
 impl fmt::Display for Role {
@@ -25,6 +27,7 @@ impl fmt::Display for Role {
         f.write_str(match self {
             Self::Source => "source",
             Self::Base => "base",
+            Self::Image => "image",
         })
     }
 }
@@ -109,14 +112,15 @@ async fn platforms(
     Ok(found)
 }
 
-/// Asks for a part of an image. The source may have been pushed a moment ago, by the job before this one; a base has been there for long.
+/// Asks for a part of an image. What this project has built may have been pushed a moment ago, by the job before this one; a base has
+/// been there for long.
 pub(super) async fn ask<T, F: Future<Output = Result<T, RegistryError>>>(
     registries: &Registries,
     role: Role,
     question: impl Fn() -> F,
 ) -> Result<T, RegistryError> {
     match role {
-        Role::Source => registries.patiently(question).await,
+        Role::Source | Role::Image => registries.patiently(question).await,
         Role::Base => question().await,
     }
 }

@@ -3,7 +3,7 @@
 //! Always of Linux: a layer with `/usr/local/bin` is none of a Windows image. A source may have executables for other systems beside those.
 
 use super::{Image, ResolveError, Role};
-use crate::image::{Platform, Reference};
+use crate::image::{Base, Platform, Reference};
 use crate::plan::{Platforms, Variant};
 
 /// The platforms of a variant, sorted. Without a base, any of the source's will do.
@@ -27,7 +27,7 @@ pub(super) fn choose(
                 .collect();
             if common.is_empty() {
                 return Err(ResolveError::NoPlatform {
-                    base: variant.base.clone(),
+                    base: variant.made.base().cloned().unwrap_or(Base::Scratch),
                     variant: variant.name.clone(),
                     base_has: base.map(Image::has).unwrap_or_default(),
                     source_has: source.has(),
@@ -37,12 +37,12 @@ pub(super) fn choose(
         }
         Platforms::Listed(listed) => {
             for platform in listed {
-                let base = variant.base.reference().zip(base).map(|(name, base)| (Role::Base, name, base));
+                let base = variant.made.base_reference().zip(base).map(|(name, base)| (Role::Base, name, base));
                 for (role, name, image) in [(Role::Source, source_name, source)].into_iter().chain(base) {
                     if !image.platforms.contains_key(platform) {
                         return Err(ResolveError::PlatformMissing {
                             role,
-                            image: name.clone(),
+                            image: name.to_string(),
                             platform: platform.clone(),
                             variant: variant.name.clone(),
                             available: image.has(),

@@ -8,7 +8,7 @@ use crate::compose::kinship::{self, Published};
 use crate::compose::{Blob, Content, ImageContent, Origin};
 use crate::facts;
 use crate::image::manifest::ManifestOrIndex;
-use crate::image::{Config, Descriptor, Digest, Document, MediaType, Platform, Repository};
+use crate::image::{Config, Descriptor, Digest, Document, Index, MediaType, Platform, Repository};
 use crate::resolve::{self, ResolveError, ResolvedVariant};
 
 impl Surveyed<'_> {
@@ -26,8 +26,11 @@ impl Surveyed<'_> {
         let ManifestOrIndex::Index(index) = &pulled.content else {
             return Ok(Err("which is for one platform, without an index".to_owned()));
         };
+        if let Some(copied) = &variant.copied {
+            return self.published(repository, pulled.document.clone(), index, &copied.content).await;
+        }
         let base = index.annotations.get(facts::BASE_DIGEST).and_then(|digest| digest.parse::<Digest>().ok());
-        let base = match (variant.variant.base.reference(), base) {
+        let base = match (variant.variant.made.base_reference(), base) {
             (Some(name), Some(base)) => Some(name.repository().pinned(base)),
             (Some(_), None) => return Ok(Err("which doesn't say on which base it is".to_owned())),
             // Without a base of its own it is what this run composes, or something else.
@@ -71,6 +74,29 @@ impl Surveyed<'_> {
             None => Ok(Content { index: pulled.document, images }),
             Some(difference) => Err(format!("which was made by another plan: {difference}")),
         })
+    }
+
+    /// The content of an index of this version, as it is: an image that something else has built can't be made again to be
+    /// compared. What it has in common with `ours` can be sent again from where that is.
+    async fn published(
+        &self,
+        repository: &Repository,
+        document: Document,
+        index: &Index,
+        ours: &Content,
+    ) -> Result<Result<Content, String>, SurveyError> {
+        let mut images = Vec::new();
+        for listed in &index.manifests {
+            if let Some(known) = ours.images.iter().find(|image| *image.manifest.digest() == listed.digest) {
+                images.push(known.clone());
+                continue;
+            }
+            match unless_unreadable(self.registries.manifest(&repository.pinned(listed.digest.clone())).await)? {
+                Ok(pulled) => images.push(resolve::content(repository, &pulled, listed.image_platform())),
+                Err(_) => return Ok(Err("of which parts are missing".to_owned())),
+            }
+        }
+        Ok(Ok(Content { index: document, images }))
     }
 
     /// Compares a published index with the source's manifests: the content if it is this release, else why it isn't.

@@ -23,7 +23,7 @@ pub enum SurveyError {
     Conflicts(Vec<Conflict>),
     /// Rolling tags would lose platforms.
     #[error(
-        "{}\nhint: no tag was moved; run it again when the base has them, or publish it all the same with a line `platforms: {}` for the variant",
+        "{}\nhint: no tag was moved; run it again when that has them, or publish it all the same with a line `platforms: {}` for the variant",
         lines(.lost), .platforms
     )]
     Platforms {
@@ -63,12 +63,14 @@ pub struct Conflict {
 
 /// A rolling tag that would lose platforms.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{reference}` would lose {}, which its base doesn't have", platforms(.lost))]
+#[error("`{reference}` would lose {}, which its {lacking} doesn't have", platforms(.lost))]
 pub struct LostPlatforms {
     /// The tag.
     pub reference: Reference,
     /// The platforms.
     pub lost: Vec<Platform>,
+    /// What lacks them: the `base` of the variant, or its `image`, which something else has built.
+    pub lacking: &'static str,
 }
 
 pub(super) fn platforms<'a>(platforms: impl IntoIterator<Item = &'a Platform>) -> String {

@@ -203,7 +203,7 @@ impl<'a> Surveyed<'a> {
                     let variant = plan.variants.iter().find(|variant| variant.name == row.entries[0]).unwrap();
                     (Some(variant.name.clone()), variant.tags.clone())
                 }
-                Item::Source => (None, plan.source.tags.clone()),
+                Item::Source => (None, plan.source.as_ref().unwrap().tags.clone()),
             };
             let image = today(&world, &workflow, &version, item);
             let is_run = matches!(item, Item::Variant(row) if row.run);

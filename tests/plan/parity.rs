@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use publish_variants::facts::{self, Facts};
-use publish_variants::plan::{Plan, Tags};
+use publish_variants::plan::{Made, Plan, Tags};
 use publish_variants::version::Version;
 use serde::Deserialize;
 use serde_json::json;
@@ -85,7 +85,7 @@ fn pairs<'a>(row: &'a Row, plan: &Plan) -> Vec<(BTreeSet<String>, &'a GoldenTags
         None => set(tags),
     };
     let variants = plan.variants.iter().zip(&row.variants).map(|(ours, theirs)| (set(&ours.tags), &theirs.tags));
-    std::iter::once((set(&plan.source.tags), &row.source)).chain(variants).collect()
+    std::iter::once((set(&plan.source.as_ref().unwrap().tags), &row.source)).chain(variants).collect()
 }
 
 #[test]
@@ -94,10 +94,11 @@ fn every_row_has_the_same_bases_labels_and_version_labels() {
         let plan = row.given().plan();
         assert_eq!(plan.variants.len(), row.variants.len());
         assert_eq!(plan.destinations.iter().map(ToString::to_string).collect::<Vec<_>>(), row.images);
-        assert_eq!(plan.source.tags.exact[0].as_str(), row.source.label_version);
-        assert_eq!(plan.source.reference.to_string(), format!("{}:{}", row.images[0], row.source.label_version));
+        let source = plan.source.as_ref().unwrap();
+        assert_eq!(source.tags.exact[0].as_str(), row.source.label_version);
+        assert_eq!(source.reference.to_string(), format!("{}:{}", row.images[0], row.source.label_version));
         for (ours, theirs) in plan.variants.iter().zip(&row.variants) {
-            assert_eq!(ours.base, theirs.base.parse().unwrap());
+            assert_eq!(ours.made, Made::Here(theirs.base.parse().unwrap()));
             assert_eq!(ours.version_label.as_str(), theirs.tags.label_version);
             assert_eq!(ours.version_label, ours.tags.exact[0]);
         }

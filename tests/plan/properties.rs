@@ -67,7 +67,7 @@ proptest! {
     #[test]
     fn the_matrix_reader_never_panics(text in prop_oneof![yaml(), any::<String>()]) {
         let mut problems = Vec::new();
-        let rows = matrix::read(&MatrixText { name: "matrix".into(), text }, &mut problems);
+        let rows = matrix::read(&MatrixText { name: "matrix".into(), text }, None, &mut problems);
         prop_assert!(!rows.is_empty() || !problems.is_empty(), "no variants and no problem");
     }
 
@@ -146,7 +146,7 @@ proptest! {
             let mut variants: Vec<String> = plan
                 .variants
                 .iter()
-                .map(|variant| format!("{} {} {:?} {:?}", variant.base, variant.version_label, variant.tags.exact, variant.tags.rolling))
+                .map(|variant| format!("{:?} {} {:?} {:?}", variant.made, variant.version_label, variant.tags.exact, variant.tags.rolling))
                 .collect();
             variants.sort();
             variants

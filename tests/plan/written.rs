@@ -120,7 +120,7 @@ fn comments_and_empty_items_are_left_out_of_every_list() {
     assert_eq!(alpine.changes.labels, [("a".to_owned(), "#b".to_owned())].into());
     assert_eq!(alpine.annotations.index, [("c".to_owned(), "d".to_owned())].into());
     assert!(matches!(&alpine.platforms, Platforms::Listed(listed) if listed.len() == 1));
-    assert_eq!(plan.source.tags.iter().count(), 2);
+    assert_eq!(plan.source.unwrap().tags.iter().count(), 2);
 }
 
 #[test]
@@ -148,7 +148,7 @@ variants:
         .map(|variant| {
             format!(
                 "{} {}",
-                variant.base,
+                variant.made.base().unwrap(),
                 variant.tags.exact.iter().map(|tag| tag.as_str()).collect::<Vec<_>>().join(" ")
             )
         })

@@ -5,7 +5,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use super::{Builder, Inputs, MatrixText, OnConflict, Rolling, VersionPattern, list};
+use super::{Builder, Inputs, MatrixText, OnConflict, RecordText, Rolling, VersionPattern, list};
 use crate::action::environment::{Environment, Files, read_text, without_mark};
 use crate::action::options::Options;
 use crate::compose::binaries::Binaries;
@@ -40,6 +40,7 @@ impl Inputs {
             binaries,
             matrix,
             file,
+            images_from,
             tag_templates,
             platforms,
             env,
@@ -71,6 +72,7 @@ impl Inputs {
             source_tags: reader.source_tags(source_tags),
             binaries: reader.binaries(binaries),
             matrix: reader.matrix(matrix, file, files),
+            images_from: reader.images_from(images_from, files),
             tag_templates: reader.tag_templates(tag_templates),
             platforms: reader.platforms(platforms),
             env: reader.env(env),
@@ -368,12 +370,24 @@ impl Reader<'_> {
                 return None;
             }
         };
+        self.file("matrix", path, files, "is there an `actions/checkout` step before?")
+    }
+
+    fn images_from(&mut self, option: &Option<String>, files: &dyn Files) -> Option<RecordText> {
+        let path = self.text("images-from", option)?;
+        let text = self.file("images-from", path, files, "is there a step before that downloads the record?");
+        Some(text.map_or(RecordText::Unreadable, RecordText::Read))
+    }
+
+    fn file(&mut self, input: &'static str, path: String, files: &dyn Files, question: &str) -> Option<MatrixText> {
         match read_text(files, Path::new(&path), MATRIX_LIMIT) {
             Ok(text) => Some(MatrixText { name: path, text }),
             Err(error) => {
                 self.problem(
-                    "matrix",
-                    format!("file `{path}` can't be read: {error}\nhint: the path is relative to the workspace; is there an `actions/checkout` step before?"),
+                    input,
+                    format!(
+                        "file `{path}` can't be read: {error}\nhint: the path is relative to the workspace; {question}"
+                    ),
                 );
                 None
             }

@@ -10,6 +10,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use reqwest::{Method, Response};
 use serde_json::Value;
+use tokio_util::io::ReaderStream;
 
 use super::error::{Cause, EngineError};
 use crate::quote::quoted;
@@ -49,7 +50,14 @@ pub(super) struct Call<'a> {
     path: String,
     query: Vec<(&'a str, String)>,
     headers: Vec<(&'a str, String)>,
-    body: Option<Value>,
+    body: Option<Sent>,
+}
+
+/// What a request sends.
+enum Sent {
+    Json(Value),
+    /// A tar archive.
+    Archive(std::fs::File),
 }
 
 impl Http {
@@ -118,7 +126,13 @@ impl<'a> Call<'a> {
     }
 
     pub(super) fn body(mut self, body: Value) -> Self {
-        self.body = Some(body);
+        self.body = Some(Sent::Json(body));
+        self
+    }
+
+    /// With a tar archive, from its beginning.
+    pub(super) fn archive(mut self, archive: std::fs::File) -> Self {
+        self.body = Some(Sent::Archive(archive));
         self
     }
 
@@ -159,9 +173,14 @@ impl<'a> Call<'a> {
         for (name, value) in self.headers {
             request = request.header(name, value);
         }
-        if let Some(body) = self.body {
-            request = request.header("content-type", "application/json").body(body.to_string());
-        }
+        request = match self.body {
+            Some(Sent::Json(body)) => request.header("content-type", "application/json").body(body.to_string()),
+            Some(Sent::Archive(file)) => {
+                let pieces = ReaderStream::new(tokio::fs::File::from_std(file));
+                request.header("content-type", "application/x-tar").body(reqwest::Body::wrap_stream(pieces))
+            }
+            None => request,
+        };
         let what = self.what;
         let response = match request.send().await {
             Ok(response) => response,

@@ -20,7 +20,7 @@ use crate::image::{Digest, PinnedReference, Platform};
 /// A pull that says nothing for so long is begun again. Engines tell twice a second how far they are.
 const SILENCE: Duration = Duration::from_secs(180);
 
-/// An image that the run built. It is removed when this is dropped.
+/// An image that the run has built or loaded. It is removed when this is dropped.
 #[derive(Debug)]
 pub struct LocalImage {
     engine: Engine,
@@ -31,6 +31,11 @@ pub struct LocalImage {
 impl LocalImage {
     pub(super) fn new(engine: &Engine, name: String, chore: Chore) -> Self {
         Self { engine: engine.clone(), name, chore: Some(chore) }
+    }
+
+    /// An image that was there before the run, which leaves it there.
+    pub(super) fn of_others(engine: &Engine, name: String) -> Self {
+        Self { engine: engine.clone(), name, chore: None }
     }
 
     /// Its name in the engine.
@@ -272,7 +277,7 @@ impl Base {
 }
 
 impl Shared {
-    async fn image(&self, name: &str) -> Result<Option<Value>, EngineError> {
+    pub(super) async fn image(&self, name: &str) -> Result<Option<Value>, EngineError> {
         let ask = || self.http.get(format!("/images/{name}/json"), format!("inspect image `{name}`")).json();
         match until_answered(ask).await {
             Ok(image) => Ok(Some(image)),
@@ -287,7 +292,7 @@ pub(super) fn hub_address<'a>(registry: &'a str, hub: &'a str) -> &'a str {
     if registry == crate::image::reference::DOCKER_HUB { hub } else { registry }
 }
 
-fn is_nameless(image: &Value) -> bool {
+pub(super) fn is_nameless(image: &Value) -> bool {
     ["RepoTags", "RepoDigests"].iter().all(|list| image[list].as_array().is_none_or(Vec::is_empty))
 }
 

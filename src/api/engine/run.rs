@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
 use super::containers::{Container, unframe};
-use super::{Engine, EngineError, LocalImage, Shared, until_answered};
+use super::{Engine, EngineError, ImageLease, LocalImage, Shared, until_answered};
 use crate::image::Platform;
 
 /// How much of the output is kept.
@@ -54,6 +54,16 @@ impl Engine {
     }
 }
 
+impl ImageLease {
+    /// Runs `command` in this image, which has been pulled, as [`LocalImage::run`] does.
+    ///
+    /// # Errors
+    /// The engine can't be asked. A command that fails is no error.
+    pub async fn run(&self, platform: &Platform, command: &[String], limit: Duration) -> Result<Attempt, EngineError> {
+        self.engine().run_in(&self.reference().to_string(), platform, command, limit).await
+    }
+}
+
 impl LocalImage {
     /// Runs `command` (an executable and its arguments) in this image, which is of `platform`, for at most `limit`.
     ///
@@ -62,28 +72,38 @@ impl LocalImage {
     /// # Errors
     /// The engine can't be asked. A command that fails is no error.
     pub async fn run(&self, platform: &Platform, command: &[String], limit: Duration) -> Result<Attempt, EngineError> {
-        let engine = self.engine();
-        if let Some(reason) = engine.cannot_run(platform) {
+        self.engine().run_in(self.name(), platform, command, limit).await
+    }
+}
+
+impl Engine {
+    async fn run_in(
+        &self,
+        image: &str,
+        platform: &Platform,
+        command: &[String],
+        limit: Duration,
+    ) -> Result<Attempt, EngineError> {
+        if let Some(reason) = self.cannot_run(platform) {
             return Ok(Attempt::Skipped(reason));
         }
-        let ran = until_answered(|| self.run_once(command, limit)).await?;
-        let foreign = ran.exit_code != 0 && ran.output.contains(FOREIGN) && platform != engine.platform();
+        let ran = until_answered(|| self.run_once(image, command, limit)).await?;
+        let foreign = ran.exit_code != 0 && ran.output.contains(FOREIGN) && platform != self.platform();
         if !foreign {
             return Ok(Attempt::Ran(ran));
         }
         let reason = format!(
             "this machine ({}) does not emulate `{platform}`; docker/setup-qemu-action adds that",
-            engine.platform()
+            self.platform()
         );
-        let mut known = engine.shared.emulation.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.shared.emulation.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.insert(platform.clone(), reason.clone());
         Ok(Attempt::Skipped(reason))
     }
 
-    async fn run_once(&self, command: &[String], limit: Duration) -> Result<Ran, EngineError> {
-        let engine = self.engine();
-        let container = Container::create(engine, self.name(), confined(&engine.shared, command)).await?;
-        engine.shared.start_and_wait(&container, limit).await
+    async fn run_once(&self, image: &str, command: &[String], limit: Duration) -> Result<Ran, EngineError> {
+        let container = Container::create(self, image, confined(&self.shared, command)).await?;
+        self.shared.start_and_wait(&container, limit).await
     }
 }
 

@@ -62,13 +62,18 @@ impl Engine {
         self.shared.http.speaks(FIRST_WITH_ZSTD)
     }
 
+    /// A name of the run for an image in the engine.
+    pub(super) fn local_name(&self, stage: &str, platform: &Platform, name: &str) -> String {
+        format!("{LOCAL}/{}/{}:{}", self.shared.run, path_component(name), tag(stage, platform))
+    }
+
     /// Builds an image under a local name that contains `name`.
     /// The image is removed with its cache when the returned lease is dropped.
     ///
     /// # Errors
     /// What BuildKit says.
     pub async fn solve(&self, solve: Solve, stage: &str, name: &str) -> Result<LocalImage, EngineError> {
-        let image = format!("{LOCAL}/{}/{}:{}", self.shared.run, path_component(name), tag(stage, &solve.platform));
+        let image = self.local_name(stage, &solve.platform, name);
         let lease = LocalImage::new(self, image.clone(), Chore::Built(image.clone()));
         let what = format!("build `{name}` for `{}`", solve.platform);
         let failed = |cause| EngineError::Request { what: what.clone(), cause };

@@ -33,6 +33,8 @@ pub enum BlobOrigin<'a> {
     Repository(&'a Repository),
     /// A file that is the blob.
     File(&'a Path),
+    /// The part of a file that begins there and is as long as the blob.
+    Section(&'a Path, u64),
     /// The blob itself, if it is small.
     Bytes(&'a Bytes),
 }
@@ -173,6 +175,9 @@ impl Registries {
             }
             BlobOrigin::File(path) => {
                 self.upload(to, blob, &Payload::File { path, start: 0, length: blob.size }, session).await?;
+            }
+            BlobOrigin::Section(path, start) => {
+                self.upload(to, blob, &Payload::File { path, start, length: blob.size }, session).await?;
             }
             BlobOrigin::Repository(source) => {
                 let spooled = content.spooled.get_or_try_init(|| self.shared_spool(source, blob)).await?;

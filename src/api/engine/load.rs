@@ -1,0 +1,118 @@
+//! Giving the engine an image that is on this machine and in no registry, in the one
+//! [form](https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Image/operation/ImageLoad) that every engine takes.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use serde_json::{Value, json};
+
+use super::error::Cause;
+use super::images::is_nameless;
+use super::janitor::{Chore, Making};
+use super::{Engine, EngineError, LocalImage};
+use crate::image::{Digest, Platform};
+
+/// How long an engine may take to unpack an image.
+const LIMIT: Duration = Duration::from_secs(20 * 60);
+
+/// An image on this machine, to be loaded.
+#[derive(Clone, Debug)]
+pub struct Loadable {
+    /// Its config.
+    pub config: Part,
+    /// Its layers, the lowest first, as they are.
+    pub layers: Vec<Part>,
+}
+
+/// A blob as a part of a file.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Its digest.
+    pub digest: Digest,
+    /// The file.
+    pub path: PathBuf,
+    /// Where it begins.
+    pub start: u64,
+    /// Its length.
+    pub size: u64,
+}
+
+impl Engine {
+    /// Loads an image for `platform` under a local name that contains `name`. The archive that the engine takes is made in `directory`
+    /// on its way. The image is removed when the returned lease is dropped.
+    ///
+    /// # Errors
+    /// A file can't be read, the disk is full, or the engine doesn't take the image.
+    pub async fn load(
+        &self,
+        loadable: Loadable,
+        platform: &Platform,
+        name: &str,
+        directory: &Path,
+    ) -> Result<LocalImage, EngineError> {
+        let image = self.local_name(&self.stage(), platform, name);
+        let what = format!("load image `{name}`");
+        let failed = |cause| EngineError::Request { what: what.clone(), cause };
+        // Somebody's image that has no name would get one, and be removed with it.
+        let id = loadable.config.digest.as_str();
+        if self.shared.image(id).await?.is_some_and(|image| is_nameless(&image)) {
+            return Ok(LocalImage::of_others(self, id.to_owned()));
+        }
+        let (reference, directory) = (image.clone(), directory.to_owned());
+        let archive = tokio::task::spawn_blocking(move || archive(&loadable, &reference, &directory));
+        let archive = archive.await.map_err(io::Error::other).and_then(|made| made);
+        let archive = archive.map_err(|error| failed(Cause::new(&error)))?;
+        // From here on the name is removed, whether or not the answer reaches us.
+        let lease = LocalImage::new(self, image.clone(), Chore::Built(image));
+        let making = Making::begin(&self.shared.ledger);
+        let request = self.shared.http.post("/images/load", what.clone()).query("quiet", "1").archive(archive);
+        let told = async {
+            let (mut body, mut told) = (request.stream().await?, Vec::new());
+            while let Some(chunk) = body.next().await {
+                told.extend_from_slice(&chunk.map_err(failed)?);
+            }
+            Ok::<_, EngineError>(told)
+        };
+        let too_long = |_| failed(Cause::text(format!("it took longer than {} minutes", LIMIT.as_secs() / 60)));
+        let told = tokio::time::timeout(LIMIT, told).await.map_err(too_long)??;
+        making.made();
+        let messages = told.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+        let error = messages.filter_map(|message| message["error"].as_str().map(str::to_owned)).next();
+        error.map_or(Ok(lease), |error| Err(failed(Cause::text(error))))
+    }
+}
+
+/// The image as `docker save` writes it.
+fn archive(image: &Loadable, name: &str, directory: &Path) -> io::Result<File> {
+    let mut archive = tar::Builder::new(tempfile::tempfile_in(directory)?);
+    let config = format!("{}.json", image.config.digest.hex());
+    let layer = |part: &Part| format!("{}.tar", part.digest.hex());
+    append(&mut archive, &config, &image.config)?;
+    let mut written = std::collections::BTreeSet::new();
+    // An image may have a layer twice.
+    for part in image.layers.iter().filter(|part| written.insert(&part.digest)) {
+        append(&mut archive, &layer(part), part)?;
+    }
+    let layers: Vec<String> = image.layers.iter().map(layer).collect();
+    let manifest = json!([{ "Config": config, "RepoTags": [name], "Layers": layers }]).to_string();
+    archive.append_data(&mut header(manifest.len() as u64), "manifest.json", manifest.as_bytes())?;
+    let mut file = archive.into_inner()?;
+    file.rewind()?;
+    Ok(file)
+}
+
+fn append(archive: &mut tar::Builder<File>, name: &str, part: &Part) -> io::Result<()> {
+    let mut file = File::open(&part.path)?;
+    file.seek(SeekFrom::Start(part.start))?;
+    archive.append_data(&mut header(part.size), name, file.take(part.size))
+}
+
+fn header(size: u64) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_size(size);
+    header.set_mode(0o644);
+    header
+}

@@ -1,0 +1,81 @@
+//! Images that something else has built: nothing is built, and the engine gets them to run.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::api::engine::{Attempt, Engine, EngineError, ImageLease, Loadable, LocalImage, Part};
+use crate::compose::{Origin, Section};
+use crate::image::{Digest, PinnedReference, Platform};
+use crate::resolve::CopiedImage;
+
+/// An image that the engine has pulled to run it. It is removed there with this value, if it wasn't there before.
+#[derive(Debug)]
+pub struct PulledImage {
+    lease: ImageLease,
+    platform: Platform,
+    config: Digest,
+}
+
+/// Pulls an image.
+///
+/// # Errors
+/// The engine doesn't get it.
+pub async fn pull(
+    engine: &Engine,
+    reference: &PinnedReference,
+    copied: &CopiedImage,
+) -> Result<PulledImage, EngineError> {
+    // As its config has it: an engine believes that, and not the index.
+    let (platform, config) = (copied.image.config.platform(), copied.image.config_digest().clone());
+    let pulled = PulledImage { lease: engine.lease(reference), platform, config };
+    pulled.pull().await?;
+    Ok(pulled)
+}
+
+/// Loads an image that is on this machine and in no registry. The archive that the engine takes is made in `directory`.
+///
+/// # Errors
+/// The engine doesn't take it.
+pub async fn load(
+    engine: &Engine,
+    name: &str,
+    copied: &CopiedImage,
+    directory: &Path,
+) -> Result<LocalImage, EngineError> {
+    let parts = copied.image.blobs.iter().filter_map(|blob| match &blob.origin {
+        Origin::Section(Section { path, start }) => Some(Part {
+            digest: blob.descriptor.digest.clone(),
+            path: path.clone(),
+            start: *start,
+            size: blob.descriptor.size,
+        }),
+        _ => None,
+    });
+    let mut layers: Vec<Part> = parts.collect();
+    let config = layers.pop().expect("an image has a config, which is the last of its blobs");
+    engine.load(Loadable { config, layers }, &copied.image.config.platform(), name, directory).await
+}
+
+impl PulledImage {
+    async fn pull(&self) -> Result<(), EngineError> {
+        self.lease.pull(&self.platform, &self.config, &|_| {}).await
+    }
+
+    /// Runs a command in it, as [`LocalImage::run`](crate::api::engine::LocalImage::run) does. Another run that shares the engine may
+    /// have removed the image since, as it would its own; then it is pulled again.
+    ///
+    /// # Errors
+    /// The engine can't be asked. A command that fails is no error.
+    pub async fn run(&self, platform: &Platform, command: &[String], limit: Duration) -> Result<Attempt, EngineError> {
+        for _ in 0..3 {
+            match self.lease.run(platform, command, limit).await {
+                Err(error) if error.status() == Some(404) => {
+                    self.lease.note_removal().await;
+                    self.pull().await?;
+                }
+                ran => return ran,
+            }
+        }
+        self.lease.run(platform, command, limit).await
+    }
+}

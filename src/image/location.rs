@@ -1,0 +1,131 @@
+//! Where an image is that something else has built: in a registry, or on disk as an
+//! [OCI image layout](https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md).
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::{Serialize, Serializer};
+
+use super::reference::{Digest, InvalidName, Reference, Repository};
+
+/// What a layout's path is written after, as skopeo writes it.
+const LAYOUT: &str = "oci:";
+
+/// Where an image is that something else has built.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Location {
+    /// In a registry.
+    Registry(Reference),
+    /// On disk.
+    Layout(LayoutPath),
+}
+
+/// The path of an OCI image layout, and the image in it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LayoutPath {
+    path: PathBuf,
+    digest: Option<Digest>,
+}
+
+impl LayoutPath {
+    /// The folder, or the tar archive of one.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The image; `None` where the layout has only one.
+    #[must_use]
+    pub fn digest(&self) -> Option<&Digest> {
+        self.digest.as_ref()
+    }
+}
+
+/// Why a text says nowhere that an image is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidLocation {
+    /// It isn't the name of an image.
+    #[error(transparent)]
+    Name(#[from] InvalidName),
+    /// `oci:` without a path.
+    #[error(
+        "`oci:` has no path\nhint: write `oci:` and the path of an OCI layout, a folder or a tar archive, as `oci:dist/image.tar`"
+    )]
+    NoPath,
+}
+
+impl Location {
+    /// The repository, if it is in a registry.
+    #[must_use]
+    pub fn repository(&self) -> Option<&Repository> {
+        match self {
+            Self::Registry(reference) => Some(reference.repository()),
+            Self::Layout(_) => None,
+        }
+    }
+
+    /// Whether another image may be there tomorrow: it is named by a tag.
+    #[must_use]
+    pub fn may_move(&self) -> bool {
+        matches!(self, Self::Registry(reference) if reference.digest().is_none())
+    }
+}
+
+impl FromStr for Location {
+    type Err = InvalidLocation;
+
+    fn from_str(text: &str) -> Result<Self, InvalidLocation> {
+        let Some(layout) = text.strip_prefix(LAYOUT) else { return Ok(Self::Registry(text.parse()?)) };
+        let (path, digest) = match layout.rsplit_once("@sha256:") {
+            Some((path, hex)) => (path, Some(format!("sha256:{hex}").parse()?)),
+            None => (layout, None),
+        };
+        if path.is_empty() {
+            return Err(InvalidLocation::NoPath);
+        }
+        Ok(Self::Layout(LayoutPath { path: path.into(), digest }))
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Registry(reference) => reference.fmt(f),
+            Self::Layout(layout) => {
+                write!(f, "{LAYOUT}{}", layout.path.display())?;
+                layout.digest.iter().try_for_each(|digest| write!(f, "@{digest}"))
+            }
+        }
+    }
+}
+
+impl Serialize for Location {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn a_location_reads_back_as_it_is_written() {
+        for (text, may_move) in [
+            (format!("ghcr.io/acme/candidates@{DIGEST}"), false),
+            (format!("ghcr.io/acme/candidates:full@{DIGEST}"), false),
+            ("ghcr.io/acme/candidates:full".to_owned(), true),
+            ("oci:dist/full.tar".to_owned(), false),
+            (format!("oci:dist/full@{DIGEST}"), false),
+        ] {
+            let location: Location = text.parse().unwrap();
+            assert_eq!((location.to_string(), location.may_move()), (text, may_move));
+        }
+        assert_eq!("oci:".parse::<Location>(), Err(InvalidLocation::NoPath));
+        assert!("oci:dist@sha256:abc".parse::<Location>().is_err());
+        assert!("Acme/x".parse::<Location>().is_err());
+    }
+}

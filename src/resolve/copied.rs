@@ -1,0 +1,273 @@
+//! Images that something else has built, read as they are: every manifest of their index, attestations included.
+//!
+//! Nothing of them is changed. They get an index of our own, with the annotations of every variant; those of their platforms
+//! that weren't asked for are left out of it, with what attests them.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::try_join_all;
+
+use super::image::ask;
+use super::layout::Layout;
+use super::{ResolveError, Role};
+use crate::action::Folder;
+use crate::api::registry::Registries;
+use crate::compose::{self, Blob, Composed, Content, ImageContent, Origin};
+use crate::facts::{self, Facts};
+use crate::image::manifest::{Annotations, DescribedPlatform, InvalidManifest, ManifestOrIndex};
+use crate::image::{
+    Config, Descriptor, Digest, Document, Location, Manifest, PinnedReference, Platform, Reference, Repository,
+};
+use crate::plan::{Platforms, Variant};
+
+/// An image that something else has built, as it will be published.
+#[derive(Clone, Debug)]
+pub struct Copied {
+    /// The digest that it was found under.
+    pub digest: Digest,
+    /// Its manifests as they are, under an index of ours.
+    pub content: Content,
+    /// The image for each platform.
+    pub images: Vec<CopiedImage>,
+}
+
+/// One platform of an image that something else has built.
+#[derive(Clone, Debug)]
+pub struct CopiedImage {
+    /// The image.
+    pub image: Composed,
+    /// Its manifest, where it is in a registry.
+    pub reference: Option<PinnedReference>,
+}
+
+/// An image that something else has built, as it was found.
+#[derive(Debug)]
+pub(super) struct Found {
+    location: Location,
+    top: Document,
+    annotations: Annotations,
+    entries: Vec<Entry>,
+}
+
+/// A manifest of it.
+#[derive(Debug)]
+struct Entry {
+    listed: Descriptor,
+    content: ImageContent,
+    /// Its own annotations.
+    annotations: Annotations,
+    /// The config of an image; `None` for attestations and artifacts.
+    config: Option<Config>,
+}
+
+/// Where its documents and blobs are read.
+enum Store<'a> {
+    Registry(&'a Registries, &'a Repository),
+    Layout(Layout),
+}
+
+/// Reads the image at `location`.
+///
+/// # Errors
+/// It isn't there, or can't be used.
+pub(super) async fn look_up(
+    registries: &Registries,
+    workspace: &Folder,
+    location: &Location,
+) -> Result<Found, ResolveError> {
+    let (store, top, content) = match location {
+        Location::Registry(reference) => {
+            let unavailable = |cause| ResolveError::Unavailable { role: Role::Image, image: reference.clone(), cause };
+            let top = ask(registries, Role::Image, || registries.resolve(reference)).await.map_err(unavailable)?;
+            (Store::Registry(registries, reference.repository()), top.document, top.content)
+        }
+        Location::Layout(name) => {
+            let real = workspace.locate(name.path()).map_err(|cause| super::layout::unreadable(name, cause))?;
+            let layout = Layout::open(name, &real)?;
+            let (top, content) = layout.document(layout.top()?)?;
+            (Store::Layout(layout), top, content)
+        }
+    };
+    let annotations = content.annotations().clone();
+    let entries = match content {
+        ManifestOrIndex::Index(index) => {
+            try_join_all(index.manifests.into_iter().map(|listed| store.entry(location, listed))).await?
+        }
+        ManifestOrIndex::Manifest(manifest) => {
+            vec![store.read(location, top.descriptor(), top.clone(), &manifest, true).await?.with_platform()]
+        }
+    };
+    Ok(Found { location: location.clone(), top, annotations, entries })
+}
+
+impl Store<'_> {
+    async fn entry(&self, location: &Location, listed: Descriptor) -> Result<Entry, ResolveError> {
+        let (document, content) = match self {
+            Self::Registry(registries, repository) => {
+                let reference = repository.pinned(listed.digest.clone());
+                let unavailable = |cause| ResolveError::Unavailable {
+                    role: Role::Image,
+                    image: Reference::from(reference.clone()),
+                    cause,
+                };
+                let manifest = ask(registries, Role::Image, || registries.manifest(&reference)).await;
+                let pulled = manifest.map_err(unavailable)?;
+                (pulled.document, pulled.content)
+            }
+            Self::Layout(layout) => layout.document(&listed)?,
+        };
+        match content {
+            ManifestOrIndex::Manifest(manifest) => self.read(location, listed, document, &manifest, false).await,
+            ManifestOrIndex::Index(_) => Err(unusable(location, &listed.digest, &InvalidManifest::Within)),
+        }
+    }
+
+    async fn read(
+        &self,
+        location: &Location,
+        listed: Descriptor,
+        manifest: Document,
+        parsed: &Manifest,
+        is_top: bool,
+    ) -> Result<Entry, ResolveError> {
+        for layer in &parsed.layers {
+            if let Err(cause @ InvalidManifest::ForeignLayer(..)) = layer.to_oci_layer() {
+                return Err(unusable(location, &listed.digest, &cause));
+            }
+        }
+        let is_image = listed.image_platform().is_some() || listed.lacks_platform();
+        let config = if is_image {
+            match Config::of_finished(&self.config(&listed.digest, &parsed.config).await?) {
+                Ok(config) => Some(config),
+                // An artifact.
+                Err(_) if listed.lacks_platform() && !is_top => None,
+                Err(cause) => return Err(unusable(location, &listed.digest, &cause)),
+            }
+        } else {
+            None
+        };
+        let platform = listed.image_platform().or_else(|| config.as_ref().map(Config::platform));
+        let blobs = parsed.layers.iter().chain([&parsed.config]).map(|blob| self.blob(blob));
+        let content = ImageContent { platform, manifest, blobs: blobs.collect::<Result<_, _>>()? };
+        Ok(Entry { listed, content, annotations: parsed.annotations.clone(), config })
+    }
+
+    async fn config(&self, manifest: &Digest, config: &Descriptor) -> Result<bytes::Bytes, ResolveError> {
+        match self {
+            Self::Registry(registries, repository) => {
+                let image = Reference::from(repository.pinned(manifest.clone()));
+                let unavailable = |cause| ResolveError::Unavailable { role: Role::Image, image: image.clone(), cause };
+                let read = || registries.small_blob(repository, config);
+                ask(registries, Role::Image, read).await.map_err(unavailable)
+            }
+            Self::Layout(layout) => Ok(layout.small_blob(config)?),
+        }
+    }
+
+    fn blob(&self, descriptor: &Descriptor) -> Result<Blob, ResolveError> {
+        let origin = match self {
+            Self::Registry(_, repository) => Origin::Repository((*repository).clone()),
+            Self::Layout(layout) => Origin::Section(layout.section(descriptor)?),
+        };
+        Ok(Blob { descriptor: descriptor.clone(), origin })
+    }
+}
+
+fn unusable(location: &Location, manifest: &Digest, cause: &dyn std::error::Error) -> ResolveError {
+    ResolveError::Copied { image: location.clone(), manifest: manifest.clone(), cause: cause.to_string() }
+}
+
+impl Entry {
+    /// As an index would list it, with the platform of its config.
+    fn with_platform(self) -> Self {
+        let platform = self.content.platform.as_ref().map(DescribedPlatform::from);
+        Self { listed: Descriptor { platform, ..self.listed }, ..self }
+    }
+
+    /// The image's platform; `None` for attestations and artifacts.
+    fn platform(&self) -> Option<&Platform> {
+        self.config.as_ref().and(self.content.platform.as_ref())
+    }
+}
+
+impl Found {
+    /// The digest that it was found under.
+    pub(super) fn digest(&self) -> &Digest {
+        self.top.digest()
+    }
+
+    /// The facts in it: in its index, and in the config of the first of its platforms, of Linux if it has one.
+    pub(super) fn facts(&self) -> Facts {
+        let images = || self.entries.iter().filter_map(|entry| Some((entry.platform()?, entry.config.as_ref()?)));
+        let linux = images().find(|(platform, _)| platform.is_linux());
+        let first = linux.or_else(|| images().next());
+        first.map(|(_, config)| facts::of_source(&self.annotations, config)).unwrap_or_default()
+    }
+
+    /// What it says of its base: the annotations of its index, else of its first image's manifest, else that one's labels.
+    pub(super) fn base(&self) -> Annotations {
+        let first = self.entries.iter().find(|entry| entry.config.is_some());
+        let labels = first.and_then(|entry| entry.config.as_ref()).map(Config::labels).unwrap_or_default();
+        let says = [Some(&self.annotations), first.map(|entry| &entry.annotations), Some(&labels)];
+        let of_base = says.into_iter().flatten().map(facts::of_base);
+        of_base.into_iter().find(|found| !found.is_empty()).unwrap_or_default()
+    }
+
+    /// The image of `variant` under `annotations`, for the platforms that it asks for.
+    ///
+    /// # Errors
+    /// A platform that it asks for is missing, or there is no image at all.
+    pub(super) fn copy(&self, variant: &Variant, annotations: &Annotations) -> Result<Copied, ResolveError> {
+        let has: BTreeSet<&Platform> = self.entries.iter().filter_map(Entry::platform).collect();
+        let wanted: BTreeSet<&Platform> = match &variant.platforms {
+            Platforms::Auto => has.clone(),
+            Platforms::Listed(listed) => listed.iter().collect(),
+        };
+        let available = || has.iter().map(|platform| (*platform).clone()).collect::<Vec<Platform>>();
+        if let Some(missing) = wanted.difference(&has).next() {
+            return Err(ResolveError::PlatformMissing {
+                role: Role::Image,
+                image: self.location.to_string(),
+                platform: (*missing).clone(),
+                variant: variant.name.clone(),
+                available: available(),
+            });
+        }
+        if wanted.is_empty() {
+            return Err(ResolveError::NoImage { image: self.location.clone(), variant: variant.name.clone() });
+        }
+        let is_whole = variant.platforms == Platforms::Auto;
+        let is_wanted = |entry: &&Entry| entry.platform().is_some_and(|platform| wanted.contains(platform));
+        let kept: BTreeSet<&str> =
+            self.entries.iter().filter(is_wanted).map(|entry| entry.listed.digest.as_str()).collect();
+        let is_kept = |entry: &&Entry| {
+            is_whole || is_wanted(entry) || entry.listed.attests().is_some_and(|image| kept.contains(image))
+        };
+        let entries: Vec<&Entry> = self.entries.iter().filter(is_kept).collect();
+        let content =
+            Content { index: self.top.clone(), images: entries.iter().map(|entry| entry.content.clone()).collect() };
+        let listed = entries.iter().map(|entry| entry.listed.clone()).collect();
+        let mut seen = BTreeSet::new();
+        // Of two entries for one platform the first counts, as for `docker pull`.
+        let images = entries.iter().filter(|entry| entry.platform().is_some_and(|platform| seen.insert(platform)));
+        Ok(Copied {
+            digest: self.digest().clone(),
+            content: compose::annotated(&content, listed, annotations),
+            images: images.filter_map(|entry| self.image(entry)).collect(),
+        })
+    }
+
+    fn image(&self, entry: &Entry) -> Option<CopiedImage> {
+        let image = Composed {
+            platform: entry.platform()?.clone(),
+            config: entry.config.clone()?,
+            manifest: entry.content.manifest.clone(),
+            blobs: entry.content.blobs.clone(),
+        };
+        let repository = self.location.repository();
+        Some(CopiedImage {
+            image,
+            reference: repository.map(|repository| repository.pinned(entry.listed.digest.clone())),
+        })
+    }
+}
