@@ -35,13 +35,14 @@ pub mod survey;
 pub mod verify;
 pub mod version;
 
+use action::inputs::ReleaseNotes;
 use action::{Event, Inputs, Log};
-use api::github::{GitHub, Release};
+use api::github::{Edited, GitHub, Release};
 use error::Failure;
 use plan::Plan;
 use remotes::Remotes;
 use report::Report;
-use stages::Stages;
+use stages::{Ledger, Stages};
 
 /// A run that came to its end.
 #[derive(Debug)]
@@ -66,6 +67,7 @@ pub async fn run(
     log: &Log,
 ) -> Result<Ended, Failure> {
     let Remotes { registries, github, scratch, .. } = remotes;
+    stages.note(|ledger| *ledger = Ledger::of(&plan));
 
     let resolved = stages.during("resolve", log, async {
         let resolved = resolve::resolve(plan, event, github.as_ref(), registries, scratch).await?;
@@ -96,24 +98,34 @@ pub async fn run(
         return Ok(Ended { report: Report::of_dry_run(&surveyed, &verified, stages.times()), untold: None });
     }
     let pushed = stages.during("push", log, publish::push(surveyed, &verified, registries, log)).await?;
-    let published = stages.during("tag", log, publish::tag(pushed, registries, stages.stop(), log)).await?;
+    let published = stages.during("tag", log, publish::tag(pushed, registries, stages, log)).await?;
 
     let mut report = Report::of_publication(&published, &verified);
     let untold = stages.during("report", log, async {
         match (inputs.release_notes, github, &resolved.release) {
-            (true, Some(github), Some(release)) => tell(github, release, &mut report).await.err(),
-            _ => None,
+            (ReleaseNotes::Off, ..) => log.line("no section in the release's notes: `release-notes: false`"),
+            (form, Some(github), Some(release)) => {
+                let edited = tell(github, release, &mut report, form).await?;
+                log.line(&format!("notes of the release {}: {edited}", release.tag_name));
+            }
+            _ => log.line("no release, and so no notes to write the images into"),
         }
+        Ok::<_, Failure>(())
     });
-    let untold = untold.await;
+    let untold = untold.await.err();
     report.stages = stages.times();
     Ok(Ended { report, untold })
 }
 
 /// Writes the report into the notes of the release.
-async fn tell(github: &GitHub, release: &Release, report: &mut Report) -> Result<(), Failure> {
+async fn tell(
+    github: &GitHub,
+    release: &Release,
+    report: &mut Report,
+    form: ReleaseNotes,
+) -> Result<Edited, Failure> {
     let earlier = github.previous_releases(release).await?;
     report.dropped_variants = report.dropped_since(earlier.iter().map(|release| release.body.as_str()));
-    github.edit_release_body(release.id, |body| report::notes::update(body, report).map_err(Failure::from)).await?;
-    Ok(())
+    let update = |body: &str| report::notes::update(body, report, form).map_err(Failure::from);
+    github.edit_release_body(release.id, update).await
 }

@@ -92,16 +92,34 @@ pub async fn verify(
     log: &Log,
 ) -> Result<Vec<Verified>, Failure> {
     let bar = log.progress("images", count as u64);
-    built
+    let verified: Vec<Verified> = built
         .map(async |built| {
             let verified = image(built?).await?;
             bar.step();
-            log.line(&format!("{}  {}  {}", verified.variant, verified.composed.platform, told(&verified.checks)));
-            Ok(verified)
+            if !verified.ran_nothing() {
+                log.line(&format!("{}  {}  {}", verified.variant, verified.composed.platform, told(&verified.checks)));
+            }
+            Ok::<_, Failure>(verified)
         })
         .buffer_unordered(at_once)
         .try_collect()
-        .await
+        .await?;
+    let not_run = verified.iter().filter(|image| image.ran_nothing()).count();
+    if not_run > 0 {
+        log.line(&format!("{not_run} of {} images composed and not run: {RUNS_NOTHING}", verified.len()));
+    }
+    Ok(verified)
+}
+
+/// Why nothing is run without an engine.
+const RUNS_NOTHING: &str = "`builder: registry` runs nothing";
+
+impl Verified {
+    /// Whether there was no engine to run it.
+    fn ran_nothing(&self) -> bool {
+        let is_skipped = |outcome: &Outcome| matches!(outcome, Outcome::Skipped(reason) if reason == RUNS_NOTHING);
+        !self.checks.is_empty() && self.checks.iter().all(|(_, outcome)| is_skipped(outcome))
+    }
 }
 
 async fn image(built: Built<'_>) -> Result<Verified, VerifyError> {
@@ -117,7 +135,7 @@ async fn image(built: Built<'_>) -> Result<Verified, VerifyError> {
 async fn run(built: &Built<'_>, check: &Check) -> Result<Outcome, VerifyError> {
     let platform = &built.recipe.platform;
     let Some(on_engine) = &built.on_engine else {
-        return Ok(Outcome::Skipped("`builder: registry` runs nothing".to_owned()));
+        return Ok(Outcome::Skipped(RUNS_NOTHING.to_owned()));
     };
     let mut attempt = on_engine.image.run(platform, &check.command, LIMIT).await?;
     for _ in 0..SILENT {
