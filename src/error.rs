@@ -95,7 +95,8 @@ pub(crate) fn together<'a>(errors: impl IntoIterator<Item = &'a (dyn Error + 'st
         }
         hints.extend(of_error.into_iter().filter(|hint| !hints.contains(hint)).collect::<Vec<_>>());
     }
-    let causes = |causes: Vec<String>| causes.into_iter().map(|cause| format!("\n  cause: {cause}")).collect::<String>();
+    let causes =
+        |causes: Vec<String>| causes.into_iter().map(|cause| format!("\n  cause: {cause}")).collect::<String>();
     let groups = groups.into_iter().map(|(heads, of_heads)| format!("{}{}", heads.join("\n"), causes(of_heads)));
     groups.chain(hints).collect::<Vec<_>>().join("\n")
 }

@@ -35,6 +35,8 @@ pub mod survey;
 pub mod verify;
 pub mod version;
 
+use std::time::Duration;
+
 use action::inputs::ReleaseNotes;
 use action::{Event, Inputs, Log};
 use api::github::{Edited, GitHub, Release};
@@ -95,7 +97,11 @@ pub async fn run(
     let verified = verified.await?;
     if resolved.plan.dry_run {
         surveyed.built(&verified).await?;
-        return Ok(Ended { report: Report::of_dry_run(&surveyed, &verified, stages.times()), untold: None });
+        let mut report = Report::of_dry_run(&surveyed, &verified, stages.times());
+        if let Some(github) = github {
+            compare(github, resolved.release.as_ref(), &mut report).await;
+        }
+        return Ok(Ended { report, untold: None });
     }
     let pushed = stages.during("push", log, publish::push(surveyed, &verified, registries, log)).await?;
     let published = stages.during("tag", log, publish::tag(pushed, registries, stages, log)).await?;
@@ -117,15 +123,26 @@ pub async fn run(
     Ok(Ended { report, untold })
 }
 
+/// How long a dry run waits for the notes of earlier releases, which only its summary tells of.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Compares the report of a dry run with the release before: `release`, or without one the newest.
+async fn compare(github: &GitHub, release: Option<&Release>, report: &mut Report) {
+    let earlier = async {
+        match release {
+            Some(release) => github.previous_releases(release).await,
+            None => github.published_releases().await,
+        }
+    };
+    if let Ok(Ok(earlier)) = tokio::time::timeout(PATIENCE, earlier).await {
+        report.compare_with(earlier.iter().map(|release| release.body.as_str()));
+    }
+}
+
 /// Writes the report into the notes of the release.
-async fn tell(
-    github: &GitHub,
-    release: &Release,
-    report: &mut Report,
-    form: ReleaseNotes,
-) -> Result<Edited, Failure> {
+async fn tell(github: &GitHub, release: &Release, report: &mut Report, form: ReleaseNotes) -> Result<Edited, Failure> {
     let earlier = github.previous_releases(release).await?;
-    report.dropped_variants = report.dropped_since(earlier.iter().map(|release| release.body.as_str()));
+    report.compare_with(earlier.iter().map(|release| release.body.as_str()));
     let update = |body: &str| report::notes::update(body, report, form).map_err(Failure::from);
     github.edit_release_body(release.id, update).await
 }

@@ -41,6 +41,12 @@ pub struct Report {
     pub warnings: Vec<String>,
     /// Where the time went.
     pub stages: Vec<Stage>,
+    /// Variants that this release has and the one before hadn't; empty where nothing is known of that.
+    #[serde(skip)]
+    pub new_variants: Vec<String>,
+    /// For a development build, what the templates of the next release make of an entry: `{version}-<tag>`.
+    #[serde(skip)]
+    pub next_tag_forms: Vec<String>,
     /// What the templates make of an entry of the matrix, which stands there as `<tag>`: `1.4-<tag>`.
     #[serde(skip)]
     pub tag_forms: Vec<String>,

@@ -101,6 +101,8 @@ fn report() -> Report {
             stage("Verify", 9_000, 7_900),
             stage("Publish", 16_900, 5_450),
         ],
+        new_variants: vec![],
+        next_tag_forms: vec![],
         tag_forms: FORMS.map(str::to_owned).into(),
         tally: Tally { created: 6, moved: 5, kept: 1, ..Tally::default() },
     }
@@ -115,7 +117,8 @@ fn of_lines<'a>(lines: impl IntoIterator<Item = &'a str>) -> Report {
         let words: Vec<&str> = line.split(',').collect();
         let mut variant = variant(words[1], words[0]);
         variant.entries = words[1..].iter().map(|entry| (*entry).to_owned()).collect();
-        for (destination, repository) in variant.destinations.iter_mut().zip(["ghcr.io/astral-sh/uv", "docker.io/astral/uv"])
+        for (destination, repository) in
+            variant.destinations.iter_mut().zip(["ghcr.io/astral-sh/uv", "docker.io/astral/uv"])
         {
             destination.repository = repository.parse().unwrap();
             let tags = |form: &str| -> Vec<_> {
@@ -139,7 +142,8 @@ fn uv() -> Report {
 }
 
 fn large(count: usize) -> Report {
-    let lines: Vec<String> = (0..count).map(|n| format!("python:3.{n}-slim-bookworm,python3.{n}-bookworm-slim")).collect();
+    let lines: Vec<String> =
+        (0..count).map(|n| format!("python:3.{n}-slim-bookworm,python3.{n}-bookworm-slim")).collect();
     of_lines(lines.iter().map(String::as_str))
 }
 
@@ -212,7 +216,8 @@ fn tags_that_only_some_variants_have_are_not_claimed_for_all() {
     let mut report = uv();
     report.variants.truncate(4);
     for destination in report.variants[..3].iter_mut().flat_map(|variant| &mut variant.destinations) {
-        let (rolling, kept) = destination.rolling.drain(..).partition(|rolling| rolling.tag.as_str().starts_with("1.4-"));
+        let (rolling, kept) =
+            destination.rolling.drain(..).partition(|rolling| rolling.tag.as_str().starts_with("1.4-"));
         destination.rolling = rolling;
         let reason = Reason::HeldBy("1.5.0".parse().unwrap(), Evidence::Proved).to_string();
         let kept: Vec<RollingTag> = kept;
@@ -235,7 +240,19 @@ fn the_step_summary_of_a_dry_run_pulls_nothing() {
     let text = summary::markdown(&Report { status: Status::DryRun, tally, ..report() }, None);
     assert!(!text.contains("docker pull") && !text.contains("built and verified"), "{text}");
     assert!(text.contains("**Dry run of 2 variants of tool 1.4.0 for 2 repositories in 22.4 s: 6 tags to be created, 3 to be moved, 1 kept**"), "{text}");
-    assert!(text.contains("Nothing was written."), "{text}");
+    assert!(text.contains("Nothing was written to [`ghcr.io/acme/tool`]"), "{text}");
+}
+
+#[test]
+fn the_summary_of_a_pull_request_says_what_the_next_release_will_have() {
+    let mut report = of_lines(["alpine:3.23,alpine3.23,alpine", "python:3.15-slim,python3.15-slim"]);
+    report.status = Status::DryRun;
+    report.version = "sha-0123456".into();
+    report.next_tag_forms = ["{version}-<tag>", "{major}.{minor}-<tag>", "<tag>"].map(str::to_owned).into();
+    (report.new_variants, report.dropped_variants) = (vec!["python3.15-slim".into()], vec!["python3.9-slim".into()]);
+    report.tally = Tally { created: 6, ..Tally::default() };
+    let text = summary::markdown(&report, None);
+    insta::assert_snapshot!(text.split("<details>").next().unwrap());
 }
 
 #[test]
@@ -252,7 +269,9 @@ fn the_log_ends_with_a_line_of_numbers() {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("2 tags could not be written, all others were\n`ghcr.io/acme/tool:alpine`: the registry answered 500\nhint: run it again: what is published is found in place")]
+#[error(
+    "2 tags could not be written, all others were\n`ghcr.io/acme/tool:alpine`: the registry answered 500\nhint: run it again: what is published is found in place"
+)]
 struct Broken;
 
 impl Situation for Broken {
@@ -273,7 +292,8 @@ impl Situation for Refused {
 
 #[test]
 fn the_summary_of_a_run_that_failed_between_its_tags_says_which_were_written() {
-    let references = ["1.4.0-alpine", "1.4-alpine", "alpine"].map(|tag| format!("ghcr.io/acme/tool:{tag}").parse().unwrap());
+    let references =
+        ["1.4.0-alpine", "1.4-alpine", "alpine"].map(|tag| format!("ghcr.io/acme/tool:{tag}").parse().unwrap());
     let ledger = Ledger {
         tool: "tool".into(),
         version: "1.4.0".into(),
@@ -380,11 +400,9 @@ fn every_job_of_a_release_has_its_own_section() {
         report.variants.iter_mut().for_each(|variant| variant.destinations.truncate(1));
         report
     };
-    for (first, second) in [
-        (report(), at("ghcr.io/acme/other")),
-        (only(0), only(1)),
-        (at("ghcr.io/acme/tool"), at("docker.io/acme/tool")),
-    ] {
+    for (first, second) in
+        [(report(), at("ghcr.io/acme/other")), (only(0), only(1)), (at("ghcr.io/acme/tool"), at("docker.io/acme/tool"))]
+    {
         let notes = compact(&compact("Notes\n", &first), &second);
         assert_eq!(sections(&notes).len(), 2, "{notes}");
         for report in [&first, &second] {
@@ -392,8 +410,8 @@ fn every_job_of_a_release_has_its_own_section() {
             assert!(sections(&notes).iter().any(|other| other.text == section), "{notes}");
             assert_eq!(compact(&notes, report), notes, "a second run of each changes nothing");
         }
-        assert_eq!(notes::dropped_variants(&notes, &second), Some(vec![]));
-        assert_eq!(notes::dropped_variants(&compact("", &first), &second), None, "what another job has isn't lost");
+        assert_eq!(notes::changes_since(&notes, &second), Some(notes::Changes::default()));
+        assert_eq!(notes::changes_since(&compact("", &first), &second), None, "what another job has isn't lost");
     }
     // One job that has taken the work of both over.
     let merged = compact(&compact(&compact("Notes\n", &only(0)), &only(1)), &report());
@@ -403,13 +421,16 @@ fn every_job_of_a_release_has_its_own_section() {
 #[test]
 fn the_next_release_learns_which_variants_are_gone() {
     let notes = compact("Notes", &report());
-    let with = |names: &[&str]| Report { variants: names.iter().map(|name| variant(name, "alpine:3.23")).collect(), ..report() };
-    let gone = notes::dropped_variants(&notes, &with(&["alpine3.23", "new"]));
-    assert_eq!(gone, Some(vec!["python3.9-slim".to_owned()]));
+    let with = |names: &[&str]| Report {
+        variants: names.iter().map(|name| variant(name, "alpine:3.23")).collect(),
+        ..report()
+    };
+    let changes = notes::changes_since(&notes, &with(&["alpine3.23", "new"])).unwrap();
+    assert_eq!((changes.new, changes.dropped), (vec!["new".to_owned()], vec!["python3.9-slim".to_owned()]));
     let all = with(&["alpine3.23", "python3.9-slim"]);
-    assert_eq!(notes::dropped_variants(&notes.replace('\n', "\r\n"), &all), Some(vec![]));
+    assert_eq!(notes::changes_since(&notes.replace('\n', "\r\n"), &all), Some(notes::Changes::default()));
     for other in ["Notes", &notes.replace("record {", "record {{"), &notes.replace(END, "")] {
-        assert_eq!(notes::dropped_variants(other, &all), None);
+        assert_eq!(notes::changes_since(other, &all), None);
         assert!(notes::update(other, &report(), ReleaseNotes::Compact).is_ok());
     }
 }
@@ -417,14 +438,17 @@ fn the_next_release_learns_which_variants_are_gone() {
 /// As the first version wrote it: the marker names nothing, and the record has the digests.
 #[test]
 fn a_section_of_an_older_version_is_found_and_replaced() {
-    let record = format!("{{\"version\":\"1.4.0\",\"variants\":{{\"alpine3.23\":\"{}\",\"python3.8-slim\":\"{0}\"}}}}", digest("x"));
+    let record = format!(
+        "{{\"version\":\"1.4.0\",\"variants\":{{\"alpine3.23\":\"{}\",\"python3.8-slim\":\"{0}\"}}}}",
+        digest("x")
+    );
     let old = format!(
         "Notes\n\n{}\n<!-- publish-variants:record {record} -->\n\n## Images of tool 1.4.0\n\n\
          2 variants of `ghcr.io/acme/tool@{}` in `ghcr.io/acme/tool` and `docker.io/acme/tool`.\n\n{END}\n",
         begin([]),
         digest("source")
     );
-    assert_eq!(notes::dropped_variants(&old, &report()), Some(vec!["python3.8-slim".to_owned()]));
+    assert_eq!(notes::changes_since(&old, &report()).unwrap().dropped, ["python3.8-slim"]);
     let new = compact(&old, &report());
     assert_eq!(new, format!("Notes\n\n{}\n", notes::section(&report())));
 }
@@ -444,9 +468,9 @@ fn names_and_texts_from_outside_stay_in_their_place() {
     assert_eq!(sections(&notes)[0].text, notes.trim_end(), "the section ends where it should");
     let name = report.variants[0].name.clone();
     let rest = Report { variants: report.variants[1..].to_vec(), ..report.clone() };
-    assert_eq!(notes::dropped_variants(&notes, &rest).unwrap(), [name]);
+    assert_eq!(notes::changes_since(&notes, &rest).unwrap().dropped, [name]);
     let summary = summary::markdown(&report, None);
-    for (text, columns) in [(&notes, 3), (&summary, 5)] {
+    for (text, columns) in [(&notes, 3), (&summary, 4)] {
         for line in text.lines().filter(|line| line.starts_with('|')) {
             let cells = line.replace("\\|", "").matches('|').count();
             assert_eq!(cells, columns + 1, "{line}");
@@ -459,7 +483,12 @@ fn names_and_texts_from_outside_stay_in_their_place() {
 fn the_section_of_uvs_variants_has_at_most_90_lines_and_8_kilobytes() {
     let mut report = uv();
     let section = notes::section(&report);
-    assert!(section.lines().count() <= 90 && section.len() <= 8_000, "{} lines, {} bytes", section.lines().count(), section.len());
+    assert!(
+        section.lines().count() <= 90 && section.len() <= 8_000,
+        "{} lines, {} bytes",
+        section.lines().count(),
+        section.len()
+    );
     assert!(section.contains("Pin by digest"));
     assert_eq!(section.matches("docker pull ").count(), 1);
     // Nor does it get much longer when many tags stay.
@@ -469,7 +498,12 @@ fn the_section_of_uvs_variants_has_at_most_90_lines_and_8_kilobytes() {
         destination.kept = destination.rolling.drain(..).map(kept).collect();
     }
     let section = notes::section(&report);
-    assert!(section.lines().count() <= 90 && section.len() <= 8_500, "{} lines, {} bytes", section.lines().count(), section.len());
+    assert!(
+        section.lines().count() <= 90 && section.len() <= 8_500,
+        "{} lines, {} bytes",
+        section.lines().count(),
+        section.len()
+    );
 }
 
 #[test]

@@ -15,8 +15,13 @@ use crate::stages::Ledger;
 #[must_use]
 pub fn markdown(failure: &Failure, ledger: &Ledger, stages: &[Stage]) -> String {
     let what = if ledger.is_dry_run { "Dry run of the Docker images" } else { "Docker images" };
-    let subject = if ledger.version.is_empty() { String::new() } else { format!(" for {} {}", prose(&ledger.tool), ledger.version) };
-    let mut text = format!("## {what}{subject}\n\n**{}**\n\n{}\n", prose(&outcome(ledger, stages)), alert(failure));
+    let subject = if ledger.version.is_empty() {
+        String::new()
+    } else {
+        format!(" for {} {}", prose(&ledger.tool), ledger.version)
+    };
+    let mut text =
+        format!("## {what}{subject}\n\n**{}**\n\n{}\n", prose(&outcome(ledger, stages)), alert(failure).trim_end());
     let (written, missing): (Vec<&Reference>, Vec<&Reference>) =
         ledger.to_write.iter().partition(|reference| ledger.written.contains(*reference));
     if !written.is_empty() {
@@ -28,9 +33,12 @@ pub fn markdown(failure: &Failure, ledger: &Ledger, stages: &[Stage]) -> String 
 
 /// What outsiders see of it.
 fn outcome(ledger: &Ledger, stages: &[Stage]) -> String {
-    let Some(stage) = stages.last() else { return "Failed before anything was looked up; nothing was published.".to_owned() };
+    let Some(stage) = stages.last() else {
+        return "Failed before anything was looked up; nothing was published.".to_owned();
+    };
     let time = stages.iter().map(|stage| stage.start + stage.duration).max().unwrap_or_default();
-    let repositories: Vec<String> = ledger.repositories.iter().map(|repository| code(&repository.to_string())).collect();
+    let repositories: Vec<String> =
+        ledger.repositories.iter().map(|repository| code(&repository.to_string())).collect();
     let places = and(&repositories).unwrap_or_default();
     let mut text = format!("Failed in the stage {} after {}", code(&stage.name), duration(time));
     if ledger.is_dry_run {
@@ -38,7 +46,10 @@ fn outcome(ledger: &Ledger, stages: &[Stage]) -> String {
     }
     match (ledger.written.len(), ledger.to_write.len()) {
         (0, _) if stage.name == "push" || stage.name == "tag" => {
-            let _ = write!(text, ". No tag was written: nobody sees a change in {places}. What was sent is found there by the next run.");
+            let _ = write!(
+                text,
+                ". No tag was written: nobody sees a change in {places}. What was sent is found there by the next run."
+            );
         }
         (0, _) => {
             let _ = write!(text, ". Nothing was published: no tag in {places} has changed.");
@@ -47,7 +58,11 @@ fn outcome(ledger: &Ledger, stages: &[Stage]) -> String {
             let _ = write!(text, ". All {} in {places} were written.", count(all, "tag"));
         }
         (written, all) => {
-            let _ = write!(text, ". {written} of {} in {places} were written, the others are as they were.", count(all, "tag"));
+            let _ = write!(
+                text,
+                ". {written} of {} in {places} were written, the others are as they were.",
+                count(all, "tag")
+            );
         }
     }
     text
@@ -69,7 +84,10 @@ pub(super) fn alert(failure: &Failure) -> String {
     }
     text.push_str("\nWhat to do:\n\n");
     for hint in &hints {
-        let _ = writeln!(text, "- {}", prose(hint.trim_start_matches("hint: ")));
+        let hint = hint.trim_start_matches("hint: ");
+        let first = hint.chars().next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+        let rest: String = hint.chars().skip(1).collect();
+        let _ = writeln!(text, "- {}", prose(&format!("{first}{rest}")));
     }
     if hints.is_empty() {
         text.push_str(match failure.exit_code() {

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::tags::ENTRY;
 use super::{
-    Base, BuiltPlatform, Check, Destination, KeptTag, Outcome, Report, RollingTag, Source, Stage, Status, Tally, Variant,
+    Base, BuiltPlatform, Check, Destination, KeptTag, Outcome, Report, RollingTag, Source, Stage, Status, Tally,
+    Variant,
 };
 use crate::compose::recipe::{DESTINATION, ResolvedImage};
 use crate::compose::{Composed, Content};
@@ -61,10 +62,12 @@ impl Report {
         report
     }
 
-    /// The variants that an earlier release had and this one hasn't. `earlier` are the notes of earlier releases, the newest
+    /// Finds the variants that have come and gone since an earlier release. `earlier` are the notes of earlier releases, the newest
     /// first; the first with a section about the same repositories and variants counts.
-    pub fn dropped_since<'a>(&self, mut earlier: impl Iterator<Item = &'a str>) -> Vec<String> {
-        earlier.find_map(|notes| super::notes::dropped_variants(notes, self)).unwrap_or_default()
+    pub fn compare_with<'a>(&mut self, mut earlier: impl Iterator<Item = &'a str>) {
+        if let Some(changes) = earlier.find_map(|notes| super::notes::changes_since(notes, self)) {
+            (self.new_variants, self.dropped_variants) = (changes.new, changes.dropped);
+        }
     }
 }
 
@@ -92,6 +95,8 @@ impl OfRun<'_> {
             },
             variants: variants.map(|(number, variant)| self.variant(number, variant)).collect(),
             dropped_variants: Vec::new(),
+            new_variants: Vec::new(),
+            next_tag_forms: next_tag_forms(&resolved.plan),
             warnings: self.warnings(),
             stages,
             tag_forms: tag_forms(&resolved.plan),
@@ -253,6 +258,15 @@ fn tag_forms(plan: &Plan) -> Vec<String> {
     forms
 }
 
+/// What the templates of the next release make of an entry, in terms of its version; empty where this is a release.
+fn next_tag_forms(plan: &Plan) -> Vec<String> {
+    if plan.version.as_commit().is_none() {
+        return Vec::new();
+    }
+    let templates = plan.tag_templates.iter().filter(|template| !template.has_sha());
+    templates.map(|template| template.to_string().replace("{tag}", ENTRY)).collect()
+}
+
 /// The entries that tags were made from, the most specific first.
 fn entries(tags: &Tags) -> Vec<String> {
     let mut entries = Vec::<String>::new();
@@ -273,7 +287,8 @@ fn source_sizes(resolved: &Resolved) -> Vec<(Platform, u64)> {
         }
         ManifestOrIndex::Manifest(_) => image.reference.digest() == resolved.source.reference.digest(),
     };
-    let images = resolved.variants.iter().flat_map(|variant| &variant.recipes).map(|recipe| (&recipe.platform, &recipe.source));
+    let images =
+        resolved.variants.iter().flat_map(|variant| &variant.recipes).map(|recipe| (&recipe.platform, &recipe.source));
     let sizes: BTreeMap<Platform, u64> = images
         .filter(|(_, image)| of_source(image))
         .map(|(platform, image)| {

@@ -98,8 +98,13 @@ pub(super) fn platforms(variant: &Variant) -> Vec<String> {
     variant.platforms.iter().map(|built| built.platform.to_string()).collect()
 }
 
-/// Sizes in one unit, as far as there is one for all: `23 / 22 MB`. Of many, the least and the largest.
+/// Sizes in one unit, as far as there is one for all: `23 / 22 MB`. Of many, the least and the largest. The blanks don't break, so that
+/// a narrow cell stays one line high.
 pub(super) fn sizes(sizes: impl Iterator<Item = u64>) -> String {
+    in_one_unit(sizes).replace(' ', "\u{a0}")
+}
+
+fn in_one_unit(sizes: impl Iterator<Item = u64>) -> String {
     let mut sizes: Vec<u64> = sizes.collect();
     let separator = if sizes.len() > 3 { " – " } else { " / " };
     if sizes.len() > 3 {
@@ -110,7 +115,8 @@ pub(super) fn sizes(sizes: impl Iterator<Item = u64>) -> String {
     if texts.iter().all(|text| *text == texts[0]) {
         texts.truncate(1);
     }
-    let unit = texts.last().and_then(|text| text.split_once(' ')).map(|(_, unit)| format!(" {unit}")).unwrap_or_default();
+    let unit =
+        texts.last().and_then(|text| text.split_once(' ')).map(|(_, unit)| format!(" {unit}")).unwrap_or_default();
     if texts.iter().all(|text| text.ends_with(&unit)) {
         let numbers: Vec<&str> = texts.iter().filter_map(|text| text.strip_suffix(&unit)).collect();
         return format!("{}{unit}", numbers.join(separator));
@@ -246,7 +252,7 @@ pub(super) fn kept_tags(report: &Report, limit: usize) -> String {
     for (reason, tags) in by_reason {
         let more = tags.len().saturating_sub(limit);
         let and_more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let _ = writeln!(text, "- {}{and_more}: {}", tags[..tags.len() - more].join(", "), prose(reason));
+        let _ = writeln!(text, "- {}: {}{and_more}", prose(reason), tags[..tags.len() - more].join(", "));
     }
     text
 }
@@ -298,15 +304,20 @@ mod tests {
             (&[999_000, 1_200_000], "999 kB / 1.2 MB"),
             (&[21_000_000, 19_000_000, 20_000_000, 23_000_000], "19 – 23 MB"),
         ] {
-            assert_eq!(sizes(bytes.iter().copied()), text);
+            assert_eq!(in_one_unit(bytes.iter().copied()), text);
         }
     }
 
     #[test]
     fn sizes_are_read_by_people() {
-        for (bytes, text) in
-            [(0, "0 B"), (999, "999 B"), (1_000, "1.0 kB"), (2_460_000, "2.5 MB"), (22_460_000, "22 MB"), (1_040_000_000, "1.04 GB")]
-        {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1_000, "1.0 kB"),
+            (2_460_000, "2.5 MB"),
+            (22_460_000, "22 MB"),
+            (1_040_000_000, "1.04 GB"),
+        ] {
             assert_eq!(size(bytes), text);
         }
     }

@@ -6,7 +6,9 @@
 use std::fmt::Write as _;
 
 use super::Report;
-use super::markdown::{Checks, by_place, code, details, familiar, kept_tags, places, platforms, prose, pull_name, sizes};
+use super::markdown::{
+    Checks, by_place, code, details, familiar, kept_tags, places, platforms, prose, pull_name, sizes,
+};
 use super::record::{Record, Subject};
 use super::section::{END, begin, replace_section, sections};
 use super::tags::{Forms, and, listed};
@@ -75,12 +77,20 @@ pub fn update(body: &str, report: &Report, wanted: ReleaseNotes) -> Result<Strin
     Err(TooLong(length))
 }
 
-/// The variants that the notes of an earlier release name and `report` doesn't have. `None` if no section of the notes is about the
-/// same.
+/// The variants that have come and gone since an earlier release.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Those that the earlier release hadn't.
+    pub new: Vec<String>,
+    /// Those that only the earlier release had.
+    pub dropped: Vec<String>,
+}
+
+/// The changes of `report` since the notes of an earlier release. `None` if no section of these is about the same.
 #[must_use]
-pub fn dropped_variants(earlier_notes: &str, report: &Report) -> Option<Vec<String>> {
+pub fn changes_since(earlier_notes: &str, report: &Report) -> Option<Changes> {
     let subject = Subject::of(report);
-    sections(earlier_notes).iter().find_map(|section| subject.lost_since(section))
+    sections(earlier_notes).iter().find_map(|section| subject.changes_since(section))
 }
 
 /// The section in every form that may be written, the wanted one first.
@@ -226,7 +236,9 @@ fn pins(report: &Report) -> String {
     for destinations in images {
         let mut seen = Vec::new();
         for destination in destinations {
-            let (Some(digest), Some(reference)) = (&destination.digest, destination.references().next()) else { continue };
+            let (Some(digest), Some(reference)) = (&destination.digest, destination.references().next()) else {
+                continue;
+            };
             if !seen.contains(&digest) {
                 let _ = writeln!(text, "{reference}@{digest}");
                 seen.push(digest);

@@ -7,6 +7,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Report;
+use super::notes::Changes;
 use super::section::Section;
 
 /// The record.
@@ -87,11 +88,14 @@ impl<'a> Subject<'a> {
         })
     }
 
-    /// The published variants of `section` that this doesn't have; `None` if the section is about something else.
-    pub(super) fn lost_since(&self, section: &Section<'_>) -> Option<Vec<String>> {
+    /// What has changed since `section` was written; `None` if it is about something else. Variants that weren't published are neither
+    /// new nor dropped.
+    pub(super) fn changes_since(&self, section: &Section<'_>) -> Option<Changes> {
         let record = Record::read(section).filter(|_| self.is_of(section))?;
-        let lost = record.variants.iter().filter(|name| !self.variants.contains(name.as_str()));
-        Some(lost.cloned().collect())
+        let is_known = |name: &str| record.variants.iter().chain(&record.unpublished).any(|known| known == name);
+        let dropped = record.variants.iter().filter(|name| !self.variants.contains(name.as_str()));
+        let new = self.variants.iter().filter(|name| !is_known(name));
+        Some(Changes { new: new.map(|name| (*name).to_owned()).collect(), dropped: dropped.cloned().collect() })
     }
 }
 
@@ -132,15 +136,20 @@ mod tests {
     #[test]
     fn sections_of_older_versions_are_understood() {
         let digest = format!("\"sha256:{}\"", "1".repeat(64));
-        let record = format!("{{\"version\":\"1.4.0\",\"variants\":{{\"alpine\":{digest},\"debian\":{digest}}},\"moved\":{{\"x:y\":{digest}}}}}");
+        let record = format!(
+            "{{\"version\":\"1.4.0\",\"variants\":{{\"alpine\":{digest},\"debian\":{digest}}},\"moved\":{{\"x:y\":{digest}}}}}"
+        );
         let body = old("`ghcr.io/acme/tool` and `docker.io/acme/tool`", &record).replace('\n', "\r\n");
         let section = &sections(&body)[0];
         let both = ["ghcr.io/acme/tool", "docker.io/acme/tool"];
         assert_eq!(repositories(section), both);
-        assert_eq!(subject(&both, &["alpine"]).lost_since(section), Some(vec!["debian".to_owned()]));
+        assert_eq!(
+            subject(&both, &["alpine", "fedora"]).changes_since(section),
+            Some(Changes { new: vec!["fedora".to_owned()], dropped: vec!["debian".to_owned()] })
+        );
         for other in [subject(&["ghcr.io/acme/tool"], &["alpine"]), subject(&both, &["fedora"])] {
             assert!(!other.is_of(section), "{other:?}");
-            assert_eq!(other.lost_since(section), None);
+            assert_eq!(other.changes_since(section), None);
         }
     }
 
@@ -150,6 +159,6 @@ mod tests {
         let section = &sections(&body)[0];
         assert!(subject(&["ghcr.io/acme/tool"], &["alpine"]).is_of(section));
         assert!(!subject(&["ghcr.io/acme/other"], &["alpine"]).is_of(section));
-        assert_eq!(subject(&["ghcr.io/acme/tool"], &["alpine"]).lost_since(section), None);
+        assert_eq!(subject(&["ghcr.io/acme/tool"], &["alpine"]).changes_since(section), None);
     }
 }

@@ -154,7 +154,9 @@ mod tests {
         assert_eq!(found[0].repositories, ["ghcr.io/a/b", "docker.io/c/d"]);
         assert!(!found[0].is_empty() && found[1].is_empty() && found[1].repositories.is_empty());
         assert_eq!(begin([]), BARE);
-        for other in ["<!-- publish-variants:begins -->", "<!-- publish-variants:begin-->", "x <!-- publish-variants:begin -->"] {
+        for other in
+            ["<!-- publish-variants:begins -->", "<!-- publish-variants:begin-->", "x <!-- publish-variants:begin -->"]
+        {
             assert_eq!(sections(&format!("{other}\n{END}\n")), [], "{other}");
         }
     }

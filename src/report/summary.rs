@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::failure::alert;
-use super::markdown::{Checks, code, details, familiar, kept_tags, prose, sizes};
+use super::markdown::{Checks, code, details, familiar, kept_tags, prose};
 use super::outcome::{self, count, duration};
 use super::tags::{Forms, and};
 use super::{Blobs, BuiltPlatform, Destination, Outcome, Report, Stage, Status, Variant};
@@ -32,7 +32,11 @@ pub fn markdown(report: &Report, failure: Option<&Failure>) -> String {
         let _ = writeln!(text, "> [!WARNING]\n> {}\n", prose(warning));
     }
     let _ = writeln!(text, "{}\n", introduction(report));
+    text.push_str(&differences(report));
     text.push_str(&table(report));
+    if report.variants.iter().flat_map(|variant| &variant.platforms).any(was_run) {
+        text.push_str("\n✓ marks the platforms that the image was run on.\n");
+    }
     let skipped = skipped(report);
     if !skipped.is_empty() {
         let _ = writeln!(text, "\nNot run:\n\n{}", skipped.trim_end());
@@ -41,10 +45,6 @@ pub fn markdown(report: &Report, failure: Option<&Failure>) -> String {
     if !kept.is_empty() {
         let _ = writeln!(text, "\n### Tags that stay where they are\n\n{}", kept.trim_end());
     }
-    if !report.dropped_variants.is_empty() {
-        let names: Vec<String> = report.dropped_variants.iter().map(|name| code(name)).collect();
-        let _ = writeln!(text, "\nThe release before also had: {}.", names.join(", "));
-    }
     if report.status == Status::Published {
         let _ = writeln!(text, "\n{}", blobs(report));
     }
@@ -52,8 +52,9 @@ pub fn markdown(report: &Report, failure: Option<&Failure>) -> String {
     text.push_str(&folded("Tags, digests and checks", &of_variants.join("\n")));
     let rollback = rollback(report);
     if !rollback.is_empty() {
-        let content = format!("Each command gives tags the image back that they had before this run.\n\n```sh\n{rollback}```\n");
-        text.push_str(&folded("Commands that take it back", &content));
+        let content =
+            format!("Each command gives tags the image back that they had before this run.\n\n```sh\n{rollback}```\n");
+        text.push_str(&folded("Roll back", &content));
     }
     text + &where_the_time_went(&report.stages)
 }
@@ -62,16 +63,35 @@ fn folded(title: &str, content: &str) -> String {
     format!("\n<details><summary>{title}</summary>\n\n{}\n\n</details>\n", content.trim_end())
 }
 
+/// What has changed in the matrix since the release before.
+fn differences(report: &Report) -> String {
+    let mut text = String::new();
+    let named = |names: &[String]| names.iter().map(|name| code(name)).collect::<Vec<_>>().join(", ");
+    if !report.new_variants.is_empty() {
+        let _ = writeln!(text, "New since the release before: {}.\n", named(&report.new_variants));
+    }
+    if !report.dropped_variants.is_empty() {
+        let _ = writeln!(text, "The release before also had: {}.\n", named(&report.dropped_variants));
+    }
+    text
+}
+
 /// Where the images are, with links, and which tags they have.
 fn introduction(report: &Report) -> String {
     let places: Vec<String> = report.repositories().map(|repository| link(repository, &report.version)).collect();
     let places = and(&places).unwrap_or_default();
     let mut text = match report.status {
-        Status::DryRun => format!("Nothing was written. A run that is none would publish to {places}."),
+        Status::DryRun => format!("Nothing was written to {places}."),
         Status::Unchanged | Status::Published => format!("The images are in {places}."),
     };
-    if let Some(sentence) = Forms::of(report).sentence(report) {
-        let sentence = if report.status == Status::DryRun { sentence.replace(" is also there as ", " comes with ") } else { sentence };
+    let next: Vec<String> = report.next_tag_forms.iter().map(|form| code(form)).collect();
+    if let Some(next) = and(&next) {
+        let _ = write!(text, " The next release writes every tag of the table as {next}.");
+    } else if let Some(sentence) = Forms::of(report).sentence(report) {
+        let sentence = match report.status {
+            Status::DryRun => sentence.replace(" also exists as ", " would also exist as "),
+            Status::Unchanged | Status::Published => sentence,
+        };
         let _ = write!(text, " {sentence}");
     }
     text
@@ -96,9 +116,11 @@ fn link(repository: &Repository, version: &str) -> String {
 /// A row for each variant. `✓` is a platform that every check was run on.
 fn table(report: &Report) -> String {
     let forms = Forms::of(report);
-    let mut text = String::from("| Base | Tags | Digest | Platforms | Size |\n| --- | --- | --- | --- | --- |\n");
+    let mut text = String::from("| Base | Tags | Digest | Platforms |\n| --- | --- | --- | --- |\n");
     for variant in &report.variants {
         let mut tags = match (&variant.digest, report.status) {
+            // Of a development build, people want to know what the next release will have.
+            (Some(_), _) if !report.next_tag_forms.is_empty() => entries(variant),
             (Some(_), _) => forms.cell(variant),
             (None, Status::DryRun) => code(&variant.name),
             (None, _) => format!("not published: the exact tags of {} name something else", code(&variant.name)),
@@ -106,22 +128,29 @@ fn table(report: &Report) -> String {
         if let Some(instead) = &variant.deprecated {
             let _ = write!(tags, "<br>deprecated: {}", prose(instead));
         }
-        let platforms: Vec<String> = variant.platforms.iter().map(|built| {
-            let name = built.platform.to_string();
-            let name = name.strip_prefix("linux/").unwrap_or(&name);
-            if was_run(built) { format!("{name} ✓") } else { name.to_owned() }
-        }).collect();
+        let platforms: Vec<String> = variant
+            .platforms
+            .iter()
+            .map(|built| {
+                let name = built.platform.to_string();
+                let name = name.strip_prefix("linux/").unwrap_or(&name);
+                if was_run(built) { format!("{name}\u{a0}✓") } else { name.to_owned() }
+            })
+            .collect();
         let cells = [
             code(&familiar(&variant.base.reference)),
             tags,
             variant.digest.as_ref().map(|digest| code(digest.short())).unwrap_or_default(),
             platforms.join(", "),
-            sizes(variant.platforms.iter().map(|built| built.size)),
         ];
         let cells = cells.map(|cell| if cell.is_empty() { "–".to_owned() } else { cell.replace('|', "\\|") });
         let _ = writeln!(text, "| {} |", cells.join(" | "));
     }
     text
+}
+
+fn entries(variant: &Variant) -> String {
+    variant.entries.iter().map(|entry| code(entry)).collect::<Vec<_>>().join(", ")
 }
 
 /// Whether everything that was to be run on the platform was run.

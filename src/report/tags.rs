@@ -28,7 +28,8 @@ impl<'a> Forms<'a> {
             }
         }
         // With one variant, its tags are shorter than a sentence about them.
-        let common = counts.into_iter().filter(|_| report.variants.len() > 1).max_by_key(|(forms, count)| (*count, forms.len()));
+        let common =
+            counts.into_iter().filter(|_| report.variants.len() > 1).max_by_key(|(forms, count)| (*count, forms.len()));
         let common = common.map(|(forms, _)| forms).unwrap_or_default();
         let bare = common.iter().find(|form| **form == ENTRY);
         Self { all: &report.tag_forms, shown: bare.or_else(|| common.first()).copied(), common }
@@ -40,13 +41,13 @@ impl<'a> Forms<'a> {
         let others: Vec<String> = self.common.iter().filter(|form| **form != shown).map(|form| code(form)).collect();
         let others = and(&others)?;
         let subject = match shown {
-            ENTRY => "Each tag of a variant".to_owned(),
-            shown => format!("Each tag {}", code(shown)),
+            ENTRY => "Every tag of a variant".to_owned(),
+            shown => format!("Every tag {}", code(shown)),
         };
         let is_other = |variant: &Variant| variant.entries.iter().any(|entry| !self.is_common(variant, entry));
         let variants = report.variants.iter().filter(|variant| variant.digest.is_some());
         let except = if variants.into_iter().any(is_other) { ", except where the table says “only”" } else { "" };
-        Some(format!("{subject} is also there as {others}{except}."))
+        Some(format!("{subject} also exists as {others}{except}."))
     }
 
     /// The tags of `variant`, as the table has them.
@@ -56,13 +57,16 @@ impl<'a> Forms<'a> {
             variant.entries.iter().partition(|entry| self.is_common(variant, entry));
         let mut tags: Vec<String> = common.iter().map(|entry| code(&shown.replace(ENTRY, entry))).collect();
         let of_others = |destination: &Destination| {
-            let names = |tag: &str| {
-                others.iter().any(|entry| self.all.iter().any(|form| form.replace(ENTRY, entry) == tag))
-            };
+            let names =
+                |tag: &str| others.iter().any(|entry| self.all.iter().any(|form| form.replace(ENTRY, entry) == tag));
             listed(destination, names)
         };
-        let only = if self.common.len() > 1 { "only " } else { "" };
-        tags.extend(by_place(&variant.destinations, of_others).into_iter().map(|(tags, place)| format!("{only}{tags}{place}")));
+        let of_others =
+            by_place(&variant.destinations, of_others).into_iter().map(|(tags, place)| format!("{tags}{place}"));
+        let of_others = of_others.collect::<Vec<_>>().join("; ");
+        if !of_others.is_empty() {
+            tags.push(if self.common.len() > 1 { format!("only {of_others}") } else { of_others });
+        }
         tags.join(", ")
     }
 

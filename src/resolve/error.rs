@@ -125,7 +125,13 @@ impl ResolveError {
         match (&mut *self, other) {
             (
                 Self::PlatformMissing { role, image, platform, variants, .. },
-                Self::PlatformMissing { role: other_role, image: other_image, platform: other_platform, variants: more, .. },
+                Self::PlatformMissing {
+                    role: other_role,
+                    image: other_image,
+                    platform: other_platform,
+                    variants: more,
+                    ..
+                },
             ) => {
                 let is_same = *role == *other_role && image == other_image && platform == other_platform;
                 if is_same {
@@ -182,7 +188,8 @@ mod tests {
             image: name.parse().unwrap(),
             cause: RegistryError::Missing(name.to_owned()),
         };
-        let error = one_or_several(vec![base("quay.io/a:1"), base("quay.io/b:2"), missing("v", "linux/386")]).unwrap_err();
+        let error =
+            one_or_several(vec![base("quay.io/a:1"), base("quay.io/b:2"), missing("v", "linux/386")]).unwrap_err();
         let expected = "base `quay.io/a:1` can't be resolved\n  cause: `quay.io/a:1` does not exist\n\
                         base `quay.io/b:2` can't be resolved\n  cause: `quay.io/b:2` does not exist\n\
                         source `ghcr.io/acme/tool:1.4.0` has no manifest for `linux/386`\n\
