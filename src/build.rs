@@ -177,7 +177,7 @@ pub fn build<'a>(
 }
 
 /// Why no command is run without an engine.
-const NOTHING_RUNS: &str = "`builder: registry` runs nothing";
+pub const NOTHING_RUNS: &str = "`builder: registry` runs nothing";
 
 /// Gets an image that something else has built into the engine, if there is something to run in it.
 async fn fetch(

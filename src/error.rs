@@ -63,22 +63,48 @@ fn message(error: &(dyn Error + 'static)) -> String {
     if error.is::<serde_json::Error>() { quoted(&error.to_string()) } else { error.to_string() }
 }
 
+/// What a chain of errors says: the situation and then each cause, and apart from them the hints.
+fn said<'a>(chain: impl Iterator<Item = &'a (dyn Error + 'static)>) -> (Vec<String>, Vec<String>) {
+    let (mut situations, mut hints) = (Vec::<String>::new(), Vec::<String>::new());
+    for message in chain.map(message) {
+        let (hint, situation): (Vec<&str>, Vec<&str>) = message.lines().partition(|line| line.starts_with("hint: "));
+        let situation = situation.join("\n");
+        // Some libraries repeat their cause in their own message.
+        if !situations.iter().any(|said| said.contains(&situation)) {
+            situations.push(situation);
+        }
+        for hint in hint {
+            if !hints.iter().any(|said| said == hint) {
+                hints.push(hint.to_owned());
+            }
+        }
+    }
+    (situations, hints)
+}
+
+/// Several errors as one message: each situation with its causes, those with the same causes together, then every hint once.
+pub(crate) fn together<'a>(errors: impl IntoIterator<Item = &'a (dyn Error + 'static)>) -> String {
+    let mut groups = Vec::<(Vec<String>, Vec<String>)>::new();
+    let mut hints = Vec::<String>::new();
+    for error in errors {
+        let (mut situations, of_error) = said(anyhow::Chain::new(error));
+        let causes = situations.split_off(1);
+        match groups.iter_mut().find(|(_, others)| !causes.is_empty() && *others == causes) {
+            Some((heads, _)) => heads.append(&mut situations),
+            None => groups.push((situations, causes)),
+        }
+        hints.extend(of_error.into_iter().filter(|hint| !hints.contains(hint)).collect::<Vec<_>>());
+    }
+    let causes =
+        |causes: Vec<String>| causes.into_iter().map(|cause| format!("\n  cause: {cause}")).collect::<String>();
+    let groups = groups.into_iter().map(|(heads, of_heads)| format!("{}{}", heads.join("\n"), causes(of_heads)));
+    groups.chain(hints).collect::<Vec<_>>().join("\n")
+}
+
 /// The situation, then each cause, then each hint, on lines of their own.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let messages: Vec<String> = self.error.chain().map(message).collect();
-        let (mut situations, mut hints) = (Vec::<String>::new(), Vec::<String>::new());
-        for message in &messages {
-            let (hint, situation): (Vec<&str>, Vec<&str>) =
-                message.lines().partition(|line| line.starts_with("hint: "));
-            let situation = situation.join("\n");
-            // Some libraries repeat their cause in their own message.
-            if !situations.iter().any(|said| said.contains(&situation)) {
-                situations.push(situation);
-            }
-            hints.extend(hint.into_iter().map(str::to_owned));
-        }
-        hints.dedup();
+        let (situations, hints) = said(self.error.chain());
         f.write_str(&situations.join("\n  cause: "))?;
         for hint in hints {
             write!(f, "\n{hint}")?;
@@ -112,6 +138,15 @@ mod tests {
         let expected =
             "half of it is there\n  cause: base `debian` has no manifest\n  cause: not found\nhint: use another";
         assert_eq!((later.to_string().as_str(), later.exit_code()), (expected, 1));
+    }
+
+    #[test]
+    fn several_errors_keep_their_causes_and_say_nothing_twice() {
+        let missing = |why| Stage::Missing(std::io::Error::other(why));
+        let errors = [missing("not found"), missing("refused"), missing("not found")];
+        let expected = "base `debian` has no manifest\nbase `debian` has no manifest\n  cause: not found\n\
+                        base `debian` has no manifest\n  cause: refused\nhint: use another";
+        assert_eq!(together(errors.iter().map(|error| error as &(dyn Error + 'static))), expected);
     }
 
     #[test]

@@ -58,14 +58,36 @@ fn visible(stage: Option<&str>) -> &'static str {
 /// Publishes what `options`, `environment` and `files` ask for, and writes what the runner reads.
 ///
 /// # Errors
-/// The first stage that fails. What the run made on the engine is removed all the same. Where only the release's notes can't be
-/// written, everything is published, and outputs and summary are written.
+/// The first stage that fails. What the run made on the engine is removed all the same, and the summary says how far it got. Where
+/// only the release's notes can't be written, everything is published, and outputs and summary are written.
 pub async fn publish(
     options: &Options,
     environment: &Environment,
     files: &dyn Files,
     log: &Log,
 ) -> Result<Report, Failure> {
+    let stages = Stages::start();
+    match end(options, environment, files, &stages, log).await {
+        // Outputs and summary come before the notes' error: the next steps need them.
+        Ok(Ended { report, untold }) => tell(&report, untold, environment, log).map(|()| report),
+        Err(failure) => {
+            let summary = summary::of_failure(&failure, &stages.ledger(), &stages.times());
+            if let Err(unwritten) = runner_files(environment).append_summary(&log.redacted(&summary)) {
+                log.annotate(Level::Warning, "publish-variants", &unwritten.to_string());
+            }
+            Err(failure)
+        }
+    }
+}
+
+/// The end of a run, whatever comes in between.
+async fn end(
+    options: &Options,
+    environment: &Environment,
+    files: &dyn Files,
+    stages: &Stages,
+    log: &Log,
+) -> Result<Ended, Failure> {
     // From here on: the first process of a container gets no signal that it has no handler for.
     let interruption = interruption();
     tokio::pin!(interruption);
@@ -78,9 +100,8 @@ pub async fn publish(
     let warnings = plan.warnings.iter().map(ToString::to_string).chain(known.warnings);
     warnings.for_each(|warning| log.annotate(Level::Warning, "publish-variants", &warning));
     let remotes = Remotes::prepare(&inputs, known.credentials, environment, log)?;
-    let stages = Stages::start();
     let (outcome, patience) = {
-        let run = crate::run(plan, &inputs, &event, &remotes, &stages, log);
+        let run = crate::run(plan, &inputs, &event, &remotes, stages, log);
         tokio::pin!(run);
         tokio::select! {
             outcome = &mut run => (outcome, CLEAN_UP),
@@ -98,15 +119,7 @@ pub async fn publish(
     if let Some(left) = remotes.clean_up(patience).await {
         log.annotate(Level::Warning, "publish-variants", &left);
     }
-    let Ended { report, untold } = outcome?;
-    // Outputs and summary come before the notes' error: the next steps need them.
-    tell(&report, environment, log)?;
-    match untold {
-        None => Ok(report),
-        Some(failure) => {
-            Err(failure.after_publishing("everything is published, and the release's notes don't tell of it"))
-        }
-    }
+    outcome
 }
 
 /// The first SIGTERM or SIGINT since this was called.
@@ -179,13 +192,26 @@ impl Situation for SecretInOutput {
     }
 }
 
-/// Writes outputs and summary, and warnings into the log. An output is written as it is or not at all: with `***` in it, it would
-/// be of no use to programs.
-fn tell(report: &Report, environment: &Environment, log: &Log) -> Result<(), Failure> {
+fn runner_files(environment: &Environment) -> workflow::Files {
+    workflow::Files::of(|name| environment.get(name).map(str::to_owned))
+}
+
+/// Writes outputs and summary, and warnings into the log. `untold` is why the release's notes couldn't be written.
+fn tell(report: &Report, untold: Option<Failure>, environment: &Environment, log: &Log) -> Result<(), Failure> {
+    let untold = untold
+        .map(|failure| failure.after_publishing("everything is published, and the release's notes don't tell of it"));
+    let failure = set_outputs(report, environment, log).err().or(untold);
+    let summary = summary::markdown(report, failure.as_ref());
+    runner_files(environment).append_summary(&log.redacted(&summary))?;
+    failure.map_or(Ok(()), Err)
+}
+
+/// Writes outputs, and warnings into the log. An output is written as it is or not at all: with `***` in it, it would be of no use
+/// to programs.
+fn set_outputs(report: &Report, environment: &Environment, log: &Log) -> Result<(), Failure> {
     for warning in &report.warnings {
         log.annotate(Level::Warning, "publish-variants", warning);
     }
-    let files = workflow::Files::of(|name| environment.get(name).map(str::to_owned));
     let mut values = outputs::outputs(report);
     let checksums = outputs::checksums(report);
     let mut refused = Vec::new();
@@ -201,8 +227,7 @@ fn tell(report: &Report, environment: &Environment, log: &Log) -> Result<(), Fai
         }
         is_clean
     });
-    files.set_outputs(&values)?;
-    files.append_summary(&log.redacted(&summary::markdown(report)))?;
+    runner_files(environment).set_outputs(&values)?;
     if refused.is_empty() { Ok(()) } else { Err(SecretInOutput(refused).into()) }
 }
 

@@ -35,13 +35,16 @@ pub mod survey;
 pub mod verify;
 pub mod version;
 
+use std::time::Duration;
+
+use action::inputs::ReleaseNotes;
 use action::{Event, Inputs, Log};
-use api::github::{GitHub, Release};
+use api::github::{Edited, GitHub, Release};
 use error::Failure;
 use plan::Plan;
 use remotes::Remotes;
 use report::Report;
-use stages::Stages;
+use stages::{Ledger, Stages};
 
 /// A run that came to its end.
 #[derive(Debug)]
@@ -66,6 +69,7 @@ pub async fn run(
     log: &Log,
 ) -> Result<Ended, Failure> {
     let Remotes { registries, github, workspace, scratch, .. } = remotes;
+    stages.note(|ledger| *ledger = Ledger::of(&plan));
 
     let resolved = stages.during("resolve", log, async {
         let resolved = resolve::resolve(plan, event, github.as_ref(), registries, workspace, scratch).await?;
@@ -93,27 +97,52 @@ pub async fn run(
     let verified = verified.await?;
     if resolved.plan.dry_run {
         surveyed.built(&verified).await?;
-        return Ok(Ended { report: Report::of_dry_run(&surveyed, &verified, stages.times()), untold: None });
+        let mut report = Report::of_dry_run(&surveyed, &verified, stages.times());
+        if let Some(github) = github {
+            compare(github, resolved.release.as_ref(), &mut report).await;
+        }
+        return Ok(Ended { report, untold: None });
     }
     let pushed = stages.during("push", log, publish::push(surveyed, &verified, registries, log)).await?;
-    let published = stages.during("tag", log, publish::tag(pushed, registries, stages.stop(), log)).await?;
+    let published = stages.during("tag", log, publish::tag(pushed, registries, stages, log)).await?;
 
     let mut report = Report::of_publication(&published, &verified);
     let untold = stages.during("report", log, async {
         match (inputs.release_notes, github, &resolved.release) {
-            (true, Some(github), Some(release)) => tell(github, release, &mut report).await.err(),
-            _ => None,
+            (ReleaseNotes::Off, ..) => log.line("no section in the release's notes: `release-notes: false`"),
+            (form, Some(github), Some(release)) => {
+                let edited = tell(github, release, &mut report, form).await?;
+                log.line(&format!("notes of the release {}: {edited}", release.tag_name));
+            }
+            _ => log.line("no release, and so no notes to write the images into"),
         }
+        Ok::<_, Failure>(())
     });
-    let untold = untold.await;
+    let untold = untold.await.err();
     report.stages = stages.times();
     Ok(Ended { report, untold })
 }
 
+/// How long a dry run waits for the notes of earlier releases, which only its summary tells of.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Compares the report of a dry run with the release before: `release`, or without one the newest.
+async fn compare(github: &GitHub, release: Option<&Release>, report: &mut Report) {
+    let earlier = async {
+        match release {
+            Some(release) => github.previous_releases(release).await,
+            None => github.published_releases().await,
+        }
+    };
+    if let Ok(Ok(earlier)) = tokio::time::timeout(PATIENCE, earlier).await {
+        report.compare_with(earlier.iter().map(|release| release.body.as_str()));
+    }
+}
+
 /// Writes the report into the notes of the release.
-async fn tell(github: &GitHub, release: &Release, report: &mut Report) -> Result<(), Failure> {
+async fn tell(github: &GitHub, release: &Release, report: &mut Report, form: ReleaseNotes) -> Result<Edited, Failure> {
     let earlier = github.previous_releases(release).await?;
-    report.dropped_variants = report.dropped_since(earlier.iter().map(|release| release.body.as_str()));
-    github.edit_release_body(release.id, |body| report::notes::update(body, report).map_err(Failure::from)).await?;
-    Ok(())
+    report.compare_with(earlier.iter().map(|release| release.body.as_str()));
+    let update = |body: &str| report::notes::update(body, report, form).map_err(Failure::from);
+    github.edit_release_body(release.id, update).await
 }

@@ -11,6 +11,7 @@ use publish_variants::action::{Environment, Folder, Options};
 use publish_variants::cli::{Cli, Command, Format};
 use publish_variants::error::Failure;
 use publish_variants::plan::Plan;
+use publish_variants::report::outcome;
 use publish_variants::{job, matrix};
 
 fn main() -> ExitCode {
@@ -67,7 +68,7 @@ fn publish(options: &Options, environment: &Environment, workspace: &Folder, log
     // A stopped run doesn't wait for the layer that it was just compressing.
     runtime.shutdown_background();
     let report = done?;
-    log.line(&format!("{} {}: {} variants", report.status.as_str(), report.version, report.variants.len()));
+    log.line(&outcome::line(&report));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -54,6 +54,8 @@ pub struct Plan {
     pub rolling: Rolling,
     /// What happens to exact tags that are taken.
     pub on_conflict: OnConflict,
+    /// What the tags of variants are made by.
+    pub tag_templates: Vec<Template>,
     /// How versions are read out of exact tags.
     pub grammar: Grammar,
     /// How the repository's tags name a version.

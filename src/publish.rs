@@ -7,16 +7,17 @@ mod content;
 mod tags;
 
 use std::collections::BTreeMap;
+use std::error::Error;
 
 pub use content::Blobs;
 pub use tags::{Published, TagOutcome};
 
 use crate::action::Log;
 use crate::api::registry::{Registries, RegistryError};
-use crate::error::{Fault, Situation};
+use crate::error::{Fault, Situation, together};
 use crate::image::{Digest, Reference, Repository};
 use crate::plan::Plan;
-use crate::stages::Stop;
+use crate::stages::Stages;
 use crate::survey::{SurveyError, Surveyed};
 use crate::verify::Verified;
 
@@ -26,9 +27,9 @@ pub enum PublishError {
     /// A registry refuses, or can't be reached.
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    /// A destination doesn't take a push. Nothing was built yet.
-    #[error(transparent)]
-    Preflight(RegistryError),
+    /// Destinations that don't take a push. Nothing was built yet.
+    #[error("{}", together(.0.iter().map(|error| error as &(dyn Error + 'static))))]
+    Preflight(Vec<RegistryError>),
     /// A registry doesn't show a manifest that it has accepted.
     #[error(
         "`{reference}` isn't there after it was pushed\nhint: no tag was moved; run the job again, and look at the registry if it happens twice"
@@ -58,11 +59,14 @@ fn count(tags: usize) -> String {
 impl Situation for PublishError {
     fn fault(&self) -> Fault {
         match self {
-            Self::Preflight(error) => error.fault(),
+            Self::Preflight(errors) if errors.iter().all(|error| error.fault() == Fault::Input) => Fault::Input,
             // What the input names was found before anything was sent.
-            Self::Registry(_) | Self::ReadBack { .. } | Self::Survey(_) | Self::Tags(_) | Self::Contended => {
-                Fault::Publication
-            }
+            Self::Preflight(_)
+            | Self::Registry(_)
+            | Self::ReadBack { .. }
+            | Self::Survey(_)
+            | Self::Tags(_)
+            | Self::Contended => Fault::Publication,
         }
     }
 }
@@ -81,11 +85,12 @@ pub struct Pushed<'a> {
 /// Checks that every destination takes a push, without leaving anything there.
 ///
 /// # Errors
-/// The first refusal, with the registry, the repository and the setting to change.
+/// Every refusal, with the registry, the repository and the setting to change.
 pub async fn preflight(plan: &Plan, registries: &Registries) -> Result<(), PublishError> {
     let checks = plan.destinations.iter().map(|destination| registries.check_push(destination));
-    futures_util::future::try_join_all(checks).await.map_err(PublishError::Preflight)?;
-    Ok(())
+    let refusals: Vec<RegistryError> =
+        futures_util::future::join_all(checks).await.into_iter().filter_map(Result::err).collect();
+    if refusals.is_empty() { Ok(()) } else { Err(PublishError::Preflight(refusals)) }
 }
 
 /// Sends the verified images, and the missing parts of images that were published earlier, to every destination by digest. Nobody
@@ -105,15 +110,15 @@ pub async fn push<'a>(
     Ok(Pushed { surveyed, blobs, _private: () })
 }
 
-/// Writes the tags. `stop` ends it early, with a last look at the tags that were written.
+/// Writes the tags, and notes each in the ledger of `stages`. A stop ends it early, with a last look at the tags that were written.
 ///
 /// # Errors
 /// Exact tags are taken and `on-conflict` is `fail`, or a tag can't be written. A second run writes the tags that are missing.
 pub async fn tag<'a>(
     pushed: Pushed<'a>,
     registries: &Registries,
-    stop: &Stop,
+    stages: &Stages,
     log: &Log,
 ) -> Result<Published<'a>, PublishError> {
-    tags::write(pushed, registries, stop, log).await
+    tags::write(pushed, registries, stages, log).await
 }

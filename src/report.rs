@@ -1,7 +1,8 @@
 //! The report of a run, for people and for the steps that follow. Pure: a [`Report`] in, texts out.
 //!
 //! - [`notes`]: a section of the release's notes,
-//! - [`summary`]: the job's step summary,
+//! - [`summary`]: the job's step summary, also of a run that failed,
+//! - [`outcome`]: the line that the log ends with,
 //! - [`outputs`]: the action's outputs.
 
 use std::time::Duration;
@@ -12,12 +13,16 @@ pub use crate::publish::Blobs;
 
 use crate::image::{self, Digest, Location, Platform, Reference, Repository, Tag};
 
+mod failure;
 mod gather;
 mod markdown;
 pub mod notes;
+pub mod outcome;
 pub mod outputs;
+mod record;
 pub mod section;
 pub mod summary;
+mod tags;
 
 /// The report of a run. As JSON, it is the action's output `images`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -37,6 +42,56 @@ pub struct Report {
     pub warnings: Vec<String>,
     /// Where the time went.
     pub stages: Vec<Stage>,
+    /// Variants that this release has and the one before hadn't; empty where nothing is known of that.
+    #[serde(skip)]
+    pub new_variants: Vec<String>,
+    /// For a development build, what the templates of the next release make of an entry: `{version}-<tag>`.
+    #[serde(skip)]
+    pub next_tag_forms: Vec<String>,
+    /// What the templates make of an entry of the matrix, which stands there as `<tag>`: `1.4-<tag>`.
+    #[serde(skip)]
+    pub tag_forms: Vec<String>,
+    /// What became of the tags, at all destinations together.
+    #[serde(skip)]
+    pub tally: Tally,
+}
+
+impl Report {
+    /// The name of the tool: the last part of the path of the first destination, else of the source.
+    #[must_use]
+    pub fn tool(&self) -> &str {
+        let source = self.source.as_ref().map(|source| source.reference.repository());
+        let repository = self.repositories().next().or(source);
+        repository.and_then(|repository| repository.path().rsplit('/').next()).unwrap_or_default()
+    }
+
+    /// Where the source is published; empty unless `source-tags` asks for it.
+    #[must_use]
+    pub fn source_destinations(&self) -> &[Destination] {
+        self.source.as_ref().map(|source| &source.destinations[..]).unwrap_or_default()
+    }
+
+    /// The repositories that are published to, each once.
+    pub fn repositories(&self) -> impl Iterator<Item = &Repository> {
+        let mut seen = std::collections::BTreeSet::new();
+        let destinations = self.variants.iter().flat_map(|variant| &variant.destinations);
+        destinations.map(|destination| &destination.repository).filter(move |repository| seen.insert(*repository))
+    }
+}
+
+/// Numbers of tags, by what became of them; in a dry run, by what would become of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// They are new.
+    pub created: usize,
+    /// They named another image before.
+    pub moved: usize,
+    /// They were right already.
+    pub unchanged: usize,
+    /// They went to a newer version that they belong to.
+    pub given: usize,
+    /// They stay, and don't name this run's image.
+    pub kept: usize,
 }
 
 /// How a run ended.
@@ -63,23 +118,6 @@ impl Status {
     }
 }
 
-impl Report {
-    /// The tool's name, for headings: that of the source's repository, else of the first destination's.
-    #[must_use]
-    pub fn tool(&self) -> &str {
-        let source = self.source.as_ref().map(|source| source.reference.repository());
-        let destinations = self.variants.iter().flat_map(|variant| &variant.destinations);
-        let repository = source.or_else(|| destinations.map(|destination| &destination.repository).next());
-        repository.and_then(|repository| repository.path().rsplit('/').next()).unwrap_or_default()
-    }
-
-    /// Where the source is published; empty unless `source-tags` asks for it.
-    #[must_use]
-    pub fn source_destinations(&self) -> &[Destination] {
-        self.source.as_ref().map(|source| &source.destinations[..]).unwrap_or_default()
-    }
-}
-
 /// The scratch image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Source {
@@ -90,6 +128,9 @@ pub struct Source {
     /// The tags it was given itself; empty unless `source-tags` asks for them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub destinations: Vec<Destination>,
+    /// What a pull transfers on each platform that variants have, in bytes.
+    #[serde(skip)]
+    pub sizes: Vec<(Platform, u64)>,
 }
 
 /// A variant.
@@ -97,6 +138,9 @@ pub struct Source {
 pub struct Variant {
     /// Its name: the most specific tag without the version.
     pub name: String,
+    /// Its entries in the matrix, which tags are made from.
+    #[serde(skip)]
+    pub entries: Vec<String>,
     /// The digest of its index. [`Destination::digest`] may differ, where a destination has another image of this release. `None`
     /// if its exact tags are taken at every destination.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -158,10 +202,14 @@ pub struct Destination {
 }
 
 impl Destination {
-    /// The references under which the image can be pulled now, exact ones first.
+    /// The tags under which the image can be pulled now, exact ones first.
+    pub fn tags(&self) -> impl Iterator<Item = &Tag> {
+        self.exact.iter().chain(self.rolling.iter().map(|rolling| &rolling.tag))
+    }
+
+    /// The same with the repository.
     pub fn references(&self) -> impl Iterator<Item = Reference> {
-        let rolling = self.rolling.iter().map(|rolling| &rolling.tag);
-        self.exact.iter().chain(rolling).map(|tag| self.repository.tagged(tag.clone()))
+        self.tags().map(|tag| self.repository.tagged(tag.clone()))
     }
 }
 

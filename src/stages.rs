@@ -1,11 +1,14 @@
-//! Which stage a run is in, and where its time went.
+//! Which stage a run is in, what it has done so far, and where its time went.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::action::Log;
 use crate::action::log::Group;
+use crate::image::{Reference, Repository};
+use crate::plan::Plan;
 use crate::report::Stage;
 
 /// The stages of a run, so far.
@@ -14,7 +17,41 @@ pub struct Stages {
     started: Instant,
     times: Mutex<Vec<Stage>>,
     current: Mutex<Option<&'static str>>,
+    ledger: Mutex<Ledger>,
     stop: Stop,
+}
+
+/// What a run is to do and has done so far. It outlives the run, for the summary of one that fails.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    /// The tool's name.
+    pub tool: String,
+    /// Its version; empty while it isn't known.
+    pub version: String,
+    /// Whether nothing is to be published.
+    pub is_dry_run: bool,
+    /// Where to publish.
+    pub repositories: Vec<Repository>,
+    /// The tags that are to be written, in the order of the plan. Empty while nobody knows.
+    pub to_write: Vec<Reference>,
+    /// Those that were written.
+    pub written: BTreeSet<Reference>,
+}
+
+impl Ledger {
+    /// A run of `plan` that has done nothing yet.
+    #[must_use]
+    pub fn of(plan: &Plan) -> Self {
+        let source = plan.source.as_ref().map(|source| source.reference.repository());
+        let repository = plan.destinations.first().or(source);
+        Self {
+            tool: repository.and_then(|name| name.path().rsplit('/').next()).unwrap_or_default().to_owned(),
+            version: plan.version.to_string(),
+            is_dry_run: plan.dry_run,
+            repositories: plan.destinations.clone(),
+            ..Self::default()
+        }
+    }
 }
 
 /// A request to end the run. The stage `tag` checks it, and finishes the writes under way instead of being dropped.
@@ -48,7 +85,13 @@ impl Stages {
     /// None yet.
     #[must_use]
     pub fn start() -> Self {
-        Self { started: Instant::now(), times: Mutex::default(), current: Mutex::default(), stop: Stop::default() }
+        Self {
+            started: Instant::now(),
+            times: Mutex::default(),
+            current: Mutex::default(),
+            ledger: Mutex::default(),
+            stop: Stop::default(),
+        }
     }
 
     /// Does the work of a stage, in a group of the log.
@@ -73,6 +116,17 @@ impl Stages {
     #[must_use]
     pub fn current(&self) -> Option<&'static str> {
         *self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds to what is known of the run.
+    pub fn note(&self, add: impl FnOnce(&mut Ledger)) {
+        add(&mut self.ledger.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// What is known of the run.
+    #[must_use]
+    pub fn ledger(&self) -> Ledger {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The stages that have ended.

@@ -11,7 +11,7 @@ use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 
 use crate::action::Log;
 use crate::api::engine::{Attempt, EngineError};
-use crate::build::Built;
+use crate::build::{Built, NOTHING_RUNS};
 use crate::compose::Composed;
 use crate::error::{Failure, Fault, Situation};
 use crate::image::Platform;
@@ -92,16 +92,31 @@ pub async fn verify(
     log: &Log,
 ) -> Result<Vec<Verified>, Failure> {
     let bar = log.progress("images", count as u64);
-    built
+    let verified: Vec<Verified> = built
         .map(async |built| {
             let verified = image(built?).await?;
             bar.step();
-            log.line(&format!("{}  {}  {}", verified.variant, verified.image.platform, told(&verified.checks)));
-            Ok(verified)
+            if !verified.ran_nothing() {
+                log.line(&format!("{}  {}  {}", verified.variant, verified.image.platform, told(&verified.checks)));
+            }
+            Ok::<_, Failure>(verified)
         })
         .buffer_unordered(at_once)
         .try_collect()
-        .await
+        .await?;
+    let not_run = verified.iter().filter(|image| image.ran_nothing()).count();
+    if not_run > 0 {
+        log.line(&format!("{not_run} of {} images composed and not run: {NOTHING_RUNS}", verified.len()));
+    }
+    Ok(verified)
+}
+
+impl Verified {
+    /// Whether there was no engine to run it.
+    fn ran_nothing(&self) -> bool {
+        let is_skipped = |outcome: &Outcome| matches!(outcome, Outcome::Skipped(reason) if reason == NOTHING_RUNS);
+        !self.checks.is_empty() && self.checks.iter().all(|(_, outcome)| is_skipped(outcome))
+    }
 }
 
 async fn image(built: Built<'_>) -> Result<Verified, VerifyError> {

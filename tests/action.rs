@@ -35,6 +35,7 @@ async fn a_release_gets_the_same_digests_in_both_registries_on_either_engine_and
         let done = world.step(engine, &owner, "0.9.26").run().await.succeeded();
         assert_eq!(done.outputs["status"], "published");
         assert_eq!(done.outputs["version"], "0.9.26");
+        assert_log_ends_well(&done);
         let digests = done.json("digests");
         for registry in [&world.open, &world.closed] {
             assert_eq!(registry.tags(&repository).await, TAGS);
@@ -65,6 +66,20 @@ async fn a_release_gets_the_same_digests_in_both_registries_on_either_engine_and
         None => parts::skip("no engine"),
         Some((first, others)) => assert!(others.iter().all(|other| other == first), "{all_digests:#?}"),
     }
+}
+
+/// The tags that were written are in the order of the plan, exact ones first, and the last line has the numbers.
+fn assert_log_ends_well(done: &support::runner::Done) {
+    let created: Vec<&str> = done.log.lines().filter_map(|line| line.strip_suffix("  created")).collect();
+    let (exact, rolling): (Vec<&str>, Vec<&str>) =
+        done.outputs["tags"].lines().partition(|tag| tag.contains("0.9.26-"));
+    assert_eq!(created, [exact, rolling].concat(), "{}", done.log);
+    let end = format!(": {} tags created", created.len());
+    let last = done.log.lines().last().unwrap();
+    assert!(
+        last.starts_with("Published 2 variants of uv 0.9.26 to 2 repositories in ") && last.ends_with(&end),
+        "{last}"
+    );
 }
 
 #[tokio::test]

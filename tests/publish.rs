@@ -378,6 +378,7 @@ async fn a_run_that_is_stopped_says_what_was_done_and_leaves_nothing_behind() {
         assert_eq!(done.code, Some(1), "{}", done.log);
         let told = format!("the run was stopped by SIG{signal} during the stage `tag`");
         assert!(done.log.contains(&told), "{}", done.log);
+        assert!(done.summary.contains(&told) && done.summary.contains("No tag was written"), "{}", done.summary);
         assert_eq!(std::fs::read_dir(step.temporary()).unwrap().count(), 0, "temporary files stay");
         assert_eq!(world.open.tags(&format!("{owner}/uv")).await, Vec::<String>::new());
     }
@@ -416,13 +417,17 @@ async fn a_run_that_may_not_write_the_notes_has_published_and_tells_the_next_ste
     assert!(done.log.contains("contents: write"), "{}", done.log);
     assert_eq!(done.json("digests")["alpine3.23"], digest(&world.open, "acme/uv", "alpine").await.unwrap());
     assert!(done.summary.contains("0.9.26-alpine3.23"), "{}", done.summary);
+    assert!(done.summary.contains("> [!CAUTION]") && done.summary.contains("contents: write"), "{}", done.summary);
 }
 
 #[tokio::test]
-async fn a_failed_run_sets_no_outputs() {
+async fn a_failed_run_sets_no_outputs_and_says_in_the_summary_that_nothing_was_published() {
     let Some((world, engine)) = setting(&["0.9.26"]).await else { return };
     let done = world.small_step(&engine, "acme", "0.9.26").input("binaries", "/ruff").run().await;
     assert_eq!(done.code, Some(2), "{}", done.log);
     assert!(done.outputs.is_empty(), "{:?}", done.outputs);
     assert_eq!(world.open.tags("acme/uv").await, Vec::<String>::new());
+    for says in ["## Docker images for uv 0.9.26", "stage `resolve`", "Nothing was published", "/ruff", "What to do"] {
+        assert!(done.summary.contains(says), "{says}: {}", done.summary);
+    }
 }

@@ -65,8 +65,8 @@ pub struct Inputs {
     pub on_conflict: OnConflict,
     /// Versions that own no rolling tag.
     pub ignore_versions: VersionSet,
-    /// Whether the release's notes get a section.
-    pub release_notes: bool,
+    /// Whether the release's notes get a section, and how long it is.
+    pub release_notes: ReleaseNotes,
     /// How many requests and builds may run at once.
     pub concurrency: NonZeroUsize,
 }
@@ -121,6 +121,18 @@ pub enum OnConflict {
     Fail,
     /// The tag moves.
     Replace,
+}
+
+/// `release-notes`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReleaseNotes {
+    /// A short section: what to pull, a table, and the digests.
+    #[default]
+    Compact,
+    /// The same with everything about each variant.
+    Full,
+    /// No section.
+    Off,
 }
 
 /// How a version is written in a tag of the repository: `tool-v{version}`.

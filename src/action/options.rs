@@ -77,8 +77,8 @@ pub struct Options {
     /// Versions that own no rolling tag, such as withdrawn ones: `1.3.0 >=2024`
     #[arg(long, value_name = "VERSIONS", help_heading = "How to publish")]
     pub ignore_versions: Vec<String>,
-    /// Whether to write the images into the release's notes
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "How to publish")]
+    /// The section about the images in the release's notes: `compact`, `full`, or `false` for none
+    #[arg(long, value_name = "FORM", num_args = 0..=1, default_missing_value = "true", help_heading = "How to publish")]
     pub release_notes: Option<String>,
     /// How many requests and builds may run at once
     #[arg(long, value_name = "NUMBER", help_heading = "How to publish")]

@@ -119,6 +119,7 @@ impl Plan {
         );
         Ok(Self {
             grammar,
+            tag_templates: inputs.tag_templates.clone(),
             not_final: determined.not_final,
             ignored: inputs.ignore_versions.clone(),
             rolling: inputs.rolling,

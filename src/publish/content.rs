@@ -121,7 +121,8 @@ pub(super) async fn ensure(
 
     let mut tallies = BTreeMap::new();
     for (to, artifact, content) in contents {
-        let mut all = Blobs::default();
+        // Attestations, and whatever else an index lists beside images.
+        let (mut all, mut others, mut entries) = (Blobs::default(), Blobs::default(), 0);
         let name = surveyed.wanted.artifacts[artifact].tags.exact.first();
         let name = name.map_or_else(|| to.to_string(), |tag| to.tagged(tag.clone()).to_string());
         for image in &content.images {
@@ -129,8 +130,17 @@ pub(super) async fn ensure(
             for blob in &image.blobs {
                 tally.count(ensured_blobs[&(to.clone(), blob.descriptor.digest.clone())]);
             }
-            log.image(&name, image.platform.as_ref(), &tally.to_string());
+            match &image.platform {
+                Some(_) => log.image(&name, image.platform.as_ref(), &tally.to_string()),
+                None => {
+                    others.add(tally);
+                    entries += 1;
+                }
+            }
             all.add(tally);
+        }
+        if entries > 0 {
+            log.image(&name, None, &format!("{others} of {entries} entries without a platform"));
         }
         let of_content = |(repository, digest): &&(Repository, Digest)| {
             repository == to

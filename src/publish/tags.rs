@@ -5,8 +5,9 @@
 //! changed, everything is looked at and decided again. Afterwards all tags are looked at until nothing is left to write. What
 //! remains is the one round trip between the look at a tag and its write; the next look repairs that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
 use futures_util::{StreamExt as _, stream};
 
@@ -14,9 +15,9 @@ use super::{Blobs, PublishError, Pushed, content};
 use crate::action::Log;
 use crate::api::registry::{Registries, RegistryError};
 use crate::error::first_line;
-use crate::image::{Digest, Document, Repository, Tag};
+use crate::image::{Digest, Document, Reference, Repository, Tag};
 use crate::ownership::{Decision, Reason, TagKind, Verdict};
-use crate::stages::Stop;
+use crate::stages::Stages;
 use crate::survey::Surveyed;
 use crate::version::Version;
 
@@ -76,9 +77,10 @@ const LOOKS: usize = 20;
 pub(super) async fn write<'a>(
     pushed: Pushed<'a>,
     registries: &Registries,
-    stop: &Stop,
+    stages: &Stages,
     log: &Log,
 ) -> Result<Published<'a>, PublishError> {
+    let stop = stages.stop();
     let Pushed { mut surveyed, mut blobs, .. } = pushed;
     let mut done = Done::default();
     for _ in 0..LOOKS {
@@ -92,13 +94,17 @@ pub(super) async fn write<'a>(
             blobs.extend(content::ensure(registries, &surveyed, &blobs, log).await?);
         }
         let open = done.to_write(&surveyed, stopped);
+        stages.note(|ledger| {
+            let known: BTreeSet<Reference> = ledger.to_write.iter().cloned().collect();
+            ledger.to_write.extend(open.iter().map(Decision::reference).filter(|tag| !known.contains(tag)));
+        });
         if open.is_empty() {
             return done.finish(surveyed, blobs, log);
         }
         // A phase begins when the one before it is complete. If a tag has changed, the later phases wait for the next look.
         for phase in [Phase::Replaced, Phase::Exact, Phase::Rolling, Phase::Source] {
             let writes = open.iter().filter(|decision| Phase::of(&surveyed, decision) == phase);
-            let through = done.write(registries, &surveyed, writes, stop, stopped, log).await;
+            let through = done.write(registries, &surveyed, writes, stages, stopped, log).await;
             if !through {
                 break;
             }
@@ -182,21 +188,23 @@ impl Done {
         registries: &Registries,
         surveyed: &Surveyed<'_>,
         decisions: impl Iterator<Item = &'d Decision>,
-        stop: &Stop,
+        stages: &Stages,
         stopped: bool,
         log: &Log,
     ) -> bool {
         let documents = decisions
             .filter(|decision| !self.waits_for_exact(surveyed, decision))
             .filter_map(|decision| Some((decision, surveyed.document(decision.verdict.digest()?)?)));
-        let attempts: Vec<(&Decision, Attempt)> = stream::iter(documents)
-            .map(async |(decision, document)| {
-                if stop.is_requested() && !stopped {
+        let lines = &Lines { log, written: Mutex::default() };
+        let attempts: Vec<(&Decision, Attempt)> = stream::iter(documents.enumerate())
+            .map(async |(number, (decision, document))| {
+                if stages.stop().is_requested() && !stopped {
                     return (decision, Attempt::Left);
                 }
                 let attempt = write_one(registries, decision, document).await.unwrap_or_else(Attempt::Failed);
                 if matches!(attempt, Attempt::Written) {
-                    log.image(&decision.reference(), None, &outcome(decision, decision.now.as_ref()).to_string());
+                    stages.note(|ledger| ledger.written.extend([decision.reference()]));
+                    lines.add(number, decision);
                 }
                 (decision, attempt)
             })
@@ -253,6 +261,28 @@ impl Done {
         }
         let failed = failed.into_iter().map(|((repository, tag), cause)| (repository.tagged(tag), cause));
         Err(PublishError::Tags(failed.collect()))
+    }
+}
+
+/// The log's lines about tags that were written: in the order of the plan, whichever came first. They are logged when this is
+/// dropped, also where the run ends in the middle.
+struct Lines<'a> {
+    log: &'a Log,
+    written: Mutex<BTreeMap<usize, (Reference, TagOutcome)>>,
+}
+
+impl Lines<'_> {
+    fn add(&self, number: usize, decision: &Decision) {
+        let line = (decision.reference(), outcome(decision, decision.now.as_ref()));
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(number, line);
+    }
+}
+
+impl Drop for Lines<'_> {
+    fn drop(&mut self) {
+        for (reference, outcome) in self.written.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            self.log.image(reference, None, &outcome.to_string());
+        }
     }
 }
 

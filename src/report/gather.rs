@@ -2,19 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::tags::ENTRY;
 use super::{
     Base, BuiltPlatform, Check, Copied, Destination, KeptTag, Outcome, Report, RollingTag, Source, Stage, Status,
-    Variant,
+    Tally, Variant,
 };
-use crate::compose::recipe::DESTINATION;
+use crate::api::registry::Pulled;
+use crate::compose::recipe::{DESTINATION, ResolvedImage};
 use crate::compose::{Composed, Content};
 use crate::facts;
 use crate::image::manifest::ManifestOrIndex;
-use crate::image::{Digest, Repository, Tag};
+use crate::image::{Digest, Platform, Repository, Tag};
 use crate::ownership::{Decision, Image, Reason, TagKind, Verdict};
-use crate::plan::{self, Made};
+use crate::plan::{self, Made, Plan, Tags, Template};
 use crate::publish::{Blobs, Published, TagOutcome};
-use crate::resolve::ResolvedVariant;
+use crate::resolve::{Resolved, ResolvedVariant};
 use crate::survey::Surveyed;
 use crate::verify::{self, Verified};
 
@@ -47,14 +49,26 @@ impl Report {
             ((decision.destination.clone(), decision.tag.clone()), outcome)
         };
         let outcomes = surveyed.decisions.tags.iter().map(outcome).collect();
-        OfRun { surveyed, verified, outcomes, blobs: BTreeMap::new() }.report(Status::DryRun, stages)
+        let mut report = OfRun { surveyed, verified, outcomes, blobs: BTreeMap::new() }.report(Status::DryRun, stages);
+        report.tally = Tally::default();
+        for decision in &surveyed.decisions.tags {
+            *match (&decision.verdict, &decision.now) {
+                (Verdict::Right, _) => &mut report.tally.unchanged,
+                (Verdict::Write(_), None) => &mut report.tally.created,
+                (Verdict::Write(_), Some(_)) => &mut report.tally.moved,
+                (Verdict::Give { .. }, _) => &mut report.tally.given,
+                (Verdict::Stays(_), _) => &mut report.tally.kept,
+            } += 1;
+        }
+        report
     }
 
-    /// The variants that an earlier release had and this one hasn't. `earlier` are the notes of earlier releases, the newest
-    /// first; the first with a section of ours counts.
-    pub fn dropped_since<'a>(&self, mut earlier: impl Iterator<Item = &'a str>) -> Vec<String> {
-        let names = || self.variants.iter().map(|variant| variant.name.as_str());
-        earlier.find_map(|notes| super::notes::dropped_variants(notes, names())).unwrap_or_default()
+    /// Finds the variants that have come and gone since an earlier release. `earlier` are the notes of earlier releases, the newest
+    /// first; the first with a section about the same repositories and variants counts.
+    pub fn compare_with<'a>(&mut self, mut earlier: impl Iterator<Item = &'a str>) {
+        if let Some(changes) = earlier.find_map(|notes| super::notes::changes_since(notes, self)) {
+            (self.new_variants, self.dropped_variants) = (changes.new, changes.dropped);
+        }
     }
 }
 
@@ -78,12 +92,31 @@ impl OfRun<'_> {
                 reference: planned.reference.clone(),
                 digest: found.reference.digest().clone(),
                 destinations: source.map(|number| self.destinations(number)).unwrap_or_default(),
+                sizes: source_sizes(found, resolved),
             }),
             variants: variants.map(|(number, variant)| self.variant(number, variant)).collect(),
             dropped_variants: Vec::new(),
+            new_variants: Vec::new(),
+            next_tag_forms: next_tag_forms(&resolved.plan),
             warnings: self.warnings(),
             stages,
+            tag_forms: tag_forms(&resolved.plan),
+            tally: self.tally(),
         }
+    }
+
+    fn tally(&self) -> Tally {
+        let mut tally = Tally::default();
+        for outcome in self.outcomes.values() {
+            *match outcome {
+                TagOutcome::Unchanged => &mut tally.unchanged,
+                TagOutcome::Created => &mut tally.created,
+                TagOutcome::Moved(_) => &mut tally.moved,
+                TagOutcome::Kept(_) => &mut tally.kept,
+                TagOutcome::GivenTo(_) => &mut tally.given,
+            } += 1;
+        }
+        tally
     }
 
     fn variant(&self, number: usize, resolved: &ResolvedVariant) -> Variant {
@@ -96,6 +129,7 @@ impl OfRun<'_> {
         let is_known = resolved.copied.is_none() || self.surveyed.wanted.artifacts[number].composed == digest;
         Variant {
             name: resolved.variant.name.clone(),
+            entries: entries(&resolved.variant.tags),
             is_vouched_for: made || (resolved.variant.run.is_empty() && is_known),
             base: match &resolved.variant.made {
                 Made::Here(named) => Some(Base {
@@ -215,8 +249,8 @@ impl OfRun<'_> {
     }
 
     fn warnings(&self) -> Vec<String> {
-        let left_out = self.surveyed.resolved.variants.iter().filter_map(left_out);
-        let off_path = self.surveyed.resolved.variants.iter().filter_map(off_path);
+        let left_out = left_out(&self.surveyed.resolved.variants);
+        let off_path = off_path(&self.surveyed.resolved.variants);
         // The same for several platforms of a variant.
         let folders: BTreeSet<String> = self.verified.iter().flat_map(|image| image.warnings.clone()).collect();
         let unseen =
@@ -237,8 +271,63 @@ impl OfRun<'_> {
         let kept = by_reason.into_iter().map(|(reason, tags)| format!("{} stays: it {reason}", tags.join(", ")));
         let others = self.surveyed.resolved.variants.iter().enumerate();
         let others = others.filter_map(|(number, variant)| self.other_image(number, variant));
-        left_out.chain(off_path).chain(others).chain(folders).chain(unseen).chain(kept).collect()
+        left_out.into_iter().chain(off_path).chain(others).chain(folders).chain(unseen).chain(kept).collect()
     }
+}
+
+/// What the templates of the plan make of an entry, in their order.
+fn tag_forms(plan: &Plan) -> Vec<String> {
+    let mut forms = Vec::new();
+    for variant in &plan.variants {
+        for tag in variant.tags.iter() {
+            let Some(reason) = variant.tags.reasons.get(tag) else { continue };
+            let template = reason.template.parse::<Template>().ok();
+            let form = template.and_then(|template| template.render(&plan.version, ENTRY));
+            forms.extend(form.filter(|form| !forms.contains(form)));
+        }
+    }
+    forms
+}
+
+/// What the templates of the next release make of an entry, in terms of its version; empty where this is a release.
+fn next_tag_forms(plan: &Plan) -> Vec<String> {
+    if plan.version.as_commit().is_none() {
+        return Vec::new();
+    }
+    let templates = plan.tag_templates.iter().filter(|template| !template.has_sha());
+    templates.map(|template| template.to_string().replace("{tag}", ENTRY)).collect()
+}
+
+/// The entries that tags were made from, the most specific first.
+fn entries(tags: &Tags) -> Vec<String> {
+    let mut entries = Vec::<String>::new();
+    for tag in tags.iter() {
+        let entry = tags.entry_of(tag);
+        if !entries.iter().any(|known| known == entry) {
+            entries.push(entry.to_owned());
+        }
+    }
+    entries
+}
+
+/// What a pull of the source transfers, for each platform that variants have.
+fn source_sizes(source: &Pulled, resolved: &Resolved) -> Vec<(Platform, u64)> {
+    let of_source = |image: &ResolvedImage| match &source.content {
+        ManifestOrIndex::Index(index) => {
+            index.manifests.iter().any(|manifest| manifest.digest == *image.reference.digest())
+        }
+        ManifestOrIndex::Manifest(_) => image.reference.digest() == source.reference.digest(),
+    };
+    let images =
+        resolved.variants.iter().flat_map(|variant| &variant.recipes).map(|recipe| (&recipe.platform, &recipe.source));
+    let sizes: BTreeMap<Platform, u64> = images
+        .filter(|(_, image)| of_source(image))
+        .map(|(platform, image)| {
+            let layers = image.manifest.layers.iter().map(|layer| layer.size).sum::<u64>();
+            (platform.clone(), image.manifest.config.size + layers)
+        })
+        .collect();
+    sizes.into_iter().collect()
 }
 
 /// The digest of the base, in the annotations of an index.
@@ -254,23 +343,48 @@ fn said_base(content: &Content) -> Option<Base> {
     Some(Base { reference, digest: base(content) })
 }
 
-fn left_out(resolved: &ResolvedVariant) -> Option<String> {
-    let platforms: Vec<String> = resolved.left_out.iter().map(ToString::to_string).collect();
-    let (name, base) = (&resolved.variant.name, resolved.variant.made.base()?);
-    (!platforms.is_empty())
-        .then(|| format!("`{name}` leaves out {}, which base `{base}` doesn't have", platforms.join(", ")))
+/// The platforms that variants leave out, once for all that leave out the same ones.
+fn left_out(variants: &[ResolvedVariant]) -> Vec<String> {
+    let mut by_platforms = Vec::<(String, Vec<&ResolvedVariant>)>::new();
+    for variant in variants.iter().filter(|variant| !variant.left_out.is_empty()) {
+        let platforms = variant.left_out.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        match by_platforms.iter_mut().find(|(other, _)| *other == platforms) {
+            Some((_, others)) => others.push(variant),
+            None => by_platforms.push((platforms, vec![variant])),
+        }
+    }
+    let said = by_platforms.into_iter().map(|(platforms, variants)| match &variants[..] {
+        [one] => {
+            let of = one.variant.made.base().map(|base| format!("base `{base}`")).unwrap_or_default();
+            format!("`{}` leaves out {platforms}, which {of} doesn't have", one.variant.name)
+        }
+        several => format!("{} leave out {platforms}, which their bases don't have", named(several)),
+    });
+    said.collect()
+}
+
+/// The names of several variants, as the subject of a sentence: `29 variants (`alpine`, `debian`, …)`.
+fn named(variants: &[&ResolvedVariant]) -> String {
+    const NAMED: usize = 5;
+    let names: Vec<String> = variants.iter().take(NAMED).map(|variant| format!("`{}`", variant.variant.name)).collect();
+    let more = if variants.len() > NAMED { ", …" } else { "" };
+    format!("{} variants ({}{more})", variants.len(), names.join(", "))
 }
 
 /// Shells don't find the executables where the variant's `PATH` doesn't have their folder. The checks use full paths.
-fn off_path(resolved: &ResolvedVariant) -> Option<String> {
+fn off_path(variants: &[ResolvedVariant]) -> Option<String> {
     let has_folder = |path: &str| path.split(':').any(|folder| folder.trim_end_matches('/') == DESTINATION);
     let is_found = |composed: &Composed| composed.config.environment().get("PATH").is_some_and(|path| has_folder(path));
-    (!resolved.composed.iter().all(is_found)).then(|| {
-        format!(
-            "`{}` has no `{DESTINATION}` in its `PATH`, so its shells don't find the executables; `env: {{ PATH: \"{DESTINATION}:${{PATH}}\" }}` adds it",
-            resolved.variant.name
-        )
-    })
+    let variants: Vec<&ResolvedVariant> =
+        variants.iter().filter(|variant| !variant.composed.iter().all(is_found)).collect();
+    let (who, whose) = match &variants[..] {
+        [] => return None,
+        [one] => (format!("`{}` has", one.variant.name), "its"),
+        several => (format!("{} have", named(several)), "their"),
+    };
+    Some(format!(
+        "{who} no `{DESTINATION}` in {whose} `PATH`, so {whose} shells don't find the executables; `env: {{ PATH: \"{DESTINATION}:${{PATH}}\" }}` adds it"
+    ))
 }
 
 impl From<&verify::Outcome> for Outcome {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use super::tags::{and, listed};
 use super::{BuiltPlatform, Copied, Destination, Outcome, Report, Variant};
 use crate::image::reference::DOCKER_HUB;
 use crate::image::{self, Location, Reference};
@@ -63,14 +64,16 @@ pub(super) fn size(bytes: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
     match bytes {
         0..1_000 => format!("{bytes} B"),
-        1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        1_000..10_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        10_000..1_000_000 => format!("{:.0} kB", bytes as f64 / 1e3),
+        1_000_000..10_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        10_000_000..1_000_000_000 => format!("{:.0} MB", bytes as f64 / 1e6),
         _ => format!("{:.2} GB", bytes as f64 / 1e9),
     }
 }
 
 /// A base as people write it: `alpine:3.23` for `docker.io/library/alpine:3.23`.
-fn familiar(base: &image::Base) -> String {
+pub(super) fn familiar(base: &image::Base) -> String {
     let text = base.to_string();
     let short = text.strip_prefix(DOCKER_HUB).and_then(|text| text.strip_prefix('/'));
     short.map_or(text.as_str(), |path| path.strip_prefix("library/").unwrap_or(path)).to_owned()
@@ -90,49 +93,45 @@ pub(super) enum Checks {
     Untold,
 }
 
-/// The table: one row for each variant.
-pub(super) fn table(report: &Report, checks: Checks) -> String {
-    let mut text = match checks {
-        Checks::Told => String::from("| Image | Base | Platforms | Run on |\n| --- | --- | --- | --- |\n"),
-        Checks::Untold => String::from("| Image | Base | Platforms |\n| --- | --- | --- |\n"),
-    };
-    for variant in &report.variants {
-        let platforms: Vec<String> =
-            variant.platforms.iter().map(|built| format!("{} {}", built.platform, size(built.size))).collect();
-        let started: Vec<String> =
-            variant.platforms.iter().filter(|built| was_run(built)).map(|built| built.platform.to_string()).collect();
-        let mut image = match variant.digest {
-            Some(_) => code(&format!("docker pull {}", pull_name(variant))),
-            None => format!("{}: not published, its exact tags name something else", code(&variant.name)),
-        };
-        if let Some(instead) = &variant.deprecated {
-            let _ = write!(image, "<br>deprecated: {}", prose(instead));
-        }
-        let [platforms, started] =
-            [platforms, started].map(|list| if list.is_empty() { "–".to_owned() } else { list.join("<br>") });
-        let base = variant.base.as_ref().map_or_else(|| "–".to_owned(), |base| code(&familiar(&base.reference)));
-        let mut cells = vec![image, base, platforms];
-        if checks == Checks::Told {
-            cells.push(started);
-        }
-        // Also in code, a bar ends a cell unless it is escaped; outside of a table, the escape would show.
-        let _ =
-            writeln!(text, "| {} |", cells.iter().map(|cell| cell.replace('|', "\\|")).collect::<Vec<_>>().join(" | "));
-    }
-    text
+/// The platforms of a variant.
+pub(super) fn platforms(variant: &Variant) -> Vec<String> {
+    variant.platforms.iter().map(|built| built.platform.to_string()).collect()
 }
 
-/// Whether everything that was to be run on the platform was run.
-fn was_run(built: &BuiltPlatform) -> bool {
-    !built.checks.is_empty() && built.checks.iter().all(|check| check.outcome == Outcome::Passed)
+/// Sizes in one unit, as far as there is one for all: `23 / 22 MB`. Of many, the least and the largest. The blanks don't break, so that
+/// a narrow cell stays one line high.
+pub(super) fn sizes(sizes: impl Iterator<Item = u64>) -> String {
+    in_one_unit(sizes).replace(' ', "\u{a0}")
+}
+
+fn in_one_unit(sizes: impl Iterator<Item = u64>) -> String {
+    let mut sizes: Vec<u64> = sizes.collect();
+    let separator = if sizes.len() > 3 { " – " } else { " / " };
+    if sizes.len() > 3 {
+        sizes = [sizes.iter().min(), sizes.iter().max()].into_iter().flatten().copied().collect();
+    }
+    let mut texts: Vec<String> = sizes.into_iter().map(size).collect();
+    // Equal ones are said once: `21 MB` for `21 / 21 MB`.
+    if texts.iter().all(|text| *text == texts[0]) {
+        texts.truncate(1);
+    }
+    let unit =
+        texts.last().and_then(|text| text.split_once(' ')).map(|(_, unit)| format!(" {unit}")).unwrap_or_default();
+    if texts.iter().all(|text| text.ends_with(&unit)) {
+        let numbers: Vec<&str> = texts.iter().filter_map(|text| text.strip_suffix(&unit)).collect();
+        return format!("{}{unit}", numbers.join(separator));
+    }
+    texts.join(separator)
+}
+
+/// The base of a variant; of an image that something else has built it may be unknown.
+pub(super) fn of_base(variant: &Variant) -> String {
+    variant.base.as_ref().map_or_else(|| "–".to_owned(), |base| code(&familiar(&base.reference)))
 }
 
 /// Everything about one variant.
 pub(super) fn details(variant: &Variant, told: Checks) -> String {
     let mut text = format!("#### {}\n\n", code(&variant.name));
-    if variant.digest.is_some() {
-        let _ = writeln!(text, "```sh\ndocker pull {}\n```\n", pull_name(variant));
-    }
     if let Some(instead) = &variant.deprecated {
         let _ = writeln!(text, "- deprecated: {}", prose(instead));
     }
@@ -149,11 +148,13 @@ pub(super) fn details(variant: &Variant, told: Checks) -> String {
             let _ = writeln!(text, "- copied from {}", code(&written(copied)));
         }
     }
-    for (tags, places) in by_place(&variant.destinations, tags_of) {
+    for (tags, places) in by_place(&variant.destinations, |destination| listed(destination, |_| true)) {
         let _ = writeln!(text, "- tags{places}: {tags}");
     }
-    for (moved, places) in by_place(&variant.destinations, moved_tags) {
-        let _ = writeln!(text, "- moved{places}: {moved}");
+    if told == Checks::Told {
+        for (moved, places) in by_place(&variant.destinations, moved_tags) {
+            let _ = writeln!(text, "- moved{places}: {moved}");
+        }
     }
     for built in &variant.platforms {
         let _ = writeln!(
@@ -183,15 +184,6 @@ fn tag_only(reference: &Reference) -> String {
     }
 }
 
-fn tags_of(destination: &Destination) -> String {
-    let exact = destination.exact.iter();
-    exact
-        .chain(destination.rolling.iter().map(|rolling| &rolling.tag))
-        .map(|tag| code(tag.as_str()))
-        .collect::<Vec<_>>()
-        .join(", ")
-}
-
 fn moved_tags(destination: &Destination) -> String {
     // Tags usually move together: each former digest is shown once.
     let mut by_digest = Vec::<(&str, Vec<String>)>::new();
@@ -209,7 +201,7 @@ fn moved_tags(destination: &Destination) -> String {
 }
 
 /// The texts that `says` gives for the destinations, merged into one entry if all agree; empty texts are dropped.
-fn by_place(destinations: &[Destination], says: impl Fn(&Destination) -> String) -> Vec<(String, String)> {
+pub(super) fn by_place(destinations: &[Destination], says: impl Fn(&Destination) -> String) -> Vec<(String, String)> {
     let said: Vec<String> = destinations.iter().map(says).collect();
     if said.windows(2).all(|pair| pair[0] == pair[1]) {
         return said.into_iter().take(1).filter(|text| !text.is_empty()).map(|text| (text, String::new())).collect();
@@ -243,8 +235,8 @@ fn checks(built: &BuiltPlatform) -> String {
     text
 }
 
-/// The tags that stay where they are, one line for each reason; empty if there are none.
-pub(super) fn kept_tags(report: &Report) -> String {
+/// The tags that stay where they are, one line for each reason with at most `limit` of them; empty if there are none.
+pub(super) fn kept_tags(report: &Report, limit: usize) -> String {
     let images = report.variants.iter().map(|variant| &variant.destinations[..]).chain([report.source_destinations()]);
     let mut by_reason = Vec::<(&str, Vec<String>)>::new();
     for destinations in images {
@@ -276,24 +268,17 @@ pub(super) fn kept_tags(report: &Report) -> String {
     }
     let mut text = String::new();
     for (reason, tags) in by_reason {
-        let _ = writeln!(text, "- {}: {}", tags.join(", "), prose(reason));
+        let more = tags.len().saturating_sub(limit);
+        let and_more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let _ = writeln!(text, "- {}: {}{and_more}", prose(reason), tags[..tags.len() - more].join(", "));
     }
     text
 }
 
 /// The destinations, as a sentence has them.
 pub(super) fn places(report: &Report) -> String {
-    let mut places = Vec::<String>::new();
-    for destination in report.variants.iter().flat_map(|variant| &variant.destinations) {
-        let place = code(&destination.repository.to_string());
-        if !places.contains(&place) {
-            places.push(place);
-        }
-    }
-    match places.split_last() {
-        Some((last, others)) if !others.is_empty() => format!("{} and {last}", others.join(", ")),
-        _ => places.concat(),
-    }
+    let places: Vec<String> = report.repositories().map(|repository| code(&repository.to_string())).collect();
+    and(&places).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -328,10 +313,29 @@ mod tests {
     }
 
     #[test]
+    fn sizes_of_platforms_share_their_unit() {
+        for (bytes, text) in [
+            (&[][..], ""),
+            (&[21_000_000], "21 MB"),
+            (&[21_000_000, 19_400_000], "21 / 19 MB"),
+            (&[21_000_000, 21_100_000], "21 MB"),
+            (&[999_000, 1_200_000], "999 kB / 1.2 MB"),
+            (&[21_000_000, 19_000_000, 20_000_000, 23_000_000], "19 – 23 MB"),
+        ] {
+            assert_eq!(in_one_unit(bytes.iter().copied()), text);
+        }
+    }
+
+    #[test]
     fn sizes_are_read_by_people() {
-        for (bytes, text) in
-            [(0, "0 B"), (999, "999 B"), (1_000, "1.0 kB"), (22_460_000, "22.5 MB"), (1_040_000_000, "1.04 GB")]
-        {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1_000, "1.0 kB"),
+            (2_460_000, "2.5 MB"),
+            (22_460_000, "22 MB"),
+            (1_040_000_000, "1.04 GB"),
+        ] {
             assert_eq!(size(bytes), text);
         }
     }

@@ -1,22 +1,29 @@
 //! The section of a release's notes: the published images and how to pull them.
 //!
-//! Nothing in it depends on the clock, nor on the checks, which only the run that builds an image has: two runs with the same
-//! outcome write the same text. A comment holds the record for the next run: the variants' digests, and the former digests of
-//! rolling tags.
+//! People get these notes in pull requests of bots, in feeds and in mails, so the section is short. Nothing in it depends on the
+//! clock, nor on what this run had to do, which only the step summary tells: two runs with the same outcome write the same text.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use serde::{Deserialize, Serialize};
-
-use super::markdown::{Checks, code, details, kept_tags, places, pull_name, table};
-use super::section::{BEGIN, END, find_section, replace_section};
-use super::{Destination, Report};
+use super::Report;
+use super::markdown::{
+    Checks, by_place, code, details, kept_tags, of_base, places, platforms, prose, pull_name, sizes,
+};
+use super::record::{Record, Subject};
+use super::section::{END, begin, replace_section, sections};
+use super::tags::{Forms, and, listed};
+use crate::action::inputs::ReleaseNotes;
 use crate::error::{Fault, Situation};
-use crate::image::Digest;
+use crate::image::{Platform, Reference};
 
 /// GitHub refuses notes of more characters.
 pub const LONGEST_BODY: usize = 125_000;
+
+/// A compact section of more characters gets shorter. About 60 variants fit.
+const LONGEST_COMPACT: usize = 16_000;
+
+/// The most tags of one reason that a section lists. All of them are in the step summary.
+const LISTED: usize = 12;
 
 /// The notes have no room for the section.
 #[derive(Debug, thiserror::Error)]
@@ -34,35 +41,34 @@ impl Situation for TooLong {
 /// How detailed the section is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
-    /// All of it.
+    /// The table, and everything about each variant.
     Full,
-    /// The table, and no details.
-    Table,
-    /// A line for each variant.
-    List,
+    /// The table, and the digests.
+    Pinned,
+    /// The table, folded.
+    Folded,
+    /// The names.
+    Names,
 }
 
-/// The section for `report`, with its markers.
+/// The compact section for `report`, with its markers.
 #[must_use]
 pub fn section(report: &Report) -> String {
-    write(report, Form::Full)
+    candidates(report, ReleaseNotes::Compact).next().unwrap_or_default()
 }
 
-/// `body` with the section for `report` in it, in a shorter form where the full one has no room.
+/// `body` with the section for `report` in it, in a shorter form where the wanted one has no room.
 ///
-/// Moves of rolling tags by an earlier run of the same version are taken over from the present section. Applied to its own
-/// result, it changes nothing.
+/// It replaces the section of an earlier run with the same repositories and a variant in common; those of other tools and jobs
+/// stay. Applied to its own result, it changes nothing.
 ///
 /// # Errors
 /// Even the shortest form has no room.
-pub fn update(body: &str, report: &Report) -> Result<String, TooLong> {
-    let mut report = report.clone();
-    if let Some(record) = Record::read(body) {
-        record.restore_moves(&mut report);
-    }
+pub fn update(body: &str, report: &Report, wanted: ReleaseNotes) -> Result<String, TooLong> {
+    let subject = Subject::of(report);
     let mut length = 0;
-    for form in [Form::Full, Form::Table, Form::List] {
-        let text = replace_section(body, &write(&report, form));
+    for section in candidates(report, wanted) {
+        let text = replace_section(body, &section, |section| subject.is_of(section));
         length = text.chars().count();
         if length <= LONGEST_BODY {
             return Ok(text);
@@ -71,39 +77,54 @@ pub fn update(body: &str, report: &Report) -> Result<String, TooLong> {
     Err(TooLong(length))
 }
 
-/// The variants that the notes of an earlier release name and `names` doesn't have. `None` if the notes have no section.
-#[must_use]
-pub fn dropped_variants<'a>(earlier_notes: &str, names: impl IntoIterator<Item = &'a str>) -> Option<Vec<String>> {
-    let names: Vec<&str> = names.into_iter().collect();
-    let record = Record::read(earlier_notes)?;
-    Some(record.variants.into_keys().filter(|name| !names.contains(&name.as_str())).collect())
+/// The variants that have come and gone since an earlier release.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Those that the earlier release hadn't.
+    pub new: Vec<String>,
+    /// Those that only the earlier release had.
+    pub dropped: Vec<String>,
 }
 
-/// The version that the section of `notes` is about.
+/// The changes of `report` since the notes of an earlier release. `None` if no section of these is about the same.
 #[must_use]
-pub fn version_of(notes: &str) -> Option<String> {
-    Record::read(notes).map(|record| record.version)
+pub fn changes_since(earlier_notes: &str, report: &Report) -> Option<Changes> {
+    let subject = Subject::of(report);
+    sections(earlier_notes).iter().find_map(|section| subject.changes_since(section))
+}
+
+/// The section in every form that may be written, the wanted one first.
+fn candidates(report: &Report, wanted: ReleaseNotes) -> impl Iterator<Item = String> {
+    let forms = [Form::Full, Form::Pinned, Form::Folded, Form::Names].into_iter();
+    let forms = forms.filter(move |form| *form != Form::Full || wanted == ReleaseNotes::Full);
+    let texts = forms.map(|form| (form, write(report, form)));
+    let is_short = |(form, text): &(Form, String)| *form != Form::Pinned || text.chars().count() <= LONGEST_COMPACT;
+    texts.filter(is_short).map(|(_, text)| text)
 }
 
 fn write(report: &Report, form: Form) -> String {
-    let tool = report.tool();
-    let mut text = format!("{BEGIN}\n{}\n\n## Images of {tool} {}\n\n", Record::of(report).comment(), report.version);
-    let count = match report.variants.len() {
-        1 => "One variant".to_owned(),
-        count => format!("{count} variants"),
-    };
-    let source = report.source.as_ref().map(|source| format!("{}@{}", source.reference.repository(), source.digest));
-    let source = source.map(|source| format!(" of {}", code(&source))).unwrap_or_default();
-    let _ = writeln!(text, "{count}{source} in {}.\n", places(report));
+    let repositories: Vec<String> = report.repositories().map(ToString::to_string).collect();
+    let mut text = format!(
+        "{}\n{}\n\n## Docker images for {} {}\n\n",
+        begin(repositories.iter().map(String::as_str)),
+        Record::of(report).comment(),
+        prose(report.tool()),
+        report.version
+    );
+    if let Some(variant) = report.variants.iter().find(|variant| variant.digest.is_some()) {
+        let _ = writeln!(text, "```sh\ndocker pull {}\n```\n", pull_name(variant));
+    }
+    let forms = Forms::of(report);
+    let _ = writeln!(text, "{}\n", introduction(report, &forms));
     match form {
-        Form::Full | Form::Table => text.push_str(&table(report, Checks::Untold)),
-        Form::List => {
-            for variant in &report.variants {
-                let _ = writeln!(text, "- {}", code(&pull_name(variant)));
-            }
+        Form::Full | Form::Pinned => text.push_str(&table(report, &forms)),
+        Form::Folded => text.push_str(&folded("Bases and tags", &table(report, &forms))),
+        Form::Names => {
+            let names: Vec<String> = report.variants.iter().map(|variant| code(&variant.name)).collect();
+            text.push_str(&folded("All variants", &format!("{}\n", names.join(", "))));
         }
     }
-    let kept = kept_tags(report);
+    let kept = kept_tags(report, LISTED);
     if !kept.is_empty() {
         let _ = writeln!(text, "\nTags that stay where they are:\n\n{}", kept.trim_end());
     }
@@ -111,77 +132,125 @@ fn write(report: &Report, form: Form) -> String {
         let names: Vec<String> = report.dropped_variants.iter().map(|name| code(name)).collect();
         let _ = writeln!(text, "\nThe release before also had: {}.", names.join(", "));
     }
-    if form == Form::Full {
-        text.push_str("\n<details><summary>Tags and digests</summary>\n\n");
-        for variant in &report.variants {
-            let _ = writeln!(text, "{}", details(variant, Checks::Untold));
+    let pins = pins(report);
+    match form {
+        Form::Full => {
+            let variants: Vec<String> =
+                report.variants.iter().map(|variant| details(variant, Checks::Untold)).collect();
+            let _ = write!(text, "\n{}", folded("Tags and digests", &variants.join("\n")));
         }
-        text.push_str("</details>\n");
+        Form::Pinned if !pins.is_empty() => {
+            let _ = write!(text, "\n{}", folded("Pin by digest", &format!("```text\n{pins}```\n")));
+        }
+        Form::Pinned | Form::Folded | Form::Names => {}
     }
     text + "\n" + END
 }
 
-/// The record for the next run.
-#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Record {
-    version: String,
-    /// Each variant's digest.
-    variants: BTreeMap<String, Digest>,
-    /// The former digests of rolling tags, by their reference.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    moved: BTreeMap<String, Digest>,
+fn folded(title: &str, content: &str) -> String {
+    format!("<details><summary>{title}</summary>\n\n{content}\n</details>\n")
 }
 
-impl Record {
-    const NAME: &'static str = "<!-- publish-variants:record ";
-
-    fn of(report: &Report) -> Self {
-        let variants = report
-            .variants
-            .iter()
-            .filter_map(|variant| Some((variant.name.clone(), variant.digest.clone()?)))
-            .collect();
-        let destinations = report.variants.iter().flat_map(|variant| &variant.destinations);
-        let moved = destinations.chain(report.source_destinations()).flat_map(moved).collect();
-        Self { version: report.version.clone(), variants, moved }
+/// How many variants there are, where, for which platforms, and which tags the table doesn't show.
+fn introduction(report: &Report, forms: &Forms<'_>) -> String {
+    let mut text = match report.variants.len() {
+        1 => format!("One variant in {}", places(report)),
+        count => format!("{count} variants in {}", places(report)),
+    };
+    if let Some(all) = common_platforms(report).and_then(|all| and(&all)) {
+        let each = if report.variants.len() == 1 { "" } else { "each " };
+        let _ = write!(text, ", {each}for {all}");
     }
-
-    /// One line. JSON has `--`, `<` and `>` in strings only, where they can be escaped: nothing ends the comment early.
-    fn comment(&self) -> String {
-        let json = serde_json::to_string(self).expect("a record has string keys only");
-        format!("{}{} -->", Self::NAME, json.replace("--", "-\\u002d").replace('<', "\\u003c").replace('>', "\\u003e"))
+    text.push('.');
+    if let Some(sentence) = forms.sentence(report) {
+        let _ = write!(text, " {sentence}");
     }
+    text
+}
 
-    /// The record in the section of `body`; `None` if it is missing or unreadable, as after an edit by hand.
-    fn read(body: &str) -> Option<Self> {
-        let lines = find_section(body)?.lines();
-        let json = lines.filter_map(|line| line.strip_prefix(Self::NAME)?.trim_end().strip_suffix("-->")).next()?;
-        serde_json::from_str(json).ok()
+/// The platforms of the variants, if all have the same.
+fn common_platforms(report: &Report) -> Option<Vec<String>> {
+    let mut lists = report.variants.iter().filter(|variant| variant.digest.is_some()).map(platforms);
+    let first = lists.next().filter(|list| !list.is_empty())?;
+    lists.all(|other| other == first).then_some(first)
+}
+
+/// The scratch image and the variants, with their bases, tags and sizes, and with their platforms if these differ.
+fn table(report: &Report, forms: &Forms<'_>) -> String {
+    let common = common_platforms(report);
+    let (name, line) = if common.is_none() { (" Platforms |", " --- |") } else { ("", "") };
+    let mut text = format!("| Base | Tags |{name} Size |\n| --- | --- |{line} --- |\n");
+    let mut row = |base: String, tags: String, of: &[String], size: String| {
+        let of = of.iter().map(|platform| platform.strip_prefix("linux/").unwrap_or(platform));
+        let platforms = if common.is_none() { vec![or_dash(of.collect::<Vec<_>>().join(", "))] } else { Vec::new() };
+        let cells = [vec![base, tags], platforms, vec![or_dash(size)]].concat();
+        // Also in code, a bar ends a cell unless it is escaped.
+        let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
+        let _ = writeln!(text, "| {} |", cells.join(" | "));
+    };
+    let tags = source_tags(report);
+    if !tags.is_empty() {
+        let known: Vec<(&Platform, u64)> =
+            report.source.iter().flat_map(|source| &source.sizes).map(|(of, size)| (of, *size)).collect();
+        let is_shown = |of: &Platform| common.as_ref().is_none_or(|common| common.contains(&of.to_string()));
+        let shown: Vec<(&Platform, u64)> = known.into_iter().filter(|(of, _)| is_shown(of)).collect();
+        let of: Vec<String> = shown.iter().map(|(of, _)| of.to_string()).collect();
+        row(code("scratch"), tags, &of, sizes(shown.iter().map(|(_, size)| *size)));
     }
-
-    /// Restores the former digests of rolling tags that an earlier run of the same release has moved.
-    fn restore_moves(&self, report: &mut Report) {
-        if self.version != report.version {
-            return;
+    for variant in &report.variants {
+        let mut tags = match variant.digest {
+            Some(_) => forms.cell(variant),
+            None => format!("not published: the exact tags of {} name something else", code(&variant.name)),
+        };
+        if let Some(instead) = &variant.deprecated {
+            let _ = write!(tags, "<br>deprecated: {}", prose(instead));
         }
-        let same: Vec<bool> = report.variants.iter().map(|v| self.variants.get(&v.name) == v.digest.as_ref()).collect();
-        let variants = report.variants.iter_mut().zip(same).filter(|(_, same)| *same);
-        let destinations = variants.flat_map(|(variant, _)| &mut variant.destinations);
-        let of_source = report.source.iter_mut().flat_map(|source| &mut source.destinations);
-        for destination in destinations.chain(of_source) {
-            for rolling in &mut destination.rolling {
-                if rolling.previous.is_none() {
-                    let reference = format!("{}:{}", destination.repository, rolling.tag);
-                    rolling.previous = self.moved.get(&reference).cloned();
-                }
+        let size = sizes(variant.platforms.iter().map(|built| built.size));
+        row(of_base(variant), tags, &platforms(variant), size);
+    }
+    text
+}
+
+fn or_dash(text: String) -> String {
+    if text.is_empty() { "–".to_owned() } else { text }
+}
+
+/// The tags of the source at the destinations: those that it was given, or else the one that it was found under.
+fn source_tags(report: &Report) -> String {
+    let given = by_place(report.source_destinations(), |destination| listed(destination, |_| true));
+    let given: Vec<String> = given.into_iter().map(|(tags, place)| format!("{tags}{place}")).collect();
+    let found = own_source_tag(report).map(|reference| code(reference.target()));
+    if given.is_empty() { found.unwrap_or_default() } else { given.join("; ") }
+}
+
+/// The source with the tag that it was found under, if it is at a destination.
+fn own_source_tag(report: &Report) -> Option<&Reference> {
+    let reference = &report.source.as_ref()?.reference;
+    let is_ours = report.repositories().any(|repository| repository == reference.repository());
+    (is_ours && reference.tag().is_some() && reference.digest().is_none()).then_some(reference)
+}
+
+/// A line for each image: its most specific tag and its digest. Destinations of the same image are named once.
+fn pins(report: &Report) -> String {
+    let mut text = String::new();
+    let images = report.variants.iter().map(|variant| &variant.destinations[..]).chain([report.source_destinations()]);
+    for destinations in images {
+        let mut seen = Vec::new();
+        for destination in destinations {
+            let (Some(digest), Some(reference)) = (&destination.digest, destination.references().next()) else {
+                continue;
+            };
+            if !seen.contains(&digest) {
+                let _ = writeln!(text, "{reference}@{digest}");
+                seen.push(digest);
             }
         }
     }
-}
-
-fn moved(destination: &Destination) -> impl Iterator<Item = (String, Digest)> {
-    destination
-        .rolling
-        .iter()
-        .filter_map(|rolling| Some((format!("{}:{}", destination.repository, rolling.tag), rolling.previous.clone()?)))
+    if report.source_destinations().is_empty()
+        && let Some(source) = &report.source
+        && let Some(reference) = own_source_tag(report)
+    {
+        let _ = writeln!(text, "{reference}@{}", source.digest);
+    }
+    text
 }

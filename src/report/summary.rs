@@ -1,77 +1,248 @@
 //! The job's [step summary](https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands#adding-a-job-summary):
-//! the table of the variants, and where the time went.
+//! what the run has done, for the maintainers: the variants, what changed, how to take it back, and where the time went.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::markdown::{Checks, code, details, kept_tags, places, prose, table};
-use super::{Blobs, Report, Stage, Status};
+use super::failure::alert;
+use super::markdown::{Checks, code, details, kept_tags, of_base, prose};
+use super::outcome::{self, count, duration};
+use super::tags::{Forms, and};
+use super::{Blobs, BuiltPlatform, Destination, Outcome, Report, Stage, Status, Variant};
+use crate::error::Failure;
+use crate::image::reference::DOCKER_HUB;
+use crate::image::{Digest, Repository};
 
-/// The summary, as Markdown.
+pub use super::failure::markdown as of_failure;
+
+/// A stage that took less isn't in the timeline.
+const SHORTEST: Duration = Duration::from_millis(50);
+
+/// The summary, as Markdown. `failure` is what went wrong after everything was published.
 #[must_use]
-pub fn markdown(report: &Report) -> String {
-    let mut text = format!("## Images of {} {}\n\n", report.tool(), report.version);
-    let _ = writeln!(text, "{}\n", outcome(report));
-    text.push_str(&table(report, Checks::Told));
-    for warning in &report.warnings {
-        let _ = writeln!(text, "\n> [!WARNING]\n> {}", prose(warning));
+pub fn markdown(report: &Report, failure: Option<&Failure>) -> String {
+    let what = if report.status == Status::DryRun { "Dry run of the Docker images" } else { "Docker images" };
+    let mut text = format!("## {what} for {} {}\n\n", prose(report.tool()), report.version);
+    let _ = writeln!(text, "**{}**\n", prose(&outcome::line(report)));
+    if let Some(failure) = failure {
+        let _ = writeln!(text, "{}", alert(failure));
     }
-    let kept = kept_tags(report);
+    for warning in &report.warnings {
+        let _ = writeln!(text, "> [!WARNING]\n> {}\n", prose(warning));
+    }
+    let _ = writeln!(text, "{}\n", introduction(report));
+    text.push_str(&differences(report));
+    text.push_str(&table(report));
+    if report.variants.iter().flat_map(|variant| &variant.platforms).any(was_run) {
+        text.push_str("\n✓ marks the platforms that the image was run on.\n");
+    }
+    let skipped = skipped(report);
+    if !skipped.is_empty() {
+        let _ = writeln!(text, "\nNot run:\n\n{}", skipped.trim_end());
+    }
+    let kept = kept_tags(report, usize::MAX);
     if !kept.is_empty() {
         let _ = writeln!(text, "\n### Tags that stay where they are\n\n{}", kept.trim_end());
     }
-    if !report.dropped_variants.is_empty() {
-        let names: Vec<String> = report.dropped_variants.iter().map(|name| code(name)).collect();
-        let _ = writeln!(text, "\nThe release before also had: {}.", names.join(", "));
+    if report.status == Status::Published {
+        let _ = writeln!(text, "\n{}", blobs(report));
     }
-    if !report.stages.is_empty() {
-        let _ = writeln!(text, "\n### Where the time went\n\n{}", timeline(&report.stages));
+    let of_variants: Vec<String> = report.variants.iter().map(|variant| details(variant, Checks::Told)).collect();
+    text.push_str(&folded("Tags, digests and checks", &of_variants.join("\n")));
+    let rollback = rollback(report);
+    if !rollback.is_empty() {
+        let content =
+            format!("Each command gives tags the image back that they had before this run.\n\n```sh\n{rollback}```\n");
+        text.push_str(&folded("Roll back", &content));
     }
-    text.push_str("\n<details><summary>Tags, digests and checks</summary>\n\n");
-    for variant in &report.variants {
-        let _ = writeln!(text, "{}", details(variant, Checks::Told));
-    }
-    text + "</details>\n"
+    text + &where_the_time_went(&report.stages)
 }
 
-fn outcome(report: &Report) -> String {
-    let count = match report.variants.len() {
-        1 => "One variant".to_owned(),
-        count => format!("{count} variants"),
+fn folded(title: &str, content: &str) -> String {
+    format!("\n<details><summary>{title}</summary>\n\n{}\n\n</details>\n", content.trim_end())
+}
+
+/// What has changed in the matrix since the release before.
+fn differences(report: &Report) -> String {
+    let mut text = String::new();
+    let named = |names: &[String]| names.iter().map(|name| code(name)).collect::<Vec<_>>().join(", ");
+    if !report.new_variants.is_empty() {
+        let _ = writeln!(text, "New since the release before: {}.\n", named(&report.new_variants));
+    }
+    if !report.dropped_variants.is_empty() {
+        let _ = writeln!(text, "The release before also had: {}.\n", named(&report.dropped_variants));
+    }
+    text
+}
+
+/// Where the images are, with links, and which tags they have.
+fn introduction(report: &Report) -> String {
+    let places: Vec<String> = report.repositories().map(|repository| link(repository, &report.version)).collect();
+    let places = and(&places).unwrap_or_default();
+    let mut text = match report.status {
+        Status::DryRun => format!("Nothing was written to {places}."),
+        Status::Unchanged | Status::Published => format!("The images are in {places}."),
     };
-    let blobs = report.variants.iter().flat_map(|variant| &variant.destinations).map(|destination| destination.blobs);
+    let next: Vec<String> = report.next_tag_forms.iter().map(|form| code(form)).collect();
+    if let Some(next) = and(&next) {
+        let _ = write!(text, " The next release writes every tag of the table as {next}.");
+    } else if let Some(sentence) = Forms::of(report).sentence(report) {
+        let sentence = match report.status {
+            Status::DryRun => sentence.replace(" also exists as ", " would also exist as "),
+            Status::Unchanged | Status::Published => sentence,
+        };
+        let _ = write!(text, " {sentence}");
+    }
+    text
+}
+
+/// The repository, with a link to its page where its registry has one.
+fn link(repository: &Repository, version: &str) -> String {
+    let (registry, path) = (repository.registry(), repository.path());
+    let page = match registry {
+        // It leads to the page of the package, whoever owns it.
+        "ghcr.io" => format!("https://ghcr.io/{path}"),
+        DOCKER_HUB => match path.strip_prefix("library/") {
+            Some(name) => format!("https://hub.docker.com/_/{name}/tags?name={version}"),
+            None => format!("https://hub.docker.com/r/{path}/tags?name={version}"),
+        },
+        "quay.io" => format!("https://quay.io/repository/{path}?tab=tags"),
+        _ => return code(&repository.to_string()),
+    };
+    format!("[{}]({page})", code(&repository.to_string()))
+}
+
+/// A row for each variant. `✓` is a platform that every check was run on.
+fn table(report: &Report) -> String {
+    let forms = Forms::of(report);
+    let mut text = String::from("| Base | Tags | Digest | Platforms |\n| --- | --- | --- | --- |\n");
+    for variant in &report.variants {
+        let mut tags = match (&variant.digest, report.status) {
+            // Of a development build, people want to know what the next release will have.
+            (Some(_), _) if !report.next_tag_forms.is_empty() => entries(variant),
+            (Some(_), _) => forms.cell(variant),
+            (None, Status::DryRun) => code(&variant.name),
+            (None, _) => format!("not published: the exact tags of {} name something else", code(&variant.name)),
+        };
+        if let Some(instead) = &variant.deprecated {
+            let _ = write!(tags, "<br>deprecated: {}", prose(instead));
+        }
+        let platforms: Vec<String> = variant
+            .platforms
+            .iter()
+            .map(|built| {
+                let name = built.platform.to_string();
+                let name = name.strip_prefix("linux/").unwrap_or(&name);
+                if was_run(built) { format!("{name}\u{a0}✓") } else { name.to_owned() }
+            })
+            .collect();
+        let cells = [
+            of_base(variant),
+            tags,
+            variant.digest.as_ref().map(|digest| code(digest.short())).unwrap_or_default(),
+            platforms.join(", "),
+        ];
+        let cells = cells.map(|cell| if cell.is_empty() { "–".to_owned() } else { cell.replace('|', "\\|") });
+        let _ = writeln!(text, "| {} |", cells.join(" | "));
+    }
+    text
+}
+
+fn entries(variant: &Variant) -> String {
+    variant.entries.iter().map(|entry| code(entry)).collect::<Vec<_>>().join(", ")
+}
+
+/// Whether everything that was to be run on the platform was run.
+fn was_run(built: &BuiltPlatform) -> bool {
+    !built.checks.is_empty() && built.checks.iter().all(|check| check.outcome == Outcome::Passed)
+}
+
+/// Why checks were skipped: a line for each reason, with what it is true of.
+fn skipped(report: &Report) -> String {
+    let mut by_reason = BTreeMap::<&str, Vec<(&Variant, &BuiltPlatform)>>::new();
+    for variant in &report.variants {
+        for built in &variant.platforms {
+            let reasons = built.checks.iter().filter_map(|check| match &check.outcome {
+                Outcome::Skipped { reason } => Some(reason.as_str()),
+                Outcome::Passed => None,
+            });
+            for reason in reasons {
+                let images = by_reason.entry(reason).or_default();
+                if !images.iter().any(|(other, of)| other.name == variant.name && of.platform == built.platform) {
+                    images.push((variant, built));
+                }
+            }
+        }
+    }
+    let mut text = String::new();
+    for (reason, images) in by_reason {
+        let mut of: Vec<String> = images.iter().map(|(_, built)| built.platform.to_string()).collect();
+        of.sort();
+        of.dedup();
+        let mut names: Vec<&str> = images.iter().map(|(variant, _)| variant.name.as_str()).collect();
+        names.dedup();
+        let who = match &names[..] {
+            [one] => code(one),
+            several => count(several.len(), "variant"),
+        };
+        let _ = writeln!(text, "- {who} on {}: {}", of.join(", "), prose(reason));
+    }
+    text
+}
+
+fn blobs(report: &Report) -> String {
+    let destinations = report.variants.iter().flat_map(|variant| &variant.destinations);
+    let blobs = destinations.chain(report.source_destinations()).map(|destination| destination.blobs);
     let blobs = blobs.fold(Blobs::default(), |mut sum, blobs| {
         sum.add(blobs);
         sum
     });
-    let places = places(report);
-    match report.status {
-        Status::DryRun => format!("Dry run: {count} built and verified, nothing written to {places}."),
-        Status::Unchanged => format!("{count} in {places}: everything was there already, nothing has changed."),
-        Status::Published => format!(
-            "{count} published to {places}. Blobs: {} already there, {} mounted, {} copied, {} pushed.",
-            blobs.already_there, blobs.mounted, blobs.copied, blobs.pushed
-        ),
+    let said = blobs.to_string();
+    format!("Blobs: {}.", if said.is_empty() { "none" } else { &said })
+}
+
+/// Commands that move tags back, one for each image that they named before.
+fn rollback(report: &Report) -> String {
+    let destinations = report.variants.iter().flat_map(|variant| &variant.destinations);
+    let mut text = String::new();
+    for destination in destinations.chain(report.source_destinations()) {
+        let mut by_digest = Vec::<(&Digest, Vec<&str>)>::new();
+        for rolling in &destination.rolling {
+            let Some(previous) = &rolling.previous else { continue };
+            match by_digest.iter_mut().find(|(digest, _)| *digest == previous) {
+                Some((_, tags)) => tags.push(rolling.tag.as_str()),
+                None => by_digest.push((previous, vec![rolling.tag.as_str()])),
+            }
+        }
+        for (digest, tags) in by_digest {
+            let Destination { repository, .. } = destination;
+            let tags: String = tags.iter().map(|tag| format!(" --tag {repository}:{tag}")).collect();
+            let _ = writeln!(text, "docker buildx imagetools create{tags} {repository}@{digest}");
+        }
     }
+    text
+}
+
+/// The timeline, folded; empty without stages.
+pub(super) fn where_the_time_went(stages: &[Stage]) -> String {
+    let stages: Vec<&Stage> = stages.iter().filter(|stage| stage.duration >= SHORTEST).collect();
+    if stages.is_empty() { String::new() } else { folded("Where the time went", &timeline(&stages)) }
 }
 
 /// A [Gantt diagram](https://mermaid.js.org/syntax/gantt.html), counted from the start of the run.
-fn timeline(stages: &[Stage]) -> String {
+fn timeline(stages: &[&Stage]) -> String {
     let end = stages.iter().map(|stage| stage.start + stage.duration).max().unwrap_or_default();
     let axis = if end < Duration::from_secs(60) { "%-S s" } else { "%-M:%S" };
     let mut text = format!(
         "```mermaid\ngantt\n    title {} in all\n    dateFormat x\n    axisFormat {axis}\n    todayMarker off\n",
-        seconds(end)
+        duration(end)
     );
     for stage in stages {
         let (start, end) = (stage.start.as_millis(), (stage.start + stage.duration).as_millis());
         // `:` and `;` would end the name, `#` starts an entity.
         let name: String = stage.name.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).collect();
-        let _ = writeln!(text, "    {name} {} : {start}, {}", seconds(stage.duration), end.max(start + 1));
+        let _ = writeln!(text, "    {name} {} : {start}, {}", duration(stage.duration), end.max(start + 1));
     }
     text + "```"
-}
-
-fn seconds(duration: Duration) -> String {
-    format!("{:.1} s", duration.as_secs_f64())
 }

@@ -229,7 +229,7 @@ impl Found {
                 role: Role::Image,
                 image: self.location.to_string(),
                 platform: (*missing).clone(),
-                variant: variant.name.clone(),
+                variants: vec![variant.name.clone()],
                 available: available(),
             });
         }

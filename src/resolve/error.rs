@@ -1,10 +1,12 @@
 //! Why a plan can't be resolved.
 
+use std::error::Error;
+
 use super::Role;
 use super::executables::SourceError;
 use super::layout::LayoutError;
 use crate::api::registry::RegistryError;
-use crate::error::{Fault, Situation};
+use crate::error::{Fault, Situation, together};
 use crate::image::config::InvalidConfig;
 use crate::image::manifest::InvalidManifest;
 use crate::image::{Base, Digest, Location, PinnedReference, Platform, Reference};
@@ -15,7 +17,7 @@ pub enum ResolveError {
     /// A platform was asked for that source or base don't have.
     #[error(
         "{role} `{image}` has no manifest for `{platform}`\n\
-         hint: remove it from `platforms` of variant `{variant}`, or use one of: {}", list(.available)
+         hint: remove it from `platforms` of {}, or use one of: {}", of_variants(.variants), list(.available)
     )]
     PlatformMissing {
         /// Source, base, or an image that something else has built.
@@ -24,8 +26,8 @@ pub enum ResolveError {
         image: String,
         /// The missing platform.
         platform: Platform,
-        /// The variant that lists it.
-        variant: String,
+        /// The variants that list it.
+        variants: Vec<String>,
         /// The platforms of the image.
         available: Vec<Platform>,
     },
@@ -102,7 +104,7 @@ pub enum ResolveError {
     #[error(transparent)]
     Source(#[from] SourceError),
     /// Several at once.
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    #[error("{}", together(.0.iter().map(|error| error as &(dyn Error + 'static))))]
     Several(Vec<ResolveError>),
 }
 
@@ -133,11 +135,93 @@ fn list(platforms: &[Platform]) -> String {
     platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// All problems as one.
-pub(super) fn one_or_several(mut problems: Vec<ResolveError>) -> Result<(), ResolveError> {
-    match problems.len() {
+fn of_variants(names: &[String]) -> String {
+    const NAMED: usize = 5;
+    let quoted: Vec<String> = names.iter().take(NAMED).map(|name| format!("`{name}`")).collect();
+    match names.len() {
+        1 => format!("variant {}", quoted.concat()),
+        2..=NAMED => format!("variants {}", quoted.join(", ")),
+        count => format!("{count} variants ({}, …)", quoted.join(", ")),
+    }
+}
+
+impl ResolveError {
+    /// Whether `other` is the same trouble, perhaps of another variant, which is then added to this.
+    fn takes_in(&mut self, other: &Self) -> bool {
+        let text = |error: &Self| together([error as &(dyn Error + 'static)]);
+        match (&mut *self, other) {
+            (
+                Self::PlatformMissing { role, image, platform, variants, .. },
+                Self::PlatformMissing {
+                    role: other_role,
+                    image: other_image,
+                    platform: other_platform,
+                    variants: more,
+                    ..
+                },
+            ) => {
+                let is_same = *role == *other_role && image == other_image && platform == other_platform;
+                if is_same {
+                    variants.extend(more.iter().cloned());
+                }
+                is_same
+            }
+            _ => text(self) == text(other),
+        }
+    }
+}
+
+/// All problems as one. What several variants have in common is said once.
+pub(super) fn one_or_several(problems: Vec<ResolveError>) -> Result<(), ResolveError> {
+    let mut distinct = Vec::<ResolveError>::new();
+    for problem in problems {
+        if !distinct.iter_mut().any(|known| known.takes_in(&problem)) {
+            distinct.push(problem);
+        }
+    }
+    match distinct.len() {
         0 => Ok(()),
-        1 => Err(problems.remove(0)),
-        _ => Err(ResolveError::Several(problems)),
+        1 => Err(distinct.remove(0)),
+        _ => Err(ResolveError::Several(distinct)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn missing(variant: &str, platform: &str) -> ResolveError {
+        ResolveError::PlatformMissing {
+            role: Role::Source,
+            image: "ghcr.io/acme/tool:1.4.0".parse().unwrap(),
+            platform: platform.parse().unwrap(),
+            variants: vec![variant.to_owned()],
+            available: vec!["linux/amd64".parse().unwrap()],
+        }
+    }
+
+    #[test]
+    fn the_same_trouble_of_many_variants_is_said_once() {
+        let many = (1..=29).map(|number| missing(&format!("v{number}"), "linux/arm64")).collect();
+        let expected = "source `ghcr.io/acme/tool:1.4.0` has no manifest for `linux/arm64`\n\
+                        hint: remove it from `platforms` of 29 variants (`v1`, `v2`, `v3`, `v4`, `v5`, …), or use one of: linux/amd64";
+        assert_eq!(one_or_several(many).unwrap_err().to_string(), expected);
+    }
+
+    #[test]
+    fn bases_that_are_missing_keep_each_its_cause_and_share_the_hint() {
+        let base = |name: &str| ResolveError::Unavailable {
+            role: Role::Base,
+            image: name.parse().unwrap(),
+            cause: RegistryError::Missing(name.to_owned()),
+        };
+        let error =
+            one_or_several(vec![base("quay.io/a:1"), base("quay.io/b:2"), missing("v", "linux/386")]).unwrap_err();
+        let expected = "base `quay.io/a:1` can't be resolved\n  cause: `quay.io/a:1` does not exist\n\
+                        base `quay.io/b:2` can't be resolved\n  cause: `quay.io/b:2` does not exist\n\
+                        source `ghcr.io/acme/tool:1.4.0` has no manifest for `linux/386`\n\
+                        hint: look for a typing error; if it is private, check that `credentials` may pull it\n\
+                        hint: remove it from `platforms` of variant `v`, or use one of: linux/amd64";
+        assert_eq!(error.to_string(), expected);
     }
 }

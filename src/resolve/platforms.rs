@@ -44,7 +44,7 @@ pub(super) fn choose(
                             role,
                             image: name.to_string(),
                             platform: platform.clone(),
-                            variant: variant.name.clone(),
+                            variants: vec![variant.name.clone()],
                             available: image.has(),
                         });
                     }

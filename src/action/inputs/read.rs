@@ -5,7 +5,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use super::{Builder, Inputs, MatrixText, OnConflict, RecordText, Rolling, VersionPattern, list};
+use super::{Builder, Inputs, MatrixText, OnConflict, RecordText, ReleaseNotes, Rolling, VersionPattern, list};
 use crate::action::environment::{Environment, Files, read_text, without_mark};
 use crate::action::options::Options;
 use crate::compose::binaries::Binaries;
@@ -86,7 +86,7 @@ impl Inputs {
             rolling: reader.choice("rolling", rolling, Rolling::default()),
             on_conflict: reader.choice("on-conflict", on_conflict, OnConflict::default()),
             ignore_versions: reader.ignore_versions(ignore_versions, version_scheme),
-            release_notes: reader.choice("release-notes", release_notes, true),
+            release_notes: reader.choice("release-notes", release_notes, ReleaseNotes::default()),
             concurrency: reader.concurrency(concurrency),
             credentials,
             github_token,
@@ -420,6 +420,12 @@ impl Choice for Rolling {
 impl Choice for OnConflict {
     const VALUES: &'static [(&'static str, Self)] =
         &[("keep", Self::Keep), ("fail", Self::Fail), ("replace", Self::Replace)];
+}
+
+impl Choice for ReleaseNotes {
+    // `true` is what it was called while there was one form.
+    const VALUES: &'static [(&'static str, Self)] =
+        &[("compact", Self::Compact), ("full", Self::Full), ("false", Self::Off), ("true", Self::Compact)];
 }
 
 impl Choice for Scheme {

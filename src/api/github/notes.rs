@@ -17,6 +17,15 @@ pub enum Edited {
     Written,
 }
 
+impl std::fmt::Display for Edited {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::AlreadyThere => "the section is as it should be",
+            Self::Written => "the section is written",
+        })
+    }
+}
+
 impl GitHub {
     /// Brings the notes of release `id` to where `edit` changes nothing any more.
     ///

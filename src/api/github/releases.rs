@@ -126,12 +126,21 @@ impl GitHub {
     /// # Errors
     /// No answer until the deadline, or a refusal.
     pub async fn previous_releases(&self, release: &Release) -> Result<Vec<Release>, Error> {
-        let mut releases = self.list_releases(1).await?;
+        let mut releases = self.published_releases().await?;
         releases.retain(|other| {
-            other.id != release.id && !other.draft && other.published_at.is_some()
-                // A draft that is about to be published comes after all that are.
-                && release.published_at.is_none_or(|published| other.published_at <= Some(published))
+            // A draft that is about to be published comes after all that are.
+            other.id != release.id && release.published_at.is_none_or(|published| other.published_at <= Some(published))
         });
+        Ok(releases)
+    }
+
+    /// The releases that are published, the newest first; at most the hundred that GitHub lists on its first page.
+    ///
+    /// # Errors
+    /// No answer until the deadline, or a refusal.
+    pub async fn published_releases(&self) -> Result<Vec<Release>, Error> {
+        let mut releases = self.list_releases(1).await?;
+        releases.retain(|release| !release.draft && release.published_at.is_some());
         releases.sort_by_key(|release| std::cmp::Reverse(release.published_at));
         Ok(releases)
     }

@@ -1,0 +1,107 @@
+//! The step summary of a run that has failed: what is published, what isn't, why, and what to do.
+
+use std::fmt::Write as _;
+
+use super::Stage;
+use super::markdown::{code, prose};
+use super::outcome::{count, duration};
+use super::summary::where_the_time_went;
+use super::tags::and;
+use crate::error::Failure;
+use crate::image::Reference;
+use crate::stages::Ledger;
+
+/// The summary, as Markdown. `stages` are those that were begun; the run has failed in the last one.
+#[must_use]
+pub fn markdown(failure: &Failure, ledger: &Ledger, stages: &[Stage]) -> String {
+    let what = if ledger.is_dry_run { "Dry run of the Docker images" } else { "Docker images" };
+    let subject = if ledger.version.is_empty() {
+        String::new()
+    } else {
+        format!(" for {} {}", prose(&ledger.tool), ledger.version)
+    };
+    let mut text =
+        format!("## {what}{subject}\n\n**{}**\n\n{}\n", prose(&outcome(ledger, stages)), alert(failure).trim_end());
+    let (written, missing): (Vec<&Reference>, Vec<&Reference>) =
+        ledger.to_write.iter().partition(|reference| ledger.written.contains(*reference));
+    if !written.is_empty() {
+        text.push_str(&listed("Tags that were written", &written));
+        text.push_str(&listed("Tags that were not written", &missing));
+    }
+    text + &where_the_time_went(stages)
+}
+
+/// What outsiders see of it.
+fn outcome(ledger: &Ledger, stages: &[Stage]) -> String {
+    let Some(stage) = stages.last() else {
+        return "Failed before anything was looked up; nothing was published.".to_owned();
+    };
+    let time = stages.iter().map(|stage| stage.start + stage.duration).max().unwrap_or_default();
+    let repositories: Vec<String> =
+        ledger.repositories.iter().map(|repository| code(&repository.to_string())).collect();
+    let places = and(&repositories).unwrap_or_default();
+    let mut text = format!("Failed in the stage {} after {}", code(&stage.name), duration(time));
+    if ledger.is_dry_run {
+        return text + ". Nothing was to be published.";
+    }
+    match (ledger.written.len(), ledger.to_write.len()) {
+        (0, _) if stage.name == "push" || stage.name == "tag" => {
+            let _ = write!(
+                text,
+                ". No tag was written: nobody sees a change in {places}. What was sent is found there by the next run."
+            );
+        }
+        (0, _) => {
+            let _ = write!(text, ". Nothing was published: no tag in {places} has changed.");
+        }
+        (written, all) if written >= all => {
+            let _ = write!(text, ". All {} in {places} were written.", count(all, "tag"));
+        }
+        (written, all) => {
+            let _ = write!(
+                text,
+                ". {written} of {} in {places} were written, the others are as they were.",
+                count(all, "tag")
+            );
+        }
+    }
+    text
+}
+
+/// The failure, and what to do about it.
+pub(super) fn alert(failure: &Failure) -> String {
+    let said = failure.to_string();
+    let (hints, situation): (Vec<&str>, Vec<&str>) = said.lines().partition(|line| line.starts_with("hint: "));
+    let mut text = String::from("> [!CAUTION]\n");
+    for (number, line) in situation.iter().enumerate() {
+        let end = if number + 1 < situation.len() { "<br>" } else { "" };
+        // What a command of an image has printed.
+        let line = match line.trim_start().strip_prefix("| ") {
+            Some(output) => code(output),
+            None => prose(line),
+        };
+        let _ = writeln!(text, "> {line}{end}");
+    }
+    text.push_str("\nWhat to do:\n\n");
+    for hint in &hints {
+        let hint = hint.trim_start_matches("hint: ");
+        let first = hint.chars().next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+        let rest: String = hint.chars().skip(1).collect();
+        let _ = writeln!(text, "- {}", prose(&format!("{first}{rest}")));
+    }
+    if hints.is_empty() {
+        text.push_str(match failure.exit_code() {
+            2 => "- Correct the input; the same input fails the same way.\n",
+            _ => "- Run the job again: it goes on from what is there.\n",
+        });
+    }
+    text
+}
+
+fn listed(title: &str, references: &[&Reference]) -> String {
+    if references.is_empty() {
+        return String::new();
+    }
+    let lines: String = references.iter().map(|reference| format!("{reference}\n")).collect();
+    format!("\n<details><summary>{title}: {}</summary>\n\n```text\n{lines}```\n\n</details>\n", references.len())
+}
