@@ -266,6 +266,25 @@ async fn notes_that_never_stand_still_are_given_up() {
     assert_eq!(stand_in.count("PATCH"), 0);
 }
 
+/// The jobs of a workflow's matrix end at about the same time.
+#[tokio::test]
+async fn many_jobs_that_write_at_once_lose_nothing_of_each_other() {
+    let Some(stand_in) = stand_in(vec![Release::new("1.4.0").body("Notes\n")]) else { return };
+    let id = stand_in.release("1.4.0").id;
+    let jobs = (0..20).map(|number| {
+        let client = client(&stand_in, WRITE_TOKEN).with_deadline(Duration::from_secs(60));
+        let line = format!("job {number}\n");
+        async move {
+            let with_line = |body: &str| {
+                Ok::<_, Failure>(if body.contains(&line) { body.to_owned() } else { format!("{body}{line}") })
+            };
+            client.edit_release_body(id, with_line).await.unwrap();
+        }
+    });
+    futures_util::future::join_all(jobs).await;
+    assert_eq!(stand_in.release("1.4.0").body.lines().count(), 21, "{}", stand_in.release("1.4.0").body);
+}
+
 #[tokio::test]
 async fn passing_failures_are_outlasted() {
     let Some(stand_in) = stand_in(vec![Release::new("1.4.0")]) else { return };

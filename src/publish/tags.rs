@@ -6,6 +6,7 @@
 //! remains is the one round trip between the look at a tag and its write; the next look repairs that.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
@@ -14,7 +15,7 @@ use futures_util::{StreamExt as _, stream};
 use super::{Blobs, PublishError, Pushed, content};
 use crate::action::Log;
 use crate::api::registry::{Registries, RegistryError};
-use crate::error::first_line;
+use crate::error::together;
 use crate::image::{Digest, Document, Reference, Repository, Tag};
 use crate::ownership::{Decision, Reason, TagKind, Verdict};
 use crate::stages::Stages;
@@ -233,7 +234,7 @@ impl Done {
         log: &Log,
     ) -> Result<Published<'a>, PublishError> {
         let mut failed: BTreeMap<Place, String> =
-            self.failed.into_iter().map(|(place, error)| (place, first_line(&error))).collect();
+            self.failed.into_iter().map(|(place, error)| (place, together([&error as &(dyn Error + 'static)]))).collect();
         let mut outcomes = BTreeMap::new();
         for decision in &surveyed.decisions.tags {
             let place = (decision.destination.clone(), decision.tag.clone());

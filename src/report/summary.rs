@@ -186,7 +186,7 @@ fn skipped(report: &Report) -> String {
             [one] => code(one),
             several => count(several.len(), "variant"),
         };
-        let _ = writeln!(text, "- {who} on {}: {}", of.join(", "), prose(reason));
+        let _ = writeln!(text, "- {who} on {}: {}", and(&of).unwrap_or_default(), prose(reason));
     }
     text
 }

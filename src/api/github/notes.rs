@@ -1,12 +1,16 @@
 //! Editing the notes of a release, which others may edit at the same time.
 
+use std::time::{Duration, Instant};
+
 use url::Url;
 
 use super::answer::Answer;
 use super::{Error, GitHub, Release, attempt};
 
-/// How often the notes may change under our hands before we give up.
-const EDIT_ROUNDS: u32 = 8;
+/// The first wait after the notes have changed under our hands, at most; each later one may be twice as long.
+const FIRST_STEP_BACK: Duration = Duration::from_millis(250);
+/// The longest such wait.
+const LONGEST_STEP_BACK: Duration = Duration::from_secs(8);
 
 /// What became of the notes of a release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +35,8 @@ impl GitHub {
     ///
     /// GitHub has no conditional write. So the notes are read right before they are written, and afterwards, and
     /// `edit` is applied again whenever they are not what it was applied to. It must give its own result back unchanged.
-    /// What somebody writes in the one round trip between reading and writing is lost.
+    /// What somebody writes in the one round trip between reading and writing is lost. Jobs of one workflow may all come here at
+    /// once, so whoever finds the notes changed steps back for a random while, until the deadline.
     ///
     /// # Errors
     /// Those of `edit`, a refusal, and [`Error::Contended`] where the notes keep changing.
@@ -43,14 +48,17 @@ impl GitHub {
         let (url, mut retry) = (self.url(&["releases", &id.to_string()]), self.retry());
         let mut edited = Edited::AlreadyThere;
         let mut body = self.release_body(id).await?;
-        for _ in 0..EDIT_ROUNDS {
+        let (started, mut longest) = (Instant::now(), FIRST_STEP_BACK);
+        while started.elapsed() < self.deadline {
             let wanted = edit(&body)?;
             if wanted == body {
                 return Ok(edited);
             }
             let now = self.release_body(id).await?;
             if now != body {
-                body = now;
+                tokio::time::sleep(longest.mul_f64(fastrand::f64())).await;
+                longest = (2 * longest).min(LONGEST_STEP_BACK);
+                body = self.release_body(id).await?;
                 continue;
             }
             // Only one attempt for each reading: a repeated PATCH would undo what was written while it waited.
