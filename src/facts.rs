@@ -196,6 +196,16 @@ pub struct Found {
     pub prerelease: Option<bool>,
 }
 
+impl Found {
+    /// That GitHub has no published release of the plan's version, as a clause.
+    #[must_use]
+    pub fn unreleased(&self, plan: &Plan, github: Option<&GitHub>) -> Option<String> {
+        let (Some(wanted), Some(_), None) = (&plan.release, github, &self.release) else { return None };
+        let tags: Vec<String> = wanted.tags.iter().map(|tag| format!("`{tag}`")).collect();
+        Some(format!("GitHub has no published release {} yet", tags.join(" or ")))
+    }
+}
+
 /// Finds the release of the plan's version. Only an event of the kind `release` requires one: images are often published first.
 ///
 /// # Errors

@@ -17,7 +17,7 @@ use crate::image::{Reference, Repository};
 use crate::plan::Plan;
 use crate::quote::quoted;
 use crate::remotes::Remotes;
-use crate::report::{Report, outputs, summary};
+use crate::report::{Report, Status, notes, outputs, summary};
 use crate::stages::Stages;
 
 /// How long removing what the run made on the engine may take.
@@ -187,12 +187,13 @@ fn tell(report: &Report, environment: &Environment, log: &Log) -> Result<(), Fai
     }
     let files = workflow::Files::of(|name| environment.get(name).map(str::to_owned));
     let mut values = outputs::outputs(report);
-    let checksums = outputs::checksums(report);
     let mut refused = Vec::new();
-    if log.redacted(&checksums) != checksums {
-        refused.push("checksums");
-    } else if let Some(path) = write_checksums(&checksums, environment)? {
-        values.push(("checksums", path.display().to_string()));
+    for (output, name, content) in files_of(report, log) {
+        if log.redacted(&content) != content {
+            refused.push(output);
+        } else if let Some(path) = write(name, &content, environment)? {
+            values.push((output, path.display().to_string()));
+        }
     }
     values.retain(|(name, value)| {
         let is_clean = log.redacted(value) == *value;
@@ -206,14 +207,25 @@ fn tell(report: &Report, environment: &Environment, log: &Log) -> Result<(), Fai
     if refused.is_empty() { Ok(()) } else { Err(SecretInOutput(refused).into()) }
 }
 
-/// The file of checksums, in the workspace, which is the one folder that this step and the next ones share. Its path
-/// is relative to it.
-fn write_checksums(checksums: &str, environment: &Environment) -> Result<Option<PathBuf>, workflow::NotWritten> {
+/// The outputs that are files: output, name of the file, content. The notes have images that can be pulled, so a dry run has none.
+fn files_of(report: &Report, log: &Log) -> Vec<(&'static str, &'static str, String)> {
+    let mut files = vec![("checksums", "publish-variants.sha256", outputs::checksums(report))];
+    if report.status != Status::DryRun {
+        match notes::update("", report) {
+            Ok(section) => files.push(("notes", "publish-variants.md", section)),
+            Err(too_long) => log.annotate(Level::Warning, "publish-variants", &too_long.to_string()),
+        }
+    }
+    files
+}
+
+/// Writes a file of the workspace, which is the one folder that this step and the next ones share. The path is relative to it.
+fn write(name: &str, content: &str, environment: &Environment) -> Result<Option<PathBuf>, workflow::NotWritten> {
     let Some(workspace) = environment.get("GITHUB_WORKSPACE").filter(|_| environment.is_action()) else {
         return Ok(None);
     };
-    let name = PathBuf::from("publish-variants.sha256");
-    write_anew(Path::new(workspace), &name, checksums.as_bytes()).map_err(|cause| workflow::NotWritten {
+    let name = PathBuf::from(name);
+    write_anew(Path::new(workspace), &name, content.as_bytes()).map_err(|cause| workflow::NotWritten {
         variable: "GITHUB_WORKSPACE",
         path: Path::new(workspace).join(&name),
         cause,

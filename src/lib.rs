@@ -100,9 +100,9 @@ pub async fn run(
 
     let mut report = Report::of_publication(&published, &verified);
     let untold = stages.during("report", log, async {
-        match (inputs.release_notes, github, &resolved.release) {
-            (true, Some(github), Some(release)) => tell(github, release, &mut report).await.err(),
-            _ => None,
+        match github.as_ref().filter(|_| inputs.release_notes && resolved.plan.release.is_some()) {
+            Some(github) => tell(github, resolved.release.as_ref(), &mut report).await.err(),
+            None => None,
         }
     });
     let untold = untold.await;
@@ -110,10 +110,11 @@ pub async fn run(
     Ok(Ended { report, untold })
 }
 
-/// Writes the report into the notes of the release.
-async fn tell(github: &GitHub, release: &Release, report: &mut Report) -> Result<(), Failure> {
+/// Compares the report with earlier releases, and writes it into the notes of the release, if there is one.
+async fn tell(github: &GitHub, release: Option<&Release>, report: &mut Report) -> Result<(), Failure> {
     let earlier = github.previous_releases(release).await?;
     report.dropped_variants = report.dropped_since(earlier.iter().map(|release| release.body.as_str()));
+    let Some(release) = release else { return Ok(()) };
     github.edit_release_body(release.id, |body| report::notes::update(body, report).map_err(Failure::from)).await?;
     Ok(())
 }

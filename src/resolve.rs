@@ -45,6 +45,8 @@ pub struct Resolved {
     pub plan: Plan,
     /// The release, where it is published.
     pub release: Option<Release>,
+    /// That GitHub has no published release of this version, as a clause. `None` for development builds, and without GitHub.
+    pub unreleased: Option<String>,
     /// The facts about the tool.
     pub facts: Facts,
     /// The source as it was found: an index, or a manifest for one platform.
@@ -150,6 +152,9 @@ struct Images {
 impl Resolved {
     /// Logs the digests: a line for the source and for each variant.
     pub fn tell(&self, log: &Log) {
+        if let Some(unreleased) = &self.unreleased {
+            log.line(&format!("{unreleased}: everything but the release's notes is done"));
+        }
         log.image(&self.plan.source.reference, None, self.source.reference.digest().as_str());
         for variant in &self.variants {
             let platforms: Vec<String> = variant.recipes.iter().map(|recipe| recipe.platform.to_string()).collect();
@@ -238,6 +243,7 @@ pub async fn resolve(
     let (variants, problems): (Vec<_>, Vec<_>) = variants.into_iter().partition(Result::is_ok);
     one_or_several(problems.into_iter().filter_map(Result::err).collect())?;
     Ok(Resolved {
+        unreleased: found.unreleased(&plan, github),
         release: found.release,
         source: images.source.top.clone(),
         tagged_source: tagged_source?,

@@ -87,6 +87,7 @@ fn report() -> Report {
             destinations: vec![],
         },
         variants: vec![alpine, python],
+        unreleased: None,
         dropped_variants: vec!["python3.8-slim".into()],
         warnings: vec!["base `alpine:3.23` has no `linux/riscv64`, which the source has".into()],
         stages: vec![

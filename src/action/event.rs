@@ -13,6 +13,10 @@ use crate::plan::{Place, Problem, RepositoryFacts};
 /// GitHub's own limit is 25 MB for a webhook; a payload on a runner can be a little larger.
 const PAYLOAD_LIMIT: u64 = 64 << 20;
 
+/// What release workflows say in place of a version when nothing is to be released: `dry-run` is the default of the input `tag` in
+/// workflows that [cargo-dist](https://github.com/axodotdev/cargo-dist) writes.
+pub const DRY_RUN: &str = "dry-run";
+
 /// The event, as far as a plan depends on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Event {
@@ -197,6 +201,12 @@ impl Event {
     #[must_use]
     pub fn is_release(&self) -> bool {
         matches!(self.kind, Kind::Release(_))
+    }
+
+    /// Whether the workflow was dispatched with [`DRY_RUN`] in place of a version.
+    #[must_use]
+    pub fn asks_for_dry_run(&self) -> bool {
+        matches!(&self.kind, Kind::Dispatch(Some(version)) if version == DRY_RUN)
     }
 
     /// Whether nothing may be published, whatever the inputs say.

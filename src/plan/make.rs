@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::problem::nearest;
 use super::tags::{Claims, Tagger};
-use super::version::determine;
+use super::version::{asks_for_dry_run, determine};
 use super::{Check, CheckOrigin, Place, Plan, PlanError, Platforms, Problem, Source, Tags, Variant};
 use crate::action::inputs::Builder;
 use crate::action::{Environment, Event, Files, Inputs, Options};
@@ -36,7 +36,7 @@ impl Plan {
     /// # Errors
     /// These, and everything else that is wrong.
     pub fn new(inputs: &Inputs, event: &Event, mut problems: Vec<Problem>) -> Result<Self, PlanError> {
-        let dry_run = inputs.dry_run || event.is_pull_request();
+        let dry_run = inputs.dry_run || event.is_pull_request() || asks_for_dry_run(inputs, event);
         let version = determine(inputs, event, &mut problems);
         let rows = inputs.matrix.as_ref().map(|matrix| matrix::read(matrix, &mut problems)).unwrap_or_default();
         if inputs.binaries.is_empty() && (inputs.matrix.is_none() || rows.iter().any(|row| row.binaries.is_none())) {

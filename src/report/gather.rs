@@ -79,6 +79,7 @@ impl OfRun<'_> {
                 destinations: source.map(|number| self.destinations(number)).unwrap_or_default(),
             },
             variants: variants.map(|(number, variant)| self.variant(number, variant)).collect(),
+            unreleased: resolved.unreleased.clone(),
             dropped_variants: Vec::new(),
             warnings: self.warnings(),
             stages,

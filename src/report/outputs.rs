@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{Destination, KeptTag, Report, Variant};
 
-/// Every output but `checksums`, which is the path of a file with [`checksums`].
+/// Every output but `checksums` and `notes`, which are paths of files.
 #[must_use]
 pub fn outputs(report: &Report) -> Vec<(&'static str, String)> {
     let digest = |variant: &Variant| Some((variant.name.clone(), variant.digest.as_ref()?.as_str().into()));

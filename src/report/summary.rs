@@ -13,6 +13,9 @@ pub fn markdown(report: &Report) -> String {
     let tool = report.source.reference.repository().path().rsplit('/').next().unwrap_or_default();
     let mut text = format!("## Images of {tool} {}\n\n", report.version);
     let _ = writeln!(text, "{}\n", outcome(report));
+    if let Some(unreleased) = &report.unreleased {
+        let _ = writeln!(text, "{}{}\n", prose(unreleased), notes_elsewhere(report.status));
+    }
     text.push_str(&table(report, Checks::Told));
     for warning in &report.warnings {
         let _ = writeln!(text, "\n> [!WARNING]\n> {}", prose(warning));
@@ -53,6 +56,16 @@ fn outcome(report: &Report) -> String {
             "{count} published to {places}. Blobs: {} already there, {} mounted, {} copied, {} pushed.",
             blobs.already_there, blobs.mounted, blobs.copied, blobs.pushed
         ),
+    }
+}
+
+/// Where the section is that no release's notes have.
+fn notes_elsewhere(status: Status) -> &'static str {
+    match status {
+        Status::DryRun => ".",
+        Status::Published | Status::Unchanged => {
+            ", so no notes were written. Their section is in the file that the output `notes` names, for `gh release create --notes-file`."
+        }
     }
 }
 

@@ -5,8 +5,11 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
+use serde::Deserialize;
+
 use super::{Builder, Inputs, MatrixText, OnConflict, Rolling, VersionPattern, list};
 use crate::action::environment::{Environment, Files, read_text, without_mark};
+use crate::action::event::DRY_RUN;
 use crate::action::options::Options;
 use crate::compose::binaries::Binaries;
 use crate::credentials::{self, Credentials};
@@ -62,9 +65,10 @@ impl Inputs {
         let credentials = lines("credentials", credentials, environment);
         let credentials = Credentials::read(&credentials, github_token.as_ref(), environment, files, problems);
         let mut reader = Reader { environment, problems };
+        let (version, is_implicit) = reader.version(version);
         let version_scheme = reader.choice("version-scheme", version_scheme, Scheme::Auto);
         Self {
-            version: reader.text("version", version),
+            version,
             version_pattern: reader.pattern(version_pattern),
             version_scheme,
             source: reader.source(source),
@@ -79,7 +83,7 @@ impl Inputs {
             images: reader.images(images),
             insecure_registries: reader.words("insecure-registries", insecure_registries),
             builder: reader.choice("builder", builder, Builder::default()),
-            dry_run: reader.choice("dry-run", dry_run, false),
+            dry_run: reader.choice("dry-run", dry_run, false) || is_implicit,
             verify: reader.choice("verify", verify, true),
             rolling: reader.choice("rolling", rolling, Rolling::default()),
             on_conflict: reader.choice("on-conflict", on_conflict, OnConflict::default()),
@@ -113,6 +117,16 @@ fn lines(name: &str, option: &[String], environment: &Environment) -> String {
     if option.is_empty() { environment.input(name).unwrap_or_default().to_owned() } else { option.join("\n") }
 }
 
+/// What `dist plan --output-format=json` says of the release, as far as it is needed.
+#[derive(Deserialize)]
+struct DistPlan {
+    /// The tag; `None` where nothing is announced.
+    announcement_tag: Option<String>,
+    /// Whether cargo-dist has made the tag up from the versions of the packages, as on pull requests: nobody has asked for a release.
+    #[serde(default)]
+    announcement_tag_is_implicit: bool,
+}
+
 /// Reads one input after the other. `option` is what the command line says.
 struct Reader<'a> {
     environment: &'a Environment,
@@ -126,6 +140,25 @@ impl Reader<'_> {
 
     fn text(&self, name: &str, option: &Option<String>) -> Option<String> {
         written(name, option.as_deref(), self.environment)
+    }
+
+    /// The version as it was written, or the one in the plan of cargo-dist; and whether that plan announces nothing yet.
+    fn version(&mut self, option: &Option<String>) -> (Option<String>, bool) {
+        match self.text("version", option) {
+            Some(text) if text.starts_with('{') => match serde_json::from_str::<DistPlan>(&text) {
+                Ok(plan) => {
+                    (plan.announcement_tag.or_else(|| Some(DRY_RUN.to_owned())), plan.announcement_tag_is_implicit)
+                }
+                Err(invalid) => {
+                    let hint = "give a version, or the whole plan: `version: ${{ inputs.plan }}`";
+                    let problem =
+                        Problem::new(&Place::Input("version"), format!("it is not a plan of cargo-dist: {invalid}"));
+                    self.problems.push(problem.hint(hint));
+                    (None, false)
+                }
+            },
+            text => (text, false),
+        }
     }
 
     /// Lines, without blank ones and comments.

@@ -121,16 +121,19 @@ impl GitHub {
         self.get(url).await
     }
 
-    /// The releases published before `release`, the newest first; at most the hundred that GitHub lists on its first page.
+    /// The releases published before `release`, or until now without one, the newest first; at most the hundred that GitHub lists on its first page.
     ///
     /// # Errors
     /// No answer until the deadline, or a refusal.
-    pub async fn previous_releases(&self, release: &Release) -> Result<Vec<Release>, Error> {
+    pub async fn previous_releases(&self, release: Option<&Release>) -> Result<Vec<Release>, Error> {
         let mut releases = self.list_releases(1).await?;
         releases.retain(|other| {
-            other.id != release.id && !other.draft && other.published_at.is_some()
+            let comes_before = |release: &Release| {
                 // A draft that is about to be published comes after all that are.
-                && release.published_at.is_none_or(|published| other.published_at <= Some(published))
+                other.id != release.id
+                    && release.published_at.is_none_or(|published| other.published_at <= Some(published))
+            };
+            !other.draft && other.published_at.is_some() && release.is_none_or(comes_before)
         });
         releases.sort_by_key(|release| std::cmp::Reverse(release.published_at));
         Ok(releases)
