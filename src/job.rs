@@ -202,6 +202,10 @@ fn tell(report: &Report, environment: &Environment, log: &Log) -> Result<(), Fai
         }
         is_clean
     });
+    let artifacts = outputs::artifacts(report);
+    if log.redacted(&artifacts) == artifacts {
+        files.declare_artifacts(&artifacts)?;
+    }
     files.set_outputs(&values)?;
     files.append_summary(&log.redacted(&summary::markdown(report)))?;
     if refused.is_empty() { Ok(()) } else { Err(SecretInOutput(refused).into()) }
@@ -221,9 +225,7 @@ fn files_of(report: &Report, log: &Log) -> Vec<(&'static str, &'static str, Stri
 
 /// Writes a file of the workspace, which is the one folder that this step and the next ones share. The path is relative to it.
 fn write(name: &str, content: &str, environment: &Environment) -> Result<Option<PathBuf>, workflow::NotWritten> {
-    let Some(workspace) = environment.get("GITHUB_WORKSPACE").filter(|_| environment.is_action()) else {
-        return Ok(None);
-    };
+    let Some(workspace) = environment.workspace() else { return Ok(None) };
     let name = PathBuf::from(name);
     write_anew(Path::new(workspace), &name, content.as_bytes()).map_err(|cause| workflow::NotWritten {
         variable: "GITHUB_WORKSPACE",

@@ -34,6 +34,7 @@ pub mod stages;
 pub mod survey;
 pub mod verify;
 pub mod version;
+pub mod work_tree;
 
 use action::{Event, Inputs, Log};
 use api::github::{GitHub, Release};

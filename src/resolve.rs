@@ -47,6 +47,8 @@ pub struct Resolved {
     pub release: Option<Release>,
     /// That GitHub has no published release of this version, as a clause. `None` for development builds, and without GitHub.
     pub unreleased: Option<String>,
+    /// Variants that a dry run has left out, since their base needs a login that isn't there; a sentence for each base.
+    pub without_login: Vec<String>,
     /// The facts about the tool.
     pub facts: Facts,
     /// The source as it was found: an index, or a manifest for one platform.
@@ -213,13 +215,21 @@ pub async fn resolve(
     let found = found?;
     let (mut problems, mut found_bases) = (Vec::new(), BTreeMap::new());
     let source = source.map_err(|problem| problems.push(problem)).ok();
+    let mut closed = BTreeMap::new();
     for (name, base) in bases {
         match base {
             Ok(base) => drop(found_bases.insert(name, base)),
+            Err(problem) if plan.dry_run && lacks_login(&problem, registries) => drop(closed.insert(name, problem)),
             Err(problem) => problems.push(problem),
         }
     }
+    if !closed.is_empty()
+        && plan.variants.iter().all(|variant| variant.base.reference().is_some_and(|base| closed.contains_key(base)))
+    {
+        problems.extend(std::mem::take(&mut closed).into_values());
+    }
     one_or_several(problems)?;
+    let without_login = leave_out(&mut plan, &closed);
     let source = source.expect("its absence is a problem");
     let base = |variant: &Variant| variant.base.reference().map(|base| &found_bases[base]);
     let problems = plan
@@ -248,11 +258,39 @@ pub async fn resolve(
         source: images.source.top.clone(),
         tagged_source: tagged_source?,
         variants: variants.into_iter().filter_map(Result::ok).collect(),
+        without_login,
         executables,
         facts,
         images,
         plan,
     })
+}
+
+/// Whether an image is refused to those who haven't logged in, and we haven't.
+fn lacks_login(problem: &ResolveError, registries: &Registries) -> bool {
+    matches!(problem, ResolveError::Unavailable { image, cause, .. } if cause.is_refusal() && !registries.has_credentials(image.repository()))
+}
+
+/// Takes the variants on `closed` bases out of the plan: pull requests of forks have no secrets, and the other variants are to be
+/// tried all the same.
+fn leave_out(plan: &mut Plan, closed: &BTreeMap<Reference, ResolveError>) -> Vec<String> {
+    let mut without_login = Vec::new();
+    for base in closed.keys() {
+        let is_on = |variant: &Variant| variant.base.reference() == Some(base);
+        let names: Vec<String> = plan
+            .variants
+            .iter()
+            .filter(|variant| is_on(variant))
+            .map(|variant| format!("`{}`", variant.name))
+            .collect();
+        plan.variants.retain(|variant| !is_on(variant));
+        let registry = base.repository().registry();
+        without_login.push(format!(
+            "left out of this dry run: {}, since the base `{base}` needs a login at `{registry}`, and there is none",
+            names.join(", ")
+        ));
+    }
+    without_login
 }
 
 /// The facts in the source: in its index, and in the config of the first of its platforms, of Linux if it has one.

@@ -56,7 +56,7 @@ async fn without_release_or_tag_or_with_a_draft_everything_but_the_notes_is_done
         assert_eq!(github.count("PATCH"), 0);
     }
 
-    github.add(Release { body: section.clone(), ..release });
+    github.set_release(Release { body: section.clone(), ..release });
     let released = unchanged("a release that was made with the file").await;
     assert!(!released.log.contains("no published release") && !released.summary.contains("no published release"));
     let body = github.release("1.2.3").body;

@@ -3,6 +3,8 @@
 
 #[path = "plan/action.rs"]
 mod action;
+#[path = "plan/default.rs"]
+mod default;
 #[path = "plan/events.rs"]
 mod events;
 #[path = "plan/given.rs"]
@@ -15,5 +17,7 @@ mod parity;
 mod properties;
 #[path = "plan/shown.rs"]
 mod shown;
+#[path = "plan/workflow.rs"]
+mod workflow;
 #[path = "plan/written.rs"]
 mod written;

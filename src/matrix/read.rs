@@ -16,12 +16,13 @@ const MOST_PROBLEMS: usize = 1_000;
 const MOST_ITEMS: usize = 1_000;
 
 /// The keys of a variant.
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 18] = [
     "base",
     "tags",
     "for",
     "exclude",
     "newest-tags",
+    "default",
     "binaries",
     "platforms",
     "env",
@@ -65,6 +66,11 @@ pub(super) fn rows(matrix: &MatrixText, problems: &mut Vec<Problem>) -> Vec<Row>
         Value::Null => Vec::new(),
         Value::List(entries) => reader.all(entries, &Keys::new()),
         Value::Text(_) => reader.all(std::slice::from_ref(&root), &Keys::new()),
+        Value::Map(_) if root.get("jobs").is_some() && root.get("on").is_some() => {
+            let hint = format!("`publish-variants plan --workflow {}` reads the step in it", matrix.name);
+            reader.refuse(&root, "this is a workflow, and not a matrix", hint);
+            Vec::new()
+        }
         Value::Map(_) => {
             let keys = reader.keys(&root, &["defaults", "variants", SYNONYMS[0], SYNONYMS[1]]);
             let defaults = keys.get("defaults").map(|node| reader.keys(node, &KEYS)).unwrap_or_default();
@@ -287,6 +293,7 @@ impl Reader<'_> {
         let row = Row {
             place: entry.node.place(self.of),
             tags,
+            default: self.default(entry),
             binaries: self.binaries(entry, combination),
             platforms: entry.keys.get("platforms").map(|node| self.platforms(node)),
             env: self.env(entry, combination),
@@ -303,6 +310,20 @@ impl Reader<'_> {
             base: base?,
         };
         (!row.tags.is_empty()).then_some(row)
+    }
+
+    /// Where the variant is made the default.
+    fn default(&mut self, entry: &Entry<'_>) -> Option<Place> {
+        let node = entry.keys.get("default")?;
+        match &node.value {
+            Value::Text(text) if text == "true" => return Some(node.place(self.of)),
+            Value::Text(text) if text == "false" => {}
+            _ => self.problem(
+                node,
+                "expected `true` or `false`\nhint: `default: true` gives a variant the tags without a suffix",
+            ),
+        }
+        None
     }
 
     /// A relative one would be below the base's, which nobody sees here.

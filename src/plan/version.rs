@@ -196,7 +196,8 @@ fn guess_pattern(tag: &str, inputs: &Inputs) -> Option<String> {
 fn development(inputs: &Inputs, event: &Event) -> Option<Determined> {
     let asked = asks_for_dry_run(inputs, event) || inputs.tag_templates.iter().any(super::Template::has_sha);
     let commit = match &event.kind {
-        Kind::PullRequest { head } => head.as_deref().or(event.commit.as_deref()),
+        _ if asked && inputs.stated.revision.is_some() => inputs.stated.revision.as_deref(),
+        Kind::PullRequest { head, .. } => head.as_deref().or(event.commit.as_deref()),
         Kind::Branch(_) | Kind::Dispatch(_) | Kind::Other if asked => event.commit.as_deref(),
         _ => None,
     };
@@ -210,7 +211,7 @@ fn nothing_found(inputs: &Inputs, event: &Event) -> Problem {
             &Place::Input("version"),
             format!("`{DRY_RUN}` is a dry run of a development build, and the run's commit isn't known"),
         )
-        .hint("give a version, with `dry-run: true`");
+        .hint("give a version, with `dry-run: true`, or set `revision`");
     }
     let looked = match &event.kind {
         _ if event.name.is_empty() => "no event started this run".to_owned(),

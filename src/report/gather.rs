@@ -207,7 +207,8 @@ impl OfRun<'_> {
             }
         }
         let kept = by_reason.into_iter().map(|(reason, tags)| format!("{} stays: it {reason}", tags.join(", ")));
-        left_out.chain(off_path).chain(folders).chain(unseen).chain(kept).collect()
+        let without_login = self.surveyed.resolved.without_login.iter().cloned();
+        without_login.chain(left_out).chain(off_path).chain(folders).chain(unseen).chain(kept).collect()
     }
 }
 

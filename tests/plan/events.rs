@@ -178,7 +178,7 @@ fn the_word_dry_run_in_place_of_a_version_is_a_dry_run() {
     let nowhere = given_matrix().input("version", "dry-run").variable("GITHUB_SHA", "");
     insta::assert_snapshot!(nowhere.failure(), @"
     input `version`: `dry-run` is a dry run of a development build, and the run's commit isn't known
-    hint: give a version, with `dry-run: true`
+    hint: give a version, with `dry-run: true`, or set `revision`
     ");
 }
 
@@ -195,4 +195,22 @@ fn the_plan_of_cargo_dist_has_the_version() {
         message.contains("input `version`: it is not a plan of cargo-dist") && message.contains("\nhint: "),
         "{message}"
     );
+}
+
+#[test]
+fn only_a_pull_request_of_the_same_repository_itself_may_push() {
+    let push = given_matrix().input("pull-request", "push");
+    let opened = |changes: &[(&str, serde_json::Value)]| push.clone().recorded("pull_request.opened", changes);
+    assert!(!opened(&[]).plan().dry_run);
+    assert!(opened(&[]).input("dry-run", "true").plan().dry_run);
+    assert!(opened(&[("/pull_request/head/repo/id", json!(7))]).plan().dry_run, "a fork");
+    assert!(opened(&[("/pull_request/head/repo", json!(null))]).plan().dry_run, "a fork that was deleted");
+    for name in ["pull_request_target", "pull_request_review", "pull_request_review_comment"] {
+        assert!(opened(&[]).variable("GITHUB_EVENT_NAME", name).plan().dry_run, "{name}");
+    }
+    let plan = opened(&[]).input("version", "1.0").plan();
+    assert!(plan.dry_run && plan.warnings.len() == 1, "{:?}", plan.warnings);
+    let run =
+        r#"{ "workflow_run": { "event": "pull_request", "head_sha": "0123456789abcdef0123456789abcdef01234567" } }"#;
+    assert!(push.event("workflow_run", run).plan().dry_run);
 }

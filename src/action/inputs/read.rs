@@ -5,25 +5,27 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
+use chrono::DateTime;
 use serde::Deserialize;
 
-use super::{Builder, Inputs, MatrixText, OnConflict, Rolling, VersionPattern, list};
-use crate::action::environment::{Environment, Files, read_text, without_mark};
+use super::{Builder, Inputs, MatrixText, OnConflict, PullRequest, Rolling, VersionPattern, list};
+use crate::action::environment::{Environment, Files, read_all, read_text, without_mark};
 use crate::action::event::DRY_RUN;
+use crate::action::forge::SECRETS;
 use crate::action::options::Options;
 use crate::compose::binaries::Binaries;
 use crate::credentials::{self, Credentials};
+use crate::facts::Stated;
 use crate::image::environment::wrong_name;
 use crate::image::platform::NotLinux;
 use crate::image::{EnvValue, Platform, Repository};
-use crate::plan::{Place, PlannedAnnotations, Platforms, Problem, Template};
+use crate::plan::template::BARE;
+use crate::plan::{Place, PlannedAnnotations, Platforms, Problem, RepositoryFacts, Template};
 use crate::secret::Secret;
 use crate::version::{Scheme, VersionSet};
 
 /// The tags of a variant, where `tag-templates` doesn't say otherwise.
 const DEFAULT_TEMPLATES: [&str; 3] = ["{version}-{tag}", "{major}.{minor}-{tag}", "{tag}"];
-/// What `source-tags: default` means.
-const DEFAULT_SOURCE_TAGS: [&str; 3] = ["{version}", "{major}.{minor}", "latest"];
 /// The largest matrix that is read.
 const MATRIX_LIMIT: u64 = 8 << 20;
 
@@ -48,12 +50,16 @@ impl Inputs {
             env,
             labels,
             annotations,
+            repository_url,
+            revision,
+            created,
             images,
             credentials,
             github_token,
             insecure_registries,
             builder,
             dry_run,
+            pull_request,
             verify,
             rolling,
             on_conflict,
@@ -80,10 +86,12 @@ impl Inputs {
             env: reader.env(env),
             labels: reader.assignments("labels", labels).into_iter().collect(),
             annotations: reader.annotations(annotations),
+            stated: reader.stated(repository_url, revision, created),
             images: reader.images(images),
             insecure_registries: reader.words("insecure-registries", insecure_registries),
             builder: reader.choice("builder", builder, Builder::default()),
             dry_run: reader.choice("dry-run", dry_run, false) || is_implicit,
+            pull_request: reader.choice("pull-request", pull_request, PullRequest::default()),
             verify: reader.choice("verify", verify, true),
             rolling: reader.choice("rolling", rolling, Rolling::default()),
             on_conflict: reader.choice("on-conflict", on_conflict, OnConflict::default()),
@@ -96,15 +104,12 @@ impl Inputs {
     }
 }
 
-/// The variables with tokens that the runner gives to steps, beside those of the inputs.
-const TOKENS: [&str; 3] = ["GITHUB_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "ACTIONS_RUNTIME_TOKEN"];
-
 /// Everything that options and environment hold and nobody may see, whether the inputs can be used or not.
 #[must_use]
 pub fn secrets(options: &Options, environment: &Environment) -> Vec<Secret> {
     let given = credentials::secrets(&lines("credentials", &options.credentials, environment));
     let token = written("github-token", options.github_token.as_deref(), environment);
-    let tokens = TOKENS.iter().filter_map(|name| environment.get(name)).map(str::to_owned);
+    let tokens = SECRETS.iter().filter_map(|name| environment.get(name)).map(str::to_owned);
     given.into_iter().chain(token.into_iter().chain(tokens).filter_map(Secret::new)).collect()
 }
 
@@ -266,7 +271,7 @@ impl Reader<'_> {
         let lines = self.lines("source-tags", option);
         let lines: Vec<String> = match &lines[..] {
             [word] if word == "none" || word == "false" => return Vec::new(),
-            [word] if word == "default" || word == "true" => DEFAULT_SOURCE_TAGS.map(str::to_owned).to_vec(),
+            [word] if word == "default" || word == "true" => BARE.map(str::to_owned).to_vec(),
             _ => lines,
         };
         let templates = self.templates("source-tags", &lines);
@@ -340,15 +345,40 @@ impl Reader<'_> {
         Platforms::Listed(platforms)
     }
 
+    fn stated(
+        &mut self,
+        repository_url: &Option<String>,
+        revision: &Option<String>,
+        created: &Option<String>,
+    ) -> Stated {
+        let mut stated = Stated { revision: self.text("revision", revision), ..Stated::default() };
+        if let Some(revision) = stated.revision.take_if(|revision| revision.contains(char::is_whitespace)) {
+            self.problem("revision", format!("`{revision}` is more than one word\nhint: give the name of a commit"));
+        }
+        if let Some(text) = self.text("repository-url", repository_url) {
+            stated.repository = RepositoryFacts::at(&text);
+            if stated.repository.is_none() {
+                let situation = format!("`{text}` is not the address of a repository");
+                self.problem(
+                    "repository-url",
+                    format!("{situation}\nhint: write it as `https://github.com/astral-sh/uv`"),
+                );
+            }
+        }
+        if let Some(text) = self.text("created", created) {
+            stated.created = DateTime::parse_from_rfc3339(&text).ok().map(|time| time.to_utc());
+            if stated.created.is_none() {
+                let situation = format!("`{text}` is not a time with its zone");
+                self.problem("created", format!("{situation}\nhint: write it as `2026-01-15T20:00:00Z`; `git log -1 --format=%cI` prints a commit's"));
+            }
+        }
+        stated
+    }
+
     fn images(&mut self, option: &[String]) -> Vec<Repository> {
         let mut words = self.words("images", option);
         if words.is_empty() {
-            words.extend(
-                self.environment
-                    .container_registry()
-                    .zip(self.environment.get("GITHUB_REPOSITORY"))
-                    .map(|(registry, name)| format!("{registry}/{}", name.to_lowercase())),
-            );
+            words.extend(self.environment.own_image());
         }
         if words.is_empty() {
             self.problem(
@@ -401,7 +431,11 @@ impl Reader<'_> {
                 return None;
             }
         };
-        match read_text(files, Path::new(&path), MATRIX_LIMIT) {
+        let read = match file.as_deref() {
+            Some("-") => read_all(files.standard_input(), MATRIX_LIMIT),
+            _ => read_text(files, Path::new(&path), MATRIX_LIMIT),
+        };
+        match read {
             Ok(text) => Some(MatrixText { name: path, text }),
             Err(error) => {
                 self.problem(
@@ -429,6 +463,10 @@ trait Choice: Copy + Default + 'static {
 
 impl Choice for Builder {
     const VALUES: &'static [(&'static str, Self)] = &[("engine", Self::Engine), ("registry", Self::Registry)];
+}
+
+impl Choice for PullRequest {
+    const VALUES: &'static [(&'static str, Self)] = &[("dry-run", Self::DryRun), ("push", Self::Push)];
 }
 
 impl Choice for Rolling {
