@@ -169,8 +169,10 @@ fn refuse_secrets(plan: &Plan, log: &Log) -> Result<(), SecretInPlan> {
 pub struct SecretInOutput(Vec<&'static str>);
 
 fn listed(names: &[&str]) -> String {
-    let names: Vec<String> = names.iter().map(|name| format!("the output `{name}`")).collect();
-    names.join(" and ")
+    match names {
+        [several @ .., last] if !several.is_empty() => format!("the outputs `{}` and `{last}`", several.join("`, `")),
+        names => format!("the output `{}`", names.concat()),
+    }
 }
 
 impl Situation for SecretInOutput {

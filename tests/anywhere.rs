@@ -79,7 +79,7 @@ fn facts_that_cannot_be_used_are_refused_with_a_hint() {
     let done = publish(&step.input("revision", "two words"));
     assert_eq!(done.code, Some(2), "{}", done.log);
     for said in [
-        "input `repository-url`: `/srv/git/tool` is not",
+        "input `repository-url`: it is not the address",
         "input `created`: `yesterday` is not a time",
         "input `revision`: `two words`",
     ] {

@@ -1,5 +1,5 @@
-//! The action's step in the file of a workflow, for `plan --workflow`: what its `with:` says takes the place of the variables that a
-//! runner would set.
+//! The action's step in the file of a workflow, for `plan --workflow`: what its `with:` says, and the repository of the work tree, take
+//! the place of the variables that a runner would set.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,7 +8,8 @@ use super::environment::{Environment, Files, read_text, variable};
 use super::options::Options;
 use crate::matrix::node::Node;
 use crate::plan::problem::nearest;
-use crate::plan::{Place, PlanError, Problem};
+use crate::plan::{Place, PlanError, Problem, RepositoryFacts};
+use crate::work_tree::WorkTree;
 
 /// The largest workflow that is read.
 const LIMIT: u64 = 8 << 20;
@@ -59,7 +60,7 @@ impl Workflow<'_> {
             Vec::new()
         });
         PlanError::unless_none(problems)?;
-        Ok(environment.with(inputs))
+        Ok(environment.with(inputs.into_iter().chain(repository(environment, files))))
     }
 
     /// The one step that uses this action and is meant.
@@ -130,6 +131,15 @@ impl Workflow<'_> {
         }
         inputs
     }
+}
+
+/// The repository that the job would be of, which is where the defaults come from: that of the work tree, if it is at GitHub.
+fn repository(environment: &Environment, files: &dyn Files) -> Option<(String, String)> {
+    let name = "GITHUB_REPOSITORY";
+    let tree = files.workspace().filter(|_| environment.get(name).is_none()).and_then(WorkTree::find)?;
+    let origin = RepositoryFacts::at(&tree.origin().ok()??)?;
+    let is_there = origin.html_url.starts_with(&format!("{}/", environment.server().trim_end_matches('/')));
+    is_there.then(|| (name.to_owned(), origin.full_name))
 }
 
 /// Whether a step uses this action: from a repository or an image of its name, or from a path, where it has what only this one takes.

@@ -108,6 +108,20 @@ fn of_several_steps_one_is_chosen() {
     assert!(message(&text, Some("nothing"), &[]).contains("`--step` names none"));
 }
 
+#[test]
+fn the_repository_of_the_work_tree_gives_the_defaults_that_the_job_has() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join(".git")).unwrap();
+    std::fs::write(folder.path().join(".git/config"), "[remote \"origin\"]\n\turl = git@github.com:Acme/uv.git\n")
+        .unwrap();
+    std::fs::write(folder.path().join("release.yml"), WORKFLOW.replace("images: ghcr.io/astral-sh/uv", "")).unwrap();
+    let mut plan = Command::new(env!("CARGO_BIN_EXE_publish-variants"));
+    plan.current_dir(folder.path()).env_clear().args(["plan", "--workflow", "release.yml", "--version", "0.9.26"]);
+    let output = plan.output().unwrap();
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(table.contains("ghcr.io/acme/uv"), "{table}{}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// Runs `plan` with a text on standard input; what it printed and its exit code.
 fn plan(arguments: &[&str], input: &str) -> (String, Option<i32>) {
     let folder = tempfile::tempdir().unwrap();

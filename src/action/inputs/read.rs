@@ -358,11 +358,9 @@ impl Reader<'_> {
         if let Some(text) = self.text("repository-url", repository_url) {
             stated.repository = RepositoryFacts::at(&text);
             if stated.repository.is_none() {
-                let situation = format!("`{text}` is not the address of a repository");
-                self.problem(
-                    "repository-url",
-                    format!("{situation}\nhint: write it as `https://github.com/astral-sh/uv`"),
-                );
+                // Not quoted: an address may have a password in it.
+                let hint = "write it as `https://github.com/astral-sh/uv`";
+                self.problem("repository-url", format!("it is not the address of a repository\nhint: {hint}"));
             }
         }
         if let Some(text) = self.text("created", created) {
