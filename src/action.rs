@@ -2,9 +2,11 @@
 
 pub mod environment;
 pub mod event;
+mod forge;
 pub mod inputs;
 pub mod log;
 pub mod options;
+pub mod step;
 pub mod workflow;
 
 pub use environment::{Environment, Files, Folder};

@@ -1,6 +1,9 @@
 //! The command line.
 
-use clap::{Parser, Subcommand, ValueEnum};
+use std::collections::BTreeSet;
+
+use clap::parser::ValueSource;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::action::{Environment, Options};
 
@@ -29,6 +32,12 @@ pub enum Command {
         /// How to print it
         #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
         format: Format,
+        /// Take the inputs from the step of this workflow that uses the action. Options count more
+        #[arg(long, value_name = "FILE")]
+        workflow: Option<String>,
+        /// Which step of the workflow, by its id, its name or its job, where several use the action
+        #[arg(long, value_name = "STEP", requires = "workflow")]
+        step: Option<String>,
     },
     /// Build the variants, verify them, publish them
     Publish {
@@ -53,6 +62,21 @@ pub enum Format {
 }
 
 impl Cli {
+    /// Parses the command line, and ends the process where that can't be done. The names of the inputs that it gives stand beside it.
+    #[must_use]
+    pub fn read() -> (Self, BTreeSet<String>) {
+        let matches = Self::command().get_matches();
+        let given = matches.subcommand().map(|(_, options)| options).into_iter().flat_map(|options| {
+            let is_written = |id: &&clap::Id| options.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+            options.ids().filter(is_written).map(|id| match id.as_str() {
+                "file" => "matrix".to_owned(),
+                id => id.replace('_', "-"),
+            })
+        });
+        let given = given.collect();
+        (Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()), given)
+    }
+
     /// The command; `None` where none is given and GitHub Actions doesn't run us, so that help is what's needed.
     #[must_use]
     pub fn chosen(self, environment: &Environment) -> Option<Command> {

@@ -1,4 +1,4 @@
-//! Who we are at registries: lines of the input `credentials`, the job's token for the registry of its GitHub server, Docker's
+//! Who we are at registries: lines of the input `credentials`, what the forge gives the job for its own registry, Docker's
 //! [`config.json`](https://docs.docker.com/reference/cli/docker/#docker-cli-configuration-file-configjson-properties) and Podman's
 //! [`auth.json`](https://github.com/containers/image/blob/main/docs/containers-auth.json.5.md), in this order.
 
@@ -131,6 +131,15 @@ impl Credentials {
         // A server's token is nobody else's business: on GitHub Enterprise, `ghcr.io` is a third party.
         if let (Some(password), Some(registry)) = (token.cloned(), environment.container_registry()) {
             let username = environment.get("GITHUB_ACTOR").unwrap_or("x-access-token").to_owned();
+            credentials.given.push(Credential { registry, username, password });
+        }
+        // GitLab's registry has a host of its own, and GitLab tells who we are there.
+        let of_gitlab = |name| environment.get(name).filter(|_| environment.is_gitlab()).map(str::to_owned);
+        if let (Some(registry), Some(username), Some(password)) = (
+            of_gitlab("CI_REGISTRY").as_deref().and_then(registry_name),
+            of_gitlab("CI_REGISTRY_USER"),
+            of_gitlab("CI_REGISTRY_PASSWORD").and_then(Secret::new),
+        ) {
             credentials.given.push(Credential { registry, username, password });
         }
         for candidates in [docker_files(environment), podman_files(environment)] {

@@ -1,9 +1,10 @@
 //! Facts about the tool, for labels and annotations: its vendor, its commit, its date and the like.
 //!
 //! The same sources, bases and plan give the same bytes, so facts don't depend on the event, the release, the clock or the
-//! machine. Each comes from the first of these that has it: an input (`labels`, `annotations`), the source image, GitHub. An
-//! unknown fact is left out, and the base's own value is dropped as well. A GitHub that doesn't answer is an error: leaving the
-//! fact out would change the digest.
+//! machine. Each comes from the first of these that has it: an input (`labels`, `annotations`, `revision`, `created`,
+//! `repository-url`), the source image, GitHub; where there is no GitHub, the variables of another forge, then the git work tree. An
+//! unknown fact is left out, and the base's own value is dropped as well. What doesn't answer is an error: leaving the fact out
+//! would change the digest.
 
 use std::collections::BTreeSet;
 
@@ -15,6 +16,7 @@ use crate::error::{Fault, Situation};
 use crate::image::manifest::Annotations;
 use crate::image::{Config, Digest, Reference};
 use crate::plan::{Plan, RepositoryFacts};
+use crate::work_tree::{Unreadable, WorkTree};
 
 /// The facts, by the [pre-defined keys](https://github.com/opencontainers/image-spec/blob/v1.1.1/annotations.md) of the image
 /// specification, without their common prefix.
@@ -50,6 +52,17 @@ pub struct Facts {
     pub created: Option<DateTime<Utc>>,
 }
 
+/// Facts that inputs state. They count more than what the source image says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stated {
+    /// The tool's repository.
+    pub repository: Option<RepositoryFacts>,
+    /// The commit that the version was made from.
+    pub revision: Option<String>,
+    /// When the version was made.
+    pub created: Option<DateTime<Utc>>,
+}
+
 /// Why a fact is unavailable.
 #[derive(Debug, thiserror::Error)]
 pub enum FactsError {
@@ -59,12 +72,16 @@ pub enum FactsError {
     /// GitHub doesn't answer, or refuses.
     #[error(transparent)]
     GitHub(#[from] github::Error),
+    /// The work tree.
+    #[error(transparent)]
+    WorkTree(#[from] Unreadable),
 }
 
 impl Situation for FactsError {
     fn fault(&self) -> Fault {
         match self {
             Self::GitHub(error) => error.fault(),
+            Self::WorkTree(error) => error.fault(),
             Self::NoRelease(_) => Fault::Input,
         }
     }
@@ -114,16 +131,17 @@ pub fn of_the_base_alone() -> BTreeSet<String> {
     keys.chain([VERSION, BASE_DIGEST, BASE_NAME].map(str::to_owned)).collect()
 }
 
-/// Completes the source's facts with those of GitHub.
+/// Completes the source's facts with those that the inputs state, and with those of GitHub, of another forge or of the work tree.
 ///
 /// # Errors
-/// GitHub doesn't answer, or doesn't know the repository.
+/// GitHub doesn't answer, or doesn't know the repository or the commit; the work tree can't be read.
 pub async fn complete(
     mut facts: Facts,
     plan: &Plan,
     event: &Event,
     github: Option<&GitHub>,
 ) -> Result<Facts, FactsError> {
+    facts.state(&plan.stated);
     let lacks =
         |facts: &Facts, keys: &[&str]| keys.iter().any(|key| !facts.labels.contains_key(&format!("{PREFIX}{key}")));
     if lacks(&facts, &["revision", "created"]) {
@@ -142,7 +160,8 @@ pub async fn complete(
                 (Err(_), Some(told)) if plan.dry_run => told.clone(),
                 (Err(error), _) => return Err(error.into()),
             },
-            (None, told) => told.clone().unwrap_or_default(),
+            (None, Some(told)) => told.clone(),
+            (None, None) => elsewhere(plan, event)?,
         };
         for (key, value) in [
             ("description", repository.description),
@@ -175,6 +194,22 @@ impl Facts {
         self
     }
 
+    /// Sets what inputs state.
+    pub fn state(&mut self, stated: &Stated) {
+        let address = stated.repository.as_ref().map(|repository| repository.html_url.clone());
+        self.created = stated.created.or(self.created);
+        for (key, value) in [
+            ("revision", stated.revision.clone()),
+            ("created", stated.created.map(rfc3339)),
+            ("source", address.clone()),
+            ("url", address),
+        ] {
+            if let Some(value) = value {
+                self.labels.insert(format!("{PREFIX}{key}"), value);
+            }
+        }
+    }
+
     fn learn(&mut self, key: &str, value: Option<String>) {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
             self.labels.entry(format!("{PREFIX}{key}")).or_insert(value);
@@ -189,17 +224,35 @@ struct MadeFrom {
     date: Option<DateTime<Utc>>,
 }
 
-/// The commit of the version's tag, else that of the run.
+/// The commit that the inputs state, else that of the version's tag, else that of the run.
 async fn commit(plan: &Plan, event: &Event, github: Option<&GitHub>) -> Result<MadeFrom, FactsError> {
     let of_run = plan.revision.as_ref().or(event.commit.as_ref());
-    let Some(github) = github else { return Ok(MadeFrom { revision: of_run.cloned(), date: None }) };
     let tags: Vec<&str> = plan.release.iter().flat_map(|release| &release.tags).map(String::as_str).collect();
-    let commit = match (github.find_commit(&tags).await?, of_run) {
-        (Some(commit), _) => commit,
-        (None, Some(sha)) => github.commit_by_sha(sha).await?,
-        (None, None) => return Ok(MadeFrom::default()),
+    let (tags, commit) = match &plan.stated.revision {
+        Some(stated) => (Vec::new(), Some(stated)),
+        None => (tags, of_run),
     };
-    Ok(MadeFrom { revision: Some(commit.sha), date: commit.date })
+    let found = match (github, &event.work_tree) {
+        (Some(github), _) => match (github.find_commit(&tags).await?, commit) {
+            (Some(found), _) => Some((found.sha, found.date)),
+            (None, Some(sha)) => github.commit_by_sha(sha).await.map(|found| Some((found.sha, found.date)))?,
+            (None, None) => None,
+        },
+        (None, Some(tree)) => tree.commit(&tags, commit.map(String::as_str))?.map(|found| (found.sha, found.date)),
+        (None, None) => commit.map(|sha| (sha.clone(), None)),
+    };
+    let Some((revision, date)) = found else { return Ok(MadeFrom::default()) };
+    let is_of_run = event.commit.as_ref() == Some(&revision);
+    Ok(MadeFrom { date: date.or(event.date.filter(|_| is_of_run)), revision: Some(revision) })
+}
+
+/// The repository without GitHub and without an event that tells of it.
+fn elsewhere(plan: &Plan, event: &Event) -> Result<RepositoryFacts, FactsError> {
+    if let Some(stated) = &plan.stated.repository {
+        return Ok(stated.clone());
+    }
+    let origin = event.work_tree.as_ref().map(WorkTree::origin).transpose()?.flatten();
+    Ok(origin.as_deref().and_then(RepositoryFacts::at).unwrap_or_default())
 }
 
 fn repository(facts: github::Facts) -> RepositoryFacts {
@@ -219,6 +272,16 @@ pub struct Found {
     pub release: Option<Release>,
     /// Whether the release, or a draft, is marked as a pre-release. `None` without either, or without GitHub.
     pub prerelease: Option<bool>,
+}
+
+impl Found {
+    /// That GitHub has no published release of the plan's version, as a clause.
+    #[must_use]
+    pub fn unreleased(&self, plan: &Plan, github: Option<&GitHub>) -> Option<String> {
+        let (Some(wanted), Some(_), None) = (&plan.release, github, &self.release) else { return None };
+        let tags: Vec<String> = wanted.tags.iter().map(|tag| format!("`{tag}`")).collect();
+        Some(format!("GitHub has no published release {} yet", tags.join(" or ")))
+    }
 }
 
 /// Finds the release of the plan's version. Only an event of the kind `release` requires one: images are often published first.

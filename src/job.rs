@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::Ended;
 use crate::action::environment::write_anew;
-use crate::action::inputs;
+use crate::action::inputs::{self, ReleaseNotes};
 use crate::action::log::Log;
 use crate::action::workflow::{self, Level};
 use crate::action::{Environment, Files, Options};
@@ -17,7 +17,7 @@ use crate::image::Repository;
 use crate::plan::Plan;
 use crate::quote::quoted;
 use crate::remotes::Remotes;
-use crate::report::{Report, outputs, summary};
+use crate::report::{Report, Status, notes, outputs, summary};
 use crate::stages::Stages;
 
 /// How long removing what the run made on the engine may take.
@@ -69,7 +69,7 @@ pub async fn publish(
     let stages = Stages::start();
     match end(options, environment, files, &stages, log).await {
         // Outputs and summary come before the notes' error: the next steps need them.
-        Ok(Ended { report, untold }) => tell(&report, untold, environment, log).map(|()| report),
+        Ok(ended) => tell(ended, environment, log),
         Err(failure) => {
             let summary = summary::of_failure(&failure, &stages.ledger(), &stages.times());
             if let Err(unwritten) = runner_files(environment).append_summary(&log.redacted(&summary)) {
@@ -182,8 +182,10 @@ fn refuse_secrets(plan: &Plan, log: &Log) -> Result<(), SecretInPlan> {
 pub struct SecretInOutput(Vec<&'static str>);
 
 fn listed(names: &[&str]) -> String {
-    let names: Vec<String> = names.iter().map(|name| format!("the output `{name}`")).collect();
-    names.join(" and ")
+    match names {
+        [several @ .., last] if !several.is_empty() => format!("the outputs `{}` and `{last}`", several.join("`, `")),
+        names => format!("the output `{}`", names.concat()),
+    }
 }
 
 impl Situation for SecretInOutput {
@@ -196,29 +198,31 @@ fn runner_files(environment: &Environment) -> workflow::Files {
     workflow::Files::of(|name| environment.get(name).map(str::to_owned))
 }
 
-/// Writes outputs and summary, and warnings into the log. `untold` is why the release's notes couldn't be written.
-fn tell(report: &Report, untold: Option<Failure>, environment: &Environment, log: &Log) -> Result<(), Failure> {
+/// Writes outputs and summary, and warnings into the log. Where the release's notes couldn't be written, that is the error.
+fn tell(ended: Ended, environment: &Environment, log: &Log) -> Result<Report, Failure> {
+    let Ended { report, form, untold } = ended;
     let untold = untold
         .map(|failure| failure.after_publishing("everything is published, and the release's notes don't tell of it"));
-    let failure = set_outputs(report, environment, log).err().or(untold);
-    let summary = summary::markdown(report, failure.as_ref());
+    let failure = set_outputs(&report, form, environment, log).err().or(untold);
+    let summary = summary::markdown(&report, failure.as_ref());
     runner_files(environment).append_summary(&log.redacted(&summary))?;
-    failure.map_or(Ok(()), Err)
+    failure.map_or(Ok(report), Err)
 }
 
 /// Writes outputs, and warnings into the log. An output is written as it is or not at all: with `***` in it, it would be of no use
 /// to programs.
-fn set_outputs(report: &Report, environment: &Environment, log: &Log) -> Result<(), Failure> {
+fn set_outputs(report: &Report, form: ReleaseNotes, environment: &Environment, log: &Log) -> Result<(), Failure> {
     for warning in &report.warnings {
         log.annotate(Level::Warning, "publish-variants", warning);
     }
     let mut values = outputs::outputs(report);
-    let checksums = outputs::checksums(report);
     let mut refused = Vec::new();
-    if log.redacted(&checksums) != checksums {
-        refused.push("checksums");
-    } else if let Some(path) = write_checksums(&checksums, environment)? {
-        values.push(("checksums", path.display().to_string()));
+    for (output, name, content) in files_of(report, form, log) {
+        if log.redacted(&content) != content {
+            refused.push(output);
+        } else if let Some(path) = write(name, &content, environment)? {
+            values.push((output, path.display().to_string()));
+        }
     }
     values.retain(|(name, value)| {
         let is_clean = log.redacted(value) == *value;
@@ -227,18 +231,32 @@ fn set_outputs(report: &Report, environment: &Environment, log: &Log) -> Result<
         }
         is_clean
     });
-    runner_files(environment).set_outputs(&values)?;
+    let files = runner_files(environment);
+    let artifacts = outputs::artifacts(report);
+    if log.redacted(&artifacts) == artifacts {
+        files.declare_artifacts(&artifacts)?;
+    }
+    files.set_outputs(&values)?;
     if refused.is_empty() { Ok(()) } else { Err(SecretInOutput(refused).into()) }
 }
 
-/// The file of checksums, in the workspace, which is the one folder that this step and the next ones share. Its path
-/// is relative to it.
-fn write_checksums(checksums: &str, environment: &Environment) -> Result<Option<PathBuf>, workflow::NotWritten> {
-    let Some(workspace) = environment.get("GITHUB_WORKSPACE").filter(|_| environment.is_action()) else {
-        return Ok(None);
-    };
-    let name = PathBuf::from("publish-variants.sha256");
-    write_anew(Path::new(workspace), &name, checksums.as_bytes()).map_err(|cause| workflow::NotWritten {
+/// The outputs that are files: output, name of the file, content. The notes have images that can be pulled, so a dry run has none.
+fn files_of(report: &Report, form: ReleaseNotes, log: &Log) -> Vec<(&'static str, &'static str, String)> {
+    let mut files = vec![("checksums", "publish-variants.sha256", outputs::checksums(report))];
+    if report.status != Status::DryRun {
+        match notes::update("", report, form) {
+            Ok(section) => files.push(("notes", "publish-variants.md", section)),
+            Err(too_long) => log.annotate(Level::Warning, "publish-variants", &too_long.to_string()),
+        }
+    }
+    files
+}
+
+/// Writes a file of the workspace, which is the one folder that this step and the next ones share. The path is relative to it.
+fn write(name: &str, content: &str, environment: &Environment) -> Result<Option<PathBuf>, workflow::NotWritten> {
+    let Some(workspace) = environment.workspace() else { return Ok(None) };
+    let name = PathBuf::from(name);
+    write_anew(Path::new(workspace), &name, content.as_bytes()).map_err(|cause| workflow::NotWritten {
         variable: "GITHUB_WORKSPACE",
         path: Path::new(workspace).join(&name),
         cause,

@@ -34,12 +34,13 @@ pub mod stages;
 pub mod survey;
 pub mod verify;
 pub mod version;
+pub mod work_tree;
 
 use std::time::Duration;
 
 use action::inputs::ReleaseNotes;
 use action::{Event, Inputs, Log};
-use api::github::{Edited, GitHub, Release};
+use api::github::{GitHub, Release};
 use error::Failure;
 use plan::Plan;
 use remotes::Remotes;
@@ -51,6 +52,8 @@ use stages::{Ledger, Stages};
 pub struct Ended {
     /// What it did.
     pub report: Report,
+    /// The form of the section in the release's notes.
+    pub form: ReleaseNotes,
     /// The error that kept the release notes from being updated.
     pub untold: Option<Failure>,
 }
@@ -101,26 +104,26 @@ pub async fn run(
         if let Some(github) = github {
             compare(github, resolved.release.as_ref(), &mut report).await;
         }
-        return Ok(Ended { report, untold: None });
+        return Ok(Ended { report, form: inputs.release_notes, untold: None });
     }
     let pushed = stages.during("push", log, publish::push(surveyed, &verified, registries, log)).await?;
     let published = stages.during("tag", log, publish::tag(pushed, registries, stages, log)).await?;
 
     let mut report = Report::of_publication(&published, &verified);
     let untold = stages.during("report", log, async {
-        match (inputs.release_notes, github, &resolved.release) {
-            (ReleaseNotes::Off, ..) => log.line("no section in the release's notes: `release-notes: false`"),
-            (form, Some(github), Some(release)) => {
-                let edited = tell(github, release, &mut report, form).await?;
-                log.line(&format!("notes of the release {}: {edited}", release.tag_name));
-            }
+        match (inputs.release_notes, github.as_ref().filter(|_| resolved.plan.release.is_some())) {
+            (ReleaseNotes::Off, _) => log.line("no section in the release's notes: `release-notes: false`"),
+            (form, Some(github)) => match tell(github, resolved.release.as_ref(), &mut report, form).await? {
+                Some(told) => log.line(&told),
+                None => log.line("no release, and so no notes to write the images into"),
+            },
             _ => log.line("no release, and so no notes to write the images into"),
         }
         Ok::<_, Failure>(())
     });
     let untold = untold.await.err();
     report.stages = stages.times();
-    Ok(Ended { report, untold })
+    Ok(Ended { report, form: inputs.release_notes, untold })
 }
 
 /// How long a dry run waits for the notes of earlier releases, which only its summary tells of.
@@ -128,21 +131,22 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Compares the report of a dry run with the release before: `release`, or without one the newest.
 async fn compare(github: &GitHub, release: Option<&Release>, report: &mut Report) {
-    let earlier = async {
-        match release {
-            Some(release) => github.previous_releases(release).await,
-            None => github.published_releases().await,
-        }
-    };
-    if let Ok(Ok(earlier)) = tokio::time::timeout(PATIENCE, earlier).await {
+    if let Ok(Ok(earlier)) = tokio::time::timeout(PATIENCE, github.previous_releases(release)).await {
         report.compare_with(earlier.iter().map(|release| release.body.as_str()));
     }
 }
 
-/// Writes the report into the notes of the release.
-async fn tell(github: &GitHub, release: &Release, report: &mut Report, form: ReleaseNotes) -> Result<Edited, Failure> {
+/// Compares the report with earlier releases, and writes it into the notes of the release, if there is one: the line to log.
+async fn tell(
+    github: &GitHub,
+    release: Option<&Release>,
+    report: &mut Report,
+    form: ReleaseNotes,
+) -> Result<Option<String>, Failure> {
     let earlier = github.previous_releases(release).await?;
     report.compare_with(earlier.iter().map(|release| release.body.as_str()));
+    let Some(release) = release else { return Ok(None) };
     let update = |body: &str| report::notes::update(body, report, form).map_err(Failure::from);
-    github.edit_release_body(release.id, update).await
+    let edited = github.edit_release_body(release.id, update).await?;
+    Ok(Some(format!("notes of the release {}: {edited}", release.tag_name)))
 }

@@ -3,9 +3,10 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::CommandFactory as _;
 use publish_variants::action::inputs;
 use publish_variants::action::log::Log;
+use publish_variants::action::step::Workflow;
 use publish_variants::action::workflow::Level;
 use publish_variants::action::{Environment, Folder, Options};
 use publish_variants::cli::{Cli, Command, Format};
@@ -18,13 +19,19 @@ fn main() -> ExitCode {
     let environment = Environment::of_process();
     let workspace = Folder::workspace(&environment);
     let log = Log::of_process(environment.is_action());
-    let Some(command) = Cli::parse().chosen(&environment) else {
+    let (cli, given) = Cli::read();
+    let Some(command) = cli.chosen(&environment) else {
         let _ = Cli::command().print_help();
         return ExitCode::from(2);
     };
     let done = match command {
         Command::Schema => print(&serde_json::to_string_pretty(&matrix::schema()).expect("a schema is JSON")),
-        Command::Plan { options, format } => plan(&options, format, &environment, &workspace, &log),
+        Command::Plan { options, format, workflow: None, .. } => plan(&options, format, &environment, &workspace, &log),
+        Command::Plan { options, format, workflow: Some(path), step } => {
+            let workflow = Workflow { path: &path, step: step.as_deref(), given: &given };
+            let inputs = workflow.inputs(&environment, &workspace).map_err(Failure::from);
+            inputs.and_then(|inputs| plan(&options, format, &inputs, &workspace, &log))
+        }
         Command::Publish { options } => publish(&options, &environment, &workspace, &log),
     };
     match done {

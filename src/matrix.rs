@@ -5,7 +5,7 @@
 mod axes;
 mod file;
 mod lines;
-mod node;
+pub(crate) mod node;
 mod read;
 mod record;
 mod values;
@@ -31,6 +31,8 @@ pub struct Row {
     pub made: Made,
     /// What it is called in tags, the most specific first, each with its place. At least one.
     pub tags: Vec<(String, Place)>,
+    /// Where it says that it is the default variant, which gets the bare tags, if it does.
+    pub default: Option<Place>,
     /// What of the source goes where, if it says.
     pub binaries: Option<Binaries>,
     /// Its platforms, each with its place, if it says; empty for `auto`.

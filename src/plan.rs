@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use crate::action::inputs::{OnConflict, Rolling, VersionPattern};
 use crate::compose::binaries::Binaries;
 use crate::compose::run::RunInstruction;
+use crate::facts::Stated;
 use crate::image::config::Changes;
 use crate::image::{Base, Location, Platform, Reference, Repository, Tag};
 use crate::ownership::Grammar;
@@ -35,6 +36,8 @@ pub struct Plan {
     pub release: Option<Release>,
     /// The commit that the version was made from, where the event or the version tells it.
     pub revision: Option<String>,
+    /// Facts about the tool that the inputs state.
+    pub stated: Stated,
     /// The scratch image; `None` where something else has built every variant and the source isn't named.
     pub source: Option<Source>,
     /// What of the source goes where in variants that don't say it themselves.

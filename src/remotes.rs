@@ -15,6 +15,7 @@ use crate::api::github::{self, GitHub};
 use crate::api::registry::{Options, Registries, RegistryError};
 use crate::credentials::Credential;
 use crate::error::{Fault, Situation};
+use crate::plan::RepositoryFacts;
 use crate::secret::Listener;
 
 /// Builds at the same time. An engine gains little from more, and each takes memory and disk there.
@@ -25,7 +26,7 @@ const BUILDS_AT_ONCE: usize = 4;
 pub struct Remotes {
     /// The registries.
     pub registries: Registries,
-    /// GitHub; `None` where no repository is named, outside of a workflow.
+    /// GitHub; `None` where no repository of it is named.
     pub github: Option<GitHub>,
     /// The workspace, in which there may be OCI layouts.
     pub workspace: Folder,
@@ -77,6 +78,16 @@ fn deadline(environment: &Environment) -> Result<Duration, RemoteError> {
     text.trim().parse().map(Duration::from_secs).map_err(|_| RemoteError::Deadline(text.to_owned()))
 }
 
+/// The repository at GitHub: that of the job, else the one that `repository-url` names.
+fn github_repository(inputs: &Inputs, environment: &Environment) -> Option<String> {
+    let stated = inputs.stated.repository.as_ref().filter(|_| !environment.is_forgejo());
+    let at_github = |repository: &&RepositoryFacts| {
+        repository.html_url.starts_with(&format!("{}/", environment.server().trim_end_matches('/')))
+    };
+    let stated = stated.filter(at_github).map(|repository| repository.full_name.clone());
+    environment.github_repository().map(str::to_owned).or(stated)
+}
+
 impl Remotes {
     /// Prepares to talk to all of them; nothing is asked yet.
     ///
@@ -103,11 +114,10 @@ impl Remotes {
             seed: fastrand::u64(..),
             ..Options::default()
         })?;
-        let github = environment
-            .get("GITHUB_REPOSITORY")
+        let github = github_repository(inputs, environment)
             .map(|repository| {
                 let api = environment.get("GITHUB_API_URL").unwrap_or("https://api.github.com");
-                let github = GitHub::new(api, inputs.github_token.as_ref(), repository, &inputs.insecure_registries)?;
+                let github = GitHub::new(api, inputs.github_token.as_ref(), &repository, &inputs.insecure_registries)?;
                 Ok::<_, github::Error>(github.with_deadline(deadline))
             })
             .transpose()?;

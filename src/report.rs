@@ -36,6 +36,9 @@ pub struct Report {
     pub source: Option<Source>,
     /// The variants in the order of the matrix.
     pub variants: Vec<Variant>,
+    /// That GitHub has no published release of this version, as a clause: then no notes were written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unreleased: Option<String>,
     /// Variants that the release before had and this one hasn't.
     pub dropped_variants: Vec<String>,
     /// Warnings, a sentence each.

@@ -48,6 +48,10 @@ pub struct Resolved {
     pub plan: Plan,
     /// The release, where it is published.
     pub release: Option<Release>,
+    /// That GitHub has no published release of this version, as a clause. `None` for development builds, and without GitHub.
+    pub unreleased: Option<String>,
+    /// Variants that a dry run has left out, since their base needs a login that isn't there; a sentence for each base.
+    pub without_login: Vec<String>,
     /// The facts about the tool.
     pub facts: Facts,
     /// The source as it was found: an index, or a manifest for one platform. `None` in a plan without one.
@@ -159,6 +163,9 @@ struct Images {
 impl Resolved {
     /// Logs the digests: a line for the source and for each variant.
     pub fn tell(&self, log: &Log) {
+        if let Some(unreleased) = &self.unreleased {
+            log.line(&format!("{unreleased}: everything but the release's notes is done"));
+        }
         if let (Some(planned), Some(found)) = (&self.plan.source, &self.source) {
             log.image(&planned.reference, None, found.reference.digest().as_str());
         }
@@ -243,13 +250,24 @@ pub async fn resolve(
             Err(problem) => problems.push(problem),
         }
     }
+    let mut closed = BTreeMap::new();
     for (name, base) in bases {
         match base {
             Ok(base) => drop(found_bases.insert(name, base)),
+            Err(problem) if plan.dry_run && lacks_login(&problem, registries) => drop(closed.insert(name, problem)),
             Err(problem) => problems.push(problem),
         }
     }
+    if !closed.is_empty()
+        && plan
+            .variants
+            .iter()
+            .all(|variant| variant.made.base_reference().is_some_and(|base| closed.contains_key(base)))
+    {
+        problems.extend(std::mem::take(&mut closed).into_values());
+    }
     one_or_several(problems)?;
+    let without_login = leave_out(&mut plan, &closed);
     let source = source.expect("its absence is a problem");
     let base = |variant: &Variant| variant.made.base_reference().map(|base| &found_bases[base]);
     if let (Some(planned), Some(source)) = (&plan.source, &source) {
@@ -281,15 +299,44 @@ pub async fn resolve(
     let (variants, problems): (Vec<_>, Vec<_>) = variants.into_iter().partition(Result::is_ok);
     one_or_several(problems.into_iter().filter_map(Result::err).collect())?;
     Ok(Resolved {
+        unreleased: found.unreleased(&plan, github),
         release: found.release,
         source: images.source.as_ref().map(|source| source.top.clone()),
         tagged_source: tagged_source?,
         variants: variants.into_iter().filter_map(Result::ok).collect(),
+        without_login,
         executables,
         facts,
         images,
         plan,
     })
+}
+
+/// Whether an image is refused to those who haven't logged in, and we haven't.
+fn lacks_login(problem: &ResolveError, registries: &Registries) -> bool {
+    matches!(problem, ResolveError::Unavailable { image, cause, .. } if cause.is_refusal() && !registries.has_credentials(image.repository()))
+}
+
+/// Takes the variants on `closed` bases out of the plan: pull requests of forks have no secrets, and the other variants are to be
+/// tried all the same.
+fn leave_out(plan: &mut Plan, closed: &BTreeMap<Reference, ResolveError>) -> Vec<String> {
+    let mut without_login = Vec::new();
+    for base in closed.keys() {
+        let is_on = |variant: &Variant| variant.made.base_reference() == Some(base);
+        let names: Vec<String> = plan
+            .variants
+            .iter()
+            .filter(|variant| is_on(variant))
+            .map(|variant| format!("`{}`", variant.name))
+            .collect();
+        plan.variants.retain(|variant| !is_on(variant));
+        let registry = base.repository().registry();
+        without_login.push(format!(
+            "left out of this dry run: {}, since the base `{base}` needs a login at `{registry}`, and there is none",
+            names.join(", ")
+        ));
+    }
+    without_login
 }
 
 /// The facts in the source: in its index, and in the config of the first of its platforms, of Linux if it has one.
@@ -329,7 +376,11 @@ impl Maker<'_> {
     fn copied(&self, variant: &Variant, found: &copied::Found) -> Result<ResolvedVariant, ResolveError> {
         let facts = match self.plan.source {
             Some(_) => self.facts.clone(),
-            None => found.facts().or(self.facts),
+            None => {
+                let mut own = found.facts();
+                own.state(&self.plan.stated);
+                own.or(self.facts)
+            }
         };
         let mut annotations = facts.labels;
         annotations.extend(facts::of_variant(variant.version_label.as_str(), None));

@@ -194,6 +194,8 @@ async fn the_runners_command_publishes_from_a_container_on_the_bridge_network() 
     // The next step has the same workspace, under another path.
     let checksums = std::fs::read_to_string(step.workspace().join(&done.outputs["checksums"])).unwrap();
     assert!(checksums.lines().count() > 0, "{checksums}");
+    let notes = std::fs::read_to_string(step.workspace().join(&done.outputs["notes"])).unwrap();
+    assert!(notes.contains("publish-variants:begin"), "{notes}");
     let left = engine.run(&["ps", "--all", "--quiet", "--filter", &format!("ancestor={}", image.name)]);
     assert_eq!(left, "");
 }

@@ -2,80 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
 
-use std::path::Path;
+mod tool;
 
 use serde_json::{Value, json};
-use support::github::{GitHub, Release, WRITE_TOKEN};
-use support::image::{TinyImage, executable};
-use support::memory_registry::MemoryRegistry;
+use support::github::{GitHub, Release};
 use support::parts;
-use support::runner::{Done, Step, payload};
 
-const ACTION: &str = include_str!("../action.yml");
-const AMD64: &[&str] = &["linux/amd64"];
-const PREFIX: &str = "org.opencontainers.image.";
-
-/// A tool whose source says of itself what `labels` are, and a base that says other things.
-fn registry(labels: &Value) -> MemoryRegistry {
-    let registry = MemoryRegistry::start();
-    let tool = TinyImage::tool(AMD64, &["tool"], "1.2.3").config("Labels", labels.clone()).build();
-    registry.put_image(&tool, "acme/source", "1.2.3");
-    let says = |names: &[&str]| -> Value {
-        names
-            .iter()
-            .map(|name| (format!("{PREFIX}{name}"), json!("the base's")))
-            .collect::<serde_json::Map<_, _>>()
-            .into()
-    };
-    let base = TinyImage::new(AMD64)
-        .layer(vec![executable("/bin/sh", "#!")])
-        .config("Labels", says(&["title", "description", "documentation", "vendor", "authors", "version"]))
-        .build();
-    registry.put_image(&base, "base/alpine", "3.23");
-    registry
-}
-
-fn step(registry: &MemoryRegistry) -> Step {
-    let host = registry.host();
-    Step::new(env!("CARGO_BIN_EXE_publish-variants"), ACTION)
-        .variable("GITHUB_REPOSITORY", "")
-        .input("builder", "registry")
-        .input("source", &format!("{host}/acme/source:{{version}}"))
-        .input("binaries", "/tool")
-        .input("images", &format!("{host}/acme/tool"))
-        .input("matrix", &format!("{host}/base/alpine:3.23,alpine"))
-}
-
-fn event(name: &str, change: impl FnOnce(&mut Value)) -> Value {
-    let mut event = payload(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/events"), name);
-    change(&mut event);
-    event
-}
-
-/// A step as GitHub's runner starts it.
-fn on_github(registry: &MemoryRegistry, github: &GitHub, name: &str, event: &Value, commit: &str) -> Step {
-    step(registry)
-        .variable("GITHUB_REPOSITORY", "astral-sh/uv")
-        .variable("GITHUB_API_URL", &github.url())
-        .variable("GITHUB_SHA", commit)
-        .input("github-token", WRITE_TOKEN)
-        .event(name, event)
-}
-
-fn index(registry: &MemoryRegistry) -> Value {
-    registry.manifest("acme/tool", "alpine").unwrap().json()
-}
-
-fn labels(registry: &MemoryRegistry) -> Value {
-    let child = index(registry)["manifests"][0]["digest"].as_str().unwrap().to_owned();
-    let manifest = registry.manifest("acme/tool", &child).unwrap().json();
-    let config = registry.blob("acme/tool", manifest["config"]["digest"].as_str().unwrap()).unwrap();
-    serde_json::from_slice::<Value>(&config).unwrap()["config"]["Labels"].clone()
-}
-
-fn digest(done: &Done) -> String {
-    done.json("digests")["alpine"].as_str().unwrap().to_owned()
-}
+use tool::{PREFIX, digest, event, index, labels, on_github, registry, step};
 
 #[tokio::test]
 async fn every_event_gives_the_same_bytes_before_the_release_and_after_it() {

@@ -184,10 +184,10 @@ async fn previous_releases_are_those_published_before_the_newest_first() {
     let Some(stand_in) = stand_in(releases) else { return };
     let client = client(&stand_in, WRITE_TOKEN);
     let release = client.release(&["1.3.0"]).await.unwrap();
-    let previous = client.previous_releases(&release).await.unwrap();
+    let previous = client.previous_releases(Some(&release)).await.unwrap();
     assert_eq!(previous.iter().map(|release| release.tag_name.as_str()).collect::<Vec<_>>(), ["1.2.0"]);
     let release = client.release(&["1.4.0"]).await.unwrap();
-    let previous = client.previous_releases(&release).await.unwrap();
+    let previous = client.previous_releases(Some(&release)).await.unwrap();
     assert_eq!(previous.iter().map(|release| release.tag_name.as_str()).collect::<Vec<_>>(), ["1.3.0", "1.2.0"]);
 }
 

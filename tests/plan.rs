@@ -3,6 +3,8 @@
 
 #[path = "plan/action.rs"]
 mod action;
+#[path = "plan/default.rs"]
+mod default;
 #[path = "plan/elsewhere.rs"]
 mod elsewhere;
 #[path = "plan/events.rs"]
@@ -17,5 +19,7 @@ mod parity;
 mod properties;
 #[path = "plan/shown.rs"]
 mod shown;
+#[path = "plan/workflow.rs"]
+mod workflow;
 #[path = "plan/written.rs"]
 mod written;

@@ -94,6 +94,7 @@ fn report() -> Report {
             sizes: vec![("linux/amd64".parse().unwrap(), 21_300_000), ("linux/arm64".parse().unwrap(), 19_400_000)],
         }),
         variants: vec![alpine, python],
+        unreleased: None,
         dropped_variants: vec!["python3.8-slim".into()],
         warnings: vec!["base `alpine:3.23` has no `linux/riscv64`, which the source has".into()],
         stages: vec![

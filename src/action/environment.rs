@@ -8,8 +8,6 @@ use std::io::{self, Read, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use url::{Host, Url};
-
 /// Environment variables. One that is set to nothing counts as unset, as GitHub has it for inputs.
 #[derive(Clone, Default)]
 pub struct Environment(BTreeMap<String, String>);
@@ -35,24 +33,19 @@ impl Environment {
         self.get(&variable(name))
     }
 
+    /// The same with other `variables`, which count more.
+    #[must_use]
+    pub fn with(&self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut all = self.clone();
+        all.0.extend(variables);
+        all
+    }
+
     /// Whether a runner of GitHub Actions, or a stand-in for it, runs this: `GITHUB_ACTIONS` is `true`, or
     /// `GITHUB_EVENT_NAME` is set.
     #[must_use]
     pub fn is_action(&self) -> bool {
         self.get("GITHUB_ACTIONS") == Some("true") || self.get("GITHUB_EVENT_NAME").is_some()
-    }
-
-    /// The container registry of the GitHub server that the job is on: the one that knows its token. It is
-    /// [`containers.HOST`](https://docs.github.com/en/enterprise-server@latest/packages/working-with-a-github-packages-registry/working-with-the-container-registry)
-    /// on GitHub Enterprise Server, and on `ghe.com`.
-    #[must_use]
-    pub fn container_registry(&self) -> Option<String> {
-        let server = self.get("GITHUB_SERVER_URL").unwrap_or("https://github.com");
-        match Url::parse(server.trim()).ok()?.host()? {
-            Host::Domain("github.com") => Some("ghcr.io".to_owned()),
-            Host::Domain(host) => Some(format!("containers.{host}")),
-            Host::Ipv4(_) | Host::Ipv6(_) => None,
-        }
     }
 }
 
@@ -75,6 +68,16 @@ pub trait Files {
     /// # Errors
     /// There is none, or it can't be read.
     fn open(&self, path: &Path) -> io::Result<Box<dyn Read>>;
+
+    /// Standard input.
+    fn standard_input(&self) -> Box<dyn Read> {
+        Box::new(io::empty())
+    }
+
+    /// The workspace, where it is a folder on disk.
+    fn workspace(&self) -> Option<&Path> {
+        None
+    }
 }
 
 /// The workspace, on disk.
@@ -117,6 +120,14 @@ impl Files for Folder {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
         }
         Ok(Box::new(File::open(real)?))
+    }
+
+    fn standard_input(&self) -> Box<dyn Read> {
+        Box::new(io::stdin())
+    }
+
+    fn workspace(&self) -> Option<&Path> {
+        Some(&self.0)
     }
 }
 
@@ -168,8 +179,16 @@ pub fn without_mark(text: String) -> String {
 /// # Errors
 /// It can't be read, is too large, or is no UTF-8.
 pub fn read_text(files: &dyn Files, path: &Path, limit: u64) -> io::Result<String> {
+    read_all(files.open(path)?, limit)
+}
+
+/// Reads a text of up to `limit` bytes, without its byte order mark.
+///
+/// # Errors
+/// As of [`read_text`].
+pub fn read_all(reader: impl Read, limit: u64) -> io::Result<String> {
     let mut text = String::new();
-    files.open(path)?.take(limit + 1).read_to_string(&mut text)?;
+    reader.take(limit + 1).read_to_string(&mut text)?;
     if text.len() as u64 > limit {
         return Err(io::Error::other(format!("it has more than {} MiB", limit >> 20)));
     }
@@ -182,23 +201,6 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
-
-    #[test]
-    fn the_token_is_for_the_registry_of_its_server() {
-        for (server, registry) in [
-            ("", Some("ghcr.io")),
-            ("https://github.com", Some("ghcr.io")),
-            ("https://GitHub.com/", Some("ghcr.io")),
-            ("https://ghe.corp.example", Some("containers.ghe.corp.example")),
-            ("https://acme.ghe.com", Some("containers.acme.ghe.com")),
-            ("https://github.com.example.org", Some("containers.github.com.example.org")),
-            ("https://10.0.0.1", None),
-            ("nonsense", None),
-        ] {
-            let environment: Environment = [("GITHUB_SERVER_URL", server)].into_iter().collect();
-            assert_eq!(environment.container_registry().as_deref(), registry, "{server:?}");
-        }
-    }
 
     #[test]
     fn links_in_the_workspace_lead_nowhere_else() {

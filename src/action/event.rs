@@ -1,17 +1,24 @@
-//! The event that started the workflow: <https://docs.github.com/en/actions/reference/workflows-and-actions/events-that-trigger-workflows>.
+//! The event that started the run; of a workflow: <https://docs.github.com/en/actions/reference/workflows-and-actions/events-that-trigger-workflows>.
 
 use std::io::{BufReader, Read as _};
 use std::path::Path;
 
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::environment::{Environment, Files};
+use super::forge;
 use crate::plan::{Place, Problem, RepositoryFacts};
+use crate::work_tree::WorkTree;
 
 /// GitHub's own limit is 25 MB for a webhook; a payload on a runner can be a little larger.
 const PAYLOAD_LIMIT: u64 = 64 << 20;
+
+/// What release workflows say in place of a version when nothing is to be released: `dry-run` is the default of the input `tag` in
+/// workflows that [cargo-dist](https://github.com/axodotdev/cargo-dist) writes.
+pub const DRY_RUN: &str = "dry-run";
 
 /// The event, as far as a plan depends on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,10 +29,14 @@ pub struct Event {
     pub kind: Kind,
     /// The commit of the run: that of the tag for releases and pushes of tags.
     pub commit: Option<String>,
+    /// When it was committed, where the event tells.
+    pub date: Option<DateTime<Utc>>,
     /// The tag that the run is on, whatever the event.
     pub run_tag: Option<String>,
     /// The repository, if the payload describes it.
     pub repository: Option<RepositoryFacts>,
+    /// The git work tree, for a run that isn't on GitHub or GitLab.
+    pub work_tree: Option<WorkTree>,
 }
 
 /// What happened.
@@ -39,10 +50,13 @@ pub enum Kind {
     Branch(String),
     /// Somebody started the workflow, or another workflow did, with the version it gave.
     Dispatch(Option<String>),
-    /// A pull request, maybe of a fork: nothing is ever published.
+    /// A pull request, or what came of one.
     PullRequest {
         /// The commit at its head.
         head: Option<String>,
+        /// Whether its head is a branch of the same repository, and the event is of the pull request itself. Others may be a
+        /// fork's.
+        is_own: bool,
     },
     /// An event that tells nothing about a version, such as `schedule`.
     #[default]
@@ -76,6 +90,7 @@ struct Payload {
     pull_request: Option<RawPullRequest>,
     issue: Option<RawIssue>,
     workflow_run: Option<RawWorkflowRun>,
+    head_commit: Option<RawCommit>,
     repository: Option<RepositoryFacts>,
 }
 
@@ -97,6 +112,14 @@ struct RawRelease {
 #[derive(Deserialize)]
 struct RawPullRequest {
     head: Option<RawHead>,
+    base: Option<RawHead>,
+}
+
+/// The commit that a push has left at the head.
+#[derive(Deserialize)]
+struct RawCommit {
+    id: Option<Value>,
+    timestamp: Option<Value>,
 }
 
 /// Pull requests are issues, too: a comment on one is an event of an issue.
@@ -114,6 +137,13 @@ struct RawWorkflowRun {
 #[derive(Deserialize)]
 struct RawHead {
     sha: Option<String>,
+    repo: Option<RawRepository>,
+}
+
+/// A repository's number, which another one never has. That of a fork that was deleted is `null`.
+#[derive(Deserialize)]
+struct RawRepository {
+    id: Option<u64>,
 }
 
 /// Whether an event of this name is about a pull request, or about what will be merged with it.
@@ -131,6 +161,20 @@ impl Payload {
             || started_by.is_some_and(is_of_pull_request)
     }
 
+    /// Whether the event is one of a pull request itself, whose head and base are in the same repository.
+    fn is_of_own_pull_request(&self, name: &str) -> bool {
+        let number = |head: &Option<RawHead>| head.as_ref()?.repo.as_ref()?.id;
+        let request = self.pull_request.as_ref().filter(|_| name == "pull_request");
+        request.is_some_and(|request| number(&request.head).is_some() && number(&request.head) == number(&request.base))
+    }
+
+    /// When `commit` was committed, where a push tells.
+    fn date_of(&self, commit: Option<&str>) -> Option<DateTime<Utc>> {
+        let head =
+            self.head_commit.as_ref().filter(|head| commit.is_some() && text(head.id.as_ref()).as_deref() == commit)?;
+        DateTime::parse_from_rfc3339(&text(head.timestamp.as_ref())?).ok().map(|date| date.to_utc())
+    }
+
     fn head_of_pull_request(&self) -> Option<String> {
         let head = self.pull_request.as_ref().and_then(|request| request.head.as_ref()?.sha.clone());
         head.or_else(|| self.workflow_run.as_ref()?.head_sha.clone())
@@ -138,11 +182,27 @@ impl Payload {
 }
 
 impl Event {
-    /// Reads `GITHUB_EVENT_NAME`, the payload at `GITHUB_EVENT_PATH`, `GITHUB_REF` and `GITHUB_SHA`. What is wrong with
-    /// them goes to `problems`. Outside of GitHub Actions there is no event, and that isn't a problem.
+    /// Reads what started the run, by the variables of its forge. What is wrong with them goes to `problems`. Outside of a forge
+    /// there is no event, and that isn't a problem: the work tree tells the commit.
     #[must_use]
     pub fn read(environment: &Environment, files: &dyn Files, problems: &mut Vec<Problem>) -> Self {
-        let Some(name) = environment.get("GITHUB_EVENT_NAME") else { return Self::default() };
+        let mut event = match environment.get("GITHUB_EVENT_NAME") {
+            Some(name) => Self::of_workflow(name, environment, files, problems),
+            None if environment.is_gitlab() => return forge::pipeline(environment),
+            None => Self::default(),
+        };
+        if environment.github_repository().is_none() {
+            event.work_tree = files.workspace().and_then(WorkTree::find);
+            event.repository = event.repository.or_else(|| forge::repository(environment));
+            // Where the commit is needed, the work tree is read again, and its error is told.
+            let head = || event.work_tree.as_ref().and_then(|tree| tree.head().ok().flatten());
+            event.commit = event.commit.clone().or_else(head);
+        }
+        event
+    }
+
+    /// Reads the payload at `GITHUB_EVENT_PATH`, `GITHUB_REF` and `GITHUB_SHA`.
+    fn of_workflow(name: &str, environment: &Environment, files: &dyn Files, problems: &mut Vec<Problem>) -> Self {
         let place = Place::Event(name.to_owned());
         let payload = match payload(environment, files) {
             Ok(payload) => payload,
@@ -165,10 +225,12 @@ impl Event {
             }
             text(version).or_else(|| text(tag))
         };
+        let commit = environment.get("GITHUB_SHA").map(str::to_owned);
+        let date = payload.date_of(commit.as_deref());
         let is_on_pull_request = git_ref.as_deref().is_some_and(|git_ref| git_ref.starts_with("refs/pull/"));
         let kind = match name {
             _ if is_on_pull_request || payload.is_of_pull_request(name) => {
-                Kind::PullRequest { head: payload.head_of_pull_request() }
+                Kind::PullRequest { head: payload.head_of_pull_request(), is_own: payload.is_of_own_pull_request(name) }
             }
             "release" => match payload.release {
                 Some(release) => Kind::Release(ReleaseEvent {
@@ -189,8 +251,7 @@ impl Event {
             "repository_dispatch" => Kind::Dispatch(given(payload.client_payload.as_ref())),
             _ => Kind::Other,
         };
-        let commit = environment.get("GITHUB_SHA").map(str::to_owned);
-        Self { name: name.to_owned(), kind, commit, run_tag, repository: payload.repository }
+        Self { name: name.to_owned(), kind, commit, date, run_tag, repository: payload.repository, work_tree: None }
     }
 
     /// Whether something happened with a release.
@@ -199,7 +260,19 @@ impl Event {
         matches!(self.kind, Kind::Release(_))
     }
 
-    /// Whether nothing may be published, whatever the inputs say.
+    /// Whether the workflow was dispatched with [`DRY_RUN`] in place of a version.
+    #[must_use]
+    pub fn asks_for_dry_run(&self) -> bool {
+        matches!(&self.kind, Kind::Dispatch(Some(version)) if version == DRY_RUN)
+    }
+
+    /// Whether the event is one of a pull request of the same repository, and not of a fork.
+    #[must_use]
+    pub fn is_own_pull_request(&self) -> bool {
+        matches!(self.kind, Kind::PullRequest { is_own: true, .. })
+    }
+
+    /// Whether the event is about a pull request, or about what came of one.
     #[must_use]
     pub fn is_pull_request(&self) -> bool {
         matches!(self.kind, Kind::PullRequest { .. })

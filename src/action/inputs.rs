@@ -11,6 +11,7 @@ use std::num::NonZeroUsize;
 
 use crate::compose::binaries::Binaries;
 use crate::credentials::Credentials;
+use crate::facts::Stated;
 use crate::image::{EnvValue, Repository};
 use crate::plan::{PlannedAnnotations, Platforms, Template};
 use crate::secret::Secret;
@@ -45,6 +46,8 @@ pub struct Inputs {
     pub labels: BTreeMap<String, String>,
     /// Annotations of all variants.
     pub annotations: PlannedAnnotations,
+    /// Facts about the tool.
+    pub stated: Stated,
     /// The destinations.
     pub images: Vec<Repository>,
     /// Who we are at registries.
@@ -57,6 +60,8 @@ pub struct Inputs {
     pub builder: Builder,
     /// Whether `dry-run` was asked for.
     pub dry_run: bool,
+    /// What a pull request of the same repository does.
+    pub pull_request: PullRequest,
     /// Whether variants are run before they are published.
     pub verify: bool,
     /// When rolling tags move.
@@ -97,6 +102,16 @@ pub enum Builder {
     Engine,
     /// Manifests are put together of layers in registries.
     Registry,
+}
+
+/// `pull-request`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PullRequest {
+    /// Nothing is written.
+    #[default]
+    DryRun,
+    /// Development images are pushed, unless the pull request is one of a fork.
+    Push,
 }
 
 /// `rolling`.

@@ -26,7 +26,7 @@ pub struct Options {
     /// The variants: YAML, JSON, lines `base,tag,tag`, or the path of a file
     #[arg(long, value_name = "MATRIX", allow_hyphen_values = true, help_heading = "What to publish")]
     pub matrix: Option<String>,
-    /// The file with the variants; the same as its path as `--matrix`
+    /// The file with the variants, the same as its path as `--matrix`; `-` is standard input
     #[arg(short, long = "file", value_name = "FILE", help_heading = "What to publish", conflicts_with = "matrix")]
     pub file: Option<String>,
     /// A JSON file with the images of variants that have neither `base` nor `image`: variant to `repository@digest`
@@ -47,7 +47,16 @@ pub struct Options {
     /// Annotations of all variants, `name=value`, one a line
     #[arg(long, value_name = "LINES", help_heading = "What to publish")]
     pub annotations: Vec<String>,
-    /// The repositories to publish to [default: the package of the repository at ghcr.io]
+    /// The address of the tool's repository [default: as the forge or the git work tree tells]
+    #[arg(long, value_name = "URL", help_heading = "What to publish")]
+    pub repository_url: Option<String>,
+    /// The commit that the version was made from [default: that of its tag, else that of the run]
+    #[arg(long, value_name = "COMMIT", help_heading = "What to publish")]
+    pub revision: Option<String>,
+    /// When the version was made, as RFC 3339 has it [default: the date of the commit]
+    #[arg(long, value_name = "TIME", help_heading = "What to publish")]
+    pub created: Option<String>,
+    /// The repositories to publish to [default: the repository's own at the forge's registry]
     #[arg(long, value_name = "REPOSITORIES", help_heading = "Where to publish")]
     pub images: Vec<String>,
     /// Credentials, `registry username password`, one a line (better given as an environment variable)
@@ -65,6 +74,9 @@ pub struct Options {
     /// Do everything but push
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "How to publish")]
     pub dry_run: Option<String>,
+    /// What a pull request of the same repository does: `dry-run`, or `push` development images
+    #[arg(long, value_name = "WHAT", help_heading = "How to publish")]
+    pub pull_request: Option<String>,
     /// Whether to run every variant before it is published
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "How to publish")]
     pub verify: Option<String>,
@@ -83,4 +95,16 @@ pub struct Options {
     /// How many requests and builds may run at once
     #[arg(long, value_name = "NUMBER", help_heading = "How to publish")]
     pub concurrency: Option<String>,
+}
+
+impl Options {
+    /// The names of the inputs.
+    #[must_use]
+    pub fn names() -> Vec<String> {
+        use clap::Args as _;
+
+        let command = Self::augment_args(clap::Command::new("options"));
+        let names = command.get_arguments().filter_map(|option| option.get_long());
+        names.filter(|name| *name != "file").map(str::to_owned).collect()
+    }
 }

@@ -1,5 +1,5 @@
 //! What a step tells the runner: [workflow commands](https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands)
-//! and the files named by `GITHUB_OUTPUT` and `GITHUB_STEP_SUMMARY`.
+//! and the files named by `GITHUB_OUTPUT`, `GITHUB_STEP_SUMMARY` and `GITHUB_ARTIFACTS`.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
@@ -102,13 +102,19 @@ pub struct Files {
     pub output: Option<PathBuf>,
     /// `GITHUB_STEP_SUMMARY`
     pub summary: Option<PathBuf>,
+    /// `GITHUB_ARTIFACTS`
+    pub artifacts: Option<PathBuf>,
 }
 
 impl Files {
     /// The files that the environment names; a variable that is set to nothing names none.
     pub fn of(variable: impl Fn(&str) -> Option<String>) -> Self {
         let path = |name| variable(name).filter(|path| !path.is_empty()).map(PathBuf::from);
-        Self { output: path("GITHUB_OUTPUT"), summary: path("GITHUB_STEP_SUMMARY") }
+        Self {
+            output: path("GITHUB_OUTPUT"),
+            summary: path("GITHUB_STEP_SUMMARY"),
+            artifacts: path("GITHUB_ARTIFACTS"),
+        }
     }
 
     /// Sets the step's outputs, all in one write.
@@ -119,6 +125,15 @@ impl Files {
         let Some(path) = &self.output else { return Ok(()) };
         let text: String = outputs.iter().map(|(name, value)| assignment(name, value, fastrand::u128(..))).collect();
         append(path, &text).map_err(|cause| NotWritten { variable: "GITHUB_OUTPUT", path: path.clone(), cause })
+    }
+
+    /// Declares artifacts, one a line.
+    ///
+    /// # Errors
+    /// The file can't be written.
+    pub fn declare_artifacts(&self, lines: &str) -> Result<(), NotWritten> {
+        let Some(path) = &self.artifacts else { return Ok(()) };
+        append(path, lines).map_err(|cause| NotWritten { variable: "GITHUB_ARTIFACTS", path: path.clone(), cause })
     }
 
     /// Adds to the job's summary. What is longer than GitHub shows is cut at the end of a line, and says so.
@@ -220,7 +235,7 @@ mod tests {
     #[test]
     fn outputs_read_back_as_they_were_written() {
         let folder = tempfile::tempdir().unwrap();
-        let files = Files { output: Some(folder.path().join("output")), summary: None };
+        let files = Files { output: Some(folder.path().join("output")), ..Files::default() };
         let outputs = [
             ("status", "published".to_owned()),
             ("empty", String::new()),
@@ -257,7 +272,7 @@ mod tests {
     fn summaries_share_the_limit() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("summary");
-        let files = Files { output: None, summary: Some(path.clone()) };
+        let files = Files { summary: Some(path.clone()), ..Files::default() };
         for _ in 0..3 {
             files.append_summary(&"0123456789\n".repeat(50_000)).unwrap();
         }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::retry::{DEADLINE, FIRST_WAIT};
+use crate::image::Repository;
 use crate::secret::Listener;
 
 mod answer;
@@ -110,6 +111,12 @@ struct Shared {
 }
 
 impl Registries {
+    /// Whether there are credentials for a repository.
+    #[must_use]
+    pub fn has_credentials(&self, repository: &Repository) -> bool {
+        self.0.auth.has_credentials(repository)
+    }
+
     /// Prepares to talk to registries; sends nothing yet.
     ///
     /// # Errors

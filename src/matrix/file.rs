@@ -73,6 +73,8 @@ pub(super) struct VariantEntry {
     pub(super) exclude: Option<Vec<BTreeMap<String, Scalar>>>,
     /// Extra tags for the first value of the axes. One that names an axis (`python-{os}`) goes to the first combination of each of its values.
     pub(super) newest_tags: Option<OneOrMore>,
+    /// Whether the variant also gets the bare tags: `{version}`, `{major}.{minor}` and `latest`. One variant may.
+    pub(super) default: Option<bool>,
     /// The files to take from the source, instead of those of the input `binaries`: `[/uv, /uvx]`, or with a place of their own:
     /// `/completions/_uv -> /usr/share/zsh/site-functions/_uv`.
     pub(super) binaries: Option<OneOrMore>,

@@ -1,4 +1,4 @@
-//! The YAML of a matrix as a tree that knows the line and column of everything, and scalars as they were written:
+//! The YAML of a matrix or of a workflow as a tree that knows the line and column of everything, and scalars as they were written:
 //! `3.10` is a text here, not the number 3.1.
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -8,14 +8,14 @@ use crate::plan::Place;
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
-pub(super) struct Node {
-    pub(super) line: u64,
-    pub(super) column: u64,
-    pub(super) value: Value,
+pub(crate) struct Node {
+    pub(crate) line: u64,
+    pub(crate) column: u64,
+    pub(crate) value: Value,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Null,
     Text(String),
     List(Vec<Node>),
@@ -27,7 +27,7 @@ impl Node {
     ///
     /// # Errors
     /// It is no YAML, or is built to take time or memory. The place, if the parser knows it, and what it says.
-    pub(super) fn parse(text: &str) -> Result<Self, (u64, u64, String)> {
+    pub(crate) fn parse(text: &str) -> Result<Self, (u64, u64, String)> {
         let options = serde_saphyr::options! {
             // A matrix of 2,000 variants, written in full, has about 100,000 nodes.
             budget: serde_saphyr::budget! {
@@ -51,12 +51,46 @@ impl Node {
         Ok(raw.node(text))
     }
 
-    pub(super) fn place(&self, of: &str) -> Place {
+    /// The value of a key of a mapping.
+    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
+        self.entries().iter().find(|(name, _)| name.as_text() == Some(key)).map(|(_, value)| value)
+    }
+
+    /// The keys and values of a mapping; none of anything else.
+    pub(crate) fn entries(&self) -> &[(Self, Self)] {
+        match &self.value {
+            Value::Map(entries) => entries,
+            _ => &[],
+        }
+    }
+
+    /// The items of a list; none of anything else.
+    pub(crate) fn items(&self) -> &[Self] {
+        match &self.value {
+            Value::List(items) => items,
+            _ => &[],
+        }
+    }
+
+    /// The text, if it is one.
+    pub(crate) fn as_text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Whether there is nothing.
+    pub(crate) fn is_null(&self) -> bool {
+        matches!(self.value, Value::Null)
+    }
+
+    pub(crate) fn place(&self, of: &str) -> Place {
         Place::Line { of: of.to_owned(), line: self.line, column: self.column }
     }
 
     /// What it is, for messages.
-    pub(super) fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self.value {
             Value::Null => "nothing",
             Value::Text(_) => "a text",

@@ -19,13 +19,14 @@ const MOST_PROBLEMS: usize = 1_000;
 const MOST_ITEMS: usize = 1_000;
 
 /// The keys of a variant.
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 19] = [
     "base",
     "image",
     "tags",
     "for",
     "exclude",
     "newest-tags",
+    "default",
     "binaries",
     "platforms",
     "env",
@@ -72,6 +73,11 @@ pub(super) fn rows(matrix: &MatrixText, record: Option<&Record>, problems: &mut 
         Value::Null => Vec::new(),
         Value::List(entries) => reader.all(entries, &Keys::new()),
         Value::Text(_) => reader.all(std::slice::from_ref(&root), &Keys::new()),
+        Value::Map(_) if root.get("jobs").is_some() && root.get("on").is_some() => {
+            let hint = format!("`publish-variants plan --workflow {}` reads the step in it", matrix.name);
+            reader.refuse(&root, "this is a workflow, and not a matrix", hint);
+            Vec::new()
+        }
         Value::Map(_) => {
             let keys = reader.keys(&root, &["defaults", "variants", SYNONYMS[0], SYNONYMS[1]]);
             let defaults = keys.get("defaults").map(|node| reader.keys(node, &KEYS)).unwrap_or_default();
@@ -292,6 +298,7 @@ impl Reader<'_> {
         let row = Row {
             place: entry.node.place(self.of),
             tags,
+            default: self.default(entry),
             binaries: self.binaries(entry, combination),
             platforms: entry.keys.get("platforms").map(|node| self.platforms(node)),
             env: self.env(entry, combination),
@@ -390,6 +397,20 @@ impl Reader<'_> {
                 "annotations of its index can be set: `index:`",
             );
         }
+    }
+
+    /// Where the variant is made the default.
+    fn default(&mut self, entry: &Entry<'_>) -> Option<Place> {
+        let node = entry.keys.get("default")?;
+        match &node.value {
+            Value::Text(text) if text == "true" => return Some(node.place(self.of)),
+            Value::Text(text) if text == "false" => {}
+            _ => self.problem(
+                node,
+                "expected `true` or `false`\nhint: `default: true` gives a variant the tags without a suffix",
+            ),
+        }
+        None
     }
 
     /// A relative one would be below the base's, which nobody sees here.

@@ -12,11 +12,12 @@ use crate::version::{Reading, Scheme, Version};
 
 /// How versions are read out of exact tags: the templates that give the tags, and the entries that fill them.
 ///
-/// The source's own tags are made of the empty entry, which no variant has.
+/// The source's own tags are made of the empty entry, and the default variant's bare ones of another that no variant has.
 #[derive(Clone, Debug)]
 pub struct Grammar {
     templates: Vec<Template>,
-    source_templates: Vec<Template>,
+    /// Templates that take no entry, each after what stands for one.
+    bare: Vec<(String, Template)>,
     scheme: Scheme,
     /// From the text after the version in an exact tag to the text before it and the entry. Keyed by the end, so that a tag
     /// is looked up by its ends and not compared with every entry.
@@ -45,12 +46,12 @@ pub struct Nominees(HashMap<String, Vec<Arc<Nominee>>>);
 pub(super) type Readings = HashMap<Tag, Vec<(String, Arc<Nominee>)>>;
 
 impl Grammar {
-    /// The grammar of a plan: the templates of variants with all their `entries`, those of the source's own tags, and the
-    /// `rolling` tags of both. Templates that give no exact tag are left aside.
+    /// The grammar of a plan: the templates of variants with all their `entries`, the `bare` ones that take no entry, each with the one
+    /// that stands for it, and the `rolling` tags of all. Templates that give no exact tag are left aside.
     #[must_use]
     pub fn new(
         templates: &[Template],
-        source_templates: &[Template],
+        bare: &[(&str, &Template)],
         entries: impl IntoIterator<Item = String>,
         rolling: impl IntoIterator<Item = Tag>,
         scheme: Scheme,
@@ -59,14 +60,14 @@ impl Grammar {
         let entries: HashSet<String> = entries.into_iter().collect();
         let of_variants =
             templates.iter().flat_map(|template| entries.iter().map(move |entry| (template, entry.as_str())));
-        for (template, entry) in of_variants.chain(source_templates.iter().map(|template| (template, ""))) {
+        for (template, entry) in of_variants.chain(bare.iter().map(|(entry, template)| (*template, *entry))) {
             if let Some((before, after)) = template.around_version(entry) {
                 shapes.entry(after).or_default().push((before, entry.to_owned()));
             }
         }
         Self {
             templates: templates.to_vec(),
-            source_templates: source_templates.to_vec(),
+            bare: bare.iter().map(|(entry, template)| ((*entry).to_owned(), (*template).clone())).collect(),
             scheme,
             shapes,
             rolling: rolling.into_iter().collect(),
@@ -129,7 +130,7 @@ impl Grammar {
     pub fn versions(&self, tag: &Tag) -> Vec<Version> {
         let text = tag.as_str();
         let mut versions = Vec::<Version>::new();
-        for template in self.templates.iter().chain(&self.source_templates) {
+        for template in self.templates.iter().chain(self.bare.iter().map(|(_, template)| template)) {
             for (version, _) in template.cuts(text) {
                 versions.extend(Version::readings(version, self.scheme).into_iter().map(|reading| reading.version));
             }
@@ -142,8 +143,12 @@ impl Grammar {
     /// The exact tags that this plan would give a version of `entry`.
     #[must_use]
     pub fn exact_tags(&self, version: &Version, entry: &str) -> Vec<Tag> {
-        let templates = if entry.is_empty() { &self.source_templates } else { &self.templates };
-        let exact = templates.iter().filter(|template| template.is_exact());
+        let mut templates: Vec<&Template> =
+            self.bare.iter().filter(|(of, _)| of == entry).map(|(_, template)| template).collect();
+        if templates.is_empty() {
+            templates.extend(&self.templates);
+        }
+        let exact = templates.into_iter().filter(|template| template.is_exact());
         exact.filter_map(|template| template.render(version, entry)?.parse().ok()).collect()
     }
 

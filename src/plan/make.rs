@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::problem::nearest;
-use super::tags::{Claims, Tagger};
-use super::version::determine;
+use super::tags::{Claims, DEFAULT_ENTRY, Tagger};
+use super::version::{asks_for_dry_run, determine};
 use super::{
-    Check, CheckOrigin, Made, Place, Plan, PlanError, PlannedAnnotations, Platforms, Problem, Source, Tags, Variant,
+    Check, CheckOrigin, Made, Place, Plan, PlanError, PlannedAnnotations, Platforms, Problem, Source, Tags, Template,
+    Variant,
 };
-use crate::action::inputs::Builder;
+use crate::action::inputs::{Builder, PullRequest};
 use crate::action::{Environment, Event, Files, Inputs, Options};
 use crate::compose::binaries::Binaries;
 use crate::image::config::Changes;
@@ -39,10 +40,13 @@ impl Plan {
     /// # Errors
     /// These, and everything else that is wrong.
     pub fn new(inputs: &Inputs, event: &Event, mut problems: Vec<Problem>) -> Result<Self, PlanError> {
-        let dry_run = inputs.dry_run || event.is_pull_request();
         let version = determine(inputs, event, &mut problems);
+        let is_release = version.as_ref().is_some_and(|determined| determined.version.as_commit().is_none());
+        let pushes = inputs.pull_request == PullRequest::Push && event.is_own_pull_request() && !is_release;
+        let dry_run = inputs.dry_run || (event.is_pull_request() && !pushes) || asks_for_dry_run(inputs, event);
         let record = inputs.images_from.as_ref();
-        let rows = inputs.matrix.as_ref().map(|matrix| matrix::read(matrix, record, &mut problems)).unwrap_or_default();
+        let mut rows =
+            inputs.matrix.as_ref().map(|matrix| matrix::read(matrix, record, &mut problems)).unwrap_or_default();
         let needs_binaries = |row: &Row| row.binaries.is_none() && row.made.elsewhere().is_none();
         if inputs.binaries.is_empty() && (inputs.matrix.is_none() || rows.iter().any(needs_binaries)) {
             problems.push(
@@ -54,18 +58,27 @@ impl Plan {
             return Err(PlanError::unless_none(problems).expect_err("no version is a problem"));
         };
         let version = determined.version;
-        let tagger = Tagger { version: &version, templates: &inputs.tag_templates };
+        let bare_templates = Template::bare();
+        let tagger = Tagger { version: &version, templates: &inputs.tag_templates, bare: &bare_templates };
         let is_without_source = inputs.source.is_none()
             && inputs.source_tags.is_empty()
             && !rows.is_empty()
             && rows.iter().all(|row| row.made.elsewhere().is_some());
         let source = if is_without_source { None } else { source(inputs, &tagger, &mut problems) };
 
+        refuse_defaults(&mut rows, &mut problems);
         let mut claims = Claims::default();
         if let Some(source) = &source {
             claims.source(source, &inputs.images);
         }
         let mut warnings = Vec::new();
+        if is_release && inputs.pull_request == PullRequest::Push && event.is_pull_request() {
+            let situation =
+                format!("pull requests push development images only, so this is a dry run of version `{version}`");
+            warnings.push(
+                Problem::new(&Place::Input("pull-request"), situation).hint("leave `version` empty on pull requests"),
+            );
+        }
         if let Platforms::Listed(platforms) = &inputs.platforms {
             warnings.extend(platforms.iter().filter_map(|platform| unknown(platform, &Place::Input("platforms"))));
         }
@@ -110,10 +123,14 @@ impl Plan {
         }
         PlanError::unless_none(problems)?;
         let images = || variants.iter().map(|variant| &variant.tags).chain(source.iter().map(|source| &source.tags));
+        let entries = variants.iter().flat_map(|variant| variant.tags.reasons.values().map(|reason| &reason.entry));
+        let bare = inputs.source_tags.iter().map(|template| ("", template));
+        let of_default = bare_templates.iter().map(|template| (DEFAULT_ENTRY, template));
+        let bare = bare.chain(of_default.filter(|_| entries.clone().any(|entry| entry == DEFAULT_ENTRY)));
         let grammar = Grammar::new(
             &inputs.tag_templates,
-            &inputs.source_tags,
-            variants.iter().flat_map(|variant| variant.tags.reasons.values().map(|reason| reason.entry.clone())),
+            &bare.collect::<Vec<_>>(),
+            entries.filter(|entry| *entry != DEFAULT_ENTRY).cloned(),
             images().flat_map(|tags| tags.rolling.iter().map(|rolling| rolling.tag.clone())),
             inputs.version_scheme,
         );
@@ -127,6 +144,7 @@ impl Plan {
             version_pattern: inputs.version_pattern.clone(),
             release: determined.release,
             revision: determined.revision,
+            stated: inputs.stated.clone(),
             source,
             binaries: inputs.binaries.clone(),
             destinations: inputs.images.clone(),
@@ -135,6 +153,23 @@ impl Plan {
             warnings,
             version,
         })
+    }
+}
+
+/// Refuses a second default variant, and takes it for an ordinary one.
+fn refuse_defaults(rows: &mut [Row], problems: &mut Vec<Problem>) {
+    let mut rows = rows.iter_mut().filter(|row| row.default.is_some());
+    let Some(first) = rows.next().and_then(|row| row.default.clone()) else { return };
+    let mut refused = BTreeSet::new();
+    let places = rows.filter_map(|row| row.default.take());
+    for place in places.filter(|place| refused.insert(place.to_string())) {
+        problems.push(if place == first {
+            Problem::new(&place, "`default: true` is for one variant, and `for` makes several of this entry")
+                .hint("give the default variant an entry of its own")
+        } else {
+            Problem::new(&place, format!("another variant is the default already, at {first}"))
+                .hint("only one of them can have the tags without a suffix")
+        });
     }
 }
 
@@ -181,6 +216,7 @@ fn variant(row: Row, version_label: Tag, tags: Tags, inputs: &Inputs, version: &
     // All of them by name, and no `..`: what the matrix says and nobody reads must not compile.
     let Row {
         place: _,
+        default: _,
         made,
         tags: entries,
         binaries,

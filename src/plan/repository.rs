@@ -1,6 +1,7 @@
 //! The tool's repository, as event payloads and GitHub's API describe it.
 
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 /// The tool's repository. It describes every image, where the source has no facts of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -15,6 +16,34 @@ pub struct RepositoryFacts {
     pub html_url: String,
     /// The licence's SPDX identifier; empty where there is none.
     pub license: String,
+}
+
+impl RepositoryFacts {
+    /// The repository at an address, as git or a browser has it: `https://host/owner/name`, `git@host:owner/name.git`. `None` for
+    /// other texts, and for paths on this machine.
+    #[must_use]
+    pub fn at(address: &str) -> Option<Self> {
+        let address = address.trim();
+        let url = match address.split_once("://") {
+            Some(_) => Url::parse(address).ok()?,
+            None => {
+                let (host, path) =
+                    address.split_once(':').filter(|(host, _)| !host.contains('/') && host.contains(['@', '.']))?;
+                Url::parse(&format!("ssh://{host}/{}", path.trim_start_matches('/'))).ok()?
+            }
+        };
+        let host = url.host_str().filter(|host| !host.is_empty())?;
+        let (scheme, port) = match url.scheme() {
+            scheme @ ("https" | "http") => (scheme, url.port()),
+            // Ports of other protocols aren't those of the web.
+            "ssh" | "git" | "git+ssh" => ("https", None),
+            _ => return None,
+        };
+        let full_name = url.path().trim_matches('/').trim_end_matches(".git").to_owned();
+        let name = full_name.rsplit('/').next().filter(|name| !name.is_empty())?.to_owned();
+        let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+        Some(Self { html_url: format!("{scheme}://{host}{port}/{full_name}"), name, full_name, ..Self::default() })
+    }
 }
 
 /// The `repository` object of GitHub's REST description and event payloads, as far as it is needed.
@@ -45,5 +74,32 @@ impl<'de> Deserialize<'de> for RepositoryFacts {
             html_url: raw.html_url.unwrap_or_default(),
             license: raw.license.and_then(|license| license.spdx_id).unwrap_or_default(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repository_is_known_by_each_of_its_addresses_and_no_secret_in_one_is_kept() {
+        for address in [
+            "https://example.org/acme/tool",
+            "https://example.org/acme/tool.git/",
+            "https://ci-token:secret@example.org/acme/tool.git",
+            "git@example.org:acme/tool.git",
+            "example.org:/acme/tool",
+            "ssh://git@example.org:2222/acme/tool.git",
+        ] {
+            let facts = RepositoryFacts::at(address).unwrap();
+            assert_eq!((&*facts.html_url, &*facts.name), ("https://example.org/acme/tool", "tool"), "{address}");
+        }
+        let facts = RepositoryFacts::at("http://forge.lan:3000/team/sub/tool").unwrap();
+        assert_eq!((&*facts.html_url, &*facts.full_name), ("http://forge.lan:3000/team/sub/tool", "team/sub/tool"));
+        for other in
+            ["", "/srv/git/tool.git", "../tool", "C:\\tool", "file:///srv/tool", "https://example.org/", "tool"]
+        {
+            assert_eq!(RepositoryFacts::at(other), None, "{other}");
+        }
     }
 }

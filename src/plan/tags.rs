@@ -8,16 +8,21 @@ use crate::image::{Repository, Tag};
 use crate::matrix::Row;
 use crate::version::Version;
 
+/// What stands in the place of an entry for the bare tags of the default variant. No entry is written like that, as no tag has a colon.
+pub(super) const DEFAULT_ENTRY: &str = "default: true";
+
 /// Makes tags of templates and entries.
 pub(super) struct Tagger<'a> {
     pub(super) version: &'a Version,
     /// The templates of variants.
     pub(super) templates: &'a [Template],
+    /// Those of the default variant's bare tags.
+    pub(super) bare: &'a [Template],
 }
 
 impl Tagger<'_> {
     pub(super) fn variant(&self, row: &Row, problems: &mut Vec<Problem>) -> Tags {
-        let tags = self.tags(self.templates, &row.tags, problems);
+        let mut tags = self.tags(self.templates, &row.tags, problems);
         if tags.exact.is_empty() && !self.templates.is_empty() && problems.is_empty() {
             problems.push(
                 Problem::new(
@@ -27,6 +32,16 @@ impl Tagger<'_> {
                 .hint("add `{version}-{tag}`"),
             );
         }
+        if let Some(place) = &row.default {
+            let mut bare = self.tags(self.bare, &[(DEFAULT_ENTRY.to_owned(), place.clone())], problems);
+            // An entry `latest` gives one of them as well.
+            bare.exact.retain(|tag| !tags.reasons.contains_key(tag));
+            bare.rolling.retain(|rolling| !tags.reasons.contains_key(&rolling.tag));
+            bare.reasons.retain(|tag, _| !tags.reasons.contains_key(tag));
+            tags.exact.extend(bare.exact);
+            tags.rolling.extend(bare.rolling);
+            tags.reasons.extend(bare.reasons);
+        }
         tags
     }
 
@@ -35,7 +50,7 @@ impl Tagger<'_> {
     pub(super) fn refuse_ambiguous(&self, row: &Row, tags: &Tags, claims: &Claims, problems: &mut Vec<Problem>) {
         for rolling in tags.rolling.iter().filter(|rolling| claims.belongs_to(&rolling.tag, row)) {
             let Some(other) = self.own_exact_tag_of(rolling) else { continue };
-            let place = row.tags.iter().find(|(text, _)| *text == rolling.entry).map_or(&row.place, |(_, place)| place);
+            let place = place_of(row, &rolling.entry);
             problems.push(
                 Problem::new(
                     place,
@@ -117,14 +132,23 @@ pub(super) struct Claims(BTreeMap<String, Claim>);
 struct Claim {
     who: String,
     place: Place,
+    hint: &'static str,
 }
+
+/// What to do about a tag that two images claim.
+const SHARE: &str = "give each tag to one of them";
 
 impl Claims {
     /// The tags of the source: those that it gets, and the one that it has if it lives at a destination.
     pub(super) fn source(&mut self, source: &Source, destinations: &[Repository]) {
         let own = source.reference.tag().filter(|_| destinations.contains(source.reference.repository()));
-        for tag in source.tags.iter().chain(own) {
-            let claim = Claim { who: "the source image".to_owned(), place: Place::Input("source-tags") };
+        if let Some(tag) = own {
+            let hint = "that is where the executables are taken from; set `source` to another repository or tag";
+            let who = format!("the source `{}`", source.reference);
+            self.0.insert(tag.to_string(), Claim { who, place: Place::Input("source"), hint });
+        }
+        for tag in source.tags.iter() {
+            let claim = Claim { who: "the source image".to_owned(), place: Place::Input("source-tags"), hint: SHARE };
             self.0.insert(tag.to_string(), claim);
         }
     }
@@ -138,7 +162,7 @@ impl Claims {
         let mut named = Vec::<(String, String)>::new();
         for tag in tags.iter() {
             let entry = tags.reasons.get(tag).map(|reason| reason.entry.as_str()).unwrap_or_default();
-            let place = row.tags.iter().find(|(text, _)| text == entry).map_or(&row.place, |(_, place)| place);
+            let place = place_of(row, entry);
             match self.0.get(tag.as_str()) {
                 Some(other) => {
                     // One clash of entries shows in each of their tags; once is enough.
@@ -149,17 +173,24 @@ impl Claims {
                                 place,
                                 format!("tag `{tag}` is claimed here and by {} at {}", other.who, other.place),
                             )
-                            .hint("give each tag to one of them"),
+                            .hint(other.hint),
                         );
                         named.push(clash);
                     }
                 }
                 None => {
-                    self.0.insert(tag.to_string(), Claim { who: variant_of(row), place: place.clone() });
+                    let claim = Claim { who: variant_of(row), place: place.clone(), hint: SHARE };
+                    self.0.insert(tag.to_string(), claim);
                 }
             }
         }
     }
+}
+
+/// Where an entry stands.
+fn place_of<'a>(row: &'a Row, entry: &str) -> &'a Place {
+    let of_entry = row.tags.iter().find(|(text, _)| text == entry).map(|(_, place)| place);
+    of_entry.or(row.default.as_ref().filter(|_| entry == DEFAULT_ENTRY)).unwrap_or(&row.place)
 }
 
 fn variant_of(row: &Row) -> String {

@@ -63,7 +63,16 @@ pub enum InvalidTemplate {
     },
 }
 
+/// The tags of the default variant, and of a source with `source-tags: default`.
+pub const BARE: [&str; 3] = ["{version}", "{major}.{minor}", "latest"];
+
 impl Template {
+    /// The templates of [`BARE`].
+    #[must_use]
+    pub fn bare() -> Vec<Self> {
+        BARE.iter().filter_map(|template| template.parse().ok()).collect()
+    }
+
     /// Whether the tag names one version, or one commit.
     #[must_use]
     pub fn is_exact(&self) -> bool {

@@ -1,7 +1,7 @@
 //! Which version is to be published, and the release and the commit that it belongs to.
 
 use super::{Place, Problem, Release};
-use crate::action::event::{Kind, ReleaseEvent};
+use crate::action::event::{DRY_RUN, Kind, ReleaseEvent};
 use crate::action::inputs::VersionPattern;
 use crate::action::{Event, Inputs};
 use crate::version::Version;
@@ -16,6 +16,16 @@ pub(super) struct Determined {
     pub(super) not_final: Option<String>,
 }
 
+/// Whether a dry run was asked for in place of a version.
+pub(super) fn asks_for_dry_run(inputs: &Inputs, event: &Event) -> bool {
+    event.asks_for_dry_run() || inputs.version.as_deref() == Some(DRY_RUN)
+}
+
+/// The version that the input names.
+fn named(inputs: &Inputs) -> Option<&str> {
+    inputs.version.as_deref().filter(|version| *version != DRY_RUN)
+}
+
 /// From the input, else from the event. `None` if that fails, with the reason in `problems`.
 pub(super) fn determine(inputs: &Inputs, event: &Event, problems: &mut Vec<Problem>) -> Option<Determined> {
     let before = problems.len();
@@ -23,7 +33,7 @@ pub(super) fn determine(inputs: &Inputs, event: &Event, problems: &mut Vec<Probl
     if problems.len() > before {
         return None;
     }
-    let given = match &inputs.version {
+    let given = match named(inputs) {
         Some(text) => Some(parse(text, Origin::Input, inputs, &Place::Input("version"), problems)?),
         None => None,
     };
@@ -45,9 +55,10 @@ pub(super) fn determine(inputs: &Inputs, event: &Event, problems: &mut Vec<Probl
         (Some(given), Some(_)) if !same => given,
         (_, Some(found)) => found,
         (None, None) => development(inputs, event).or_else(|| {
-            // A payload that can't be read is said already.
-            if !problems.iter().any(|problem| matches!(problem.place(), Place::Event(_))) {
-                problems.push(nothing_found(event));
+            // What can't be read is said already.
+            let is_said = |problem: &Problem| matches!(problem.place(), Place::Event(_) | Place::Input("version"));
+            if !problems.iter().any(is_said) {
+                problems.push(nothing_found(inputs, event));
             }
             None
         })?,
@@ -82,14 +93,16 @@ fn from_event(inputs: &Inputs, event: &Event, problems: &mut Vec<Problem>) -> Op
         // With a version of its own, a run may be on any tag, such as `nightly`.
         Kind::Tag(tag) => {
             let mut ignored = Vec::new();
-            let problems = if inputs.version.is_some() { &mut ignored } else { problems };
+            let problems = if named(inputs).is_some() { &mut ignored } else { problems };
             let mut found = parse(tag, Origin::Tag, inputs, &place, problems)?;
             found.revision.clone_from(&event.commit);
             Some(found)
         }
-        Kind::Dispatch(Some(text)) if inputs.version.is_none() => parse(text, Origin::Input, inputs, &place, problems),
+        Kind::Dispatch(Some(text)) if named(inputs).is_none() && !event.asks_for_dry_run() => {
+            parse(text, Origin::Input, inputs, &place, problems)
+        }
         Kind::Dispatch(_) | Kind::Other => {
-            let tag = event.run_tag.as_deref().filter(|_| inputs.version.is_none())?;
+            let tag = event.run_tag.as_deref().filter(|_| named(inputs).is_none())?;
             let mut found = parse(tag, Origin::Tag, inputs, &place, &mut Vec::new())?;
             found.revision.clone_from(&event.commit);
             Some(found)
@@ -178,20 +191,28 @@ fn guess_pattern(tag: &str, inputs: &Inputs) -> Option<String> {
     Some(format!("{}{{version}}", &tag[..start]))
 }
 
-/// The development build of the run's commit: for pull requests, which publish nothing, and where a template with
-/// `{sha}` asks for it.
+/// The development build of the run's commit: for pull requests, for dry runs without a version, and where a template with `{sha}`
+/// asks for it.
 fn development(inputs: &Inputs, event: &Event) -> Option<Determined> {
-    let asked = inputs.tag_templates.iter().any(super::Template::has_sha);
+    let asked = asks_for_dry_run(inputs, event) || inputs.tag_templates.iter().any(super::Template::has_sha);
     let commit = match &event.kind {
-        Kind::PullRequest { head } => head.as_deref().or(event.commit.as_deref()),
-        Kind::Branch(_) | Kind::Dispatch(None) | Kind::Other if asked => event.commit.as_deref(),
+        _ if asked && inputs.stated.revision.is_some() => inputs.stated.revision.as_deref(),
+        Kind::PullRequest { head, .. } => head.as_deref().or(event.commit.as_deref()),
+        Kind::Branch(_) | Kind::Dispatch(_) | Kind::Other if asked => event.commit.as_deref(),
         _ => None,
     };
     let version = Version::commit(commit?)?;
     Some(Determined { version, release: None, revision: commit.map(str::to_owned), not_final: None })
 }
 
-fn nothing_found(event: &Event) -> Problem {
+fn nothing_found(inputs: &Inputs, event: &Event) -> Problem {
+    if asks_for_dry_run(inputs, event) {
+        return Problem::new(
+            &Place::Input("version"),
+            format!("`{DRY_RUN}` is a dry run of a development build, and the run's commit isn't known"),
+        )
+        .hint("give a version, with `dry-run: true`, or set `revision`");
+    }
     let looked = match &event.kind {
         _ if event.name.is_empty() => "no event started this run".to_owned(),
         Kind::Branch(branch) => format!("the push was to branch `{branch}`, not of a tag"),

@@ -95,6 +95,7 @@ impl OfRun<'_> {
                 sizes: source_sizes(found, resolved),
             }),
             variants: variants.map(|(number, variant)| self.variant(number, variant)).collect(),
+            unreleased: resolved.unreleased.clone(),
             dropped_variants: Vec::new(),
             new_variants: Vec::new(),
             next_tag_forms: next_tag_forms(&resolved.plan),
@@ -271,7 +272,9 @@ impl OfRun<'_> {
         let kept = by_reason.into_iter().map(|(reason, tags)| format!("{} stays: it {reason}", tags.join(", ")));
         let others = self.surveyed.resolved.variants.iter().enumerate();
         let others = others.filter_map(|(number, variant)| self.other_image(number, variant));
-        left_out.into_iter().chain(off_path).chain(others).chain(folders).chain(unseen).chain(kept).collect()
+        let without_login = self.surveyed.resolved.without_login.iter().cloned();
+        let about_images = without_login.chain(left_out).chain(off_path).chain(others);
+        about_images.chain(folders).chain(unseen).chain(kept).collect()
     }
 }
 

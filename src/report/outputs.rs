@@ -1,10 +1,9 @@
 //! The action's outputs, for the steps that follow.
 
-use std::fmt::Write as _;
+use super::{Destination, KeptTag, Report, Status, Variant};
+use crate::image::Digest;
 
-use super::{Destination, KeptTag, Report, Variant};
-
-/// Every output but `checksums`, which is the path of a file with [`checksums`].
+/// Every output but `checksums` and `notes`, which are paths of files.
 #[must_use]
 pub fn outputs(report: &Report) -> Vec<(&'static str, String)> {
     let digest = |variant: &Variant| Some((variant.name.clone(), variant.digest.as_ref()?.as_str().into()));
@@ -43,18 +42,29 @@ pub fn kept(report: &Report) -> String {
 /// This is the form that [`actions/attest`](https://github.com/actions/attest) takes as `subject-checksums`.
 #[must_use]
 pub fn checksums(report: &Report) -> String {
+    let line = |(name, digest): (String, &Digest)| format!("{}  {name}\n", digest.hex());
+    vouched_for(report).map(line).collect()
+}
+
+/// The same images as the lines that a step writes to [`GITHUB_ARTIFACTS`](https://github.com/actions/runner): `oci://REFERENCE@DIGEST`.
+/// Nothing that a dry run made can be pulled, so there are none.
+#[must_use]
+pub fn artifacts(report: &Report) -> String {
+    let line = |(name, digest): (String, &Digest)| format!("oci://{name}@{digest}\n");
+    vouched_for(report).filter(|_| report.status != Status::DryRun).map(line).collect()
+}
+
+/// Every index that may be attested, once for each destination, with a name of its own.
+fn vouched_for(report: &Report) -> impl Iterator<Item = (String, &Digest)> {
     let variants = report.variants.iter().filter(|variant| variant.is_vouched_for);
     let destinations = variants.flat_map(|variant| &variant.destinations).chain(report.source_destinations());
-    let mut text = String::new();
-    for destination in destinations {
-        let Some(digest) = &destination.digest else { continue };
+    destinations.filter_map(|destination| {
         let name = match destination.references().next() {
             Some(reference) => reference.to_string(),
             None => destination.repository.to_string(),
         };
-        let _ = writeln!(text, "{}  {name}", digest.hex());
-    }
-    text
+        Some((name, destination.digest.as_ref()?))
+    })
 }
 
 /// Every image at every destination, the source last.

@@ -32,6 +32,9 @@ pub fn markdown(report: &Report, failure: Option<&Failure>) -> String {
         let _ = writeln!(text, "> [!WARNING]\n> {}\n", prose(warning));
     }
     let _ = writeln!(text, "{}\n", introduction(report));
+    if let Some(unreleased) = &report.unreleased {
+        let _ = writeln!(text, "{}{}\n", prose(unreleased), notes_elsewhere(report.status));
+    }
     text.push_str(&differences(report));
     text.push_str(&table(report));
     if report.variants.iter().flat_map(|variant| &variant.platforms).any(was_run) {
@@ -228,6 +231,16 @@ fn rollback(report: &Report) -> String {
 pub(super) fn where_the_time_went(stages: &[Stage]) -> String {
     let stages: Vec<&Stage> = stages.iter().filter(|stage| stage.duration >= SHORTEST).collect();
     if stages.is_empty() { String::new() } else { folded("Where the time went", &timeline(&stages)) }
+}
+
+/// Where the section is that no release's notes have.
+fn notes_elsewhere(status: Status) -> &'static str {
+    match status {
+        Status::DryRun => ".",
+        Status::Published | Status::Unchanged => {
+            ", so no notes were written. Their section is in the file that the output `notes` names, for `gh release create --notes-file`."
+        }
+    }
 }
 
 /// A [Gantt diagram](https://mermaid.js.org/syntax/gantt.html), counted from the start of the run.

@@ -29,7 +29,7 @@ fn every_input_is_an_option_of_both_commands() {
         let mut options: Vec<String> = command
             .get_arguments()
             .filter_map(|argument| argument.get_long().map(str::to_owned))
-            .filter(|long| !["file", "format", "help"].contains(&long.as_str()))
+            .filter(|long| !["file", "format", "help", "step", "workflow"].contains(&long.as_str()))
             .collect();
         options.sort();
         assert_eq!(options, inputs, "{}", command.get_name());
@@ -43,7 +43,7 @@ fn inputs_and_outputs_are_described_and_the_action_is_a_container() {
         assert!(described.description.len() > 20, "{name} is not described");
     }
     let outputs: Vec<&String> = action.outputs.keys().collect();
-    assert_eq!(outputs, ["checksums", "digests", "images", "kept", "status", "tags", "version"]);
+    assert_eq!(outputs, ["checksums", "digests", "images", "kept", "notes", "status", "tags", "version"]);
     // A release names the image that was built of it.
     let released = concat!("docker://ghcr.io/astral-sh/publish-variants:", env!("CARGO_PKG_VERSION"));
     assert_eq!(action.runs["using"], "docker");

@@ -157,3 +157,60 @@ fn where_no_version_is_found_the_message_says_what_was_looked_for() {
     ];
     insta::assert_snapshot!(failures(cases));
 }
+
+/// Version and dry run or not.
+fn planned(given: &Given) -> (String, bool) {
+    let plan = given.plan();
+    (plan.version.to_string(), plan.dry_run)
+}
+
+#[test]
+fn the_word_dry_run_in_place_of_a_version_is_a_dry_run() {
+    let dispatch =
+        |tag: &str| given_matrix().event("workflow_dispatch", json!({ "inputs": { "tag": tag } }).to_string());
+    let development = ("sha-0123456".to_owned(), true);
+    assert_eq!(planned(&dispatch("dry-run")), development);
+    assert_eq!(planned(&given_matrix().input("version", "dry-run").event("push", "{}")), development);
+    // The version that cargo-dist has made up is no reason to publish it.
+    assert_eq!(planned(&dispatch("dry-run").input("version", "0.9.26")), ("0.9.26".to_owned(), true));
+    assert_eq!(planned(&dispatch("0.9.26").input("version", "dry-run")), ("0.9.26".to_owned(), true));
+    assert_eq!(planned(&dispatch("0.9.26")), ("0.9.26".to_owned(), false));
+    let nowhere = given_matrix().input("version", "dry-run").variable("GITHUB_SHA", "");
+    insta::assert_snapshot!(nowhere.failure(), @"
+    input `version`: `dry-run` is a dry run of a development build, and the run's commit isn't known
+    hint: give a version, with `dry-run: true`, or set `revision`
+    ");
+}
+
+#[test]
+fn the_plan_of_cargo_dist_has_the_version() {
+    let given =
+        |plan: serde_json::Value| given_matrix().event("workflow_dispatch", "{}").input("version", &plan.to_string());
+    let plan = |tag, is_implicit: bool| json!({ "dist_version": "0.30.2", "announcement_tag": tag, "announcement_tag_is_implicit": is_implicit, "releases": [] });
+    assert_eq!(planned(&given(plan(Some("0.9.26"), false))), ("0.9.26".to_owned(), false));
+    assert_eq!(planned(&given(plan(Some("v0.9.26"), true))), ("0.9.26".to_owned(), true));
+    assert_eq!(planned(&given(plan(None, false))), ("sha-0123456".to_owned(), true));
+    let message = given_matrix().input("version", "{ \"announcement_tag\": 3 }").failure();
+    assert!(
+        message.contains("input `version`: it is not a plan of cargo-dist") && message.contains("\nhint: "),
+        "{message}"
+    );
+}
+
+#[test]
+fn only_a_pull_request_of_the_same_repository_itself_may_push() {
+    let push = given_matrix().input("pull-request", "push");
+    let opened = |changes: &[(&str, serde_json::Value)]| push.clone().recorded("pull_request.opened", changes);
+    assert!(!opened(&[]).plan().dry_run);
+    assert!(opened(&[]).input("dry-run", "true").plan().dry_run);
+    assert!(opened(&[("/pull_request/head/repo/id", json!(7))]).plan().dry_run, "a fork");
+    assert!(opened(&[("/pull_request/head/repo", json!(null))]).plan().dry_run, "a fork that was deleted");
+    for name in ["pull_request_target", "pull_request_review", "pull_request_review_comment"] {
+        assert!(opened(&[]).variable("GITHUB_EVENT_NAME", name).plan().dry_run, "{name}");
+    }
+    let plan = opened(&[]).input("version", "1.0").plan();
+    assert!(plan.dry_run && plan.warnings.len() == 1, "{:?}", plan.warnings);
+    let run =
+        r#"{ "workflow_run": { "event": "pull_request", "head_sha": "0123456789abcdef0123456789abcdef01234567" } }"#;
+    assert!(push.event("workflow_run", run).plan().dry_run);
+}

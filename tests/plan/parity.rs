@@ -118,6 +118,22 @@ fn every_row_without_a_fault_has_the_same_tags() {
 }
 
 #[test]
+fn a_pull_request_that_pushes_gives_the_tags_of_their_development_images() {
+    let rows = rows();
+    let rows: Vec<&Row> = rows.iter().filter(|row| row.sha.is_some()).collect();
+    assert!(!rows.is_empty());
+    for row in rows {
+        let changes = [("/pull_request/head/sha", json!(row.sha))];
+        let given = row.given().variable("GITHUB_REF", "refs/pull/7/merge").recorded("pull_request.opened", &changes);
+        let plan = given.input("pull-request", "push").plan();
+        assert!(!plan.dry_run);
+        for (ours, theirs) in pairs(row, &plan) {
+            assert_eq!(ours, theirs.tags, "{} {:?}", row.tool, row.sha);
+        }
+    }
+}
+
+#[test]
 fn a_prerelease_moves_no_rolling_tag_where_theirs_does() {
     let rows = rows();
     let rows: Vec<&Row> = rows.iter().filter(|row| row.is_prerelease()).collect();

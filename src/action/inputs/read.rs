@@ -1,26 +1,33 @@
 //! Reading the inputs, with all problems in one go.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::{fmt, io};
 
-use super::{Builder, Inputs, MatrixText, OnConflict, RecordText, ReleaseNotes, Rolling, VersionPattern, list};
-use crate::action::environment::{Environment, Files, read_text, without_mark};
+use chrono::DateTime;
+use serde::Deserialize;
+
+use super::{
+    Builder, Inputs, MatrixText, OnConflict, PullRequest, RecordText, ReleaseNotes, Rolling, VersionPattern, list,
+};
+use crate::action::environment::{Environment, Files, read_all, read_text, without_mark};
+use crate::action::event::DRY_RUN;
+use crate::action::forge::SECRETS;
 use crate::action::options::Options;
 use crate::compose::binaries::Binaries;
 use crate::credentials::{self, Credentials};
+use crate::facts::Stated;
 use crate::image::environment::wrong_name;
 use crate::image::platform::NotLinux;
 use crate::image::{EnvValue, Platform, Repository};
-use crate::plan::{Place, PlannedAnnotations, Platforms, Problem, Template};
+use crate::plan::template::BARE;
+use crate::plan::{Place, PlannedAnnotations, Platforms, Problem, RepositoryFacts, Template};
 use crate::secret::Secret;
 use crate::version::{Scheme, VersionSet};
 
 /// The tags of a variant, where `tag-templates` doesn't say otherwise.
 const DEFAULT_TEMPLATES: [&str; 3] = ["{version}-{tag}", "{major}.{minor}-{tag}", "{tag}"];
-/// What `source-tags: default` means.
-const DEFAULT_SOURCE_TAGS: [&str; 3] = ["{version}", "{major}.{minor}", "latest"];
 /// The largest matrix that is read.
 const MATRIX_LIMIT: u64 = 8 << 20;
 
@@ -46,12 +53,16 @@ impl Inputs {
             env,
             labels,
             annotations,
+            repository_url,
+            revision,
+            created,
             images,
             credentials,
             github_token,
             insecure_registries,
             builder,
             dry_run,
+            pull_request,
             verify,
             rolling,
             on_conflict,
@@ -63,9 +74,10 @@ impl Inputs {
         let credentials = lines("credentials", credentials, environment);
         let credentials = Credentials::read(&credentials, github_token.as_ref(), environment, files, problems);
         let mut reader = Reader { environment, problems };
+        let (version, is_implicit) = reader.version(version);
         let version_scheme = reader.choice("version-scheme", version_scheme, Scheme::Auto);
         Self {
-            version: reader.text("version", version),
+            version,
             version_pattern: reader.pattern(version_pattern),
             version_scheme,
             source: reader.source(source),
@@ -78,10 +90,12 @@ impl Inputs {
             env: reader.env(env),
             labels: reader.assignments("labels", labels).into_iter().collect(),
             annotations: reader.annotations(annotations),
+            stated: reader.stated(repository_url, revision, created),
             images: reader.images(images),
             insecure_registries: reader.words("insecure-registries", insecure_registries),
             builder: reader.choice("builder", builder, Builder::default()),
-            dry_run: reader.choice("dry-run", dry_run, false),
+            dry_run: reader.choice("dry-run", dry_run, false) || is_implicit,
+            pull_request: reader.choice("pull-request", pull_request, PullRequest::default()),
             verify: reader.choice("verify", verify, true),
             rolling: reader.choice("rolling", rolling, Rolling::default()),
             on_conflict: reader.choice("on-conflict", on_conflict, OnConflict::default()),
@@ -94,15 +108,12 @@ impl Inputs {
     }
 }
 
-/// The variables with tokens that the runner gives to steps, beside those of the inputs.
-const TOKENS: [&str; 3] = ["GITHUB_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "ACTIONS_RUNTIME_TOKEN"];
-
 /// Everything that options and environment hold and nobody may see, whether the inputs can be used or not.
 #[must_use]
 pub fn secrets(options: &Options, environment: &Environment) -> Vec<Secret> {
     let given = credentials::secrets(&lines("credentials", &options.credentials, environment));
     let token = written("github-token", options.github_token.as_deref(), environment);
-    let tokens = TOKENS.iter().filter_map(|name| environment.get(name)).map(str::to_owned);
+    let tokens = SECRETS.iter().filter_map(|name| environment.get(name)).map(str::to_owned);
     given.into_iter().chain(token.into_iter().chain(tokens).filter_map(Secret::new)).collect()
 }
 
@@ -113,6 +124,16 @@ fn written(name: &str, option: Option<&str>, environment: &Environment) -> Optio
 
 fn lines(name: &str, option: &[String], environment: &Environment) -> String {
     if option.is_empty() { environment.input(name).unwrap_or_default().to_owned() } else { option.join("\n") }
+}
+
+/// What `dist plan --output-format=json` says of the release, as far as it is needed.
+#[derive(Deserialize)]
+struct DistPlan {
+    /// The tag; `None` where nothing is announced.
+    announcement_tag: Option<String>,
+    /// Whether cargo-dist has made the tag up from the versions of the packages, as on pull requests: nobody has asked for a release.
+    #[serde(default)]
+    announcement_tag_is_implicit: bool,
 }
 
 /// Reads one input after the other. `option` is what the command line says.
@@ -128,6 +149,25 @@ impl Reader<'_> {
 
     fn text(&self, name: &str, option: &Option<String>) -> Option<String> {
         written(name, option.as_deref(), self.environment)
+    }
+
+    /// The version as it was written, or the one in the plan of cargo-dist; and whether that plan announces nothing yet.
+    fn version(&mut self, option: &Option<String>) -> (Option<String>, bool) {
+        match self.text("version", option) {
+            Some(text) if text.starts_with('{') => match serde_json::from_str::<DistPlan>(&text) {
+                Ok(plan) => {
+                    (plan.announcement_tag.or_else(|| Some(DRY_RUN.to_owned())), plan.announcement_tag_is_implicit)
+                }
+                Err(invalid) => {
+                    let hint = "give a version, or the whole plan: `version: ${{ inputs.plan }}`";
+                    let problem =
+                        Problem::new(&Place::Input("version"), format!("it is not a plan of cargo-dist: {invalid}"));
+                    self.problems.push(problem.hint(hint));
+                    (None, false)
+                }
+            },
+            text => (text, false),
+        }
     }
 
     /// Lines, without blank ones and comments.
@@ -235,7 +275,7 @@ impl Reader<'_> {
         let lines = self.lines("source-tags", option);
         let lines: Vec<String> = match &lines[..] {
             [word] if word == "none" || word == "false" => return Vec::new(),
-            [word] if word == "default" || word == "true" => DEFAULT_SOURCE_TAGS.map(str::to_owned).to_vec(),
+            [word] if word == "default" || word == "true" => BARE.map(str::to_owned).to_vec(),
             _ => lines,
         };
         let templates = self.templates("source-tags", &lines);
@@ -309,15 +349,38 @@ impl Reader<'_> {
         Platforms::Listed(platforms)
     }
 
+    fn stated(
+        &mut self,
+        repository_url: &Option<String>,
+        revision: &Option<String>,
+        created: &Option<String>,
+    ) -> Stated {
+        let mut stated = Stated { revision: self.text("revision", revision), ..Stated::default() };
+        if let Some(revision) = stated.revision.take_if(|revision| revision.contains(char::is_whitespace)) {
+            self.problem("revision", format!("`{revision}` is more than one word\nhint: give the name of a commit"));
+        }
+        if let Some(text) = self.text("repository-url", repository_url) {
+            stated.repository = RepositoryFacts::at(&text);
+            if stated.repository.is_none() {
+                // Not quoted: an address may have a password in it.
+                let hint = "write it as `https://github.com/astral-sh/uv`";
+                self.problem("repository-url", format!("it is not the address of a repository\nhint: {hint}"));
+            }
+        }
+        if let Some(text) = self.text("created", created) {
+            stated.created = DateTime::parse_from_rfc3339(&text).ok().map(|time| time.to_utc());
+            if stated.created.is_none() {
+                let situation = format!("`{text}` is not a time with its zone");
+                self.problem("created", format!("{situation}\nhint: write it as `2026-01-15T20:00:00Z`; `git log -1 --format=%cI` prints a commit's"));
+            }
+        }
+        stated
+    }
+
     fn images(&mut self, option: &[String]) -> Vec<Repository> {
         let mut words = self.words("images", option);
         if words.is_empty() {
-            words.extend(
-                self.environment
-                    .container_registry()
-                    .zip(self.environment.get("GITHUB_REPOSITORY"))
-                    .map(|(registry, name)| format!("{registry}/{}", name.to_lowercase())),
-            );
+            words.extend(self.environment.own_image());
         }
         if words.is_empty() {
             self.problem(
@@ -370,17 +433,28 @@ impl Reader<'_> {
                 return None;
             }
         };
-        self.file("matrix", path, files, "is there an `actions/checkout` step before?")
+        let read = match file.as_deref() {
+            Some("-") => read_all(files.standard_input(), MATRIX_LIMIT),
+            _ => read_text(files, Path::new(&path), MATRIX_LIMIT),
+        };
+        self.file("matrix", path, read, "is there an `actions/checkout` step before?")
     }
 
     fn images_from(&mut self, option: &Option<String>, files: &dyn Files) -> Option<RecordText> {
         let path = self.text("images-from", option)?;
-        let text = self.file("images-from", path, files, "is there a step before that downloads the record?");
+        let read = read_text(files, Path::new(&path), MATRIX_LIMIT);
+        let text = self.file("images-from", path, read, "is there a step before that downloads the record?");
         Some(text.map_or(RecordText::Unreadable, RecordText::Read))
     }
 
-    fn file(&mut self, input: &'static str, path: String, files: &dyn Files, question: &str) -> Option<MatrixText> {
-        match read_text(files, Path::new(&path), MATRIX_LIMIT) {
+    fn file(
+        &mut self,
+        input: &'static str,
+        path: String,
+        read: io::Result<String>,
+        question: &str,
+    ) -> Option<MatrixText> {
+        match read {
             Ok(text) => Some(MatrixText { name: path, text }),
             Err(error) => {
                 self.problem(
@@ -410,6 +484,10 @@ trait Choice: Copy + Default + 'static {
 
 impl Choice for Builder {
     const VALUES: &'static [(&'static str, Self)] = &[("engine", Self::Engine), ("registry", Self::Registry)];
+}
+
+impl Choice for PullRequest {
+    const VALUES: &'static [(&'static str, Self)] = &[("dry-run", Self::DryRun), ("push", Self::Push)];
 }
 
 impl Choice for Rolling {

@@ -54,7 +54,10 @@ impl GitHub {
     /// # Errors
     /// No such commit, no answer until the deadline, or a refusal.
     pub async fn commit_by_sha(&self, sha: &str) -> Result<Commit, Error> {
-        self.commit(sha, sha).await
+        self.commit(sha, sha).await.map_err(|error| match error {
+            Error::NoTag { repository, tag: sha } => Error::NoCommit { repository, sha },
+            error => error,
+        })
     }
 
     async fn commit(&self, reference: &str, name: &str) -> Result<Commit, Error> {

@@ -55,6 +55,16 @@ pub enum Error {
         /// Whether there was no token.
         anonymous: bool,
     },
+    /// There's no such commit.
+    #[error(
+        "`{repository}` has no commit `{sha}`\nhint: push it first; for one of another repository, set `revision` and `created`"
+    )]
+    NoCommit {
+        /// Where it was looked for.
+        repository: String,
+        /// What was looked for.
+        sha: String,
+    },
     /// There's no such tag.
     #[error("`{repository}` has no tag `{tag}`\nhint: push the tag, or correct `version`")]
     NoTag {
@@ -204,6 +214,7 @@ impl Situation for Error {
             | Self::Client { .. }
             | Self::NoRelease { .. }
             | Self::NoTag { .. }
+            | Self::NoCommit { .. }
             | Self::NoRepository { .. } => Fault::Input,
             // What is read is read before anything is published.
             Self::Unauthorized { writing, .. } | Self::Forbidden { writing, .. } | Self::NotFound { writing, .. } => {

@@ -121,26 +121,20 @@ impl GitHub {
         self.get(url).await
     }
 
-    /// The releases published before `release`, the newest first; at most the hundred that GitHub lists on its first page.
+    /// The releases published before `release`, or until now without one, the newest first; at most the hundred that GitHub lists on its first page.
     ///
     /// # Errors
     /// No answer until the deadline, or a refusal.
-    pub async fn previous_releases(&self, release: &Release) -> Result<Vec<Release>, Error> {
-        let mut releases = self.published_releases().await?;
-        releases.retain(|other| {
-            // A draft that is about to be published comes after all that are.
-            other.id != release.id && release.published_at.is_none_or(|published| other.published_at <= Some(published))
-        });
-        Ok(releases)
-    }
-
-    /// The releases that are published, the newest first; at most the hundred that GitHub lists on its first page.
-    ///
-    /// # Errors
-    /// No answer until the deadline, or a refusal.
-    pub async fn published_releases(&self) -> Result<Vec<Release>, Error> {
+    pub async fn previous_releases(&self, release: Option<&Release>) -> Result<Vec<Release>, Error> {
         let mut releases = self.list_releases(1).await?;
-        releases.retain(|release| !release.draft && release.published_at.is_some());
+        releases.retain(|other| {
+            let comes_before = |release: &Release| {
+                // A draft that is about to be published comes after all that are.
+                other.id != release.id
+                    && release.published_at.is_none_or(|published| other.published_at <= Some(published))
+            };
+            !other.draft && other.published_at.is_some() && release.is_none_or(comes_before)
+        });
         releases.sort_by_key(|release| std::cmp::Reverse(release.published_at));
         Ok(releases)
     }

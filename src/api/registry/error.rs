@@ -107,6 +107,14 @@ pub enum RegistryError {
     },
 }
 
+impl RegistryError {
+    /// Whether the registry wants to know who is asking, or doesn't give it to them.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused { answered, .. } if matches!(answered.status, 401 | 403))
+    }
+}
+
 impl Situation for RegistryError {
     fn fault(&self) -> Fault {
         match self {

@@ -1,0 +1,138 @@
+//! The forge that runs the job, by the variables that it sets: GitHub, one that behaves as GitHub does (Forgejo, Gitea), or GitLab.
+
+use chrono::DateTime;
+use url::Url;
+
+use super::environment::Environment;
+use super::event::{Event, Kind};
+use crate::plan::RepositoryFacts;
+
+/// The variables in which forges and runners hand out tokens and passwords, beside those of inputs.
+pub(super) const SECRETS: [&str; 8] = [
+    "GITHUB_TOKEN",
+    "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+    "ACTIONS_RUNTIME_TOKEN",
+    "FORGEJO_TOKEN",
+    "GITEA_TOKEN",
+    "CI_JOB_TOKEN",
+    "CI_REGISTRY_PASSWORD",
+    "CI_DEPLOY_PASSWORD",
+];
+
+impl Environment {
+    /// Whether [Forgejo or Gitea](https://forgejo.org/docs/latest/user/actions/) runs the job. Both set the variables of GitHub as well,
+    /// and have another API.
+    #[must_use]
+    pub fn is_forgejo(&self) -> bool {
+        let says_so = ["FORGEJO_ACTIONS", "GITEA_ACTIONS"].iter().any(|name| self.get(name) == Some("true"));
+        let api = self.get("GITHUB_API_URL").unwrap_or_default();
+        says_so || api.trim_end_matches('/').ends_with("/api/v1")
+    }
+
+    /// Whether [GitLab](https://docs.gitlab.com/ci/variables/predefined_variables/) runs the job.
+    #[must_use]
+    pub fn is_gitlab(&self) -> bool {
+        self.get("GITLAB_CI") == Some("true") || self.get("CI_PROJECT_URL").is_some()
+    }
+
+    /// The repository at GitHub that the job belongs to: `astral-sh/uv`.
+    #[must_use]
+    pub fn github_repository(&self) -> Option<&str> {
+        self.get("GITHUB_REPOSITORY").filter(|_| !self.is_forgejo())
+    }
+
+    /// The container registry of the forge that the job is on: the one that knows its token. It is
+    /// [`containers.HOST`](https://docs.github.com/en/enterprise-server@latest/packages/working-with-a-github-packages-registry/working-with-the-container-registry)
+    /// on GitHub Enterprise Server and on `ghe.com`, and the forge itself on Forgejo.
+    #[must_use]
+    pub fn container_registry(&self) -> Option<String> {
+        let server = Url::parse(self.server().trim()).ok()?;
+        match server.host()? {
+            _ if self.is_forgejo() => Some(server.authority().to_owned()),
+            url::Host::Domain("github.com") => Some("ghcr.io".to_owned()),
+            url::Host::Domain(host) => Some(format!("containers.{host}")),
+            url::Host::Ipv4(_) | url::Host::Ipv6(_) => None,
+        }
+    }
+
+    /// The address of the GitHub server, or of one that behaves as it does.
+    #[must_use]
+    pub fn server(&self) -> &str {
+        self.get("GITHUB_SERVER_URL").unwrap_or("https://github.com")
+    }
+
+    /// The repository in the forge's container registry that is the job's own.
+    #[must_use]
+    pub fn own_image(&self) -> Option<String> {
+        if self.is_gitlab() {
+            return self.get("CI_REGISTRY_IMAGE").map(str::to_owned);
+        }
+        let (registry, name) = self.container_registry().zip(self.get("GITHUB_REPOSITORY"))?;
+        Some(format!("{registry}/{}", name.to_lowercase()))
+    }
+
+    /// The folder that this step of a job shares with the next ones.
+    #[must_use]
+    pub fn workspace(&self) -> Option<&str> {
+        let of_action = self.get("GITHUB_WORKSPACE").filter(|_| self.is_action());
+        of_action.or_else(|| self.get("CI_PROJECT_DIR").filter(|_| self.is_gitlab()))
+    }
+}
+
+/// The repository as the variables of GitHub and Forgejo name it.
+pub(super) fn repository(environment: &Environment) -> Option<RepositoryFacts> {
+    let name = environment.get("GITHUB_REPOSITORY")?;
+    RepositoryFacts::at(&format!("{}/{name}", environment.server().trim_end_matches('/')))
+}
+
+/// What started a pipeline of GitLab.
+pub(super) fn pipeline(environment: &Environment) -> Event {
+    let get = |name| environment.get(name).map(str::to_owned);
+    let name = get("CI_PIPELINE_SOURCE").unwrap_or_else(|| "pipeline".to_owned());
+    let run_tag = get("CI_COMMIT_TAG");
+    let commit = get("CI_COMMIT_SHA");
+    let kind = match (&run_tag, get("CI_COMMIT_BRANCH")) {
+        _ if name == "merge_request_event" || get("CI_MERGE_REQUEST_IID").is_some() => {
+            let source = get("CI_MERGE_REQUEST_SOURCE_PROJECT_ID");
+            let is_own = source.is_some() && source == get("CI_MERGE_REQUEST_PROJECT_ID");
+            // The commit of a merged result is nobody's.
+            Kind::PullRequest { head: get("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA").or_else(|| commit.clone()), is_own }
+        }
+        (Some(tag), _) => Kind::Tag(tag.clone()),
+        (None, Some(branch)) => Kind::Branch(branch),
+        (None, None) => Kind::Other,
+    };
+    let repository = get("CI_PROJECT_URL").as_deref().and_then(RepositoryFacts::at).map(|facts| RepositoryFacts {
+        name: get("CI_PROJECT_NAME").unwrap_or(facts.name),
+        description: get("CI_PROJECT_DESCRIPTION").unwrap_or_default(),
+        ..facts
+    });
+    let date = get("CI_COMMIT_TIMESTAMP").and_then(|date| DateTime::parse_from_rfc3339(&date).ok());
+    Event { name, kind, commit, date: date.map(|date| date.to_utc()), run_tag, repository, work_tree: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_is_for_the_registry_of_its_server() {
+        for (server, registry) in [
+            ("", Some("ghcr.io")),
+            ("https://github.com", Some("ghcr.io")),
+            ("https://GitHub.com/", Some("ghcr.io")),
+            ("https://ghe.corp.example", Some("containers.ghe.corp.example")),
+            ("https://acme.ghe.com", Some("containers.acme.ghe.com")),
+            ("https://github.com.example.org", Some("containers.github.com.example.org")),
+            ("https://10.0.0.1", None),
+            ("nonsense", None),
+        ] {
+            let environment: Environment = [("GITHUB_SERVER_URL", server)].into_iter().collect();
+            assert_eq!(environment.container_registry().as_deref(), registry, "{server:?}");
+        }
+        let forgejo =
+            [("GITHUB_SERVER_URL", "https://codeberg.org"), ("GITHUB_API_URL", "https://codeberg.org/api/v1")];
+        let forgejo: Environment = forgejo.into_iter().collect();
+        assert_eq!(forgejo.container_registry().as_deref(), Some("codeberg.org"));
+    }
+}

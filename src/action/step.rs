@@ -1,0 +1,162 @@
+//! The action's step in the file of a workflow, for `plan --workflow`: what its `with:` says, and the repository of the work tree, take
+//! the place of the variables that a runner would set.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::environment::{Environment, Files, read_text, variable};
+use super::options::Options;
+use crate::matrix::node::Node;
+use crate::plan::problem::nearest;
+use crate::plan::{Place, PlanError, Problem, RepositoryFacts};
+use crate::work_tree::WorkTree;
+
+/// The largest workflow that is read.
+const LIMIT: u64 = 8 << 20;
+/// Inputs that a plan doesn't show, so that their values needn't be known.
+const NOT_SHOWN: [&str; 6] =
+    ["concurrency", "credentials", "dry-run", "github-token", "insecure-registries", "release-notes"];
+
+/// A workflow, and which of its steps is meant.
+#[derive(Clone, Copy, Debug)]
+pub struct Workflow<'a> {
+    /// Its path.
+    pub path: &'a str,
+    /// The `id` or the `name` of the step, or the job that it is in. `None` where there is only one.
+    pub step: Option<&'a str>,
+    /// The inputs that the command line gives, whose values in the file don't matter.
+    pub given: &'a BTreeSet<String>,
+}
+
+/// A step that uses this action.
+struct Step<'a> {
+    job: &'a str,
+    node: &'a Node,
+}
+
+impl Workflow<'_> {
+    /// `environment` with the inputs of the step.
+    ///
+    /// # Errors
+    /// There is no such step; it has inputs that the action doesn't have; or an expression that is known only when the workflow
+    /// runs, and that no option gives.
+    pub fn inputs(&self, environment: &Environment, files: &dyn Files) -> Result<Environment, PlanError> {
+        let mut problems = Vec::new();
+        let start = Place::Line { of: self.path.to_owned(), line: 1, column: 1 };
+        let root = match read_text(files, Path::new(self.path), LIMIT) {
+            Ok(text) => Node::parse(&text).map_err(|(line, column, message)| {
+                Problem::new(&Place::Line { of: self.path.to_owned(), line, column }, message)
+            }),
+            Err(error) => {
+                Err(Problem::new(&start, format!("it can't be read: {error}")).hint("give the path of a workflow"))
+            }
+        };
+        let inputs = match root {
+            Ok(root) => self.step(&root, &start).map(|step| self.with(&step, &mut problems)),
+            Err(problem) => Err(problem),
+        };
+        let inputs = inputs.unwrap_or_else(|problem| {
+            problems.push(problem);
+            Vec::new()
+        });
+        PlanError::unless_none(problems)?;
+        Ok(environment.with(inputs.into_iter().chain(repository(environment, files))))
+    }
+
+    /// The one step that uses this action and is meant.
+    fn step<'n>(&self, root: &'n Node, start: &Place) -> Result<Step<'n>, Problem> {
+        let jobs = root.get("jobs").map(Node::entries).unwrap_or_default();
+        let jobs = jobs.iter().filter_map(|(name, job)| Some((name.as_text()?, job.get("steps")?)));
+        // The file of a composite action has its steps elsewhere.
+        let composite = root.get("runs").and_then(|runs| runs.get("steps")).map(|steps| ("runs", steps));
+        let steps =
+            jobs.chain(composite).flat_map(|(job, steps)| steps.items().iter().map(move |node| Step { job, node }));
+        let mut ours: Vec<Step<'_>> = steps.filter(|step| is_ours(step.node)).collect();
+        if ours.is_empty() {
+            let problem = Problem::new(start, "no step of this workflow uses this action");
+            return Err(
+                problem.hint("such a step has `uses: astral-sh/publish-variants@v1`, or a local path and a `matrix`")
+            );
+        }
+        let names = |step: &Step<'_>| {
+            let text = |key| step.node.get(key).and_then(Node::as_text).map(str::to_owned);
+            [text("id"), text("name"), Some(step.job.to_owned())].into_iter().flatten().collect::<Vec<_>>()
+        };
+        let all: Vec<String> = ours
+            .iter()
+            .map(|step| format!("`{}` in line {}", names(step).first().map_or("", String::as_str), step.node.line))
+            .collect();
+        if let Some(wanted) = self.step {
+            ours.retain(|step| names(step).iter().any(|name| name == wanted));
+        }
+        let one = ours.pop().filter(|_| ours.is_empty());
+        one.ok_or_else(|| {
+            let count =
+                if self.step.is_none() { "several steps use this action" } else { "`--step` names none, or several" };
+            Problem::new(start, format!("{count}: {}", all.join(", ")))
+                .hint("choose one with `--step`: its `id`, its `name`, or the job that it is in")
+        })
+    }
+
+    /// What `with` says, as variables.
+    fn with(&self, step: &Step<'_>, problems: &mut Vec<Problem>) -> Vec<(String, String)> {
+        let known = Options::names();
+        let mut inputs = Vec::new();
+        for (key, value) in step.node.get("with").map(Node::entries).unwrap_or_default() {
+            let name = key.as_text().unwrap_or_default().to_lowercase();
+            if !known.contains(&name) {
+                let problem = Problem::new(&key.place(self.path), format!("the action has no input `{name}`"));
+                let nearest = nearest(&name, known.iter().map(String::as_str));
+                problems.push(match nearest {
+                    Some(nearest) => problem.hint(format!("did you mean `{nearest}`?")),
+                    None => problem.hint("GitHub ignores it, with a warning"),
+                });
+            } else if self.given.contains(&name) {
+                // The option counts.
+            } else if let Some(text) = value.as_text() {
+                match expression(text) {
+                    None => inputs.push((variable(&name), text.to_owned())),
+                    Some(_) if NOT_SHOWN.contains(&name.as_str()) => {}
+                    Some(expression) => problems.push(
+                        Problem::new(
+                            &value.place(self.path),
+                            format!("input `{name}` has `{expression}`, which is known only when the workflow runs"),
+                        )
+                        .hint(format!("give the input's value with `--{name}`")),
+                    ),
+                }
+            } else if !value.is_null() {
+                problems.push(Problem::new(&value.place(self.path), format!("input `{name}` is not a text")));
+            }
+        }
+        inputs
+    }
+}
+
+/// The repository that the job would be of, which is where the defaults come from: that of the work tree, if it is at GitHub.
+fn repository(environment: &Environment, files: &dyn Files) -> Option<(String, String)> {
+    let name = "GITHUB_REPOSITORY";
+    let tree = files.workspace().filter(|_| environment.get(name).is_none()).and_then(WorkTree::find)?;
+    let origin = RepositoryFacts::at(&tree.origin().ok()??)?;
+    let is_there = origin.html_url.starts_with(&format!("{}/", environment.server().trim_end_matches('/')));
+    is_there.then(|| (name.to_owned(), origin.full_name))
+}
+
+/// Whether a step uses this action: from a repository or an image of its name, or from a path, where it has what only this one takes.
+fn is_ours(step: &Node) -> bool {
+    let Some(uses) = step.get("uses").and_then(Node::as_text) else { return false };
+    let is_local = ["./", "../", "$/"].iter().any(|start| uses.starts_with(start)) || matches!(uses, "." | "$");
+    let name = uses.split('@').next().unwrap_or_default().trim_start_matches("docker://");
+    let name = name.rsplit('/').next().unwrap_or_default().split(':').next();
+    match is_local {
+        true => step.get("with").is_some_and(|with| with.get("matrix").is_some()),
+        false => name == Some("publish-variants"),
+    }
+}
+
+/// The first [expression](https://docs.github.com/en/actions/reference/workflows-and-actions/expressions) of a text.
+fn expression(text: &str) -> Option<&str> {
+    let start = text.find("${{")?;
+    let end = text[start..].find("}}").map_or(text.len(), |end| start + end + 2);
+    Some(&text[start..end])
+}

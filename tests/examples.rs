@@ -1,0 +1,165 @@
+//! The workflows of `examples` give the plans that they promise.
+
+#![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
+}
+
+/// A repository with the matrices of the examples in their places.
+fn repository() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (example, place) in [("uv-variants.yml", ".github"), ("variants.yml", ".forgejo"), ("variants.yml", ".gitlab")]
+    {
+        fs::create_dir(folder.path().join(place)).unwrap();
+        fs::copy(examples().join(example), folder.path().join(place).join("variants.yml")).unwrap();
+    }
+    folder
+}
+
+/// The plan of the step in an example, with the values of what is known only when it runs.
+fn plan(example: &str, options: &[&str]) -> Value {
+    let output = Command::new(env!("CARGO_BIN_EXE_publish-variants"))
+        .current_dir(repository().path())
+        .env_clear()
+        .args(["plan", "--format", "json", "--workflow"])
+        .arg(examples().join(example))
+        .args(options)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{example}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn strings(value: &Value) -> Vec<&str> {
+    value.as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect()
+}
+
+/// Every tag of the plan, the source's own included.
+fn tags(plan: &Value) -> BTreeSet<&str> {
+    let images = plan["variants"].as_array().unwrap().iter().chain([&plan["source"]]);
+    images
+        .flat_map(|image| strings(&image["tags"]["exact"]).into_iter().chain(strings(&image["tags"]["rolling"])))
+        .collect()
+}
+
+/// The bases of the lines of a workflow of today, and their tags without a version.
+fn lines(fixture: &str) -> Vec<(String, Vec<String>)> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/matrix").join(fixture);
+    let line = |line: &str| {
+        let mut parts = line.split(',').map(str::to_owned);
+        (parts.next().unwrap(), parts.collect())
+    };
+    fs::read_to_string(path).unwrap().lines().map(line).collect()
+}
+
+/// Asserts that a plan has the variants of these lines, each with its tags.
+fn has_variants_of(plan: &Value, fixture: &str) {
+    let variants = plan["variants"].as_array().unwrap();
+    let lines = lines(fixture);
+    assert_eq!(variants.len(), lines.len());
+    for (base, entries) in lines {
+        let variant = variants.iter().find(|variant| variant["name"] == *entries[0]).unwrap();
+        assert!(variant["base"].as_str().unwrap().ends_with(&base), "{variant}");
+        let of_entries: Vec<String> = entries.iter().map(|entry| format!("0.9.26-{entry}")).collect();
+        assert_eq!(strings(&variant["tags"]["exact"]), of_entries, "{base}");
+    }
+}
+
+#[test]
+fn uv_and_ruff_get_the_images_that_they_have() {
+    let source = |repository: &str| format!("{repository}@{DIGEST}");
+    let uv = ["--step", "variants", "--version", "0.9.26", "--source", &source("ghcr.io/astral-sh/uv-dev")];
+    let uv = plan("uv.yml", &uv);
+    has_variants_of(&uv, "uv.txt");
+    assert_eq!(strings(&uv["destinations"]), ["ghcr.io/astral-sh/uv", "docker.io/astral/uv"]);
+    assert!(["0.9.26", "0.9", "latest"].iter().all(|tag| tags(&uv).contains(tag)));
+    let ruff = plan("ruff.yml", &["--version", "0.9.26", "--source", &source("ghcr.io/astral-sh/ruff")]);
+    has_variants_of(&ruff, "ruff.txt");
+    // The word that cargo-dist's workflow has by default.
+    let nothing = plan(
+        "ruff.yml",
+        &["--version", "dry-run", "--revision", "0123456789abcdef", "--source", "ghcr.io/astral-sh/ruff:latest"],
+    );
+    assert_eq!(nothing["dry_run"], true);
+}
+
+#[test]
+fn pull_requests_of_uv_get_development_images_alone() {
+    let development = ["--step", "development", "--version", "sha-0123456", "--source", "ghcr.io/astral-sh/uv:latest"];
+    let plan = plan("uv.yml", &development);
+    assert_eq!(strings(&plan["destinations"]), ["ghcr.io/astral-sh/uv-dev"]);
+    let tags = tags(&plan);
+    assert!(tags.len() > 29 && tags.iter().all(|tag| tag.starts_with("sha-0123456")), "{tags:?}");
+}
+
+#[test]
+fn the_other_workflows_are_plans_too() {
+    let released = plan("on-release.yml", &["--version", "1.2.3"]);
+    assert_eq!(released["source"]["reference"], "ghcr.io/acme/tool:1.2.3");
+    let source = format!("ghcr.io/acme/tool@{DIGEST}");
+    let tagged = plan("on-tag.yml", &["--version", "1.2.3", "--source", &source]);
+    assert!(["1.2.3", "1.2", "latest", "scratch-1.2.3", "scratch"].iter().all(|tag| tags(&tagged).contains(tag)));
+    let called = [
+        "--version",
+        "1.2.3",
+        "--source",
+        &source,
+        "--binaries",
+        "/tool",
+        "--images",
+        "ghcr.io/acme/tool",
+        "--matrix",
+        "alpine,alpine",
+    ];
+    assert!(tags(&plan("reusable.yml", &called)).contains("1.2.3-alpine"));
+    let forgejo = plan("forgejo.yml", &["--version", "1.2.3"]);
+    assert_eq!(strings(&forgejo["destinations"]), ["codeberg.org/acme/tool"]);
+    assert!(tags(&forgejo).contains("latest"));
+}
+
+#[test]
+fn the_command_of_the_gitlab_job_is_a_plan_by_the_variables_of_the_job() {
+    let text = fs::read_to_string(examples().join("gitlab-ci.yml")).unwrap();
+    let pipeline: Value = serde_saphyr::from_str(&text).unwrap();
+    let script = strings(&pipeline["variants"]["script"]);
+    let command = script.iter().find(|line| line.starts_with("./publish-variants publish ")).unwrap();
+    let command = command.replace("./publish-variants publish", "\"$PROGRAM\" plan --format json");
+    let output = Command::new("sh")
+        .current_dir(repository().path())
+        .env_clear()
+        .env("PROGRAM", env!("CARGO_BIN_EXE_publish-variants"))
+        .envs([
+            ("GITLAB_CI", "true"),
+            ("CI_COMMIT_SHA", "0123456789abcdef0123456789abcdef01234567"),
+            ("CI_COMMIT_TAG", "v1.2.3"),
+            ("CI_PIPELINE_SOURCE", "push"),
+            ("CI_PROJECT_URL", "https://gitlab.com/acme/tool"),
+            ("CI_REGISTRY_IMAGE", "registry.gitlab.com/acme/tool"),
+        ])
+        .args(["-c", &command])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    let plan: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(strings(&plan["destinations"]), ["registry.gitlab.com/acme/tool"]);
+    assert_eq!(plan["source"]["reference"], "registry.gitlab.com/acme/tool/scratch:1.2.3");
+    assert!(["1.2.3-alpine", "1.2.3", "latest"].iter().all(|tag| tags(&plan).contains(tag)));
+}
+
+#[test]
+fn every_example_is_tried_here() {
+    let there = fs::read_dir(examples()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let here = include_str!("examples.rs");
+    let untried: Vec<String> = there.filter(|name| !here.contains(&format!("\"{name}\""))).collect();
+    assert_eq!(untried, Vec::<String>::new());
+}
