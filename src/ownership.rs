@@ -80,7 +80,8 @@ pub struct Artifact {
     pub base_created: Option<DateTime<Utc>>,
     /// The platforms of the composed index.
     pub platforms: BTreeSet<Platform>,
-    /// Whether the base lacks platforms of the source that nobody asked to leave out.
+    /// Whether platforms may be missing that nobody asked to leave out: those of the source that the base lacks, and any of an image that
+    /// something else has built.
     pub leaves_out_platforms: bool,
 }
 

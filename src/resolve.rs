@@ -171,8 +171,10 @@ impl Resolved {
         }
         for variant in &self.variants {
             let platforms: Vec<String> = variant.platforms().iter().map(ToString::to_string).collect();
-            let copied = variant.copied.as_ref().map(|copied| &copied.digest);
-            let digest = variant.base.as_ref().map(PinnedReference::digest).or(copied);
+            // Most images that something else has built have their digest in their name.
+            let copied =
+                variant.copied.as_ref().filter(|_| variant.variant.made.elsewhere().is_some_and(|at| !at.is_pinned()));
+            let digest = variant.base.as_ref().map(PinnedReference::digest).or(copied.map(|copied| &copied.digest));
             let digest = digest.map(|digest| format!("{digest}  ")).unwrap_or_default();
             let found = format!("{digest}for `{}`  {}", variant.variant.name, platforms.join(", "));
             match &variant.variant.made {

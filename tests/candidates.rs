@@ -198,7 +198,10 @@ async fn all_of_it_is_there(world: &World, owner: &str, done: &Done) {
         let ours = registry.manifest(&repository, "0.9.26-full").await.unwrap();
         assert_eq!(ours.digest(), done.json("digests")["full"].as_str().unwrap());
         assert_eq!(ours.json()["manifests"], theirs["manifests"]);
-        assert_eq!(ours.json()["annotations"]["org.opencontainers.image.version"], "0.9.26-full");
+        let annotations = &ours.json()["annotations"];
+        assert_eq!(annotations["org.opencontainers.image.version"], "0.9.26-full");
+        let commit = world.github.release(VERSION).commit.clone();
+        assert_eq!(annotations["org.opencontainers.image.revision"], commit.as_str(), "the image doesn't say it");
         let loaded = registry.manifest(&repository, "0.9.26-loaded").await.unwrap().json();
         assert_eq!(digests(&loaded).len(), 4);
     }

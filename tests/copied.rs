@@ -248,6 +248,18 @@ async fn a_platform_is_not_lost_without_a_word() {
 }
 
 #[tokio::test]
+async fn a_dry_run_tells_what_would_be_published_and_writes_nothing() {
+    let world = World::start();
+    let matrix = full(&world.push(&candidate(&BOTH, "1.2.3").build()));
+    let done = world.step(&matrix).input("dry-run", "true").run().await.succeeded();
+    assert_eq!((world.writes(), done.outputs["status"].as_str()), (0, "dry-run"));
+    assert_eq!(done.outputs["tags"].lines().count(), 6, "{}", done.outputs["tags"]);
+    assert!(done.log.contains("0 variants to be built, 1 to be copied"), "{}", done.log);
+    let published = world.step(&matrix).run().await.succeeded();
+    assert_eq!(done.outputs["digests"], published.outputs["digests"]);
+}
+
+#[tokio::test]
 async fn an_older_version_takes_no_rolling_tag_back() {
     let world = World::start();
     let image = full(&world.push(&candidate(&BOTH, "1.2.3").build()));

@@ -65,6 +65,15 @@ impl Location {
         }
     }
 
+    /// Whether its digest is in its name.
+    #[must_use]
+    pub fn is_pinned(&self) -> bool {
+        match self {
+            Self::Registry(reference) => reference.digest().is_some(),
+            Self::Layout(layout) => layout.digest.is_some(),
+        }
+    }
+
     /// Whether another image may be there tomorrow: it is named by a tag.
     #[must_use]
     pub fn may_move(&self) -> bool {

@@ -373,8 +373,8 @@ impl Looked<'_> {
         Ok(true)
     }
 
-    /// The platforms that the tag would lose. Looked up only with `platforms: auto` and a base that lacks a platform of the
-    /// source; else every release would read every rolling tag.
+    /// The platforms that the tag would lose. Looked up only with `platforms: auto`, and a base that lacks a platform of the
+    /// source or an image that something else has built; else every release would read every rolling tag.
     fn lost_platforms(&self, digest: Option<&Digest>) -> Answer<Vec<Platform>> {
         let (Some(now), true) = (&self.now, self.artifact.leaves_out_platforms) else { return Ok(Vec::new()) };
         let SeenImage::Image { platforms: has, .. } = self.asker.image(self.destination, now)? else {
