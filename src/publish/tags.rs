@@ -233,8 +233,11 @@ impl Done {
         blobs: BTreeMap<(Repository, Digest), Blobs>,
         log: &Log,
     ) -> Result<Published<'a>, PublishError> {
-        let mut failed: BTreeMap<Place, String> =
-            self.failed.into_iter().map(|(place, error)| (place, together([&error as &(dyn Error + 'static)]))).collect();
+        let mut failed: BTreeMap<Place, String> = self
+            .failed
+            .into_iter()
+            .map(|(place, error)| (place, together([&error as &(dyn Error + 'static)])))
+            .collect();
         let mut outcomes = BTreeMap::new();
         for decision in &surveyed.decisions.tags {
             let place = (decision.destination.clone(), decision.tag.clone());
