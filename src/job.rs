@@ -71,7 +71,8 @@ pub async fn publish(
         // Outputs and summary come before the notes' error: the next steps need them.
         Ok(ended) => tell(ended, environment, log),
         Err(failure) => {
-            let summary = summary::of_failure(&failure, &stages.ledger(), &stages.times());
+            let error = log.redacted(&failure.to_string());
+            let summary = summary::of_failure(&error, &stages.ledger(), &stages.times());
             if let Err(unwritten) = runner_files(environment).append_summary(&log.redacted(&summary)) {
                 log.annotate(Level::Warning, "publish-variants", &unwritten.to_string());
             }
@@ -204,9 +205,22 @@ fn tell(ended: Ended, environment: &Environment, log: &Log) -> Result<Report, Fa
     let untold = untold
         .map(|failure| failure.after_publishing("everything is published, and the release's notes don't tell of it"));
     let failure = set_outputs(&report, form, environment, log).err().or(untold);
-    let summary = summary::markdown(&report, failure.as_ref());
+    let error = failure.as_ref().map(|failure| log.redacted(&failure.to_string()));
+    let summary = summary::markdown(&without_secrets(&report, log), error.as_deref());
     runner_files(environment).append_summary(&log.redacted(&summary))?;
     failure.map_or(Ok(report), Err)
+}
+
+/// `report` with `***` for secrets in what others have said. In the Markdown that is made of it, they would be escaped, and not be found
+/// any more.
+fn without_secrets(report: &Report, log: &Log) -> Report {
+    let mut report = report.clone();
+    report.warnings.iter_mut().for_each(|warning| *warning = log.redacted(warning));
+    let destinations = report.variants.iter_mut().flat_map(|variant| &mut variant.destinations);
+    let of_source = report.source.iter_mut().flat_map(|source| &mut source.destinations);
+    let kept = destinations.chain(of_source).flat_map(|destination| &mut destination.kept);
+    kept.for_each(|kept| kept.reason = log.redacted(&kept.reason));
+    report
 }
 
 /// Writes outputs, and warnings into the log. An output is written as it is or not at all: with `***` in it, it would be of no use

@@ -312,6 +312,19 @@ async fn several_bases_that_are_not_there_keep_each_its_cause_and_hint() {
     assert_eq!(message.matches("hint: ").count(), 1, "{message}");
 }
 
+/// In Markdown, some characters of it would be escaped.
+#[tokio::test]
+async fn a_password_that_a_registry_repeats_is_not_in_the_summary() {
+    let Some(world) = World::start().await else { return };
+    let secret = "pa_ss*w0rd_of~nobody";
+    let body = json!({ "errors": [{ "code": "DENIED", "message": format!("no {secret} here") }] }).to_string();
+    let registry = Listener::answering("403 Forbidden", "Content-Type: application/json\r\n", &body);
+    let step = world.step().input("source", &format!("{}/x/uv:0.9.26", registry.host));
+    let done = step.input("credentials", &format!("{} user {secret}", registry.host)).run().await;
+    let summary = done.summary.replace('\\', "");
+    assert!(!summary.contains(secret) && summary.contains("no *** here"), "{}\n{}", done.summary, done.log);
+}
+
 #[tokio::test]
 async fn a_pull_request_is_a_dry_run_that_needs_no_credentials() {
     let Some(world) = World::start().await else { return };

@@ -7,13 +7,13 @@ use super::markdown::{code, prose};
 use super::outcome::{count, duration};
 use super::summary::where_the_time_went;
 use super::tags::and;
-use crate::error::Failure;
 use crate::image::Reference;
 use crate::stages::Ledger;
 
-/// The summary, as Markdown. `stages` are those that were begun; the run has failed in the last one.
+/// The summary, as Markdown. `error` is what the run has said of its failure; `stages` are those that were begun, and it has failed in
+/// the last one.
 #[must_use]
-pub fn markdown(failure: &Failure, ledger: &Ledger, stages: &[Stage]) -> String {
+pub fn markdown(error: &str, ledger: &Ledger, stages: &[Stage]) -> String {
     let what = if ledger.is_dry_run { "Dry run of the Docker images" } else { "Docker images" };
     let subject = if ledger.version.is_empty() {
         String::new()
@@ -21,7 +21,7 @@ pub fn markdown(failure: &Failure, ledger: &Ledger, stages: &[Stage]) -> String 
         format!(" for {} {}", prose(&ledger.tool), ledger.version)
     };
     let mut text =
-        format!("## {what}{subject}\n\n**{}**\n\n{}\n", prose(&outcome(ledger, stages)), alert(failure).trim_end());
+        format!("## {what}{subject}\n\n**{}**\n\n{}\n", prose(&outcome(ledger, stages)), alert(error).trim_end());
     let (written, missing): (Vec<&Reference>, Vec<&Reference>) =
         ledger.to_write.iter().partition(|reference| ledger.written.contains(*reference));
     if !written.is_empty() {
@@ -68,10 +68,9 @@ fn outcome(ledger: &Ledger, stages: &[Stage]) -> String {
     text
 }
 
-/// The failure, and what to do about it.
-pub(super) fn alert(failure: &Failure) -> String {
-    let said = failure.to_string();
-    let (hints, situation): (Vec<&str>, Vec<&str>) = said.lines().partition(|line| line.starts_with("hint: "));
+/// An error, and what to do about it.
+pub(super) fn alert(error: &str) -> String {
+    let (hints, situation): (Vec<&str>, Vec<&str>) = error.lines().partition(|line| line.starts_with("hint: "));
     let mut text = String::from("> [!CAUTION]\n");
     for (number, line) in situation.iter().enumerate() {
         let end = if number + 1 < situation.len() { "<br>" } else { "" };
@@ -90,10 +89,7 @@ pub(super) fn alert(failure: &Failure) -> String {
         let _ = writeln!(text, "- {}", prose(&format!("{first}{rest}")));
     }
     if hints.is_empty() {
-        text.push_str(match failure.exit_code() {
-            2 => "- Correct the input; the same input fails the same way.\n",
-            _ => "- Run the job again: it goes on from what is there.\n",
-        });
+        text.push_str("- Correct what the error names, or run the job again: it goes on from what is there.\n");
     }
     text
 }

@@ -269,7 +269,7 @@ impl OfRun<'_> {
                 None => by_reason.push((reason, vec![tag])),
             }
         }
-        let kept = by_reason.into_iter().map(|(reason, tags)| format!("{} stays: it {reason}", tags.join(", ")));
+        let kept = by_reason.into_iter().map(|(reason, tags)| kept(reason, &tags));
         let others = self.surveyed.resolved.variants.iter().enumerate();
         let others = others.filter_map(|(number, variant)| self.other_image(number, variant));
         let without_login = self.surveyed.resolved.without_login.iter().cloned();
@@ -331,6 +331,22 @@ fn source_sizes(source: &Pulled, resolved: &Resolved) -> Vec<(Platform, u64)> {
         })
         .collect();
     sizes.into_iter().collect()
+}
+
+/// The warning about tags that stay for one reason: which, why, and what to do. The summary and the output `kept` list all of them.
+fn kept(reason: &Reason, tags: &[String]) -> String {
+    const NAMED: usize = 5;
+    let more = tags.len().saturating_sub(NAMED);
+    let and_more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let names = format!("{}{and_more}", tags[..tags.len() - more].join(", "));
+    let (stay, each) = if tags.len() == 1 { ("stays as it is", "it") } else { ("stay as they are", "each") };
+    match reason {
+        Reason::Unknown(cause) => format!("{names} {stay}: {cause}"),
+        Reason::Taken { .. } => {
+            format!("{names} {stay}: {each} {reason}; `on-conflict: replace` puts this run's image there")
+        }
+        _ => format!("{names} {stay}: {each} {reason}"),
+    }
 }
 
 /// The digest of the base, in the annotations of an index.
@@ -396,5 +412,30 @@ impl From<&verify::Outcome> for Outcome {
             verify::Outcome::Passed => Self::Passed,
             verify::Outcome::Skipped(reason) => Self::Skipped { reason: reason.clone() },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_about_tags_that_stay_says_which_why_and_what_to_do() {
+        let tags: Vec<String> = (1..=7).map(|number| format!("`v{number}`")).collect();
+        let taken = Reason::Taken { digest: Digest::of(b"x"), why: "which another tool has published".to_owned() };
+        let digest = Digest::of(b"x");
+        assert_eq!(
+            kept(&taken, &tags[..1]),
+            format!(
+                "`v1` stays as it is: it names {digest} already, which another tool has published; `on-conflict: replace` puts this \
+                 run's image there"
+            )
+        );
+        assert_eq!(
+            kept(&Reason::ChildrenMissing("1.5.0".parse().unwrap()), &tags),
+            "`v1`, `v2`, `v3`, `v4`, `v5` and 2 more stay as they are: each belongs to 1.5.0, which is newer and of which parts are \
+             missing; run 1.5.0 again to restore them"
+        );
+        assert_eq!(kept(&Reason::Unknown("no answer".to_owned()), &tags[..1]), "`v1` stays as it is: no answer");
     }
 }

@@ -10,7 +10,6 @@ use super::markdown::{Checks, code, details, kept_tags, of_base, prose};
 use super::outcome::{self, count, duration};
 use super::tags::{Forms, and};
 use super::{Blobs, BuiltPlatform, Destination, Outcome, Report, Stage, Status, Variant};
-use crate::error::Failure;
 use crate::image::reference::DOCKER_HUB;
 use crate::image::{Digest, Repository};
 
@@ -19,14 +18,14 @@ pub use super::failure::markdown as of_failure;
 /// A stage that took less isn't in the timeline.
 const SHORTEST: Duration = Duration::from_millis(50);
 
-/// The summary, as Markdown. `failure` is what went wrong after everything was published.
+/// The summary, as Markdown. `error` is what went wrong after everything was published.
 #[must_use]
-pub fn markdown(report: &Report, failure: Option<&Failure>) -> String {
+pub fn markdown(report: &Report, error: Option<&str>) -> String {
     let what = if report.status == Status::DryRun { "Dry run of the Docker images" } else { "Docker images" };
     let mut text = format!("## {what} for {} {}\n\n", prose(report.tool()), report.version);
     let _ = writeln!(text, "**{}**\n", prose(&outcome::line(report)));
-    if let Some(failure) = failure {
-        let _ = writeln!(text, "{}", alert(failure));
+    if let Some(error) = error {
+        let _ = writeln!(text, "{}", alert(error));
     }
     for warning in &report.warnings {
         let _ = writeln!(text, "> [!WARNING]\n> {}\n", prose(warning));
@@ -37,9 +36,6 @@ pub fn markdown(report: &Report, failure: Option<&Failure>) -> String {
     }
     text.push_str(&differences(report));
     text.push_str(&table(report));
-    if report.variants.iter().flat_map(|variant| &variant.platforms).any(was_run) {
-        text.push_str("\n✓ marks the platforms that the image was run on.\n");
-    }
     let skipped = skipped(report);
     if !skipped.is_empty() {
         let _ = writeln!(text, "\nNot run:\n\n{}", skipped.trim_end());
@@ -55,8 +51,9 @@ pub fn markdown(report: &Report, failure: Option<&Failure>) -> String {
     text.push_str(&folded("Tags, digests and checks", &of_variants.join("\n")));
     let rollback = rollback(report);
     if !rollback.is_empty() {
-        let content =
-            format!("Each command gives tags the image back that they had before this run.\n\n```sh\n{rollback}```\n");
+        let content = format!(
+            "Each command points tags back to the image that they named before this run.\n\n```sh\n{rollback}```\n"
+        );
         text.push_str(&folded("Roll back", &content));
     }
     text + &where_the_time_went(&report.stages)
@@ -89,7 +86,7 @@ fn introduction(report: &Report) -> String {
     };
     let next: Vec<String> = report.next_tag_forms.iter().map(|form| code(form)).collect();
     if let Some(next) = and(&next) {
-        let _ = write!(text, " The next release writes every tag of the table as {next}.");
+        let _ = write!(text, " The next release will publish every tag of the table as {next}.");
     } else if let Some(sentence) = Forms::of(report).sentence(report) {
         let sentence = match report.status {
             Status::DryRun => sentence.replace(" also exists as ", " would also exist as "),
@@ -116,10 +113,12 @@ fn link(repository: &Repository, version: &str) -> String {
     format!("[{}]({page})", code(&repository.to_string()))
 }
 
-/// A row for each variant. `✓` is a platform that every check was run on.
+/// A row for each variant. The platforms are a column where they, or the checks on them, differ.
 fn table(report: &Report) -> String {
     let forms = Forms::of(report);
-    let mut text = String::from("| Base | Tags | Digest | Platforms |\n| --- | --- | --- | --- |\n");
+    let common = common_platforms(report);
+    let (name, line) = if common.is_none() { (" Platforms |", " --- |") } else { ("", "") };
+    let mut text = format!("| Base | Tags | Digest |{name}\n| --- | --- | --- |{line}\n");
     for variant in &report.variants {
         let mut tags = match (&variant.digest, report.status) {
             // Of a development build, people want to know what the next release will have.
@@ -131,25 +130,38 @@ fn table(report: &Report) -> String {
         if let Some(instead) = &variant.deprecated {
             let _ = write!(tags, "<br>deprecated: {}", prose(instead));
         }
-        let platforms: Vec<String> = variant
-            .platforms
-            .iter()
-            .map(|built| {
-                let name = built.platform.to_string();
-                let name = name.strip_prefix("linux/").unwrap_or(&name);
-                if was_run(built) { format!("{name}\u{a0}✓") } else { name.to_owned() }
-            })
-            .collect();
-        let cells = [
-            of_base(variant),
-            tags,
-            variant.digest.as_ref().map(|digest| code(digest.short())).unwrap_or_default(),
-            platforms.join(", "),
-        ];
-        let cells = cells.map(|cell| if cell.is_empty() { "–".to_owned() } else { cell.replace('|', "\\|") });
+        let digest = variant.digest.as_ref().map(|digest| code(digest.short())).unwrap_or_default();
+        let mut cells = vec![of_base(variant), tags, digest];
+        if common.is_none() {
+            cells.push(platforms(variant).replace("linux/", ""));
+        }
+        let cells: Vec<String> =
+            cells.iter().map(|cell| if cell.is_empty() { "–".to_owned() } else { cell.replace('|', "\\|") }).collect();
         let _ = writeln!(text, "| {} |", cells.join(" | "));
     }
+    if let Some(common) = common {
+        let _ = writeln!(text, "\nPlatforms: {common}.");
+    }
+    if report.variants.iter().flat_map(|variant| &variant.platforms).any(was_run) {
+        text.push_str("\n✓ marks the platforms that the image was run on.\n");
+    }
     text
+}
+
+/// The platforms of a variant, with a mark on those that every check was run on.
+fn platforms(variant: &Variant) -> String {
+    let marked = |built: &BuiltPlatform| {
+        let mark = if was_run(built) { "\u{a0}✓" } else { "" };
+        format!("{}{mark}", built.platform)
+    };
+    variant.platforms.iter().map(marked).collect::<Vec<_>>().join(", ")
+}
+
+/// The same for all variants, if there is one.
+fn common_platforms(report: &Report) -> Option<String> {
+    let mut all = report.variants.iter().filter(|variant| variant.digest.is_some()).map(platforms);
+    let first = all.next().filter(|platforms| !platforms.is_empty())?;
+    all.all(|other| other == first).then_some(first)
 }
 
 fn entries(variant: &Variant) -> String {

@@ -11,6 +11,8 @@ use super::{Error, GitHub, Release, attempt};
 const FIRST_STEP_BACK: Duration = Duration::from_millis(250);
 /// The longest such wait.
 const LONGEST_STEP_BACK: Duration = Duration::from_secs(8);
+/// How long after a write the notes are looked at once more: somebody who read them before it may write after it.
+const SETTLING: Duration = Duration::from_millis(500);
 
 /// What became of the notes of a release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +37,8 @@ impl GitHub {
     ///
     /// GitHub has no conditional write. So the notes are read right before they are written, and afterwards, and
     /// `edit` is applied again whenever they are not what it was applied to. It must give its own result back unchanged.
-    /// What somebody writes in the one round trip between reading and writing is lost. Jobs of one workflow may all come here at
+    /// What somebody writes in the one round trip between reading and writing is lost, unless somebody is a run of this program,
+    /// which looks again half a second later. Jobs of one workflow may all come here at
     /// once, so whoever finds the notes changed steps back for a random while, until the deadline.
     ///
     /// # Errors
@@ -49,10 +52,20 @@ impl GitHub {
         let mut edited = Edited::AlreadyThere;
         let mut body = self.release_body(id).await?;
         let (started, mut longest) = (Instant::now(), FIRST_STEP_BACK);
-        while started.elapsed() < self.deadline {
+        let mut is_settled = true;
+        loop {
             let wanted = edit(&body)?;
             if wanted == body {
-                return Ok(edited);
+                if is_settled {
+                    return Ok(edited);
+                }
+                tokio::time::sleep(SETTLING).await;
+                body = self.release_body(id).await?;
+                is_settled = true;
+                continue;
+            }
+            if started.elapsed() >= self.deadline {
+                return Err(Error::Contended { repository: self.repository.clone(), id }.into());
             }
             let now = self.release_body(id).await?;
             if now != body {
@@ -68,10 +81,9 @@ impl GitHub {
                     break;
                 }
             }
-            edited = Edited::Written;
+            (edited, is_settled) = (Edited::Written, false);
             body = self.release_body(id).await?;
         }
-        Err(Error::Contended { repository: self.repository.clone(), id }.into())
     }
 
     async fn release_body(&self, id: u64) -> Result<String, Error> {
