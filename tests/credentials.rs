@@ -326,7 +326,7 @@ async fn an_output_that_redaction_would_alter_is_left_out_and_the_file_of_checks
     assert_eq!(done.code, Some(1), "{}", done.log);
     assert_eq!(done.outputs["status"], "unchanged");
     assert!(
-        done.log.contains("a password or token is part of the outputs `checksums`, `notes` and `digests`"),
+        done.log.contains("a password or token is part of the outputs `checksums`, `notes`, `digests` and `images`"),
         "{}",
         done.log
     );
