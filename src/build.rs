@@ -4,6 +4,7 @@
 pub mod dockerfile;
 pub mod engine;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -99,10 +100,16 @@ pub fn build<'a>(
     let hold = |recipe| engine.map(|engine| engine::hold(engine, recipe));
     let images: Vec<_> =
         images.into_iter().map(|(variant, recipe, composed)| (variant, recipe, composed, hold(recipe))).collect();
-    if engine.is_none() && images.iter().any(|(_, recipe, ..)| recipe.base.image().is_some()) {
-        log.line(&format!(
-            "`builder: registry` doesn't look into bases: that {DESTINATION} is a folder there wasn't checked"
-        ));
+    if engine.is_none() {
+        let on_bases = images.iter().filter(|(_, recipe, ..)| recipe.base.image().is_some());
+        let folders: BTreeSet<&str> = on_bases.flat_map(|(_, recipe, ..)| recipe.binaries.folders()).collect();
+        if !folders.is_empty() {
+            let folders: Vec<String> = folders.into_iter().map(|folder| format!("`{folder}`")).collect();
+            log.line(&format!(
+                "`builder: registry` doesn't look into bases: whether these are folders there wasn't checked: {}",
+                folders.join(", ")
+            ));
+        }
     }
     stream::iter(images)
         .map(move |(variant, recipe, composed, hold)| async move {
