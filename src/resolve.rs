@@ -195,15 +195,18 @@ pub async fn resolve(
     registries: &Registries,
     directory: &TempDir,
 ) -> Result<Resolved, Failure> {
-    let bases: BTreeSet<&Reference> = plan.variants.iter().filter_map(|variant| variant.base.reference()).collect();
+    // Of several variants with one base, the first one stands for all.
+    let mut bases = BTreeMap::<&Reference, &Variant>::new();
+    for variant in &plan.variants {
+        bases.extend(variant.base.reference().filter(|base| !bases.contains_key(base)).map(|base| (base, variant)));
+    }
     let (found, source, bases) = tokio::join!(
         facts::find_release(&plan, event, github),
         image::look_up(registries, Role::Source, &plan.source.reference),
-        join_all(
-            bases
-                .into_iter()
-                .map(|base| async move { (base.clone(), image::look_up(registries, Role::Base, base).await) })
-        )
+        join_all(bases.into_iter().map(|(base, variant)| async move {
+            let found = image::look_up(registries, Role::Base, base).await;
+            (base.clone(), found.map_err(|error| error.of(variant)))
+        }))
     );
     let found = found?;
     let (mut problems, mut found_bases) = (Vec::new(), BTreeMap::new());
@@ -217,10 +220,10 @@ pub async fn resolve(
     one_or_several(problems)?;
     let source = source.expect("its absence is a problem");
     let base = |variant: &Variant| variant.base.reference().map(|base| &found_bases[base]);
-    let problems = plan
-        .variants
-        .iter()
-        .filter_map(|variant| platforms::choose(variant, &plan.source.reference, &source, base(variant)).err());
+    let problems = plan.variants.iter().filter_map(|variant| {
+        let chosen = platforms::choose(variant, &plan.source.reference, &source, base(variant));
+        Some(chosen.err()?.of(variant))
+    });
     one_or_several(problems.collect())?;
     if !plan.version.is_prerelease()
         && let Some(prerelease) = found.prerelease
@@ -233,7 +236,10 @@ pub async fn resolve(
     let facts = facts::complete(facts, &plan, event, github).await?;
     let executables = Executables { layers: Mutex::default(), directory: Path::to_owned(directory.path()) };
     let maker = Maker { registries, plan: &plan, facts: &facts, images: &images, executables: &executables };
-    let variants = plan.variants.iter().map(|variant| maker.variant(variant, base(variant)));
+    let variants = plan
+        .variants
+        .iter()
+        .map(async |variant| maker.variant(variant, base(variant)).await.map_err(|error| error.of(variant)));
     let (variants, tagged_source) = tokio::join!(join_all(variants), maker.tagged_source());
     let (variants, problems): (Vec<_>, Vec<_>) = variants.into_iter().partition(Result::is_ok);
     one_or_several(problems.into_iter().filter_map(Result::err).collect())?;

@@ -12,7 +12,7 @@ use std::num::NonZeroUsize;
 use crate::compose::binaries::Binaries;
 use crate::credentials::Credentials;
 use crate::image::{EnvValue, Repository};
-use crate::plan::{PlannedAnnotations, Platforms, Template};
+use crate::plan::{PlannedAnnotations, Platforms, Template, Text};
 use crate::secret::Secret;
 use crate::version::{Scheme, VersionSet};
 
@@ -72,8 +72,8 @@ pub struct Inputs {
 /// The text of a matrix, and what to call it in messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MatrixText {
-    /// `matrix`, or the path of the file.
-    pub name: String,
+    /// The input, or the file.
+    pub name: Text,
     /// The text.
     pub text: String,
 }

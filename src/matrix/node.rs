@@ -4,7 +4,7 @@
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
 
-use crate::plan::Place;
+use crate::plan::{Place, Text};
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
@@ -51,8 +51,8 @@ impl Node {
         Ok(raw.node(text))
     }
 
-    pub(super) fn place(&self, of: &str) -> Place {
-        Place::Line { of: of.to_owned(), line: self.line, column: self.column }
+    pub(super) fn place(&self, of: &Text) -> Place {
+        Place::Line { of: of.clone(), line: self.line, column: self.column }
     }
 
     /// What it is, for messages.

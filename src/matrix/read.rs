@@ -8,7 +8,7 @@ use super::{Row, lines};
 use crate::action::inputs::MatrixText;
 use crate::image::Tag;
 use crate::plan::problem::nearest;
-use crate::plan::{Place, Problem};
+use crate::plan::{Place, Problem, Text};
 
 /// More problems than these are not looked for.
 const MOST_PROBLEMS: usize = 1_000;
@@ -90,7 +90,7 @@ pub(super) fn rows(matrix: &MatrixText, problems: &mut Vec<Problem>) -> Vec<Row>
 }
 
 pub(super) struct Reader<'a> {
-    of: &'a str,
+    of: &'a Text,
     problems: &'a mut Vec<Problem>,
     /// A fault in `defaults` or in an entry with axes shows in each variant that is made of it.
     said: HashSet<Problem>,
@@ -115,7 +115,7 @@ impl Reader<'_> {
     }
 
     /// The text that is read: an input, or a file.
-    pub(super) fn of(&self) -> &str {
+    pub(super) fn of(&self) -> &Text {
         self.of
     }
 

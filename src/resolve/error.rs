@@ -7,6 +7,7 @@ use crate::error::{Fault, Situation};
 use crate::image::config::InvalidConfig;
 use crate::image::manifest::InvalidManifest;
 use crate::image::{Base, PinnedReference, Platform, Reference};
+use crate::plan::{Place, Variant};
 
 /// Why the plan can't be resolved.
 #[derive(Debug, thiserror::Error)]
@@ -77,14 +78,48 @@ pub enum ResolveError {
     /// The executables.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// About an entry of the matrix.
+    #[error("{place}: {error}")]
+    Entry {
+        /// Where it stands.
+        place: Place,
+        /// What is wrong with it.
+        #[source]
+        error: Box<ResolveError>,
+    },
     /// Several at once.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Several(Vec<ResolveError>),
 }
 
+impl ResolveError {
+    /// The same with the place of the entry in the matrix, if that is what it is about: a base or platforms, and not the source.
+    pub(super) fn of(self, variant: &Variant) -> Self {
+        match self {
+            Self::PlatformMissing { .. }
+            | Self::NoPlatform { .. }
+            | Self::Unavailable { role: Role::Base, .. }
+            | Self::Manifest { role: Role::Base, .. }
+            | Self::Config { role: Role::Base, .. } => {
+                Self::Entry { place: variant.place.clone(), error: Box::new(self) }
+            }
+            other => other,
+        }
+    }
+}
+
 impl Situation for ResolveError {
+    fn place(&self) -> Option<&Place> {
+        match self {
+            Self::Entry { place, .. } => Some(place),
+            Self::Several(errors) => errors.iter().find_map(Self::place),
+            _ => None,
+        }
+    }
+
     fn fault(&self) -> Fault {
         match self {
+            Self::Entry { error, .. } => error.fault(),
             Self::Unavailable { cause, .. } => cause.fault(),
             Self::Source(error) => error.fault(),
             Self::Several(errors) if errors.iter().any(|error| error.fault() == Fault::Publication) => {

@@ -13,7 +13,7 @@ use crate::credentials::{self, Credentials};
 use crate::image::environment::wrong_name;
 use crate::image::platform::NotLinux;
 use crate::image::{EnvValue, Platform, Repository};
-use crate::plan::{Place, PlannedAnnotations, Platforms, Problem, Template};
+use crate::plan::{Place, PlannedAnnotations, Platforms, Problem, Template, Text};
 use crate::secret::Secret;
 use crate::version::{Scheme, VersionSet};
 
@@ -358,7 +358,7 @@ impl Reader<'_> {
                 return None;
             }
             (None, Some(text)) => {
-                return Some(MatrixText { name: "matrix".to_owned(), text: without_mark(text) });
+                return Some(MatrixText { name: Text::Input("matrix"), text: without_mark(text) });
             }
             (None, None) => {
                 self.problem(
@@ -369,7 +369,7 @@ impl Reader<'_> {
             }
         };
         match read_text(files, Path::new(&path), MATRIX_LIMIT) {
-            Ok(text) => Some(MatrixText { name: path, text }),
+            Ok(text) => Some(MatrixText { name: Text::File(path), text }),
             Err(error) => {
                 self.problem(
                     "matrix",
