@@ -5,6 +5,7 @@ pub mod copied;
 pub mod dockerfile;
 pub mod engine;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -150,10 +151,16 @@ pub fn build<'a>(
         })
     });
     let tasks: Vec<Task<'a>> = tasks.chain(copied).collect();
-    if engine.is_none() && images.iter().any(|(_, recipe, ..)| recipe.base.image().is_some()) {
-        log.line(&format!(
-            "`builder: registry` doesn't look into bases: that {DESTINATION} is a folder there wasn't checked"
-        ));
+    if engine.is_none() {
+        let on_bases = images.iter().filter(|(_, recipe, ..)| recipe.base.image().is_some());
+        let folders: BTreeSet<&str> = on_bases.flat_map(|(_, recipe, ..)| recipe.binaries.folders()).collect();
+        if !folders.is_empty() {
+            let folders: Vec<String> = folders.into_iter().map(|folder| format!("`{folder}`")).collect();
+            log.line(&format!(
+                "`builder: registry` doesn't look into bases: whether these are folders there wasn't checked: {}",
+                folders.join(", ")
+            ));
+        }
     }
     stream::iter(tasks)
         .map(move |task| async move {

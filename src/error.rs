@@ -6,6 +6,7 @@
 use std::error::Error;
 use std::fmt;
 
+use crate::plan::Place;
 use crate::quote::quoted;
 
 /// Whose fault a failure is; it decides the exit code.
@@ -21,18 +22,24 @@ pub enum Fault {
 pub trait Situation: Error + Send + Sync + 'static {
     /// Whose fault it is.
     fn fault(&self) -> Fault;
+
+    /// Where in the input it stands, if it is about a place there; of several, the first.
+    fn place(&self) -> Option<&Place> {
+        None
+    }
 }
 
 /// A stage's error on its way to the user.
 #[derive(Debug)]
 pub struct Failure {
     fault: Fault,
+    place: Option<Place>,
     error: anyhow::Error,
 }
 
 impl<S: Situation> From<S> for Failure {
     fn from(situation: S) -> Self {
-        Self { fault: situation.fault(), error: situation.into() }
+        Self { fault: situation.fault(), place: situation.place().cloned(), error: situation.into() }
     }
 }
 
@@ -40,7 +47,13 @@ impl Failure {
     /// The same as the cause of `situation`, which came about after something was published: not the input's fault any more.
     #[must_use]
     pub fn after_publishing(self, situation: &'static str) -> Self {
-        Self { fault: Fault::Publication, error: self.error.context(situation) }
+        Self { fault: Fault::Publication, place: self.place, error: self.error.context(situation) }
+    }
+
+    /// Where in the input it stands, for an annotation.
+    #[must_use]
+    pub fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
     }
 
     /// The exit code of the process.
@@ -152,7 +165,8 @@ mod tests {
     #[test]
     fn what_the_json_parser_repeats_is_shortened() {
         let json = serde_json::from_str::<u8>(&format!("{:?}", "x".repeat(1_000))).unwrap_err();
-        let failure = Failure { fault: Fault::Input, error: anyhow::Error::new(json).context("it is no manifest") };
+        let failure =
+            Failure { fault: Fault::Input, place: None, error: anyhow::Error::new(json).context("it is no manifest") };
         let said = failure.to_string();
         assert!(said.starts_with("it is no manifest\n  cause: ") && said.len() < 120 && said.ends_with('…'), "{said}");
     }

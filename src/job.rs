@@ -98,8 +98,8 @@ async fn end(
     let known = inputs.credentials.settle(repositories(&plan)).await;
     known.credentials.iter().for_each(|credential| log.mask_credential(credential));
     refuse_secrets(&plan, log)?;
-    let warnings = plan.warnings.iter().map(ToString::to_string).chain(known.warnings);
-    warnings.for_each(|warning| log.annotate(Level::Warning, "publish-variants", &warning));
+    plan.warnings.iter().for_each(|warning| log.warn(warning));
+    known.warnings.iter().for_each(|warning| log.annotate(Level::Warning, "publish-variants", warning));
     let remotes = Remotes::prepare(&inputs, known.credentials, environment, log)?;
     let (outcome, patience) = {
         let run = crate::run(plan, &inputs, &event, &remotes, stages, log);

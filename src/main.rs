@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     match done {
         Ok(code) => code,
         Err(failure) => {
-            log.annotate(Level::Error, "publish-variants", &failure.to_string());
+            log.annotate_at(Level::Error, "publish-variants", failure.place(), &failure.to_string());
             ExitCode::from(failure.exit_code())
         }
     }
@@ -57,7 +57,7 @@ fn plan(
     let (plan, ..) = plan?;
     // Standard output is the plan's alone. The runner reads commands from standard error, too.
     let log = if environment.is_action() { Log::workflow(std::io::stderr()) } else { Log::plain(std::io::stderr()) };
-    plan.warnings.iter().for_each(|warning| log.annotate(Level::Warning, "publish-variants", &warning.to_string()));
+    plan.warnings.iter().for_each(|warning| log.warn(warning));
     print(&match format {
         Format::Table => plan.to_table(),
         Format::Json => plan.to_json(),

@@ -23,7 +23,7 @@ use crate::ownership::Grammar;
 use crate::version::{Version, VersionSet};
 
 pub use annotations::PlannedAnnotations;
-pub use problem::{Place, PlanError, Problem};
+pub use problem::{Place, PlanError, Problem, Text};
 pub use repository::RepositoryFacts;
 pub use template::Template;
 
@@ -86,6 +86,8 @@ pub struct Source {
 /// One row of the matrix.
 #[derive(Clone, Debug)]
 pub struct Variant {
+    /// Where it stands in the matrix.
+    pub place: Place,
     /// The most specific entry of its `tags`: `alpine3.23`.
     pub name: String,
     /// Where it is made.

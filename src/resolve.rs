@@ -222,7 +222,11 @@ pub async fn resolve(
     directory: &TempDir,
 ) -> Result<Resolved, Failure> {
     let made = || plan.variants.iter().map(|variant| &variant.made);
-    let bases: BTreeSet<&Reference> = made().filter_map(Made::base_reference).collect();
+    // Of several variants with one base, the first one stands for all.
+    let mut bases = BTreeMap::<&Reference, &Variant>::new();
+    for variant in &plan.variants {
+        bases.extend(variant.made.base_reference().filter(|base| !bases.contains_key(base)).map(|base| (base, variant)));
+    }
     let copied: BTreeSet<&Location> = made().filter_map(Made::elsewhere).collect();
     let source = async {
         match &plan.source {
@@ -234,11 +238,10 @@ pub async fn resolve(
         tokio::join!(
             facts::find_release(&plan, event, github),
             source,
-            join_all(
-                bases
-                    .into_iter()
-                    .map(|base| async move { (base.clone(), image::look_up(registries, Role::Base, base).await) })
-            ),
+            join_all(bases.into_iter().map(|(base, variant)| async move {
+                let found = image::look_up(registries, Role::Base, base).await;
+                (base.clone(), found.map_err(|error| error.of(variant)))
+            })),
             join_all(copied.into_iter().map(|location| async move {
                 (location.clone(), copied::look_up(registries, workspace, location).await)
             }))
@@ -275,7 +278,9 @@ pub async fn resolve(
     if let (Some(planned), Some(source)) = (&plan.source, &source) {
         let composed = plan.variants.iter().filter(|variant| variant.made.base().is_some());
         let problems =
-            composed.filter_map(|variant| platforms::choose(variant, &planned.reference, source, base(variant)).err());
+            composed.filter_map(|variant| {
+                Some(platforms::choose(variant, &planned.reference, source, base(variant)).err()?.of(variant))
+            });
         one_or_several(problems.collect())?;
     }
     if !plan.version.is_prerelease()
@@ -294,8 +299,8 @@ pub async fn resolve(
     let executables = Executables { layers: Mutex::default(), directory: Path::to_owned(directory.path()) };
     let maker = Maker { registries, plan: &plan, facts: &facts, images: &images, executables: &executables };
     let variants = plan.variants.iter().map(async |variant| match variant.made.elsewhere() {
-        Some(location) => maker.copied(variant, &found_copied[location]),
-        None => maker.variant(variant, base(variant)).await,
+        Some(location) => maker.copied(variant, &found_copied[location]).map_err(|error| error.of(variant)),
+        None => maker.variant(variant, base(variant)).await.map_err(|error| error.of(variant)),
     });
     let (variants, tagged_source) = tokio::join!(join_all(variants), maker.tagged_source());
     let (variants, problems): (Vec<_>, Vec<_>) = variants.into_iter().partition(Result::is_ok);
@@ -316,7 +321,13 @@ pub async fn resolve(
 
 /// Whether an image is refused to those who haven't logged in, and we haven't.
 fn lacks_login(problem: &ResolveError, registries: &Registries) -> bool {
-    matches!(problem, ResolveError::Unavailable { image, cause, .. } if cause.is_refusal() && !registries.has_credentials(image.repository()))
+    match problem {
+        ResolveError::Entry { error, .. } => lacks_login(error, registries),
+        ResolveError::Unavailable { image, cause, .. } => {
+            cause.is_refusal() && !registries.has_credentials(image.repository())
+        }
+        _ => false,
+    }
 }
 
 /// Takes the variants on `closed` bases out of the plan: pull requests of forks have no secrets, and the other variants are to be

@@ -4,6 +4,7 @@
 mod reading;
 mod set;
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
@@ -100,10 +101,21 @@ impl Version {
         Self::parse(text, scheme).ok().filter(|version| version.text == text)
     }
 
+    /// The version as it is written: `0.9.26`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
     /// The version as it is written in a tag: `1!2.0.0` is `1-2.0.0`, `1.2.3+build5` is `1.2.3-build5`.
     #[must_use]
-    pub fn tag_text(&self) -> String {
-        self.text.replace(['!', '+'], "-")
+    pub fn tag_text(&self) -> Cow<'_, str> {
+        // Hardly any version has one of these, and this is asked for each tag of a repository.
+        if self.text.bytes().any(|byte| matches!(byte, b'!' | b'+')) {
+            Cow::Owned(self.text.replace(['!', '+'], "-"))
+        } else {
+            Cow::Borrowed(&self.text)
+        }
     }
 
     /// The first number, as it is written. `None` for a development build.

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::{Value, json};
 use support::github::{GitHub, Release, WRITE_TOKEN};
 use support::image::{TinyImage, executable};
+use support::memory_registry::MemoryRegistry;
 use support::parts;
 use support::registry::{Auth, Registry};
 use support::runner::{Done, Step, payload};
@@ -323,6 +324,33 @@ async fn a_password_that_a_registry_repeats_is_not_in_the_summary() {
     let done = step.input("credentials", &format!("{} user {secret}", registry.host)).run().await;
     let summary = done.summary.replace('\\', "");
     assert!(!summary.contains(secret) && summary.contains("no *** here"), "{}\n{}", done.summary, done.log);
+async fn an_error_of_a_base_points_to_its_entry_in_the_file_of_the_matrix() {
+    let registry = MemoryRegistry::start();
+    let host = registry.host();
+    registry.put_image(&TinyImage::tool(PLATFORMS, &["uv", "uvx"], "0.9.26").build(), "astral-sh/uv", "0.9.26");
+    registry.put_image(&TinyImage::new(&["linux/s390x"]).build(), "library/mainframe", "1");
+    let matrix =
+        |base: &str| format!("variants:\n  - base: scratch\n    tags: bare\n  - base: {base}\n    tags: other\n");
+    for (base, said) in [
+        (format!("{host}/library/nothing:1"), "can't be resolved"),
+        (format!("{host}/library/mainframe:1"), "has no platform of the source"),
+    ] {
+        let step = step("unix:///nowhere", &host, "http://127.0.0.1:1")
+            .input("builder", "registry")
+            .input("version", "0.9.26");
+        let step = step.variable("GITHUB_REPOSITORY", "").input("release-notes", "false");
+        let in_file = step.another().input("matrix", "./images.yml").file("images.yml", &matrix(&base)).run().await;
+        let message = refusal(&in_file);
+        assert!(message.starts_with("./images.yml:4:5: base `") && message.contains(said), "{message}");
+        assert!(
+            in_file.log.contains("::error title=publish-variants,file=images.yml,line=4,col=5::"),
+            "{}",
+            in_file.log
+        );
+        let inline = step.input("matrix", &matrix(&base)).run().await;
+        assert!(refusal(&inline).starts_with("matrix:4:5: base `"), "{}", inline.log);
+        assert!(inline.log.contains("::error title=publish-variants::"), "{}", inline.log);
+    }
 }
 
 #[tokio::test]

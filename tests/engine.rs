@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use publish_variants::api::engine::{Attempt, Engine, EngineError, Ran, Solve};
@@ -844,6 +845,38 @@ async fn an_engine_that_cannot_be_used_is_one_clear_error() {
     for address in ["ssh://host", "unix://", "docker.sock", "tcp://"] {
         refused(address, "is not the address of a Docker Engine\nhint: set DOCKER_HOST").await;
     }
+}
+
+#[tokio::test]
+async fn records_without_a_name_stay_where_the_engine_did_not_list_the_build_cache_before() {
+    static RUN: OnceLock<String> = OnceLock::new();
+    static PRUNED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    let (_folder, address) = fake_engine(|head| {
+        let path = head.split(' ').nth(1).unwrap_or_default();
+        let found = |answer: Value| ("200 OK", answer.to_string());
+        match (path.split('?').next().unwrap_or_default().rsplit('/').next().unwrap_or_default(), RUN.get()) {
+            ("version", _) => version("1.41", "linux"),
+            ("grpc", _) => ("400 Bad Request", json!({ "message": "no upgrade" }).to_string()),
+            ("df", None) => ("500 Internal Server Error", json!({ "message": "context canceled" }).to_string()),
+            ("df", Some(run)) => found(json!({ "BuildCache": [
+                { "ID": "ours", "Description": format!("[pv-{run}-0 2/2] COPY --link / /") },
+                { "ID": "strangers", "Description": "" },
+            ] })),
+            ("prune", _) => {
+                PRUNED.lock().unwrap().push(path.to_owned());
+                found(json!({}))
+            }
+            ("json", _) => found(json!([])),
+            _ => found(json!({})),
+        }
+    });
+    let engine = Engine::connect(Some(&address)).await.unwrap();
+    RUN.set(engine.run_id().to_owned()).unwrap();
+    let left = engine.clean_up(Duration::from_secs(30)).await;
+    assert_eq!(left.to_string(), "build cache `ours`", "it never goes");
+    let pruned = PRUNED.lock().unwrap();
+    assert!(!pruned.is_empty());
+    assert!(pruned.iter().all(|path| path.contains("ours") && !path.contains("strangers")), "{pruned:#?}");
 }
 
 async fn refused(address: &str, expected: &str) {

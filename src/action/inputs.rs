@@ -13,7 +13,7 @@ use crate::compose::binaries::Binaries;
 use crate::credentials::Credentials;
 use crate::facts::Stated;
 use crate::image::{EnvValue, Repository};
-use crate::plan::{PlannedAnnotations, Platforms, Template};
+use crate::plan::{PlannedAnnotations, Platforms, Template, Text};
 use crate::secret::Secret;
 use crate::version::{Scheme, VersionSet};
 
@@ -79,8 +79,8 @@ pub struct Inputs {
 /// The text of a matrix or of a record of images, and what to call it in messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MatrixText {
-    /// `matrix`, or the path of the file.
-    pub name: String,
+    /// The input, or the file.
+    pub name: Text,
     /// The text.
     pub text: String,
 }

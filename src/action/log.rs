@@ -13,6 +13,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use super::workflow::{self, Level};
 use crate::credentials::Credential;
 use crate::image::Platform;
+use crate::plan::{Place, Problem, Text};
 use crate::secret::Secret;
 
 /// Shorter tokens of token servers aren't masked. Such a text can be guessed, so it protects nothing, and without it (`t`, `anonymous`)
@@ -139,14 +140,31 @@ impl Log {
 
     /// Says something about the run as a whole. It is never folded into a group.
     pub fn annotate(&self, level: Level, title: &str, message: &str) {
+        self.annotate_at(level, title, None, message);
+    }
+
+    /// The same about a place in the input. Where that is in a file of the repository, GitHub shows it there.
+    pub fn annotate_at(&self, level: Level, title: &str, place: Option<&Place>, message: &str) {
         let mut shared = self.shared();
         shared.end_group();
         let (title, message) = (shared.redacted(&printable(title)), shared.redacted(&printable(message)));
+        let at = match place {
+            Some(Place::Line { of: Text::File(path), line, column }) => {
+                Some((shared.redacted(&printable(path.trim_start_matches("./"))), *line, *column))
+            }
+            _ => None,
+        };
+        let at = at.as_ref().map(|(path, line, column)| (path.as_str(), *line, *column));
         let text = match &shared.target {
-            Target::Workflow(_) => workflow::annotation(level, &title, &message),
+            Target::Workflow(_) => workflow::annotation(level, &title, at, &message),
             Target::Plain(_) | Target::Terminal(_) => format!("{}: {message}", level.as_str()),
         };
         shared.write(&text);
+    }
+
+    /// Warns of something odd in the input.
+    pub fn warn(&self, problem: &Problem) {
+        self.annotate_at(Level::Warning, "publish-variants", Some(problem.place()), &problem.to_string());
     }
 
     /// A bar below the log while something takes its time, of `total` steps or bytes (0 while that isn't known). Only a terminal

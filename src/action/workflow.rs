@@ -33,10 +33,13 @@ impl Level {
     }
 }
 
-/// `::error title=…::…`: an annotation of the run, on one line.
+/// `::error title=…::…`: an annotation of the run, on one line. With a file, a line and a column, it is shown there as well.
 #[must_use]
-pub fn annotation(level: Level, title: &str, message: &str) -> String {
-    format!("::{} title={}::{}", level.as_str(), escape_property(title), escape_data(message))
+pub fn annotation(level: Level, title: &str, at: Option<(&str, u64, u64)>, message: &str) -> String {
+    let at = at.map_or_else(String::new, |(file, line, column)| {
+        format!(",file={},line={line},col={column}", escape_property(file))
+    });
+    format!("::{} title={}{at}::{}", level.as_str(), escape_property(title), escape_data(message))
 }
 
 /// `::add-mask::…`: from now on the runner shows `***` for `value`.
@@ -211,8 +214,12 @@ mod tests {
     #[test]
     fn commands_are_escaped() {
         assert_eq!(
-            annotation(Level::Error, "a: b, 100%", "one\r\ntwo: 50%, done"),
+            annotation(Level::Error, "a: b, 100%", None, "one\r\ntwo: 50%, done"),
             "::error title=a%3A b%2C 100%25::one%0D%0Atwo: 50%25, done"
+        );
+        assert_eq!(
+            annotation(Level::Warning, "a", Some(("b,c:d.yml", 3, 5)), "odd"),
+            "::warning title=a,file=b%2Cc%3Ad.yml,line=3,col=5::odd"
         );
         assert_eq!(add_mask("a\nb%"), "::add-mask::a%0Ab%25");
         assert_eq!(group("Build: x"), "::group::Build: x");

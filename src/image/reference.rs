@@ -79,11 +79,12 @@ impl Digest {
     /// The digest of what was written to `hash`.
     #[must_use]
     pub fn from_hash(hash: Sha256) -> Self {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut text = String::with_capacity(71);
         text.push_str("sha256:");
         for byte in hash.finalize() {
-            use fmt::Write as _;
-            write!(text, "{byte:02x}").expect("a String takes every write");
+            text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+            text.push(char::from(DIGITS[usize::from(byte & 15)]));
         }
         Self(text)
     }

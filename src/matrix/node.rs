@@ -4,7 +4,7 @@
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
 
-use crate::plan::Place;
+use crate::plan::{Place, Text};
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
@@ -85,8 +85,8 @@ impl Node {
         matches!(self.value, Value::Null)
     }
 
-    pub(crate) fn place(&self, of: &str) -> Place {
-        Place::Line { of: of.to_owned(), line: self.line, column: self.column }
+    pub(crate) fn place(&self, of: &Text) -> Place {
+        Place::Line { of: of.clone(), line: self.line, column: self.column }
     }
 
     /// What it is, for messages.

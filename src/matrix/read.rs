@@ -11,7 +11,7 @@ use super::{Row, lines};
 use crate::action::inputs::MatrixText;
 use crate::image::Tag;
 use crate::plan::problem::nearest;
-use crate::plan::{Made, Place, PlannedAnnotations, Problem};
+use crate::plan::{Made, Place, PlannedAnnotations, Problem, Text};
 
 /// More problems than these are not looked for.
 const MOST_PROBLEMS: usize = 1_000;
@@ -103,7 +103,7 @@ pub(super) fn rows(matrix: &MatrixText, record: Option<&Record>, problems: &mut 
 }
 
 pub(super) struct Reader<'a> {
-    of: &'a str,
+    of: &'a Text,
     /// The images of variants that the matrix doesn't name any for.
     record: Option<&'a Record>,
     problems: &'a mut Vec<Problem>,
@@ -130,7 +130,7 @@ impl Reader<'_> {
     }
 
     /// The text that is read: an input, or a file.
-    pub(super) fn of(&self) -> &str {
+    pub(super) fn of(&self) -> &Text {
         self.of
     }
 

@@ -67,77 +67,110 @@ pub enum Standing {
     Unknown,
 }
 
-/// An answer.
+/// An answer; why there is none, where the question failed.
+type Known<T> = Result<T, String>;
+
+/// The answers to one kind of question about repositories. Found by reference: each tag is looked up many times.
 #[derive(Clone, Debug)]
-enum Known {
-    Tag(Option<Digest>),
-    Tags(Nominees),
-    Image(SeenImage),
-    Kinship(Kinship),
-    Children(bool),
-    Standing(Standing),
+struct Answers<K, T>(BTreeMap<Repository, BTreeMap<K, Known<T>>>);
+
+impl<K, T> Default for Answers<K, T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<K: Ord, T> Answers<K, T> {
+    fn learn(&mut self, repository: &Repository, key: K, known: Known<T>) {
+        match self.0.get_mut(repository) {
+            Some(answers) => drop(answers.insert(key, known)),
+            None => drop(self.0.insert(repository.clone(), BTreeMap::from([(key, known)]))),
+        }
+    }
+
+    fn get(&self, repository: &Repository, key: &K) -> Option<&Known<T>> {
+        self.0.get(repository)?.get(key)
+    }
+
+    fn retain(&mut self, stays: impl Fn(&T) -> bool) {
+        for answers in self.0.values_mut() {
+            answers.retain(|_, known| known.as_ref().is_ok_and(&stays));
+        }
+    }
 }
 
 /// The answers to questions about the destinations.
 #[derive(Clone, Debug, Default)]
 pub struct Survey {
-    known: BTreeMap<Question, Result<Known, String>>,
+    tags: Answers<Tag, Option<Digest>>,
+    lists: BTreeMap<Repository, Known<Nominees>>,
+    images: Answers<Digest, SeenImage>,
+    kinships: Answers<(usize, Digest), Kinship>,
+    children: Answers<Digest, bool>,
+    standings: BTreeMap<String, Known<Standing>>,
     readings: Readings,
 }
 
 impl Survey {
     /// Records the digest that a tag names; `None` where there is no such tag.
     pub fn tag(&mut self, repository: &Repository, tag: &Tag, named: Option<Digest>) {
-        self.learn(Question::Tag(repository.clone(), tag.clone()), Known::Tag(named));
+        self.tags.learn(repository, tag.clone(), Ok(named));
     }
 
     /// Records all tags of a repository.
     pub fn tags<'a>(&mut self, wanted: &Wanted, repository: &Repository, tags: impl IntoIterator<Item = &'a Tag>) {
-        let nominees = wanted.grammar.nominees_with(tags, &mut self.readings);
-        self.learn(Question::Tags(repository.clone()), Known::Tags(nominees));
+        let nominees = wanted.grammar.nominees_with(&wanted.version, tags, &mut self.readings);
+        self.lists.insert(repository.clone(), Ok(nominees));
     }
 
     /// Records an image that was read.
     pub fn image(&mut self, repository: &Repository, digest: &Digest, image: SeenImage) {
-        self.learn(Question::Image(repository.clone(), digest.clone()), Known::Image(image));
+        self.images.learn(repository, digest.clone(), Ok(image));
     }
 
     /// Records whether an image is this release of an artifact.
     pub fn kinship(&mut self, artifact: usize, repository: &Repository, digest: &Digest, kinship: Kinship) {
-        self.learn(Question::Kinship(artifact, repository.clone(), digest.clone()), Known::Kinship(kinship));
+        self.kinships.learn(repository, (artifact, digest.clone()), Ok(kinship));
     }
 
     /// Records whether all manifests that an index lists are there.
     pub fn children(&mut self, repository: &Repository, digest: &Digest, there: bool) {
-        self.learn(Question::Children(repository.clone(), digest.clone()), Known::Children(there));
+        self.children.learn(repository, digest.clone(), Ok(there));
     }
 
     /// Records how a version stands at GitHub.
     pub fn standing(&mut self, version: &str, standing: Standing) {
-        self.learn(Question::Standing(version.to_owned()), Known::Standing(standing));
+        self.standings.insert(version.to_owned(), Ok(standing));
     }
 
     /// Records a question without an answer: the tags that depend on it stay, for this reason.
     pub fn failed(&mut self, question: Question, why: String) {
-        self.known.insert(question, Err(why));
+        match question {
+            Question::Tag(repository, tag) => self.tags.learn(&repository, tag, Err(why)),
+            Question::Tags(repository) => drop(self.lists.insert(repository, Err(why))),
+            Question::Image(repository, digest) => self.images.learn(&repository, digest, Err(why)),
+            Question::Kinship(artifact, repository, digest) => {
+                self.kinships.learn(&repository, (artifact, digest), Err(why));
+            }
+            Question::Children(repository, digest) => self.children.learn(&repository, digest, Err(why)),
+            Question::Standing(version) => drop(self.standings.insert(version, Err(why))),
+        }
     }
 
     /// Whether an image was read that has no annotation of ours.
     pub(super) fn has_no_annotation(&self, repository: &Repository, digest: &Digest) -> bool {
-        let known = self.known.get(&Question::Image(repository.clone(), digest.clone()));
-        matches!(known, Some(Ok(Known::Image(SeenImage::Image { version: None, .. }))))
+        matches!(self.images.get(repository, digest), Some(Ok(SeenImage::Image { version: None, .. })))
     }
 
     /// Forgets everything that may have changed since: digests of tags, lists of tags, missing manifests and failures. The
-    /// content of a digest can't change, and versions at GitHub are asked about once.
+    /// content of a digest can't change. (Nor does the caller ask GitHub about a version twice.)
     pub fn forget_what_changes(&mut self) {
-        self.known.retain(|_, known| {
-            matches!(known, Ok(Known::Image(SeenImage::Image { .. }) | Known::Kinship(Kinship::Begun)))
-        });
-    }
-
-    fn learn(&mut self, question: Question, known: Known) {
-        self.known.insert(question, Ok(known));
+        self.tags = Answers::default();
+        self.lists.clear();
+        self.images.retain(|image| matches!(image, SeenImage::Image { .. }));
+        self.kinships.retain(|kinship| *kinship == Kinship::Begun);
+        self.children = Answers::default();
+        self.standings.clear();
     }
 }
 
@@ -172,17 +205,12 @@ impl<'a> Asker<'a> {
     }
 
     pub(super) fn tag(&self, repository: &Repository, tag: &Tag) -> Answer<Option<Digest>> {
-        match self.ask(Question::Tag(repository.clone(), tag.clone()))? {
-            Known::Tag(named) => Ok(named.clone()),
-            _ => unreachable!("`Survey::tag` gives this answer"),
-        }
+        let known = self.survey.tags.get(repository, tag);
+        self.ask(known, || Question::Tag(repository.clone(), tag.clone())).cloned()
     }
 
     pub(super) fn nominees(&self, repository: &Repository) -> Answer<&'a Nominees> {
-        match self.ask(Question::Tags(repository.clone()))? {
-            Known::Tags(nominees) => Ok(nominees),
-            _ => unreachable!("`Survey::tags` gives this answer"),
-        }
+        self.ask(self.survey.lists.get(repository), || Question::Tags(repository.clone()))
     }
 
     /// The annotations and platforms of an image. Those of composed images are known without a request.
@@ -194,10 +222,8 @@ impl<'a> Asker<'a> {
                 platforms: ours.platforms.clone(),
             });
         }
-        match self.ask(Question::Image(repository.clone(), digest.clone()))? {
-            Known::Image(image) => Ok(image.clone()),
-            _ => unreachable!("`Survey::image` gives this answer"),
-        }
+        let known = self.survey.images.get(repository, digest);
+        self.ask(known, || Question::Image(repository.clone(), digest.clone())).cloned()
     }
 
     /// Whether an image is this release of `artifact`, begun by an earlier run.
@@ -209,32 +235,26 @@ impl<'a> Asker<'a> {
     ) -> Answer<Kinship> {
         let number = self.wanted.artifacts.iter().position(|other| std::ptr::eq(other, artifact));
         let number = number.expect("an artifact is one of those that are wanted");
-        match self.ask(Question::Kinship(number, repository.clone(), digest.clone()))? {
-            Known::Kinship(kinship) => Ok(kinship.clone()),
-            _ => unreachable!("`Survey::kinship` gives this answer"),
-        }
+        let known = self.survey.kinships.get(repository, &(number, digest.clone()));
+        self.ask(known, || Question::Kinship(number, repository.clone(), digest.clone())).cloned()
     }
 
     pub(super) fn children_are_there(&self, repository: &Repository, digest: &Digest) -> Answer<bool> {
-        match self.ask(Question::Children(repository.clone(), digest.clone()))? {
-            Known::Children(there) => Ok(*there),
-            _ => unreachable!("`Survey::children` gives this answer"),
-        }
+        let known = self.survey.children.get(repository, digest);
+        self.ask(known, || Question::Children(repository.clone(), digest.clone())).copied()
     }
 
     pub(super) fn standing(&self, version: &Version) -> Answer<Standing> {
-        match self.ask(Question::Standing(version.to_string()))? {
-            Known::Standing(standing) => Ok(*standing),
-            _ => unreachable!("`Survey::standing` gives this answer"),
-        }
+        let known = self.survey.standings.get(version.as_str());
+        self.ask(known, || Question::Standing(version.to_string())).copied()
     }
 
-    fn ask(&self, question: Question) -> Answer<&'a Known> {
-        match self.survey.known.get(&question) {
+    fn ask<T>(&self, known: Option<&'a Known<T>>, question: impl FnOnce() -> Question) -> Answer<&'a T> {
+        match known {
             Some(Ok(known)) => Ok(known),
             Some(Err(cause)) => Err(Lack::Failed(cause.clone())),
             None => {
-                self.open.borrow_mut().insert(question);
+                self.open.borrow_mut().insert(question());
                 Err(Lack::Open)
             }
         }

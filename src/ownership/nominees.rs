@@ -3,7 +3,8 @@
 //! A nomination decides nothing. One text may nominate several versions: `1.2.3-22-slim` is 1.2.3 of the entry `22-slim`, and
 //! 1.2.3-22 (a post-release) or 1.2.3+22 of the entry `slim`.
 
-use std::collections::{HashMap, HashSet};
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::image::Tag;
@@ -22,8 +23,11 @@ pub struct Grammar {
     /// From the text after the version in an exact tag to the text before it and the entry. Keyed by the end, so that a tag
     /// is looked up by its ends and not compared with every entry.
     shapes: HashMap<String, Vec<(String, String)>>,
-    /// The plan's rolling tags. They nominate nothing, although `1.2-alpine` reads as version 1.2.
-    rolling: HashSet<Tag>,
+    /// The lengths of these ends, so that only a few of a tag's are looked up.
+    lengths: BTreeSet<usize>,
+    /// The plan's rolling tags, each with the versions that it may be an exact tag of. They nominate nothing, although `1.2-alpine`
+    /// reads as version 1.2.
+    rolling: HashMap<Tag, Vec<Version>>,
 }
 
 /// A tag that may be the exact tag of a version.
@@ -37,9 +41,17 @@ pub struct Nominee {
     pub tag: Tag,
 }
 
-/// The nominees of a repository, by entry, the newest version first.
+/// The nominees of a repository, by entry.
 #[derive(Clone, Debug, Default)]
-pub struct Nominees(HashMap<String, Vec<Arc<Nominee>>>);
+pub struct Nominees(HashMap<String, OfEntry>);
+
+/// The nominees of an entry, the newest version first.
+#[derive(Clone, Debug, Default)]
+struct OfEntry {
+    all: Vec<Arc<Nominee>>,
+    /// So many of them come after the version that is being published.
+    newer: usize,
+}
 
 /// The entries and nominees that were read out of tags. A run looks at its repositories several times, and they have thousands of
 /// tags, of which each is read once.
@@ -65,13 +77,17 @@ impl Grammar {
                 shapes.entry(after).or_default().push((before, entry.to_owned()));
             }
         }
-        Self {
+        let mut grammar = Self {
             templates: templates.to_vec(),
             bare: bare.iter().map(|(entry, template)| ((*entry).to_owned(), (*template).clone())).collect(),
             scheme,
+            lengths: shapes.keys().map(String::len).collect(),
             shapes,
-            rolling: rolling.into_iter().collect(),
-        }
+            rolling: HashMap::new(),
+        };
+        let rolling = rolling.into_iter().map(|tag| (grammar.versions_in(&tag), tag));
+        grammar.rolling = rolling.map(|(versions, tag)| (tag, versions)).collect();
+        grammar
     }
 
     /// How versions are read.
@@ -80,43 +96,57 @@ impl Grammar {
         self.scheme
     }
 
-    /// Reads the list of a repository's tags.
+    /// Reads the list of a repository's tags, for a run that publishes `version`.
     #[must_use]
-    pub fn nominees<'a>(&self, tags: impl IntoIterator<Item = &'a Tag>) -> Nominees {
-        self.nominees_with(tags, &mut Readings::new())
+    pub fn nominees<'a>(&self, version: &Version, tags: impl IntoIterator<Item = &'a Tag>) -> Nominees {
+        self.nominees_with(version, tags, &mut Readings::new())
     }
 
     /// The same, with what was read before.
-    pub(super) fn nominees_with<'a>(&self, tags: impl IntoIterator<Item = &'a Tag>, before: &mut Readings) -> Nominees {
-        let mut nominees = HashMap::<String, Vec<Arc<Nominee>>>::new();
+    pub(super) fn nominees_with<'a>(
+        &self,
+        version: &Version,
+        tags: impl IntoIterator<Item = &'a Tag>,
+        before: &mut Readings,
+    ) -> Nominees {
+        let mut nominees = HashMap::<String, OfEntry>::new();
+        let mut add = |(entry, nominee): &(String, Arc<Nominee>)| match nominees.get_mut(entry) {
+            Some(of_entry) => of_entry.all.push(Arc::clone(nominee)),
+            None => drop(nominees.insert(entry.clone(), OfEntry { all: vec![Arc::clone(nominee)], newer: 0 })),
+        };
         for tag in tags {
-            if self.rolling.contains(tag) {
-                continue;
-            }
-            if !before.contains_key(tag) {
-                let read = self.readings(tag).map(|(entry, Reading { version, literal })| {
-                    (entry.to_owned(), Arc::new(Nominee { version, literal, tag: tag.clone() }))
-                });
-                before.insert(tag.clone(), read.collect());
-            }
-            for (entry, nominee) in &before[tag] {
-                match nominees.get_mut(entry) {
-                    Some(of_entry) => of_entry.push(Arc::clone(nominee)),
-                    None => drop(nominees.insert(entry.clone(), vec![Arc::clone(nominee)])),
+            match before.get(tag) {
+                Some(read) => read.iter().for_each(&mut add),
+                None => {
+                    let read = self.read(tag);
+                    read.iter().for_each(&mut add);
+                    before.insert(tag.clone(), read);
                 }
             }
         }
-        for of_entry in nominees.values_mut() {
-            of_entry.sort_by(|a, b| b.version.succession(&a.version).then_with(|| a.tag.cmp(&b.tag)));
+        for OfEntry { all, newer } in nominees.values_mut() {
+            all.sort_by(|a, b| b.version.succession(&a.version).then_with(|| a.tag.cmp(&b.tag)));
+            *newer = all.partition_point(|nominee| nominee.version.succeeds(version));
         }
         Nominees(nominees)
+    }
+
+    /// The entries and nominees of one tag.
+    fn read(&self, tag: &Tag) -> Vec<(String, Arc<Nominee>)> {
+        if self.rolling.contains_key(tag) {
+            return Vec::new();
+        }
+        let nominee = |(entry, Reading { version, literal }): (&str, Reading)| {
+            (entry.to_owned(), Arc::new(Nominee { version, literal, tag: tag.clone() }))
+        };
+        self.readings(tag).map(nominee).collect()
     }
 
     /// The entries of the plan and the versions that `tag` may be an exact tag of.
     fn readings<'a>(&'a self, tag: &'a Tag) -> impl Iterator<Item = (&'a str, Reading)> {
         let text = tag.as_str();
         // A tag has ASCII characters only.
-        let ends = (0..=text.len()).map(|at| (at, &text[at..]));
+        let ends = self.lengths.iter().filter_map(|length| text.len().checked_sub(*length)).map(|at| (at, &text[at..]));
         ends.filter_map(|(at, end)| Some((at, self.shapes.get(end)?)))
             .flat_map(|(at, shapes)| shapes.iter().map(move |shape| (at, shape)))
             .filter_map(|(at, (before, entry))| Some((entry.as_str(), text[..at].strip_prefix(before.as_str())?)))
@@ -127,7 +157,11 @@ impl Grammar {
 
     /// The versions that `tag` may be an exact tag of, for any entry, in the plan or not.
     #[must_use]
-    pub fn versions(&self, tag: &Tag) -> Vec<Version> {
+    pub fn versions(&self, tag: &Tag) -> Cow<'_, [Version]> {
+        self.rolling.get(tag).map_or_else(|| Cow::Owned(self.versions_in(tag)), |known| Cow::Borrowed(known.as_slice()))
+    }
+
+    fn versions_in(&self, tag: &Tag) -> Vec<Version> {
         let text = tag.as_str();
         let mut versions = Vec::<Version>::new();
         for template in self.templates.iter().chain(self.bare.iter().map(|(_, template)| template)) {
@@ -136,7 +170,7 @@ impl Grammar {
             }
         }
         let mut seen = HashSet::new();
-        versions.retain(|version| seen.insert(version.to_string()));
+        versions.retain(|version| seen.insert(version.as_str().to_owned()));
         versions
     }
 
@@ -163,13 +197,13 @@ impl Nominees {
     /// The nominees of an entry, the newest version first.
     #[must_use]
     pub fn of(&self, entry: &str) -> &[Arc<Nominee>] {
-        self.0.get(entry).map(Vec::as_slice).unwrap_or_default()
+        self.0.get(entry).map(|of_entry| of_entry.all.as_slice()).unwrap_or_default()
     }
 
-    /// The nominees of an entry whose versions come after `version`, and all others; the newest version first in both.
+    /// The nominees of an entry whose versions come after the one that is being published, and all others; the newest version first
+    /// in both.
     #[must_use]
-    pub fn around(&self, entry: &str, version: &Version) -> (&[Arc<Nominee>], &[Arc<Nominee>]) {
-        let all = self.of(entry);
-        all.split_at(all.partition_point(|nominee| nominee.version.succeeds(version)))
+    pub fn around(&self, entry: &str) -> (&[Arc<Nominee>], &[Arc<Nominee>]) {
+        self.0.get(entry).map(|of_entry| of_entry.all.split_at(of_entry.newer)).unwrap_or_default()
     }
 }

@@ -11,7 +11,6 @@
 //! | is likely | yes, with a warning | no |
 //! | anything else: a nightly `20260110`, `1.2.3-22-slim` of another variant | no | no |
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Artifact;
@@ -104,7 +103,7 @@ impl Looked<'_> {
             nominee.literal
                 && !nominee.version.is_prerelease()
                 && nominee.version.is_written_like(this)
-                && !is_extended(&nominee.version.to_string(), &this.to_string())
+                && !is_extended(nominee.version.as_str(), this.as_str())
         });
         if let Some(older) = older
             && !self.is_an_entry(&older.tag)?
@@ -122,12 +121,12 @@ impl Looked<'_> {
 
     /// Those of newer versions than this one.
     fn newer(&self) -> Answer<&[Arc<Nominee>]> {
-        Ok(self.asker.nominees(self.destination)?.around(&self.rolling.entry, &self.asker.wanted.version).0)
+        Ok(self.asker.nominees(self.destination)?.around(&self.rolling.entry).0)
     }
 
     /// Those of this version and of older ones.
     fn not_newer(&self) -> Answer<&[Arc<Nominee>]> {
-        Ok(self.asker.nominees(self.destination)?.around(&self.rolling.entry, &self.asker.wanted.version).1)
+        Ok(self.asker.nominees(self.destination)?.around(&self.rolling.entry).1)
     }
 
     /// Whether a longer tag has this one where entries are: beside `24.1-3.13-alpine`, `3.13-alpine` is an entry.
@@ -140,23 +139,29 @@ impl Looked<'_> {
         Ok(self.nominees()?.iter().any(|nominee| has(nominee.tag.as_str())))
     }
 
-    /// Whether a version is a newer final one of the tag's series.
+    /// Whether a version, which is newer than this one, is a final one of the tag's series.
     fn competes(&self, version: &Version) -> bool {
-        version.succeeds(&self.asker.wanted.version)
-            && !version.is_prerelease()
-            && self.rolling.template.render(version, &self.rolling.entry).as_deref() == Some(self.rolling.tag.as_str())
+        self.rolling.template.gives(self.rolling.tag.as_str(), version, &self.rolling.entry) && !version.is_prerelease()
     }
 
     fn owner(&self, shows: &Shows) -> Answer<Owner> {
-        let shown = shows.version().and_then(|text| Version::as_written(text, self.asker.wanted.grammar.scheme()));
-        let shown = shown.filter(|version| self.competes(version));
+        let wanted = self.asker.wanted;
+        // Mostly it is this version, which is no newer one.
+        let shown = shows.version().filter(|text| *text != wanted.version.as_str());
         let newer = self.newer()?;
+        let shown = shown.and_then(|text| {
+            let nominee = newer.iter().find(|nominee| nominee.version.as_str() == text);
+            let read =
+                || Version::as_written(text, wanted.grammar.scheme()).filter(|read| read.succeeds(&wanted.version));
+            nominee.map(|nominee| nominee.version.clone()).or_else(read)
+        });
+        let shown = shown.filter(|version| self.competes(version));
         let newer = newer.iter().map(Arc::as_ref);
         let nominees: Vec<&Nominee> = newer.filter(|nominee| self.competes(&nominee.version)).collect();
         let mut versions: Vec<&Version> = nominees.iter().map(|nominee| &nominee.version).chain(&shown).collect();
+        // Equal ones are neighbours then: two that are written in the same way are one version.
         versions.sort_by(|a, b| b.succession(a));
-        let mut seen = BTreeSet::new();
-        versions.retain(|version| seen.insert(version.to_string()));
+        versions.dedup_by_key(|version| version.as_str());
         // Usually the newest one counts. The batches double, so that hundreds of nightly builds don't take hundreds of round
         // trips.
         let (mut decided, mut at_once) = (0, 1);
@@ -184,13 +189,12 @@ impl Looked<'_> {
         if self.asker.wanted.ignored.contains(version) {
             return Ok(None);
         }
-        let written = version.to_string();
-        let same = |other: &Version| other.to_string() == written;
+        let same = |other: &Version| other.as_str() == version.as_str();
         let mut found = shown.filter(|shown| same(shown)).map(|_| (Evidence::Shown, None));
         for nominee in nominees.iter().filter(|nominee| same(&nominee.version)) {
             let Some(digest) = self.asker.tag(self.destination, &nominee.tag)? else { continue };
             match self.asker.image(self.destination, &digest)? {
-                SeenImage::Image { version: Some(says), .. } if says == written => {
+                SeenImage::Image { version: Some(says), .. } if says == version.as_str() => {
                     found = Some((Evidence::Proved, Some(digest)));
                     break;
                 }
@@ -237,7 +241,7 @@ impl Looked<'_> {
     fn has_longer_exact_tag(&self, tag: &Tag, digest: &Digest) -> Answer<bool> {
         let versions = self.asker.wanted.grammar.versions_of_entry(tag, &self.rolling.entry);
         let longer = self.nominees()?.iter().filter(|nominee| {
-            let extends = |short: &Version| is_extended(&short.to_string(), &nominee.version.to_string());
+            let extends = |short: &Version| is_extended(short.as_str(), nominee.version.as_str());
             nominee.literal
                 && !nominee.version.is_prerelease()
                 && nominee.tag.as_str().len() > tag.as_str().len()
@@ -261,7 +265,7 @@ impl Looked<'_> {
     /// The decision about a tag that belongs to a newer version.
     fn held(&self, version: Version, evidence: Evidence, digest: Option<Digest>, shows: &Shows) -> Answer<Verdict> {
         let Some(digest) = digest else { return Ok(Verdict::Stays(Reason::HeldBy(version, evidence))) };
-        if self.now.as_ref() == Some(&digest) || shows.version() == Some(&version.to_string()) {
+        if self.now.as_ref() == Some(&digest) || shows.version() == Some(version.as_str()) {
             return Ok(Verdict::Stays(Reason::HeldBy(version, evidence)));
         }
         if !self.asker.children_are_there(self.destination, &digest)? {
@@ -276,7 +280,7 @@ impl Looked<'_> {
     /// Whether the tag shows this release already, on a base that isn't older than that of `digest`, or of what is yet to be built.
     fn stays_within_version(&self, digest: Option<&Digest>, shows: &Shows) -> Answer<bool> {
         let Some(now) = self.now.as_ref().filter(|now| Some(*now) != digest) else { return Ok(false) };
-        if shows.version() != Some(&self.asker.wanted.version.to_string()) {
+        if shows.version() != Some(self.asker.wanted.version.as_str()) {
             return Ok(false);
         }
         // With `replace`, nothing is begun: what was published before gives way, whatever base it is on.
@@ -307,14 +311,15 @@ impl Looked<'_> {
     fn protection(&self, shows: &Shows) -> Answer<Option<Version>> {
         let Some(now) = &self.now else { return Ok(None) };
         let wanted = self.asker.wanted;
-        let mut others = wanted.grammar.versions(&self.rolling.tag);
-        others.retain(|other| other.to_string() != wanted.version.to_string());
+        let others = wanted.grammar.versions(&self.rolling.tag);
+        let mut others: Vec<&Version> =
+            others.iter().filter(|other| other.as_str() != wanted.version.as_str()).collect();
         let may_be_of_other_templates = match shows {
             // This plan has an exact tag for the image. A longer one tells that the image is that version's; `22.0` may still be a
             // rolling tag of 22.
             Shows::Older(older) => {
                 let tag = self.rolling.tag.as_str();
-                others.retain(|other| older.tag.as_str().len() <= tag.len() || *other == older.version);
+                others.retain(|other| older.tag.as_str().len() <= tag.len() || **other == older.version);
                 false
             }
             Shows::Nothing | Shows::Read(_) => self.rolling.tag.as_str().contains(|c: char| c.is_ascii_digit()),
@@ -334,10 +339,10 @@ impl Looked<'_> {
             return Ok(None);
         }
         let of_entry = wanted.grammar.versions_of_entry(&self.rolling.tag, &self.rolling.entry);
-        for other in others.into_iter().filter(|other| of_entry.iter().any(|of| of.to_string() == other.to_string())) {
-            let known = self.asker.standing(&other)? != Standing::Absent;
+        for other in others.into_iter().filter(|other| of_entry.iter().any(|of| of.as_str() == other.as_str())) {
+            let known = self.asker.standing(other)? != Standing::Absent;
             if known && !self.has_longer_exact_tag(&self.rolling.tag, now)? {
-                return Ok(Some(other));
+                return Ok(Some(other.clone()));
             }
         }
         Ok(None)
@@ -347,16 +352,16 @@ impl Looked<'_> {
     /// so, for the same entry. Those of an earlier plan are not known: where the version is in the tag as it is written, it is one
     /// as well, unless the version has an exact tag by this plan's templates. Then `24.1-alpine` is a rolling tag beside
     /// `v24.1-alpine`.
-    fn is_exact_tag_of(&self, version: &Version, others: &[Version], now: &Digest) -> Answer<bool> {
-        let (wanted, written) = (self.asker.wanted, version.to_string());
-        if written == wanted.version.to_string() {
+    fn is_exact_tag_of(&self, version: &Version, others: &[&Version], now: &Digest) -> Answer<bool> {
+        let (wanted, written) = (self.asker.wanted, version.as_str());
+        if written == wanted.version.as_str() {
             return Ok(false);
         }
         let own = wanted.grammar.exact_tags(version, &self.rolling.entry);
         if own.contains(&self.rolling.tag) {
             return Ok(true);
         }
-        let is_read = others.iter().any(|other| other.to_string() == written);
+        let is_read = others.iter().any(|other| other.as_str() == written);
         if !is_read && !has_number(self.rolling.tag.as_str(), &version.tag_text()) {
             return Ok(false);
         }

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::problem::nearest;
 use super::tags::{Claims, DEFAULT_ENTRY, Tagger};
 use super::version::{asks_for_dry_run, determine};
 use super::{
@@ -103,6 +102,19 @@ impl Plan {
                         .hint("pin it as `repository@sha256:…`"),
                 );
             }
+            if let (Some(Base::Scratch), Some(command), true) =
+                (row.made.base(), needs_shell(&row, inputs), inputs.verify)
+            {
+                problems.push(
+                    Problem::new(
+                        &row.place,
+                        format!("`{command}` in `verify` needs a shell, and `base: scratch` has none"),
+                    )
+                    .hint(
+                        "run one program, without `|`, `$` and the like; what it prints is looked at with `contains`",
+                    ),
+                );
+            }
             let platforms = row.platforms.iter().flatten();
             for warning in platforms.filter_map(|(platform, place)| unknown(platform, place)) {
                 // One of `defaults`, or of an entry with axes, is in several rows.
@@ -173,14 +185,28 @@ fn refuse_defaults(rows: &mut [Row], problems: &mut Vec<Problem>) {
     }
 }
 
+/// The first command of `verify` that is for a shell, where none comes with the executables.
+fn needs_shell(row: &Row, inputs: &Inputs) -> Option<String> {
+    let (Verify::Also(listed), binaries) = (&row.verify, row.binaries.as_ref().unwrap_or(&inputs.binaries)) else {
+        return None;
+    };
+    let name = |path: &str| path.rsplit('/').next().is_some_and(|name| name == "sh");
+    let brings_one = binaries.iter().any(|binary| name(binary.to()));
+    let is_for_one = |command: &&Vec<String>| !brings_one && command.first().is_some_and(|program| name(program));
+    let command = listed.iter().map(|(command, _)| command).find(is_for_one)?;
+    Some(match &command[..] {
+        [_, option, line] if option == "-c" => line.clone(),
+        words => words.join(" "),
+    })
+}
+
 /// A warning about a platform that is none we know. It may be newer than we are, so it isn't refused: source and bases decide.
 fn unknown(platform: &Platform, place: &Place) -> Option<Problem> {
     if platform.is_known() {
         return None;
     }
     let warning = Problem::new(place, format!("`{platform}` is not a known platform"));
-    let (written, known) = (platform.to_string(), Platform::known().collect::<Vec<_>>());
-    Some(match nearest(&written, known.iter().map(String::as_str)) {
+    Some(match platform.nearest() {
         Some(nearest) => warning.hint(format!("did you mean `{nearest}`?")),
         None => warning.hint("a platform looks like `linux/amd64` or `linux/arm/v7`"),
     })
@@ -215,7 +241,7 @@ fn source(inputs: &Inputs, tagger: &Tagger<'_>, problems: &mut Vec<Problem>) -> 
 fn variant(row: Row, version_label: Tag, tags: Tags, inputs: &Inputs, version: &Version) -> Variant {
     // All of them by name, and no `..`: what the matrix says and nobody reads must not compile.
     let Row {
-        place: _,
+        place,
         default: _,
         made,
         tags: entries,
@@ -264,6 +290,7 @@ fn variant(row: Row, version_label: Tag, tags: Tags, inputs: &Inputs, version: &
         Setting::Set(command) => Some(command),
     };
     Variant {
+        place,
         name,
         version_label,
         binaries,

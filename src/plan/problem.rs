@@ -12,8 +12,8 @@ pub enum Place {
     Input(&'static str),
     /// A line and column (both from 1) of a text: that of an input or of a file.
     Line {
-        /// The input or the file.
-        of: String,
+        /// The text.
+        of: Text,
         /// The line.
         line: u64,
         /// The column.
@@ -21,6 +21,24 @@ pub enum Place {
     },
     /// The event that started the workflow.
     Event(String),
+}
+
+/// A text of the input that has lines.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Text {
+    /// The text of an input.
+    Input(&'static str),
+    /// A file, by its path in the workspace.
+    File(String),
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Input(name) => name,
+            Self::File(path) => path,
+        })
+    }
 }
 
 impl fmt::Display for Place {
@@ -119,6 +137,10 @@ impl std::error::Error for PlanError {}
 impl Situation for PlanError {
     fn fault(&self) -> Fault {
         Fault::Input
+    }
+
+    fn place(&self) -> Option<&Place> {
+        self.0.first().map(Problem::place)
     }
 }
 

@@ -109,6 +109,21 @@ impl Template {
         Some(text)
     }
 
+    /// Whether it gives `text` for `version` and the entry `tag`; [`Self::render`] without making a text.
+    #[must_use]
+    pub fn gives(&self, text: &str, version: &Version, tag: &str) -> bool {
+        let rest = self.parts.iter().try_fold(text, |rest, part| match part {
+            Part::Text(literal) => rest.strip_prefix(literal.as_str()),
+            Part::Field(Field::Version) => rest.strip_prefix(&*version.tag_text()),
+            Part::Field(Field::Major) => rest.strip_prefix(version.major()?),
+            Part::Field(Field::Minor) => rest.strip_prefix(version.minor()?),
+            Part::Field(Field::Patch) => rest.strip_prefix(version.patch()?),
+            Part::Field(Field::Sha) => rest.strip_prefix(version.as_commit()?.get(..7)?),
+            Part::Field(Field::Tag) => rest.strip_prefix(tag),
+        });
+        rest == Some("")
+    }
+
     fn has(&self, field: Field) -> bool {
         self.parts.contains(&Part::Field(field))
     }

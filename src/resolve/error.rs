@@ -10,6 +10,7 @@ use crate::error::{Fault, Situation, together};
 use crate::image::config::InvalidConfig;
 use crate::image::manifest::InvalidManifest;
 use crate::image::{Base, Digest, Location, PinnedReference, Platform, Reference};
+use crate::plan::{Place, Variant};
 
 /// Why the plan can't be resolved.
 #[derive(Debug, thiserror::Error)]
@@ -103,14 +104,50 @@ pub enum ResolveError {
     /// The executables.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// About an entry of the matrix.
+    #[error("{place}: {error}")]
+    Entry {
+        /// Where it stands.
+        place: Place,
+        /// What is wrong with it.
+        #[source]
+        error: Box<ResolveError>,
+    },
     /// Several at once.
     #[error("{}", together(.0.iter().map(|error| error as &(dyn Error + 'static))))]
     Several(Vec<ResolveError>),
 }
 
+impl ResolveError {
+    /// The same with the place of the entry in the matrix, if that is what it is about: a base or platforms, and not the source.
+    pub(super) fn of(self, variant: &Variant) -> Self {
+        match self {
+            Self::PlatformMissing { .. }
+            | Self::NoPlatform { .. }
+            | Self::Unavailable { role: Role::Base, .. }
+            | Self::Manifest { role: Role::Base, .. }
+            | Self::Config { role: Role::Base, .. }
+            | Self::Copied { .. }
+            | Self::NoImage { .. } => {
+                Self::Entry { place: variant.place.clone(), error: Box::new(self) }
+            }
+            other => other,
+        }
+    }
+}
+
 impl Situation for ResolveError {
+    fn place(&self) -> Option<&Place> {
+        match self {
+            Self::Entry { place, .. } => Some(place),
+            Self::Several(errors) => errors.iter().find_map(Self::place),
+            _ => None,
+        }
+    }
+
     fn fault(&self) -> Fault {
         match self {
+            Self::Entry { error, .. } => error.fault(),
             Self::Unavailable { cause, .. } => cause.fault(),
             Self::Source(error) => error.fault(),
             Self::Layout(error) => error.fault(),
@@ -150,6 +187,8 @@ impl ResolveError {
     fn takes_in(&mut self, other: &Self) -> bool {
         let text = |error: &Self| together([error as &(dyn Error + 'static)]);
         match (&mut *self, other) {
+            // The first of them points to its entry.
+            (Self::Entry { error, .. }, Self::Entry { error: other, .. }) => error.takes_in(other),
             (
                 Self::PlatformMissing { role, image, platform, variants, .. },
                 Self::PlatformMissing {

@@ -100,7 +100,7 @@ impl Surveyed<'_> {
             Err(why) => return Ok(Err(format!("which can't be read: {why}"))),
         };
         Ok(match pulled.content.annotations().get(VERSION_ANNOTATION) {
-            Some(version) if *version == self.wanted.version.to_string() => Ok(pulled),
+            Some(version) if version == self.wanted.version.as_str() => Ok(pulled),
             Some(version) => Err(format!("which is version {version}")),
             None => Err("which another tool has published".to_owned()),
         })

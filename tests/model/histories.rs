@@ -2,9 +2,9 @@
 
 use publish_variants::ownership::{Evidence, Reason, Standing, Verdict};
 
-use crate::history::History;
+use crate::history::{History, parsed, place};
 use crate::run::{Ended, Habits, Run};
-use crate::workflow::{Workflow, workflow};
+use crate::workflow::{IMAGE, Workflow, workflow};
 use crate::world::Base;
 
 const ALPINE: &str = "alpine:3.23";
@@ -809,4 +809,37 @@ fn a_run_without_its_habits_is_noticed() {
     assert!(wrong_moments(Habits { looks_before_writing: false, ..usual }, "24.1.1", "24.1", first_wins) > 1);
     assert!(wrong_moments(Habits { looks_again: false, ..usual }, "1.2.3", "1.2.4", is_newest) > 0);
     assert!(wrong_moments(Habits { exact_first: false, ..usual }, "1.2.3", "1.2.4", is_newest) > 0);
+}
+
+#[test]
+fn the_build_jobs_own_image_holds_a_rolling_tag_once_github_knows_a_version_that_tags_spell_otherwise() {
+    let (history, workflow) = (History::new(), alpine().with_source());
+    history.release(&workflow, "1.29.1+k3s1");
+    history.world.borrow_mut().put_built(&place(IMAGE), &parsed("1.29.2-k3s2"), "tool", "1.29.2+k3s2");
+    published(&history.run(&workflow, "1.29.2+k3s2"));
+    assert_eq!(history.shows("latest"), "1.29.2+k3s2 as built");
+    // `1.29.2-k3s2` may as well be 1.29.2 of a variant `k3s2`, and GitHub has no 1.29.2+k3s2.
+    published(&history.run(&workflow, "1.29.1+k3s1"));
+    assert_eq!(history.shows("latest"), "1.29.1+k3s1");
+    assert_eq!(history.shows("alpine"), "1.29.2+k3s2 on alpine:3.23", "what we have made says what it is");
+    history.github("1.29.2+k3s2", Standing::Tagged);
+    published(&history.run(&workflow, "1.29.2+k3s2"));
+    let ended = history.run(&workflow, "1.29.1+k3s1");
+    is_held_by(&ended, "latest", "1.29.2+k3s2", Evidence::Likely);
+    assert_eq!(history.shows("latest"), "1.29.2+k3s2 as built");
+}
+
+#[test]
+fn a_tag_that_a_newer_version_leaves_alone_as_an_exact_one_is_given_to_it_by_the_version_that_knows_better() {
+    let (history, mut workflow) = (History::new(), alpine());
+    workflow.source_tags = vec!["v{version}".to_owned(), "{major}".to_owned(), "latest".to_owned()];
+    history.release(&workflow, "22");
+    // Now only the text of `22` says whether it is an exact tag of 22.
+    history.push_foreign("v22", "a stranger's");
+    let ended = history.release(&workflow, "22.04");
+    assert!(matches!(ended.reason("22"), Some(Reason::ExactTagOf(of)) if of.to_string() == "22"), "{ended:?}");
+    assert_eq!(history.shows("22"), "22");
+    published(&history.run(&workflow, "22"));
+    assert_eq!(history.shows("22"), "22.04");
+    nothing_to_do(&history, &workflow, "22");
 }

@@ -8,7 +8,7 @@ use publish_variants::image::{Digest, Platform, Repository, Tag};
 use publish_variants::ownership::{Evidence, Reason, Standing, TagKind, Verdict};
 
 use crate::run::{Ended, recipe_of};
-use crate::versions::{KNOWN, Known, render, version};
+use crate::versions::{KNOWN, Known, gives, render, tags_of_all, version};
 use crate::workflow::{Item, Workflow};
 use crate::world::{Image, Origin, Shared, World, Write, both_platforms};
 
@@ -27,7 +27,8 @@ pub(crate) fn complaints(before: &World, after: &World, workflow: &Workflow, tex
     if let Ended::NoPlan(_) = ended {
         return complaints;
     }
-    let expectation = Expectation { before, workflow, version: version(text) };
+    let version = version(text);
+    let expectation = Expectation { before, workflow, version, rolling: workflow.rolling_tags(version) };
     let tags = expectation.tags();
     match expectation.end(&tags) {
         End::Conflicts if !matches!(ended, Ended::Conflicts) => {
@@ -177,7 +178,7 @@ fn object(world: &World, write: &Write) -> Result<(), String> {
     let was = version(was);
     let in_series = rolling_templates(workflow, item, entry, write.tag.as_str(), this)
         .iter()
-        .any(|template| render(template, was, entry) == write.tag.as_str());
+        .any(|template| gives(template, was, entry, write.tag.as_str()));
     if workflow.rolling != "always"
         && *tool == workflow.tool
         && was.order() > made.order()
@@ -215,8 +216,7 @@ fn item_of<'a>(workflow: &'a Workflow, entry: &str) -> Item<'a> {
 }
 
 fn exact_tags(workflow: &Workflow, item: Item<'_>, of: Known, entry: &str) -> Vec<String> {
-    let (exact, _) = workflow.names(item);
-    exact.into_iter().filter(|(_, other)| *other == entry).map(|(template, _)| render(template, of, entry)).collect()
+    workflow.exact_templates(item).map(|template| render(template, of, entry)).collect()
 }
 
 /// Whether a version has exact tags by this workflow's templates, of which `tag` is none. Whether that was an exact tag by those of
@@ -242,7 +242,7 @@ fn has_exact_tag(
 /// The templates that give a rolling tag of an entry.
 fn rolling_templates<'a>(workflow: &'a Workflow, item: Item<'a>, entry: &str, tag: &str, this: Known) -> Vec<&'a str> {
     let (_, rolling) = workflow.names(item);
-    let gives = |(template, other): &(&str, &str)| *other == entry && render(template, this, entry) == tag;
+    let gives = |(template, other): &(&str, &str)| *other == entry && gives(template, this, entry, tag);
     rolling.into_iter().filter(gives).map(|(template, _)| template).collect()
 }
 
@@ -294,6 +294,8 @@ struct Expectation<'a> {
     before: &'a World,
     workflow: &'a Workflow,
     version: Known,
+    /// The rolling tags of its plan.
+    rolling: BTreeSet<Tag>,
 }
 
 /// A newer version that could own a rolling tag.
@@ -517,23 +519,28 @@ impl Expectation<'_> {
         template: &str,
         entry: &str,
     ) -> Vec<Rival> {
-        let newer = KNOWN.iter().filter(|other| {
+        let newer = KNOWN.iter().enumerate().filter(|(_, other)| {
             other.order() > self.version.order()
-                && render(template, **other, entry) == tag.as_str()
+                && gives(template, **other, entry, tag.as_str())
                 && may_roll(self.before, self.workflow, **other)
         });
-        let rivals = newer.filter_map(|other| self.counts(item, repository, now, *other, entry));
+        let exact: Vec<_> = self.workflow.exact_templates(item).map(|template| tags_of_all(template, entry)).collect();
+        let rivals = newer.filter_map(|(number, other)| {
+            self.counts(item, repository, now, *other, entry, exact.iter().map(|tags| &tags[number]))
+        });
         let by_order: BTreeMap<_, Rival> = rivals.map(|rival| (rival.version.order(), rival)).collect();
         by_order.into_values().rev().collect()
     }
 
-    fn counts(
+    /// Whether a version with these exact tags counts.
+    fn counts<'t>(
         &self,
         item: Item<'_>,
         repository: &Repository,
         now: Option<&Digest>,
         of: Known,
         entry: &str,
+        exact: impl Iterator<Item = &'t Tag>,
     ) -> Option<Rival> {
         let mut found = self.shows(now, of).then_some(Rival {
             version: of,
@@ -541,11 +548,11 @@ impl Expectation<'_> {
             digest: None,
             is_certain: true,
         });
-        for tag in exact_tags(self.workflow, item, of, entry) {
-            if self.workflow.rolls(self.version, &tag) {
+        for tag in exact {
+            let Some(digest) = self.before.named(repository, tag) else { continue };
+            if self.rolling.contains(tag) {
                 continue;
             }
-            let Some(digest) = self.before.named(repository, &tag.parse().unwrap()) else { continue };
             match &self.before.images[&digest].origin {
                 Origin::Ours { version: text, .. } if text == of.text => {
                     return Some(Rival {

@@ -1,5 +1,11 @@
 //! The versions that histories are made of, with all that is true of them by fiat: nobody here takes a text apart.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use publish_variants::image::Tag;
+
 /// A version of a tool, or what a tag may be mistaken for one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Known {
@@ -11,6 +17,8 @@ pub(crate) struct Known {
     pub(crate) series: (&'static str, &'static str),
     /// The order of versions. Those with the same rank are one version in several spellings.
     pub(crate) rank: u32,
+    /// How many dots are in its text.
+    dots: usize,
     /// Whether it is neither a pre-release nor a development build.
     pub(crate) is_final: bool,
     /// Whether it is written in a tag as it is.
@@ -20,12 +28,21 @@ pub(crate) struct Known {
 impl Known {
     /// The order in which versions own rolling tags: of several spellings, the one with more numbers comes later.
     pub(crate) fn order(&self) -> (u32, usize, &'static str) {
-        (self.rank, self.text.bytes().filter(|byte| *byte == b'.').count(), self.text)
+        (self.rank, self.dots, self.text)
     }
 }
 
+const fn dots(text: &str) -> usize {
+    let (text, mut at, mut dots) = (text.as_bytes(), 0, 0);
+    while at < text.len() {
+        dots += (text[at] == b'.') as usize;
+        at += 1;
+    }
+    dots
+}
+
 const fn known(rank: u32, text: &'static str, series: (&'static str, &'static str)) -> Known {
-    Known { text, tag: text, series, rank, is_final: true, literal: true }
+    Known { text, tag: text, series, rank, dots: dots(text), is_final: true, literal: true }
 }
 
 const fn unfinished(rank: u32, text: &'static str, series: (&'static str, &'static str)) -> Known {
@@ -34,7 +51,7 @@ const fn unfinished(rank: u32, text: &'static str, series: (&'static str, &'stat
 
 /// A version of which a tag shows another text.
 const fn altered(rank: u32, text: &'static str, tag: &'static str, series: (&'static str, &'static str)) -> Known {
-    Known { text, tag, series, rank, is_final: true, literal: false }
+    Known { tag, literal: false, ..known(rank, text, series) }
 }
 
 pub(crate) const KNOWN: &[Known] = &[
@@ -124,6 +141,33 @@ pub(crate) fn render(template: &str, version: Known, entry: &str) -> String {
     }
     text.push_str(rest);
     text
+}
+
+/// The tags that a template gives all known versions, in their order. Made once for each template and entry: the oracle tries all
+/// versions for all tags.
+pub(crate) fn tags_of_all(template: &str, entry: &str) -> Rc<Vec<Tag>> {
+    thread_local! {
+        static MADE: RefCell<HashMap<(String, String), Rc<Vec<Tag>>>> = RefCell::default();
+    }
+    let make = || Rc::new(KNOWN.iter().map(|known| render(template, *known, entry).parse().unwrap()).collect());
+    MADE.with_borrow_mut(|made| Rc::clone(made.entry((template.to_owned(), entry.to_owned())).or_insert_with(make)))
+}
+
+/// Whether a template gives this tag: [`render`] without making a text, which is what the oracle spends its time on.
+pub(crate) fn gives(template: &str, version: Known, entry: &str, tag: &str) -> bool {
+    let (mut template, mut tag) = (template.as_bytes(), tag.as_bytes());
+    while !template.is_empty() {
+        let (part, after) = match template {
+            [b'{', b'v', ..] => (version.tag.as_bytes(), &template["{version}".len()..]),
+            [b'{', b'm', b'a', ..] => (version.series.0.as_bytes(), &template["{major}".len()..]),
+            [b'{', b'm', b'i', ..] => (version.series.1.as_bytes(), &template["{minor}".len()..]),
+            [b'{', ..] => (entry.as_bytes(), &template["{tag}".len()..]),
+            _ => template.split_at(1),
+        };
+        let Some(rest) = tag.strip_prefix(part) else { return false };
+        (template, tag) = (after, rest);
+    }
+    tag.is_empty()
 }
 
 /// Whether a template gives tags of one version alone.

@@ -1,9 +1,10 @@
 //! What the workflow of a tool says: the inputs of a run.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
+use publish_variants::image::Tag;
 use publish_variants::plan::{Plan, PlanError};
 
 use crate::given::Given;
@@ -114,22 +115,35 @@ impl Workflow {
 
     /// The templates and entries of an item: the exact ones first, each with all entries.
     pub(crate) fn names<'a>(&'a self, item: Item<'a>) -> (Made<'a>, Made<'a>) {
-        let (templates, entries): (_, Vec<&str>) = match item {
-            Item::Variant(row) => (&self.templates, row.entries.iter().map(String::as_str).collect()),
-            Item::Source => (&self.source_tags, vec![""]),
-        };
+        let (templates, entries) = self.templates_and_entries(item);
         let all = templates.iter().flat_map(|template| entries.iter().map(move |entry| (template.as_str(), *entry)));
         all.partition(|(template, _)| is_exact(template))
     }
 
-    /// Whether the plan of a version has this rolling tag.
-    pub(crate) fn rolls(&self, version: Known, tag: &str) -> bool {
-        self.items().into_iter().any(|item| {
+    /// The rolling tags of the plan of a version.
+    pub(crate) fn rolling_tags(&self, version: Known) -> BTreeSet<Tag> {
+        let mut tags = BTreeSet::new();
+        for item in self.items() {
             let (exact, rolling) = self.names(item);
-            let names =
-                |names: &[(&str, &str)]| names.iter().any(|(template, entry)| render(template, version, entry) == tag);
-            names(&rolling) && !names(&exact)
-        })
+            let all = |names: Made<'_>| -> BTreeSet<Tag> {
+                names.into_iter().map(|(template, entry)| render(template, version, entry).parse().unwrap()).collect()
+            };
+            tags.extend(&all(rolling) - &all(exact));
+        }
+        tags
+    }
+
+    /// The templates of an item, and its entries.
+    fn templates_and_entries<'a>(&'a self, item: Item<'a>) -> (&'a [String], Vec<&'a str>) {
+        match item {
+            Item::Variant(row) => (&self.templates, row.entries.iter().map(String::as_str).collect()),
+            Item::Source => (&self.source_tags, vec![""]),
+        }
+    }
+
+    /// The templates of an item that give tags of one version alone.
+    pub(crate) fn exact_templates<'a>(&'a self, item: Item<'a>) -> impl Iterator<Item = &'a str> {
+        self.templates_and_entries(item).0.iter().map(String::as_str).filter(|template| is_exact(template))
     }
 
     /// The plan of a version, or why there is none.
@@ -162,12 +176,22 @@ impl Workflow {
             .input("version-scheme", &self.scheme)
     }
 
-    /// The matrix, as it is written in a workflow.
-    pub(crate) fn matrix(&self) -> String {
+    /// The matrix, as it is written in a workflow: as lines where these will do, which are read faster than YAML.
+    fn matrix(&self) -> String {
+        if self.variants.iter().all(|row| row.env.is_empty() && !row.run) {
+            let lines = self.variants.iter().map(|row| format!("{},{}", row.base, row.entries.join(",")));
+            return lines.collect::<Vec<_>>().join("\n");
+        }
         let rows = self.variants.iter().map(|row| {
-            let run = if row.run { vec!["apk add git"] } else { Vec::new() };
-            serde_json::json!({ "base": row.base, "tags": row.entries, "env": { "MODE": row.env }, "run": run })
+            let mut entry = serde_json::json!({ "base": row.base, "tags": row.entries });
+            if !row.env.is_empty() {
+                entry["env"] = serde_json::json!({ "MODE": row.env });
+            }
+            if row.run {
+                entry["run"] = "apk add git".into();
+            }
+            entry
         });
-        serde_json::json!({ "variants": rows.collect::<Vec<_>>() }).to_string()
+        serde_json::Value::Array(rows.collect()).to_string()
     }
 }

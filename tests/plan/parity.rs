@@ -142,7 +142,7 @@ fn a_prerelease_moves_no_rolling_tag_where_theirs_does() {
         let plan = row.given().plan();
         let prefix = plan.version.tag_text();
         for (ours, theirs) in pairs(row, &plan) {
-            let exact: BTreeSet<String> = theirs.tags.iter().filter(|tag| tag.starts_with(&prefix)).cloned().collect();
+            let exact: BTreeSet<String> = theirs.tags.iter().filter(|tag| tag.starts_with(&*prefix)).cloned().collect();
             assert_eq!(ours, exact);
         }
         let alpine = &plan.variants[0].tags;
@@ -174,7 +174,7 @@ fn an_old_release_can_be_told_from_the_owner_of_a_rolling_tag_where_theirs_takes
     let find = |version| rows.iter().find(|row| row.tool == "uv" && row.version.as_deref() == Some(version)).unwrap();
     let (old, new) = (find("v0.4.7").given().plan(), find("0.9.26").given().plan());
     let there: Vec<_> = new.variants.iter().flat_map(|variant| variant.tags.iter().cloned()).collect();
-    let nominees = old.grammar.nominees(&there);
+    let nominees = old.grammar.nominees(&old.version, &there);
     for variant in &old.variants {
         for rolling in &variant.tags.rolling {
             let newer = nominees.of(&rolling.entry).iter().any(|nominee| {

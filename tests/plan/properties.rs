@@ -9,7 +9,7 @@ use publish_variants::action::{Environment, Event, Options};
 use publish_variants::image::{Platform, Reference, Tag};
 use publish_variants::matrix;
 use publish_variants::ownership::Grammar;
-use publish_variants::plan::{Plan, Template};
+use publish_variants::plan::{Plan, Template, Text};
 use publish_variants::version::{Scheme, Version};
 
 use crate::given::given;
@@ -117,7 +117,7 @@ proptest! {
         let tag = template.render(&version, &entry).unwrap();
         let tag: Tag = tag.parse().unwrap();
         let grammar = Grammar::new(&[template], &[], [entry.clone()], [], Scheme::Auto);
-        let nominees = grammar.nominees([&tag]);
+        let nominees = grammar.nominees(&version, [&tag]);
         prop_assert!(nominees.of(&entry).iter().any(|nominee| nominee.version.to_string() == version.to_string()));
         prop_assert!(grammar.versions(&tag).iter().any(|read| read.to_string() == version.to_string()));
     }

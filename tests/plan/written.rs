@@ -195,6 +195,23 @@ fn levels_of_annotations_are_those_of_metadata_action() {
 }
 
 #[test]
+fn a_check_that_needs_a_shell_is_refused_where_there_is_none() {
+    let checks = "    verify:\n      - tool --version | grep 1\n      - tool --help\n";
+    let failure = with(&format!("variants:\n  - base: scratch\n    tags: bare\n{checks}")).failure();
+    let expected =
+        "`tool --version | grep 1` in `verify` needs a shell, and `base: scratch` has none\nhint: run one program";
+    assert!(failure.contains(expected), "{failure}");
+    let brought = "    binaries: [/tool, /busybox -> /bin/sh]\n";
+    for fine in [
+        format!("  - base: alpine\n    tags: a\n{checks}"),
+        format!("  - base: scratch\n    tags: bare\n{checks}{brought}"),
+        "  - base: scratch\n    tags: bare\n    verify: tool --help\n".to_owned(),
+    ] {
+        with(&format!("variants:\n{fine}")).plan();
+    }
+}
+
+#[test]
 fn a_platform_that_nobody_knows_is_a_warning_with_the_nearest() {
     let plan = with("defaults:\n  platforms: [linux/amd64, linux/arm46]\nvariants:\n  - alpine,a\n  - debian,b\n")
         .input("platforms", "linux/amd64 linux/rsicv64 linux/quantum")

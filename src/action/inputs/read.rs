@@ -22,7 +22,7 @@ use crate::image::environment::wrong_name;
 use crate::image::platform::NotLinux;
 use crate::image::{EnvValue, Platform, Repository};
 use crate::plan::template::BARE;
-use crate::plan::{Place, PlannedAnnotations, Platforms, Problem, RepositoryFacts, Template};
+use crate::plan::{Place, PlannedAnnotations, Platforms, Problem, RepositoryFacts, Template, Text};
 use crate::secret::Secret;
 use crate::version::{Scheme, VersionSet};
 
@@ -423,7 +423,7 @@ impl Reader<'_> {
                 return None;
             }
             (None, Some(text)) => {
-                return Some(MatrixText { name: "matrix".to_owned(), text: without_mark(text) });
+                return Some(MatrixText { name: Text::Input("matrix"), text: without_mark(text) });
             }
             (None, None) => {
                 self.problem(
@@ -455,7 +455,7 @@ impl Reader<'_> {
         question: &str,
     ) -> Option<MatrixText> {
         match read {
-            Ok(text) => Some(MatrixText { name: path, text }),
+            Ok(text) => Some(MatrixText { name: Text::File(path), text }),
             Err(error) => {
                 self.problem(
                     input,

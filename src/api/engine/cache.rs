@@ -1,5 +1,6 @@
 //! The build cache, record by record.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -14,6 +15,9 @@ const ANONYMOUS_PREFIXES: [&str; 2] = ["from local", "http url http://buildkit-s
 
 /// The step whose layer all variants share, by [`Record::mentions`]: one for each platform.
 const SHARED_LAYER: &str = "] COPY --link ";
+
+/// How long the list of before the run may take.
+const LISTING: Duration = Duration::from_secs(20);
 
 const ATTEMPTS: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(100);
@@ -43,6 +47,10 @@ impl Record {
 impl Shared {
     /// Removes the run's records that no build is using, and tells which there were.
     pub(super) async fn prune(&self, extent: Extent) -> Result<Vec<Record>, EngineError> {
+        if extent == Extent::Finished && self.ledger.cache_before.is_none() {
+            // The engine is slow at this, so once, at the end, has to be enough.
+            return Ok(Vec::new());
+        }
         let mut unwanted = records(&self.http).await?;
         unwanted
             .retain(|record| self.is_ours(record) && (extent == Extent::Everything || !record.mentions(SHARED_LAYER)));
@@ -62,13 +70,15 @@ impl Shared {
         record.mentions(&stage_prefix(&self.run)) || self.ledger.mentioned(&record.description)
     }
 
-    /// Whether a record is of this run: it wasn't there before, and it says what our builds say or nothing at all.
+    /// Whether a record is of this run: it wasn't there before, and it says what our builds say or nothing at all. Where nobody knows
+    /// what was there before, it has to say so.
     ///
     /// A stranger's nameless record of the same minutes can't be told from ours. At worst, layers that are in the
     /// engine anyway are looked up once more.
     fn is_ours(&self, record: &Record) -> bool {
         let description = record.description.as_str();
-        !self.ledger.cache_before.contains(&record.id)
+        let Some(before) = &self.ledger.cache_before else { return self.is_named_ours(record) };
+        !before.contains(&record.id)
             && (self.is_named_ours(record)
                 || ANONYMOUS.contains(&description)
                 || ANONYMOUS_PREFIXES.iter().any(|prefix| description.starts_with(prefix)))
@@ -78,6 +88,13 @@ impl Shared {
 /// What the names of the run's build stages begin with; BuildKit puts it into descriptions.
 pub(super) fn stage_prefix(run: &str) -> String {
     format!("pv-{run}-")
+}
+
+/// The records of before the run; `None` if the engine doesn't list them in time. Before API 1.42 it doesn't know `type`, and measures
+/// every image and volume as well, which takes minutes on a large host. That is no reason not to start.
+pub(super) async fn records_before(http: &Http) -> Option<HashSet<String>> {
+    let records = tokio::time::timeout(LISTING, records(http)).await.ok()?.ok()?;
+    Some(records.into_iter().map(|record| record.id).collect())
 }
 
 pub(super) async fn records(http: &Http) -> Result<Vec<Record>, EngineError> {

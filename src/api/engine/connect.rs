@@ -93,7 +93,7 @@ impl Engine {
             .map_err(|e| unreachable(address, e))?;
         require_buildkit(&http, address).await?;
         let run = run_id();
-        let before = until_answered(|| cache::records(&http)).await?.into_iter().map(|record| record.id).collect();
+        let before = cache::records_before(&http).await;
         let shared = std::sync::Arc::new(Shared {
             docker,
             platform: Platform::new(&text("Os"), &text("Arch"), None),

@@ -28,8 +28,8 @@ const PATIENCE: usize = 6;
 /// What has to be removed, sooner or later.
 #[derive(Debug)]
 pub(super) struct Ledger {
-    /// The build cache's records of before the run.
-    pub(super) cache_before: HashSet<String>,
+    /// The build cache's records of before the run; `None` if the engine didn't list them.
+    pub(super) cache_before: Option<HashSet<String>>,
     /// The images of registries that the run uses.
     pub(super) bases: Mutex<BTreeMap<PinnedReference, Arc<Base>>>,
     /// What the builds' steps run: BuildKit up to Docker 20.10 has no better name for their records.
@@ -97,7 +97,7 @@ impl Engine {
 }
 
 impl Ledger {
-    pub(super) fn new(cache_before: HashSet<String>) -> Self {
+    pub(super) fn new(cache_before: Option<HashSet<String>>) -> Self {
         Self {
             cache_before,
             bases: Mutex::default(),

@@ -46,6 +46,37 @@ const ARCHITECTURES: [(&str, &[&str]); 15] = [
     ("sparc64", &[]),
 ];
 
+/// What architectures are called elsewhere (Debian, GNU, Rust, Docker Hub's old repositories), beside what [`Platform::new`] knows.
+const ALIASES: [(&str, &str, Option<&str>); 20] = [
+    ("x64", "amd64", None),
+    ("intel64", "amd64", None),
+    ("x86", "386", None),
+    ("ia32", "386", None),
+    ("i486", "386", None),
+    ("i586", "386", None),
+    ("arm64v8", "arm64", None),
+    ("arm64e", "arm64", None),
+    ("armv8", "arm64", None),
+    ("armv8l", "arm64", None),
+    ("arm32v7", "arm", Some("v7")),
+    ("armv7", "arm", Some("v7")),
+    ("armv7l", "arm", Some("v7")),
+    ("arm32v6", "arm", Some("v6")),
+    ("armv6", "arm", Some("v6")),
+    ("armv6l", "arm", Some("v6")),
+    ("ppc64el", "ppc64le", None),
+    ("powerpc64le", "ppc64le", None),
+    ("riscv", "riscv64", None),
+    ("loongarch64", "loong64", None),
+];
+
+/// The nearest of `known`, if no more than a third of the word is another one.
+fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let most = (word.len() / 3).min(2);
+    let distances = known.into_iter().map(|known| (strsim::damerau_levenshtein(word, known), known));
+    distances.filter(|(distance, _)| *distance <= most).min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
+}
+
 impl Platform {
     /// Whether its names are among those that there are. One that isn't may be newer than this program.
     #[must_use]
@@ -54,6 +85,18 @@ impl Platform {
             && ARCHITECTURES.iter().any(|(architecture, variants)| {
                 *architecture == self.architecture() && self.variant().is_none_or(|variant| variants.contains(&variant))
             })
+    }
+
+    /// The known platform that was probably meant: under another field's name of it, or misspelt by a letter or two.
+    #[must_use]
+    pub fn nearest(&self) -> Option<Self> {
+        let os = nearest(self.os(), SYSTEMS)?;
+        let alias = ALIASES.iter().find(|(alias, ..)| *alias == self.architecture());
+        let (architecture, implied) = match alias {
+            Some((_, architecture, variant)) => (*architecture, *variant),
+            None => (nearest(self.architecture(), ARCHITECTURES.map(|(architecture, _)| architecture))?, None),
+        };
+        Some(Self::new(os, architecture, self.variant().or(implied))).filter(Self::is_known)
     }
 
     /// All platforms that there are, as they are written.
@@ -86,6 +129,26 @@ mod tests {
             "windows/amd64",
         ] {
             assert!(text.parse::<Platform>().unwrap().is_known(), "{text}");
+        }
+        for (text, meant) in [
+            ("linux/arm46", Some("linux/arm64")),
+            ("linux/amd65", Some("linux/amd64")),
+            ("linus/amd64", Some("linux/amd64")),
+            ("linux/rsicv64", Some("linux/riscv64")),
+            ("linux/s390", Some("linux/s390x")),
+            ("linux/x64", Some("linux/amd64")),
+            ("linux/x86", Some("linux/386")),
+            ("linux/armv7l", Some("linux/arm/v7")),
+            ("linux/arm64v8", Some("linux/arm64")),
+            ("linux/ppc64el", Some("linux/ppc64le")),
+            ("linux/quantum", None),
+            ("linux/arm/v9", None),
+            ("linux/amd64/v5", None),
+            ("linux/z80", None),
+            ("temple/amd64", None),
+        ] {
+            let nearest = text.parse::<Platform>().unwrap().nearest();
+            assert_eq!(nearest.map(|nearest| nearest.to_string()).as_deref(), meant, "{text}");
         }
         for text in ["linux/arm46", "linux/amd65", "linus/amd64", "linux/arm/v9", "linux/amd64/v5", "linux/s390"] {
             assert!(!text.parse::<Platform>().unwrap().is_known(), "{text}");
