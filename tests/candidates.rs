@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -120,9 +121,11 @@ impl World {
     }
 
     /// What is on an engine: its images, by all their names, and its containers.
-    fn on(&self, engine: &str) -> (String, String) {
+    fn on(&self, engine: &str) -> (BTreeSet<String>, String) {
         let format = "{{.Repository}}:{{.Tag}}@{{.Digest}} {{.ID}}";
         let images = self.docker(engine, &["images", "--all", "--no-trunc", "--digests", "--format", format]);
+        // Their order changes.
+        let images = images.lines().map(str::to_owned).collect();
         (images, self.docker(engine, &["ps", "--all", "--quiet"]))
     }
 }

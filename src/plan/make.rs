@@ -155,7 +155,7 @@ impl Plan {
             on_conflict: inputs.on_conflict,
             version_pattern: inputs.version_pattern.clone(),
             release: determined.release,
-            revision: determined.revision,
+            revision: inputs.stated.revision.clone().or(determined.revision),
             stated: inputs.stated.clone(),
             source,
             binaries: inputs.binaries.clone(),
