@@ -225,7 +225,8 @@ pub async fn resolve(
     // Of several variants with one base, the first one stands for all.
     let mut bases = BTreeMap::<&Reference, &Variant>::new();
     for variant in &plan.variants {
-        bases.extend(variant.made.base_reference().filter(|base| !bases.contains_key(base)).map(|base| (base, variant)));
+        bases
+            .extend(variant.made.base_reference().filter(|base| !bases.contains_key(base)).map(|base| (base, variant)));
     }
     let copied: BTreeSet<&Location> = made().filter_map(Made::elsewhere).collect();
     let source = async {
@@ -277,10 +278,9 @@ pub async fn resolve(
     let base = |variant: &Variant| variant.made.base_reference().map(|base| &found_bases[base]);
     if let (Some(planned), Some(source)) = (&plan.source, &source) {
         let composed = plan.variants.iter().filter(|variant| variant.made.base().is_some());
-        let problems =
-            composed.filter_map(|variant| {
-                Some(platforms::choose(variant, &planned.reference, source, base(variant)).err()?.of(variant))
-            });
+        let problems = composed.filter_map(|variant| {
+            Some(platforms::choose(variant, &planned.reference, source, base(variant)).err()?.of(variant))
+        });
         one_or_several(problems.collect())?;
     }
     if !plan.version.is_prerelease()

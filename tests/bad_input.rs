@@ -324,6 +324,9 @@ async fn a_password_that_a_registry_repeats_is_not_in_the_summary() {
     let done = step.input("credentials", &format!("{} user {secret}", registry.host)).run().await;
     let summary = done.summary.replace('\\', "");
     assert!(!summary.contains(secret) && summary.contains("no *** here"), "{}\n{}", done.summary, done.log);
+}
+
+#[tokio::test]
 async fn an_error_of_a_base_points_to_its_entry_in_the_file_of_the_matrix() {
     let registry = MemoryRegistry::start();
     let host = registry.host();

@@ -8,7 +8,7 @@ use super::environment::{Environment, Files, read_text, variable};
 use super::options::Options;
 use crate::matrix::node::Node;
 use crate::plan::problem::nearest;
-use crate::plan::{Place, PlanError, Problem, RepositoryFacts};
+use crate::plan::{Place, PlanError, Problem, RepositoryFacts, Text};
 use crate::work_tree::WorkTree;
 
 /// The largest workflow that is read.
@@ -42,10 +42,10 @@ impl Workflow<'_> {
     /// runs, and that no option gives.
     pub fn inputs(&self, environment: &Environment, files: &dyn Files) -> Result<Environment, PlanError> {
         let mut problems = Vec::new();
-        let start = Place::Line { of: self.path.to_owned(), line: 1, column: 1 };
+        let start = Place::Line { of: self.text(), line: 1, column: 1 };
         let root = match read_text(files, Path::new(self.path), LIMIT) {
             Ok(text) => Node::parse(&text).map_err(|(line, column, message)| {
-                Problem::new(&Place::Line { of: self.path.to_owned(), line, column }, message)
+                Problem::new(&Place::Line { of: self.text(), line, column }, message)
             }),
             Err(error) => {
                 Err(Problem::new(&start, format!("it can't be read: {error}")).hint("give the path of a workflow"))
@@ -61,6 +61,10 @@ impl Workflow<'_> {
         });
         PlanError::unless_none(problems)?;
         Ok(environment.with(inputs.into_iter().chain(repository(environment, files))))
+    }
+
+    fn text(&self) -> Text {
+        Text::File(self.path.to_owned())
     }
 
     /// The one step that uses this action and is meant.
@@ -105,7 +109,7 @@ impl Workflow<'_> {
         for (key, value) in step.node.get("with").map(Node::entries).unwrap_or_default() {
             let name = key.as_text().unwrap_or_default().to_lowercase();
             if !known.contains(&name) {
-                let problem = Problem::new(&key.place(self.path), format!("the action has no input `{name}`"));
+                let problem = Problem::new(&key.place(&self.text()), format!("the action has no input `{name}`"));
                 let nearest = nearest(&name, known.iter().map(String::as_str));
                 problems.push(match nearest {
                     Some(nearest) => problem.hint(format!("did you mean `{nearest}`?")),
@@ -119,14 +123,14 @@ impl Workflow<'_> {
                     Some(_) if NOT_SHOWN.contains(&name.as_str()) => {}
                     Some(expression) => problems.push(
                         Problem::new(
-                            &value.place(self.path),
+                            &value.place(&self.text()),
                             format!("input `{name}` has `{expression}`, which is known only when the workflow runs"),
                         )
                         .hint(format!("give the input's value with `--{name}`")),
                     ),
                 }
             } else if !value.is_null() {
-                problems.push(Problem::new(&value.place(self.path), format!("input `{name}` is not a text")));
+                problems.push(Problem::new(&value.place(&self.text()), format!("input `{name}` is not a text")));
             }
         }
         inputs

@@ -91,13 +91,15 @@ impl RawAuth {
 
     fn credential(self, registry: String) -> Option<Credential> {
         let given = |text: Option<String>| text.filter(|text| !text.is_empty());
-        if let Some(password) = given(self.identitytoken).and_then(Secret::new) {
-            return Some(Credential { registry, username: IDENTITY_TOKEN.to_owned(), password });
-        }
-        let (username, password) = match given(self.auth) {
-            Some(auth) => decode(auth.trim())?,
-            None => (self.username?, self.password?),
+        let (username, password) = match (given(self.identitytoken), given(self.auth)) {
+            (Some(token), _) => (IDENTITY_TOKEN.to_owned(), token),
+            (None, Some(auth)) => decode(auth.trim())?,
+            (None, None) => (self.username?, self.password?),
         };
+        // A header can't hold anything else.
+        if [&username, &password].into_iter().any(|text| text.contains(char::is_control)) {
+            return None;
+        }
         Some(Credential { registry, username, password: Secret::new(password)? })
     }
 }
@@ -108,10 +110,8 @@ fn decode(auth: &str) -> Option<(String, String)> {
     let decoded = GeneralPurpose::new(&STANDARD, config).decode(auth).ok()?;
     let text = String::from_utf8(decoded).ok()?;
     let (username, password) = text.split_once(':')?;
-    // A header can't hold anything else; Docker itself pads old entries with zeros.
-    let password = password.trim_end_matches('\0');
-    let is_text = |text: &str| !text.chars().any(char::is_control);
-    (is_text(username) && is_text(password)).then(|| (username.to_owned(), password.to_owned()))
+    // Docker pads old entries with zeros.
+    Some((username.to_owned(), password.trim_end_matches('\0').to_owned()))
 }
 
 #[cfg(test)]
@@ -136,6 +136,10 @@ mod tests {
                 vec!["quay.io a c", "quay.io/acme a b"],
             ),
             (r#""acr.io": {"auth": "MDAwMDo=", "identitytoken": "eyJ"}"#, vec!["acr.io <token> eyJ"]),
+            (
+                r#""acr.io": {"identitytoken": "eyJ\nx"}, "q.io": {"username": "a", "password": "\t"}"#,
+                vec!["? acr.io", "? q.io"],
+            ),
             (r#""lan": {"username": "a", "password": "b:c"}"#, vec!["lan a b:c"]),
             (r#""a.io": {"auth": "YTpiOmM="}"#, vec!["a.io a b:c"]),
             (r#""a.io": {}, "b.io": null, "c.io": {"auth": ""}, "d.io": {"email": "e"}"#, vec![]),

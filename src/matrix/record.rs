@@ -8,11 +8,11 @@ use super::node::{Node, Value};
 use crate::action::inputs::MatrixText;
 use crate::image::{Location, Reference};
 use crate::plan::problem::nearest;
-use crate::plan::{Place, Problem};
+use crate::plan::{Place, Problem, Text};
 
 /// The images that something else has built, by the variant's name.
 pub(super) struct Record {
-    path: String,
+    path: Text,
     /// `None` where the record can't be read, which is reported.
     images: Option<BTreeMap<String, Entry>>,
 }
@@ -34,7 +34,7 @@ pub(super) enum NoImage {
 impl Record {
     /// A record that can't be read, which is reported.
     pub(super) fn unreadable() -> Self {
-        Self { path: String::new(), images: None }
+        Self { path: Text::File(String::new()), images: None }
     }
 
     /// Reads a record. What is wrong with it goes to `problems`.
@@ -64,7 +64,7 @@ impl Record {
     }
 
     /// The path of the file.
-    pub(super) fn path(&self) -> &str {
+    pub(super) fn path(&self) -> &Text {
         &self.path
     }
 

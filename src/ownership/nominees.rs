@@ -186,6 +186,11 @@ impl Grammar {
         exact.filter_map(|template| template.render(version, entry)?.parse().ok()).collect()
     }
 
+    /// Whether `tag` may be an exact tag of `version`, for any entry of the plan.
+    pub(super) fn is_exact_tag_of(&self, tag: &Tag, version: &Version) -> bool {
+        self.readings(tag).any(|(_, reading)| reading.version.as_str() == version.as_str())
+    }
+
     /// The versions that `tag` may be an exact tag of, for `entry`.
     #[must_use]
     pub fn versions_of_entry(&self, tag: &Tag, entry: &str) -> Vec<Version> {

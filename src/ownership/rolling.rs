@@ -106,7 +106,7 @@ impl Looked<'_> {
                 && !is_extended(nominee.version.as_str(), this.as_str())
         });
         if let Some(older) = older
-            && !self.is_an_entry(&older.tag)?
+            && !self.is_an_entry(older)?
             && self.asker.tag(self.destination, &older.tag)?.as_ref() == Some(now)
         {
             return Ok(Shows::Older(Arc::clone(older)));
@@ -129,14 +129,17 @@ impl Looked<'_> {
         Ok(self.asker.nominees(self.destination)?.around(&self.rolling.entry).1)
     }
 
-    /// Whether a longer tag has this one where entries are: beside `24.1-3.13-alpine`, `3.13-alpine` is an entry.
-    fn is_an_entry(&self, tag: &Tag) -> Answer<bool> {
-        let tag = tag.as_str();
+    /// Whether a longer tag has that of an older version where entries are: beside `24.1-3.13-alpine`, `3.13-alpine` is an entry.
+    /// `1.2.3-alpine3.23`, which may be a pre-release as well, is a variant's exact tag beside the source's `1.2.3`.
+    fn is_an_entry(&self, older: &Nominee) -> Answer<bool> {
+        let tag = older.tag.as_str();
         let has = |longer: &str| {
             let rest = longer.strip_suffix(tag).map(|before| before.ends_with(['-', '_']));
             rest.or_else(|| longer.strip_prefix(tag).map(|after| after.starts_with(['-', '_']))) == Some(true)
         };
-        Ok(self.nominees()?.iter().any(|nominee| has(nominee.tag.as_str())))
+        let grammar = &self.asker.wanted.grammar;
+        let longer = self.nominees()?.iter().filter(|nominee| has(nominee.tag.as_str()));
+        Ok(longer.map(|longer| &longer.tag).any(|longer| !grammar.is_exact_tag_of(longer, &older.version)))
     }
 
     /// Whether a version, which is newer than this one, is a final one of the tag's series.

@@ -269,6 +269,7 @@ fn variant(row: Row, version_label: Tag, tags: Tags, inputs: &Inputs, version: &
         // The keys that would change it were refused in its entry. In `defaults` and inputs, they are for the other variants.
         let checks = if inputs.verify { checks_elsewhere(verify, &inputs.binaries, version) } else { Vec::new() };
         return Variant {
+            place,
             name,
             made,
             version_label,

@@ -128,9 +128,7 @@ impl ResolveError {
             | Self::Manifest { role: Role::Base, .. }
             | Self::Config { role: Role::Base, .. }
             | Self::Copied { .. }
-            | Self::NoImage { .. } => {
-                Self::Entry { place: variant.place.clone(), error: Box::new(self) }
-            }
+            | Self::NoImage { .. } => Self::Entry { place: variant.place.clone(), error: Box::new(self) },
             other => other,
         }
     }

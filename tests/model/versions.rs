@@ -146,8 +146,9 @@ pub(crate) fn render(template: &str, version: Known, entry: &str) -> String {
 /// The tags that a template gives all known versions, in their order. Made once for each template and entry: the oracle tries all
 /// versions for all tags.
 pub(crate) fn tags_of_all(template: &str, entry: &str) -> Rc<Vec<Tag>> {
+    type Made = HashMap<(String, String), Rc<Vec<Tag>>>;
     thread_local! {
-        static MADE: RefCell<HashMap<(String, String), Rc<Vec<Tag>>>> = RefCell::default();
+        static MADE: RefCell<Made> = RefCell::default();
     }
     let make = || Rc::new(KNOWN.iter().map(|known| render(template, *known, entry).parse().unwrap()).collect());
     MADE.with_borrow_mut(|made| Rc::clone(made.entry((template.to_owned(), entry.to_owned())).or_insert_with(make)))

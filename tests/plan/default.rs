@@ -23,7 +23,7 @@ fn the_default_variant_has_the_bare_tags_after_its_own() {
     assert_eq!(plan.variants[0].tags.exact.len(), 2);
     // What other tags say of newer versions is read for the bare tags, too, and not for the entries.
     let there = ["0.9.27".parse().unwrap(), "0.9.28-debian".parse().unwrap()];
-    let nominees = plan.grammar.nominees(&there);
+    let nominees = plan.grammar.nominees(&plan.version, &there);
     let of = |entry: &str| nominees.of(entry).iter().map(|nominee| nominee.version.to_string()).collect::<Vec<_>>();
     assert!(of("default: true").contains(&"0.9.27".to_owned()));
     assert_eq!(of("debian"), ["0.9.28"]);
@@ -44,7 +44,7 @@ fn a_tag_that_the_default_variant_has_of_its_own_is_no_conflict() {
 fn the_bare_tags_of_the_source_stay_its_own_where_they_are_others() {
     let plan = with(DEBIAN).input("source-tags", "scratch-{version}\nscratch").plan();
     let there = ["0.9.27".parse().unwrap(), "scratch-0.9.28".parse().unwrap()];
-    let nominees = plan.grammar.nominees(&there);
+    let nominees = plan.grammar.nominees(&plan.version, &there);
     let of = |entry: &str| nominees.of(entry).iter().map(|nominee| nominee.version.to_string()).collect::<Vec<_>>();
     assert_eq!((of("default: true"), of("")), (vec!["0.9.27".to_owned()], vec!["0.9.28".to_owned()]));
 }

@@ -67,7 +67,7 @@ proptest! {
     #[test]
     fn the_matrix_reader_never_panics(text in prop_oneof![yaml(), any::<String>()]) {
         let mut problems = Vec::new();
-        let rows = matrix::read(&MatrixText { name: "matrix".into(), text }, None, &mut problems);
+        let rows = matrix::read(&MatrixText { name: Text::Input("matrix"), text }, None, &mut problems);
         prop_assert!(!rows.is_empty() || !problems.is_empty(), "no variants and no problem");
     }
 
