@@ -3,6 +3,7 @@
 
 pub mod dockerfile;
 pub mod engine;
+pub mod interpreter;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -104,9 +105,17 @@ pub fn build<'a>(
             "`builder: registry` doesn't look into bases: that {DESTINATION} is a folder there wasn't checked"
         ));
     }
+    let is_unseen = |recipe: &Recipe| recipe.base.image().is_some() && interpreter::needed(recipe).next().is_some();
+    if engine.is_none() && images.iter().any(|(_, recipe, ..)| is_unseen(recipe)) {
+        log.line(
+            "`builder: registry` doesn't look into bases: some executables are linked dynamically, and whether the bases have their \
+             interpreters wasn't checked",
+        );
+    }
     stream::iter(images)
         .map(move |(variant, recipe, composed, hold)| async move {
             let _hold = hold;
+            interpreter::refuse_on_scratch(recipe)?;
             let (on_engine, composed) = match engine {
                 Some(engine) => {
                     let (built, composed) = image(resolved, engine, directory, variant, recipe, composed, log).await?;
@@ -134,7 +143,8 @@ async fn image(
 ) -> Result<(BuiltImage, Composed), Failure> {
     let executables = resolved.executables.made(recipe).await;
     let bar = log.progress(&format!("{}  {}", recipe.variant, recipe.platform), 0);
-    let built = engine::build(engine, recipe, &|pull| bar.at(pull.current, pull.total)).await?;
+    let built =
+        engine::build(engine, recipe, executables.compressed.path(), &|pull| bar.at(pull.current, pull.total)).await?;
     compare_executables(recipe, &executables, &built.executables)?;
     if recipe.run.is_empty() {
         return Ok((built, composed.clone()));

@@ -5,10 +5,12 @@
 pub mod base;
 pub mod config;
 pub mod environment;
+pub mod interpreter;
 pub mod layer;
 pub mod manifest;
 pub mod platform;
 pub mod reference;
+pub mod source;
 pub mod unpack;
 
 pub use base::Base;
@@ -17,3 +19,4 @@ pub use environment::EnvValue;
 pub use manifest::{Descriptor, Document, Index, Manifest, MediaType};
 pub use platform::Platform;
 pub use reference::{Digest, PinnedReference, Reference, Repository, Tag};
+pub use source::{PinnedName, SourceName};

@@ -13,7 +13,7 @@ use crate::action::log::Log;
 use crate::action::workflow::{self, Level};
 use crate::action::{Environment, Files, Options};
 use crate::error::{Failure, Fault, Situation};
-use crate::image::{Reference, Repository};
+use crate::image::{Reference, Repository, SourceName};
 use crate::plan::Plan;
 use crate::quote::quoted;
 use crate::remotes::Remotes;
@@ -80,7 +80,7 @@ pub async fn publish(
     let remotes = Remotes::prepare(&inputs, known.credentials, environment, log)?;
     let stages = Stages::start();
     let (outcome, patience) = {
-        let run = crate::run(plan, &inputs, &event, &remotes, &stages, log);
+        let run = crate::run(plan, &inputs, &event, &remotes, files, &stages, log);
         tokio::pin!(run);
         tokio::select! {
             outcome = &mut run => (outcome, CLEAN_UP),
@@ -124,7 +124,8 @@ fn interruption() -> impl Future<Output = &'static str> {
 /// The repositories that a run has to do with.
 fn repositories(plan: &Plan) -> impl Iterator<Item = &Repository> {
     let bases = plan.variants.iter().filter_map(|variant| variant.base.reference()).map(Reference::repository);
-    plan.destinations.iter().chain([plan.source.reference.repository()]).chain(bases)
+    let sources = plan.sources().into_iter().filter_map(SourceName::repository);
+    plan.destinations.iter().chain(sources).chain(bases)
 }
 
 /// Something that is to be published has a secret in it.

@@ -20,6 +20,7 @@ pub mod error;
 pub mod facts;
 pub mod image;
 pub mod job;
+pub mod layout;
 mod loopback;
 pub mod matrix;
 pub mod ownership;
@@ -35,7 +36,7 @@ pub mod survey;
 pub mod verify;
 pub mod version;
 
-use action::{Event, Inputs, Log};
+use action::{Event, Files, Inputs, Log};
 use api::github::{GitHub, Release};
 use error::Failure;
 use plan::Plan;
@@ -62,13 +63,14 @@ pub async fn run(
     inputs: &Inputs,
     event: &Event,
     remotes: &Remotes,
+    files: &dyn Files,
     stages: &Stages,
     log: &Log,
 ) -> Result<Ended, Failure> {
     let Remotes { registries, github, scratch, .. } = remotes;
 
     let resolved = stages.during("resolve", log, async {
-        let resolved = resolve::resolve(plan, event, github.as_ref(), registries, scratch).await?;
+        let resolved = resolve::resolve(plan, event, github.as_ref(), registries, files, scratch).await?;
         resolved.tell(log);
         if !resolved.plan.dry_run {
             publish::preflight(&resolved.plan, registries).await?;

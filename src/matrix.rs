@@ -16,7 +16,7 @@ use crate::action::inputs::MatrixText;
 use crate::compose::binaries::Binaries;
 use crate::compose::run::RunInstruction;
 use crate::image::{Base, EnvValue, Platform};
-use crate::plan::{Place, PlannedAnnotations, Problem};
+use crate::plan::{Place, PlannedAnnotations, Problem, WrittenSource};
 
 pub use file::schema;
 
@@ -29,6 +29,8 @@ pub struct Row {
     pub base: Base,
     /// What it is called in tags, the most specific first, each with its place. At least one.
     pub tags: Vec<(String, Place)>,
+    /// The image with its executables, with its place, if it says.
+    pub source: Option<(WrittenSource, Place)>,
     /// What of the source goes where, if it says.
     pub binaries: Option<Binaries>,
     /// Its platforms, each with its place, if it says; empty for `auto`.

@@ -7,23 +7,25 @@ mod make;
 pub mod print;
 pub mod problem;
 mod repository;
+mod source;
 mod tags;
 pub mod template;
 mod version;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::action::inputs::{OnConflict, Rolling, VersionPattern};
 use crate::compose::binaries::Binaries;
 use crate::compose::run::RunInstruction;
 use crate::image::config::Changes;
-use crate::image::{Base, Platform, Reference, Repository, Tag};
+use crate::image::{Base, Platform, Repository, SourceName, Tag};
 use crate::ownership::Grammar;
 use crate::version::{Version, VersionSet};
 
 pub use annotations::PlannedAnnotations;
 pub use problem::{Place, PlanError, Problem};
 pub use repository::RepositoryFacts;
+pub use source::WrittenSource;
 pub use template::Template;
 
 /// What will be published.
@@ -35,7 +37,7 @@ pub struct Plan {
     pub release: Option<Release>,
     /// The commit that the version was made from, where the event or the version tells it.
     pub revision: Option<String>,
-    /// The scratch image.
+    /// The scratch image of variants that don't name one themselves.
     pub source: Source,
     /// What of the source goes where in variants that don't say it themselves.
     pub binaries: Binaries,
@@ -62,6 +64,15 @@ pub struct Plan {
     pub warnings: Vec<Problem>,
 }
 
+impl Plan {
+    /// The sources that are asked for, each once: those of variants, and that of the plan if a variant has it or it gets tags.
+    #[must_use]
+    pub fn sources(&self) -> BTreeSet<&SourceName> {
+        let own = (!self.source.tags.is_empty()).then_some(&self.source.name);
+        self.variants.iter().map(|variant| &variant.source).chain(own).collect()
+    }
+}
+
 /// How the release of a version is found at GitHub.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
@@ -73,9 +84,11 @@ pub struct Release {
 #[derive(Clone, Debug)]
 pub struct Source {
     /// Its name.
-    pub reference: Reference,
+    pub name: SourceName,
     /// Tags of its own that are to be written at the destinations, last of all.
     pub tags: Tags,
+    /// Labels to set where it is made of files.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// One row of the matrix.
@@ -87,6 +100,8 @@ pub struct Variant {
     pub base: Base,
     /// The value of `org.opencontainers.image.version`: `0.9.26-alpine3.23`.
     pub version_label: Tag,
+    /// The image with its executables.
+    pub source: SourceName,
     /// What of the source goes where.
     pub binaries: Binaries,
     /// The platforms that were asked for.

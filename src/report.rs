@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 
 pub use crate::publish::Blobs;
 
-use crate::image::{self, Digest, Platform, Reference, Repository, Tag};
+use crate::image::{self, Digest, Platform, Reference, Repository, SourceName, Tag};
 
 mod gather;
 mod markdown;
@@ -36,6 +36,16 @@ pub struct Report {
     pub warnings: Vec<String>,
     /// Where the time went.
     pub stages: Vec<Stage>,
+}
+
+impl Report {
+    /// The tool's name: the last word of its source's repository; for a source that is in none, of the first destination.
+    #[must_use]
+    pub fn tool(&self) -> &str {
+        let destination = || Some(&self.variants.first()?.destinations.first()?.repository);
+        let repository = self.source.reference.repository().or_else(destination);
+        repository.and_then(|repository| repository.path().rsplit('/').next()).unwrap_or_default()
+    }
 }
 
 /// How a run ended.
@@ -65,8 +75,8 @@ impl Status {
 /// The scratch image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Source {
-    /// Its name.
-    pub reference: Reference,
+    /// Its name: that of an image, `oci:` and the path of a layout, or `files`.
+    pub reference: SourceName,
     /// Its digest when it was resolved.
     pub digest: Digest,
     /// The tags it was given itself; empty unless `source-tags` asks for them.
@@ -87,6 +97,9 @@ pub struct Variant {
     /// lines that an earlier run has built.
     #[serde(skip)]
     pub is_vouched_for: bool,
+    /// The image with its executables, where that isn't the report's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<OwnSource>,
     /// The image under it.
     pub base: Base,
     /// The destinations in the order of `images`. Never empty.
@@ -96,6 +109,15 @@ pub struct Variant {
     /// Why people should no longer use it, where the matrix says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deprecated: Option<String>,
+}
+
+/// The source that a variant names itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OwnSource {
+    /// Its name.
+    pub reference: SourceName,
+    /// Its digest when it was resolved.
+    pub digest: Digest,
 }
 
 /// The image under a variant.

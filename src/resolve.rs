@@ -4,10 +4,13 @@
 //! composed here; those with `run` lines get their upper layers from the build. The slowest step is the layer of the executables,
 //! which is read out of the source and compressed once for each platform.
 
+mod archive;
 mod error;
 pub mod executables;
+mod files;
 mod image;
 mod platforms;
+mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -19,24 +22,27 @@ use tempfile::TempDir;
 use tokio::sync::{Mutex, OnceCell};
 
 pub use error::ResolveError;
+pub use files::FilesError;
 pub(crate) use image::content;
 pub use image::{Image, Role};
 
-use crate::action::{Event, Log};
+use crate::action::{Event, Files, Log};
 use crate::api::github::{GitHub, Release};
-use crate::api::registry::{Pulled, Registries};
+use crate::api::registry::Registries;
 use crate::compose::binaries::Binaries;
-use crate::compose::recipe::{Recipe, ResolvedBase, ResolvedImage};
+use crate::compose::recipe::{Recipe, ResolvedBase, ResolvedImage, ResolvedSource};
 use crate::compose::{self, Composed, Content};
 use crate::error::Failure;
-use crate::facts::{self, Facts};
+use crate::facts;
 use crate::image::config::Changes;
 use crate::image::layer::Layer;
 use crate::image::manifest::{Annotations, ManifestOrIndex};
-use crate::image::{Config, Descriptor, PinnedReference, Platform, Reference};
+use crate::image::{Config, Descriptor, Digest, PinnedName, PinnedReference, Platform, Reference, SourceName};
 use crate::ownership::{BASE_CREATED_ANNOTATION, VERSION_ANNOTATION};
 use crate::plan::{Plan, Variant};
 use error::one_or_several;
+use image::Store;
+use sources::{Finder, Source};
 
 /// The plan with its source and bases pinned, and the composed images.
 #[derive(Debug)]
@@ -45,10 +51,6 @@ pub struct Resolved {
     pub plan: Plan,
     /// The release, where it is published.
     pub release: Option<Release>,
-    /// The facts about the tool.
-    pub facts: Facts,
-    /// The source as it was found: an index, or a manifest for one platform.
-    pub source: Pulled,
     /// The source under its own tags; `None` where it gets none.
     pub tagged_source: Option<TaggedSource>,
     /// The variants, in the order of the plan.
@@ -72,6 +74,8 @@ pub struct TaggedSource {
 pub struct ResolvedVariant {
     /// The variant as planned.
     pub variant: Variant,
+    /// The digest of its source, as it was found: an index's, or that of a manifest for one platform.
+    pub source: Digest,
     /// The base as it was found; `None` for `scratch`.
     pub base: Option<PinnedReference>,
     /// The newest `created` of the base's configs, if any has one.
@@ -111,46 +115,60 @@ pub struct Executables {
 }
 
 /// All that a layer is made of, and what it is checked for.
-type LayerKey = (PinnedReference, Platform, Binaries);
+type LayerKey = (Digest, Platform, Binaries);
 
 impl Executables {
     async fn of(
         &self,
         registries: &Registries,
         platform: &Platform,
-        source: &ResolvedImage,
+        (store, source): (&Store, &ResolvedSource),
         binaries: &Binaries,
     ) -> Result<Arc<Layer>, ResolveError> {
         // One after the other: compressing takes all cores and most of the memory that a run needs.
         let mut layers = self.layers.lock().await;
-        let key = (source.reference.clone(), platform.clone(), binaries.clone());
+        let key = (source.name.digest().clone(), platform.clone(), binaries.clone());
         if let Some(layer) = layers.get(&key) {
             return Ok(layer.clone());
         }
-        let layer = Arc::new(executables::layer(registries, source, platform, binaries, &self.directory).await?);
+        let layer = Arc::new(executables::layer(registries, store, source, platform, binaries, &self.directory).await?);
         layers.insert(key, layer.clone());
         Ok(layer)
     }
 
     /// The layer of a recipe that was composed.
     pub async fn made(&self, recipe: &Recipe) -> Arc<Layer> {
-        let key = (recipe.source.reference.clone(), recipe.platform.clone(), recipe.binaries.clone());
+        let key = (recipe.source.name.digest().clone(), recipe.platform.clone(), recipe.binaries.clone());
         self.layers.lock().await[&key].clone()
     }
 }
 
-/// The manifests of source and bases.
+/// The manifests of sources and bases.
 #[derive(Debug)]
 struct Images {
-    source: Image,
+    sources: BTreeMap<SourceName, Source>,
     /// Manifests and configs, each read once.
-    read: std::sync::Mutex<BTreeMap<PinnedReference, Arc<OnceCell<ResolvedImage>>>>,
+    read: std::sync::Mutex<BTreeMap<PinnedName, Arc<OnceCell<ResolvedSource>>>>,
 }
 
 impl Resolved {
-    /// Logs the digests: a line for the source and for each variant.
+    /// The digest of the plan's source as it was found; `None` where no variant has it and it gets no tags.
+    #[must_use]
+    pub fn source(&self) -> Option<&Digest> {
+        self.images.sources.get(&self.plan.source.name).map(|source| source.image.top.digest())
+    }
+
+    /// The images that the plan's source was made into, where it is made of files: one for each platform.
+    #[must_use]
+    pub fn made_source(&self) -> &[Composed] {
+        self.images.sources.get(&self.plan.source.name).map(|source| &source.made[..]).unwrap_or_default()
+    }
+
+    /// Logs the digests: a line for each source and for each variant.
     pub fn tell(&self, log: &Log) {
-        log.image(&self.plan.source.reference, None, self.source.reference.digest().as_str());
+        for (name, source) in &self.images.sources {
+            log.image(name, None, source.image.top.digest().as_str());
+        }
         for variant in &self.variants {
             let platforms: Vec<String> = variant.recipes.iter().map(|recipe| recipe.platform.to_string()).collect();
             let digest = variant.base.as_ref().map(|base| format!("{}  ", base.digest())).unwrap_or_default();
@@ -173,32 +191,29 @@ impl Resolved {
             Some(base) => Some(image::look_up(registries, Role::Base, &base).await?),
             None => None,
         };
-        let maker = Maker {
-            registries,
-            plan: &self.plan,
-            facts: &self.facts,
-            images: &self.images,
-            executables: &self.executables,
-        };
+        let maker = Maker { registries, plan: &self.plan, images: &self.images, executables: &self.executables };
         maker.variant(variant, base.as_ref()).await
     }
 }
 
-/// Looks up release, source, bases and facts of `plan`, and composes the images. Files go to `directory`.
+/// Looks up release, sources, bases and facts of `plan`, and composes the images. Files of the workspace are read by `files`, and others go to
+/// `directory`.
 ///
 /// # Errors
-/// A source or bases that are missing or unusable, all in one error; a registry or GitHub doesn't answer.
+/// Sources or bases that are missing or unusable, all in one error; a registry or GitHub doesn't answer.
 pub async fn resolve(
     mut plan: Plan,
     event: &Event,
     github: Option<&GitHub>,
     registries: &Registries,
+    files: &dyn Files,
     directory: &TempDir,
 ) -> Result<Resolved, Failure> {
     let bases: BTreeSet<&Reference> = plan.variants.iter().filter_map(|variant| variant.base.reference()).collect();
-    let (found, source, bases) = tokio::join!(
+    let finder = Finder { plan: &plan, event, github, registries, files, directory: directory.path() };
+    let (found, images, bases) = tokio::join!(
         facts::find_release(&plan, event, github),
-        image::look_up(registries, Role::Source, &plan.source.reference),
+        finder.images(),
         join_all(
             bases
                 .into_iter()
@@ -206,8 +221,13 @@ pub async fn resolve(
         )
     );
     let found = found?;
-    let (mut problems, mut found_bases) = (Vec::new(), BTreeMap::new());
-    let source = source.map_err(|problem| problems.push(problem)).ok();
+    let (mut problems, mut found_images, mut found_bases) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+    for (name, image) in images {
+        match image {
+            Ok(image) => drop(found_images.insert(name, image)),
+            Err(problem) => problems.push(problem),
+        }
+    }
     for (name, base) in bases {
         match base {
             Ok(base) => drop(found_bases.insert(name, base)),
@@ -215,12 +235,11 @@ pub async fn resolve(
         }
     }
     one_or_several(problems)?;
-    let source = source.expect("its absence is a problem");
+    let sources = finder.sources(found_images).await?;
     let base = |variant: &Variant| variant.base.reference().map(|base| &found_bases[base]);
-    let problems = plan
-        .variants
-        .iter()
-        .filter_map(|variant| platforms::choose(variant, &plan.source.reference, &source, base(variant)).err());
+    let problems = plan.variants.iter().filter_map(|variant| {
+        platforms::choose(variant, &variant.source, &sources[&variant.source].image, base(variant)).err()
+    });
     one_or_several(problems.collect())?;
     if !plan.version.is_prerelease()
         && let Some(prerelease) = found.prerelease
@@ -228,46 +247,36 @@ pub async fn resolve(
         plan.not_final = prerelease.then(|| format!("GitHub has the release of {} as a pre-release", plan.version));
     }
 
-    let images = Images { source, read: std::sync::Mutex::default() };
-    let facts = of_source(registries, &images).await?;
-    let facts = facts::complete(facts, &plan, event, github).await?;
+    let read = sources.values().filter_map(|source| source.read.clone());
+    let read = read.map(|read| (read.name.clone(), Arc::new(OnceCell::new_with(Some(read)))));
+    let images = Images { read: std::sync::Mutex::new(read.collect()), sources };
     let executables = Executables { layers: Mutex::default(), directory: Path::to_owned(directory.path()) };
-    let maker = Maker { registries, plan: &plan, facts: &facts, images: &images, executables: &executables };
+    let maker = Maker { registries, plan: &plan, images: &images, executables: &executables };
     let variants = plan.variants.iter().map(|variant| maker.variant(variant, base(variant)));
     let (variants, tagged_source) = tokio::join!(join_all(variants), maker.tagged_source());
     let (variants, problems): (Vec<_>, Vec<_>) = variants.into_iter().partition(Result::is_ok);
     one_or_several(problems.into_iter().filter_map(Result::err).collect())?;
     Ok(Resolved {
         release: found.release,
-        source: images.source.top.clone(),
         tagged_source: tagged_source?,
         variants: variants.into_iter().filter_map(Result::ok).collect(),
         executables,
-        facts,
         images,
         plan,
     })
 }
 
-/// The facts in the source: in its index, and in the config of the first of its platforms, of Linux if it has one.
-async fn of_source(registries: &Registries, images: &Images) -> Result<Facts, ResolveError> {
-    let mut linux = images.source.platforms.iter().filter(|(platform, _)| platform.is_linux());
-    let first = linux.next().or_else(|| images.source.platforms.first_key_value());
-    let Some((_, first)) = first else { return Ok(Facts::default()) };
-    let image = images.read(registries, Role::Source, first).await?;
-    Ok(facts::of_source(images.source.top.content.annotations(), &image.config))
-}
-
 impl Images {
+    /// The manifest and config of one of an image's platforms.
     async fn read(
         &self,
         registries: &Registries,
-        role: Role,
-        reference: &PinnedReference,
-    ) -> Result<ResolvedImage, ResolveError> {
-        let cell =
-            self.read.lock().unwrap_or_else(PoisonError::into_inner).entry(reference.clone()).or_default().clone();
-        cell.get_or_try_init(|| image::read(registries, role, reference)).await.cloned()
+        image: &Image,
+        platform: &Platform,
+    ) -> Result<ResolvedSource, ResolveError> {
+        let name = image.manifest(platform);
+        let cell = self.read.lock().unwrap_or_else(PoisonError::into_inner).entry(name.clone()).or_default().clone();
+        cell.get_or_try_init(|| image::read(registries, &image.store, name.digest())).await.cloned()
     }
 }
 
@@ -275,20 +284,20 @@ impl Images {
 struct Maker<'a> {
     registries: &'a Registries,
     plan: &'a Plan,
-    facts: &'a Facts,
     images: &'a Images,
     executables: &'a Executables,
 }
 
 impl Maker<'_> {
     async fn variant(&self, variant: &Variant, base: Option<&Image>) -> Result<ResolvedVariant, ResolveError> {
-        let source = &self.images.source;
-        let platforms = platforms::choose(variant, &self.plan.source.reference, source, base)?;
-        let bases = platforms.iter().map(|platform| self.base(base, platform));
+        let Source { image: source, facts, .. } = &self.images.sources[&variant.source];
+        let platforms = platforms::choose(variant, &variant.source, source, base)?;
+        let named = variant.base.reference().zip(base);
+        let bases = platforms.iter().map(|platform| self.base(named, platform));
         let bases = try_join_all(bases).await?;
         let base_created = bases.iter().filter_map(|base| base.image()?.config.created()).max();
-        let base = base.map(|base| base.top.reference.clone());
-        let labels = self.labels(variant, base.as_ref());
+        let base = named.map(|(name, base)| name.repository().pinned(base.top.digest().clone()));
+        let labels = labels(facts, variant, base.as_ref());
         let changes =
             Changes { labels: labels.clone(), unlabel: facts::of_the_base_alone(), ..variant.changes.clone() };
         let (mut annotations, mut index_annotations) = (labels.clone(), labels);
@@ -298,25 +307,30 @@ impl Maker<'_> {
 
         let (mut recipes, mut composed) = (Vec::new(), Vec::new());
         for (platform, base) in platforms.iter().zip(bases) {
-            let source = self.images.read(self.registries, Role::Source, &source.platforms[platform]).await?;
-            let layer = self.executables.of(self.registries, platform, &source, &variant.binaries).await?;
+            let read = self.images.read(self.registries, source, platform).await?;
+            let from = (&source.store, &read);
+            let layer = self.executables.of(self.registries, platform, from, &variant.binaries).await?;
             let not_executable = layer.files.iter().filter(|file| file.mode & 0o111 == 0);
+            let interpreters =
+                layer.files.iter().filter_map(|file| Some((file.path.clone(), file.interpreter.clone()?)));
             let recipe = Recipe {
                 variant: variant.name.clone(),
                 platform: platform.clone(),
                 base,
-                source,
+                source: read,
                 binaries: variant.binaries.clone(),
                 not_executable: not_executable.map(|file| file.path.clone()).collect(),
+                interpreters: interpreters.collect(),
                 changes: changes.clone(),
                 run: variant.run.clone(),
-                created: self.facts.created.map(facts::rfc3339),
+                created: facts.created.map(facts::rfc3339),
             };
             composed.push(compose::image(&recipe, &layer, &[], &annotations));
             recipes.push(recipe);
         }
         Ok(ResolvedVariant {
             variant: variant.clone(),
+            source: source.top.digest().clone(),
             base,
             base_created,
             annotations,
@@ -328,18 +342,16 @@ impl Maker<'_> {
     }
 
     /// What a variant starts from on one platform.
-    async fn base(&self, base: Option<&Image>, platform: &Platform) -> Result<ResolvedBase, ResolveError> {
-        let Some(base) = base else { return Ok(ResolvedBase::Scratch(Config::scratch(platform))) };
-        let image = self.images.read(self.registries, Role::Base, &base.platforms[platform]).await?;
-        Ok(ResolvedBase::Image(image))
-    }
-
-    fn labels(&self, variant: &Variant, base: Option<&PinnedReference>) -> Annotations {
-        let mut labels = self.facts.labels.clone();
-        let version = variant.version_label.as_str();
-        labels.extend(facts::of_variant(version, variant.base.reference().zip(base.map(PinnedReference::digest))));
-        labels.extend(variant.changes.labels.clone());
-        labels
+    async fn base(
+        &self,
+        base: Option<(&Reference, &Image)>,
+        platform: &Platform,
+    ) -> Result<ResolvedBase, ResolveError> {
+        let Some((name, base)) = base else { return Ok(ResolvedBase::Scratch(Config::scratch(platform))) };
+        let ResolvedSource { name: pinned, manifest, config } =
+            self.images.read(self.registries, base, platform).await?;
+        let reference = name.repository().pinned(pinned.digest().clone());
+        Ok(ResolvedBase::Image(ResolvedImage { reference, manifest, config }))
     }
 
     /// Our own annotations, which decisions about tags rest on. They can't be overridden.
@@ -354,27 +366,34 @@ impl Maker<'_> {
         if self.plan.source.tags.is_empty() {
             return Ok(None);
         }
-        let top = &self.images.source.top;
-        let repository = top.reference.repository();
-        let (as_resolved, listed) = match &top.content {
+        let Source { image: source, facts, .. } = &self.images.sources[&self.plan.source.name];
+        let (as_resolved, listed) = match &source.content {
             ManifestOrIndex::Manifest(_) => {
-                let content = image::content(repository, top, None);
-                let (platform, _) =
-                    self.images.source.platforms.first_key_value().expect("a manifest has one platform");
-                let described = Descriptor { platform: Some(platform.into()), ..top.document.descriptor() };
-                (Content { index: top.document.clone(), images: vec![content] }, vec![described])
+                let content = image::single(source)?;
+                let (platform, _) = source.platforms.first_key_value().expect("a manifest has one platform");
+                let described = Descriptor { platform: Some(platform.into()), ..source.top.descriptor() };
+                (Content { index: source.top.clone(), images: vec![content] }, vec![described])
             }
             ManifestOrIndex::Index(index) => {
                 let images =
-                    index.manifests.iter().map(|listed| image::read_listed(self.registries, repository, listed));
+                    index.manifests.iter().map(|listed| image::read_listed(self.registries, &source.store, listed));
                 let images = try_join_all(images).await?;
-                (Content { index: top.document.clone(), images }, index.manifests.clone())
+                (Content { index: source.top.clone(), images }, index.manifests.clone())
             }
         };
-        let mut annotations = self.facts.labels.clone();
+        let mut annotations = facts.labels.clone();
         annotations.insert(facts::VERSION.to_owned(), self.plan.version.to_string());
         annotations.extend(self.own_annotations(None));
         let annotated = compose::annotated(&as_resolved, listed, &annotations);
         Ok(Some(TaggedSource { as_resolved, annotated }))
     }
+}
+
+/// The labels of a variant, which are annotations of its manifests and its index, too.
+fn labels(facts: &facts::Facts, variant: &Variant, base: Option<&PinnedReference>) -> Annotations {
+    let mut labels = facts.labels.clone();
+    let version = variant.version_label.as_str();
+    labels.extend(facts::of_variant(version, variant.base.reference().zip(base.map(PinnedReference::digest))));
+    labels.extend(variant.changes.labels.clone());
+    labels
 }

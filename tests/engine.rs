@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what the tests share is outside of functions that clippy knows as tests")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use publish_variants::credentials::Credential;
 use publish_variants::error::{Failure, Fault, Situation as _};
 use publish_variants::image::config::Changes;
 use publish_variants::image::manifest::ManifestOrIndex;
-use publish_variants::image::{Config, Digest, EnvValue, Platform, Repository};
+use publish_variants::image::{Config, Digest, EnvValue, Manifest, Platform, Repository};
 use publish_variants::secret::Secret;
 use serde_json::{Value, json};
 use support::image::{Image, MediaTypes, TinyImage, executable, file, symlink};
@@ -82,9 +82,10 @@ impl World {
             variant: "Base_1".into(),
             platform: platform.parse().unwrap(),
             base: ResolvedBase::Image(self.resolved(&self.base, "library/base", platform)),
-            source: self.resolved(&self.tool, "acme/tool", platform),
+            source: self.resolved(&self.tool, "acme/tool", platform).into(),
             binaries: ["/tool /toolx"].into_iter().collect(),
             not_executable: BTreeSet::new(),
+            interpreters: BTreeMap::new(),
             changes,
             run: run.iter().map(|run| run.parse().unwrap()).collect(),
             created: Some("2026-01-15T20:44:00Z".into()),
@@ -117,8 +118,13 @@ fn base_mut(recipe: &mut Recipe) -> &mut ResolvedImage {
     }
 }
 
+/// The layer of the executables, which the engine pulls with the source.
+fn unneeded() -> std::path::PathBuf {
+    std::path::PathBuf::from("/nowhere")
+}
+
 async fn built(engine: &Engine, recipe: &Recipe) -> BuiltImage {
-    match build(engine, recipe, &|_| {}).await {
+    match build(engine, recipe, &unneeded(), &|_| {}).await {
         Ok(image) => image,
         Err(error) => panic!("{}", Failure::from(error)),
     }
@@ -335,7 +341,7 @@ async fn variables_of_the_base_are_filled_in_as_by_a_dockerfile() {
             assignments.join(" ")
         );
         let platform = engine.platform().clone();
-        let solve = Solve { dockerfile, arguments: [].into(), platform, commands: vec![] };
+        let solve = Solve { dockerfile, arguments: [].into(), platform, commands: vec![], executables: None };
         let image = engine.solve(solve, &stage, "variables").await.unwrap();
         let env = image.inspect().await.unwrap()["Config"]["Env"].clone();
         for (number, value) in values.iter().enumerate() {
@@ -374,7 +380,7 @@ async fn what_a_base_says_is_kept_or_cleared_as_the_plan_says() {
             Changes { workdir: Some("/work dir/$x".into()), user: Some("root".into()), ..Changes::default() },
         ] {
             let recipe = world.recipe(AMD64, changes.clone(), &[]);
-            let image = build(&engine, &recipe, &|_| {}).await;
+            let image = build(&engine, &recipe, &unneeded(), &|_| {}).await;
             assert!(image.is_ok(), "{store} {changes:?}: {}", Failure::from(image.unwrap_err()));
         }
         clean_up(engine).await;
@@ -391,13 +397,13 @@ async fn a_config_that_differs_stops_the_build() {
         let changes = Changes { user: Some("1000".into()), ..Changes::default() };
         let derived = wrong.base.config().derive(&wrong.platform, Some("2026-01-15T20:44:00Z"), &[], &changes);
         base_mut(&mut wrong).config = derived;
-        let error = build(&engine, &wrong, &|_| {}).await.unwrap_err();
+        let error = build(&engine, &wrong, &unneeded(), &|_| {}).await.unwrap_err();
         let BuildError::Config { differences, .. } = &error else { panic!("{error}") };
         assert_eq!(differences.len(), 1);
         assert_eq!(error.fault(), Fault::Publication);
         assert!(error.to_string().contains("`User` is null in the engine and \"1000\" in ours"), "{error}");
         base_mut(&mut wrong).config = wrong.source.config.clone();
-        assert!(matches!(build(&engine, &wrong, &|_| {}).await, Err(BuildError::Layers { .. })));
+        assert!(matches!(build(&engine, &wrong, &unneeded(), &|_| {}).await, Err(BuildError::Layers { .. })));
         clean_up(engine).await;
     }
 }
@@ -450,7 +456,7 @@ async fn a_failing_run_line_tells_what_it_was() {
         let before = state(&address);
         let engine = Engine::connect(Some(&address)).await.unwrap();
         let recipe = world.recipe(AMD64, Changes::default(), &["echo kept >/kept", "exit 7"]);
-        let error = Failure::from(build(&engine, &recipe, &|_| {}).await.unwrap_err());
+        let error = Failure::from(build(&engine, &recipe, &unneeded(), &|_| {}).await.unwrap_err());
         assert!(error.to_string().contains("exit 7") && error.to_string().contains("exit code: 7"), "{store}: {error}");
         assert_eq!(error.exit_code(), 1);
         clean_up(engine).await;
@@ -561,12 +567,12 @@ async fn a_pulled_base_is_not_asked_for_again() {
         for platform in [AMD64, ARM64] {
             let recipe = world.recipe(platform, Changes::default(), &[]);
             let lease = engine.lease(&base(&recipe).reference);
-            let source = engine.lease(&recipe.source.reference);
-            let pull = async |lease: &publish_variants::api::engine::ImageLease, image: &ResolvedImage| {
-                lease.pull(&recipe.platform, &image.manifest.config.digest, &|_| {}).await.unwrap();
+            let source = engine.lease(recipe.source.name.reference().unwrap());
+            let pull = async |lease: &publish_variants::api::engine::ImageLease, manifest: &Manifest| {
+                lease.pull(&recipe.platform, &manifest.config.digest, &|_| {}).await.unwrap();
             };
-            pull(&lease, base(&recipe)).await;
-            pull(&source, &recipe.source).await;
+            pull(&lease, &base(&recipe).manifest).await;
+            pull(&source, &recipe.source.manifest).await;
             let asked = world.registry.requests().len();
             drop(built(&engine, &recipe).await);
             let requests = world.registry.requests();
@@ -719,7 +725,7 @@ async fn pulls_use_the_credentials_and_tell_of_refusals() {
         let recipe = world.recipe(AMD64, Changes::default(), &[]);
         for credentials in [Vec::new(), login(&world, "wr0ng")] {
             let refused = engine.clone().with_credentials(&credentials);
-            let error = Failure::from(build(&refused, &recipe, &|_| {}).await.unwrap_err()).to_string();
+            let error = Failure::from(build(&refused, &recipe, &unneeded(), &|_| {}).await.unwrap_err()).to_string();
             assert!(error.contains("\nhint: check the line of this registry in `credentials`"), "{store}: {error}");
             assert!(!error.contains("wr0ng"));
         }
@@ -750,7 +756,7 @@ async fn a_build_that_takes_long_is_given_up() {
         let Some(world) = World::new().await else { return };
         let engine = Engine::connect(Some(&address)).await.unwrap();
         let recipe = world.recipe(AMD64, Changes::default(), &["sleep 600"]);
-        let work = build(&engine, &recipe, &|_| {});
+        let work = build(&engine, &recipe, &unneeded(), &|_| {});
         assert!(tokio::time::timeout(Duration::from_secs(3), work).await.is_err(), "{store}");
         let run_id = engine.run_id().to_owned();
         let started = Instant::now();
@@ -784,7 +790,7 @@ async fn a_passing_failure_of_the_registry_is_tried_again_and_a_lasting_one_is_n
         drop(built(&engine, &recipe).await);
         base_mut(&mut recipe).reference = repository.pinned(Digest::of(b"nobody has this"));
         let started = Instant::now();
-        let error = Failure::from(build(&engine, &recipe, &|_| {}).await.unwrap_err()).to_string();
+        let error = Failure::from(build(&engine, &recipe, &unneeded(), &|_| {}).await.unwrap_err()).to_string();
         assert!(error.contains("can't be pulled by the engine\n  cause: "), "{store}: {error}");
         eprintln!("{store}: {error} after {:?}", started.elapsed());
         clean_up(engine).await;

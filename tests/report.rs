@@ -40,6 +40,7 @@ fn variant(name: &str, base: &str) -> Variant {
         name: name.into(),
         digest: Some(digest(name)),
         is_vouched_for: true,
+        source: None,
         base: Base { reference: base.parse().unwrap(), digest: Some(digest(base)) },
         destinations: destinations.into(),
         platforms: vec![

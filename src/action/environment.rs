@@ -69,12 +69,15 @@ pub fn variable(input: &str) -> String {
 }
 
 /// Where files are read from.
-pub trait Files {
+pub trait Files: Sync {
     /// Opens the file at `path`; a relative one is in the workspace.
     ///
     /// # Errors
     /// There is none, or it can't be read.
-    fn open(&self, path: &Path) -> io::Result<Box<dyn Read>>;
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>>;
+
+    /// Whether there is a folder at `path`.
+    fn is_folder(&self, path: &Path) -> bool;
 }
 
 /// The workspace, on disk.
@@ -84,7 +87,23 @@ pub struct Folder(pub PathBuf);
 /// What is in the workspace came with a checkout, maybe of a pull request: a link there may lead to other files of the workspace
 /// and nowhere else. What is elsewhere was named by the runner or by whoever wrote the workflow.
 impl Files for Folder {
-    fn open(&self, path: &Path) -> io::Result<Box<dyn Read>> {
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
+        let real = self.resolve(path)?;
+        // Opening a pipe would wait for somebody to write to it.
+        if !real.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
+        }
+        Ok(Box::new(File::open(real)?))
+    }
+
+    fn is_folder(&self, path: &Path) -> bool {
+        self.resolve(path).is_ok_and(|real| real.is_dir())
+    }
+}
+
+impl Folder {
+    /// The path without links.
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
         let workspace = self.0.canonicalize()?;
         let written = without_dots(&std::path::absolute(&self.0)?.join(path));
         let is_inside = written.starts_with(std::path::absolute(&self.0)?) || written.starts_with(&workspace);
@@ -95,11 +114,7 @@ impl Files for Folder {
                 "it is, or is behind, a link out of the workspace",
             ));
         }
-        // Opening a pipe would wait for somebody to write to it.
-        if !real.metadata()?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
-        }
-        Ok(Box::new(File::open(real)?))
+        Ok(real)
     }
 }
 
@@ -131,9 +146,13 @@ pub fn write_anew(folder: &Path, name: &Path, content: &[u8]) -> io::Result<()> 
 
 /// Files in memory, for tests.
 impl Files for BTreeMap<PathBuf, String> {
-    fn open(&self, path: &Path) -> io::Result<Box<dyn Read>> {
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
         let content = self.get(path).ok_or(io::ErrorKind::NotFound)?;
         Ok(Box::new(io::Cursor::new(content.clone().into_bytes())))
+    }
+
+    fn is_folder(&self, path: &Path) -> bool {
+        self.keys().any(|file| file != path && file.starts_with(path))
     }
 }
 

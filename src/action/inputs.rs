@@ -12,7 +12,7 @@ use std::num::NonZeroUsize;
 use crate::compose::binaries::Binaries;
 use crate::credentials::Credentials;
 use crate::image::{EnvValue, Repository};
-use crate::plan::{PlannedAnnotations, Platforms, Template};
+use crate::plan::{PlannedAnnotations, Platforms, Template, WrittenSource};
 use crate::secret::Secret;
 use crate::version::{Scheme, VersionSet};
 
@@ -25,8 +25,8 @@ pub struct Inputs {
     pub version_pattern: VersionPattern,
     /// How versions are read.
     pub version_scheme: Scheme,
-    /// The source image, with placeholders. `None`: the first of `images`.
-    pub source: Option<Template>,
+    /// The source, with placeholders. `None`: the first of `images`.
+    pub source: Option<WrittenSource>,
     /// Templates of the source's own tags.
     pub source_tags: Vec<Template>,
     /// The executables of variants that don't name theirs.

@@ -24,7 +24,7 @@ pub use export::ExportedLayer;
 pub use images::{ImageLease, LocalImage, Progress};
 pub use janitor::LeftBehind;
 pub use run::{Attempt, Ran};
-pub use solve::Solve;
+pub use solve::{EXECUTABLES, Solve};
 
 use super::retry::{Api, FIRST_WAIT, Retry};
 use crate::credentials::Credential;

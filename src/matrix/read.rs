@@ -16,12 +16,13 @@ const MOST_PROBLEMS: usize = 1_000;
 const MOST_ITEMS: usize = 1_000;
 
 /// The keys of a variant.
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 18] = [
     "base",
     "tags",
     "for",
     "exclude",
     "newest-tags",
+    "source",
     "binaries",
     "platforms",
     "env",
@@ -287,6 +288,7 @@ impl Reader<'_> {
         let row = Row {
             place: entry.node.place(self.of),
             tags,
+            source: self.source(entry, combination),
             binaries: self.binaries(entry, combination),
             platforms: entry.keys.get("platforms").map(|node| self.platforms(node)),
             env: self.env(entry, combination),

@@ -8,7 +8,8 @@ use super::{Check, Plan, PlannedAnnotations, Platforms, Reason, RollingTag, Tags
 use crate::compose::binaries::Binaries;
 use crate::compose::run::RunInstruction;
 use crate::image::config::Changes;
-use crate::image::{Base, Reference, Repository, Tag};
+use crate::image::source::SourceFile;
+use crate::image::{Base, Repository, SourceName, Tag};
 
 /// The width of the table.
 const WIDTH: usize = 100;
@@ -27,7 +28,9 @@ struct PlanJson<'a> {
 
 #[derive(Serialize)]
 struct SourceJson<'a> {
-    reference: &'a Reference,
+    reference: &'a SourceName,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    files: Vec<String>,
     tags: TagsJson<'a>,
 }
 
@@ -52,6 +55,10 @@ struct VariantJson<'a> {
     platforms: PlatformsJson<'a>,
     tags: TagsJson<'a>,
     reasons: &'a std::collections::BTreeMap<Tag, Reason>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<&'a SourceName>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    files: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     binaries: Option<Vec<String>>,
     #[serde(flatten)]
@@ -91,7 +98,10 @@ impl<'a> VariantJson<'a> {
     fn of(variant: &'a Variant, plan: &'a Plan) -> Self {
         let not_final = plan.not_final.as_deref();
         let check = |check: &'a Check| CheckJson { command: &check.command, contains: check.contains.as_deref() };
+        let own_source = Some(&variant.source).filter(|source| **source != plan.source.name);
         Self {
+            source: own_source,
+            files: own_source.map(files).unwrap_or_default(),
             name: &variant.name,
             base: &variant.base,
             version_label: &variant.version_label,
@@ -118,7 +128,11 @@ impl Plan {
         let not_final = self.not_final.as_deref();
         let json = PlanJson {
             version: self.version.to_string(),
-            source: SourceJson { reference: &self.source.reference, tags: TagsJson::of(&self.source.tags, not_final) },
+            source: SourceJson {
+                reference: &self.source.name,
+                files: files(&self.source.name),
+                tags: TagsJson::of(&self.source.tags, not_final),
+            },
             destinations: &self.destinations,
             variants: self.variants.iter().map(|variant| VariantJson::of(variant, self)).collect(),
             binaries: written(&self.binaries),
@@ -165,7 +179,11 @@ impl Plan {
             writeln!(out, "{name:<14}{value}").expect("a String takes every write");
         };
         field("version", self.version.to_string());
-        field("source", self.source.reference.to_string());
+        // Where each variant has its own, the general one isn't asked for.
+        if self.sources().contains(&self.source.name) {
+            field("source", self.source.name.to_string());
+            files(&self.source.name).into_iter().for_each(|file| field("", file));
+        }
         field("executables", written(&self.binaries).join(" "));
         for destination in &self.destinations {
             field("to", destination.to_string());
@@ -175,7 +193,7 @@ impl Plan {
         }
         let mut rows = vec![["VARIANT", "EXACT TAGS", "ROLLING TAGS"].map(|title| vec![title.to_owned()])];
         let not_final = self.not_final.is_some();
-        rows.extend(self.variants.iter().map(|variant| row(variant, not_final)));
+        rows.extend(self.variants.iter().map(|variant| row(variant, &self.source.name, not_final)));
         if !self.source.tags.is_empty() {
             rows.push(cells(vec!["the source itself".to_owned()], &self.source.tags, not_final));
         }
@@ -192,12 +210,24 @@ fn written(binaries: &Binaries) -> Vec<String> {
     binaries.iter().map(ToString::to_string).collect()
 }
 
-fn row(variant: &Variant, not_final: bool) -> [Vec<String>; 3] {
+/// The files that a source is made of, as they are written.
+fn files(source: &SourceName) -> Vec<String> {
+    match source {
+        SourceName::Files(files) => files.iter().map(SourceFile::to_string).collect(),
+        SourceName::Image(_) | SourceName::Layout(_) => Vec::new(),
+    }
+}
+
+fn row(variant: &Variant, source: &SourceName, not_final: bool) -> [Vec<String>; 3] {
     let platforms = match &variant.platforms {
         Platforms::Auto => "all platforms of both".to_owned(),
         Platforms::Listed(platforms) => platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
     };
     let mut about = vec![variant.name.clone(), format!("  on {}", familiar(&variant.base)), format!("  {platforms}")];
+    if variant.source != *source {
+        about.push(format!("  from {}", variant.source));
+        about.extend(files(&variant.source).into_iter().map(|file| format!("    {file}")));
+    }
     about.extend(variant.deprecated.iter().map(|why| format!("  deprecated: {why}")));
     cells(about, &variant.tags, not_final)
 }

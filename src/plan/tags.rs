@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::template::Template;
 use super::{Place, Problem, Reason, RollingTag, Source, Tags};
-use crate::image::{Repository, Tag};
+use crate::image::{Repository, SourceName, Tag};
 use crate::matrix::Row;
 use crate::version::Version;
 
@@ -122,10 +122,17 @@ struct Claim {
 impl Claims {
     /// The tags of the source: those that it gets, and the one that it has if it lives at a destination.
     pub(super) fn source(&mut self, source: &Source, destinations: &[Repository]) {
-        let own = source.reference.tag().filter(|_| destinations.contains(source.reference.repository()));
-        for tag in source.tags.iter().chain(own) {
+        for tag in source.tags.iter().chain(tag_of(&source.name, destinations)) {
             let claim = Claim { who: "the source image".to_owned(), place: Place::Input("source-tags") };
             self.0.insert(tag.to_string(), claim);
+        }
+    }
+
+    /// The tag that a variant's own source has, if it lives at a destination.
+    pub(super) fn own_source(&mut self, row: &Row, source: &SourceName, destinations: &[Repository]) {
+        if let Some(tag) = tag_of(source, destinations) {
+            let claim = || Claim { who: format!("the source of {}", variant_of(row)), place: row.place.clone() };
+            self.0.entry(tag.to_string()).or_insert_with(claim);
         }
     }
 
@@ -160,6 +167,11 @@ impl Claims {
             }
         }
     }
+}
+
+fn tag_of<'a>(source: &'a SourceName, destinations: &[Repository]) -> Option<&'a Tag> {
+    let reference = source.reference()?;
+    reference.tag().filter(|_| destinations.contains(reference.repository()))
 }
 
 fn variant_of(row: &Row) -> String {

@@ -148,6 +148,7 @@ fn origin(blob: &Blob) -> BlobOrigin<'_> {
         Origin::Document(document) => BlobOrigin::Bytes(document.bytes()),
         Origin::Executables(layer) => BlobOrigin::File(layer.compressed.path()),
         Origin::Run(layer) => BlobOrigin::File(layer.compressed.path()),
+        Origin::File(path) => BlobOrigin::File(path),
     }
 }
 

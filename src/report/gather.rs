@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Base, BuiltPlatform, Check, Destination, KeptTag, Outcome, Report, RollingTag, Source, Stage, Status, Variant,
+    Base, BuiltPlatform, Check, Destination, KeptTag, Outcome, OwnSource, Report, RollingTag, Source, Stage, Status,
+    Variant,
 };
 use crate::compose::recipe::DESTINATION;
 use crate::compose::{Composed, Content};
 use crate::facts;
 use crate::image::manifest::ManifestOrIndex;
-use crate::image::{Digest, Repository, Tag};
+use crate::image::{Digest, Repository, SourceName, Tag};
 use crate::ownership::{Decision, Image, Reason, TagKind, Verdict};
 use crate::plan;
 use crate::publish::{Blobs, Published, TagOutcome};
@@ -69,13 +70,14 @@ impl OfRun<'_> {
     fn report(&self, status: Status, stages: Vec<Stage>) -> Report {
         let resolved = self.surveyed.resolved;
         let variants = resolved.variants.iter().enumerate();
+        let reported = self.source();
         let source = self.surveyed.wanted.artifacts.iter().position(|artifact| artifact.variant.is_none());
         Report {
             status,
             version: resolved.plan.version.to_string(),
             source: Source {
-                reference: resolved.plan.source.reference.clone(),
-                digest: resolved.source.reference.digest().clone(),
+                reference: reported.0.clone(),
+                digest: reported.1.clone(),
                 destinations: source.map(|number| self.destinations(number)).unwrap_or_default(),
             },
             variants: variants.map(|(number, variant)| self.variant(number, variant)).collect(),
@@ -85,15 +87,30 @@ impl OfRun<'_> {
         }
     }
 
+    /// The plan's source; where every variant has its own, the first one's.
+    fn source(&self) -> (&SourceName, &Digest) {
+        let resolved = self.surveyed.resolved;
+        match resolved.source() {
+            Some(digest) => (&resolved.plan.source.name, digest),
+            None => {
+                let first = resolved.variants.first().expect("a plan has variants, or a source that is asked for");
+                (&first.variant.source, &first.source)
+            }
+        }
+    }
+
     fn variant(&self, number: usize, resolved: &ResolvedVariant) -> Variant {
         let content = self.image(number).and_then(|digest| self.surveyed.content(digest));
         let destinations = self.destinations(number);
         let digest = content.map(|content| content.digest().clone());
         let digest = digest.filter(|digest| destinations.iter().any(|there| there.digest.as_ref() == Some(digest)));
+        let own_source = OwnSource { reference: resolved.variant.source.clone(), digest: resolved.source.clone() };
+        let own_source = Some(own_source).filter(|own| own.reference != *self.source().0);
         let made = self.verified.iter().any(|image| image.variant == resolved.variant.name);
         Variant {
             name: resolved.variant.name.clone(),
             is_vouched_for: made || resolved.variant.run.is_empty(),
+            source: own_source,
             base: Base {
                 reference: resolved.variant.base.clone(),
                 digest: content.and_then(base).or_else(|| resolved.base.as_ref().map(|base| base.digest().clone())),

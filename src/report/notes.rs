@@ -86,13 +86,17 @@ pub fn version_of(notes: &str) -> Option<String> {
 }
 
 fn write(report: &Report, form: Form) -> String {
-    let tool = report.source.reference.repository().path().rsplit('/').next().unwrap_or_default();
+    let tool = report.tool();
     let mut text = format!("{BEGIN}\n{}\n\n## Images of {tool} {}\n\n", Record::of(report).comment(), report.version);
     let count = match report.variants.len() {
         1 => "One variant".to_owned(),
         count => format!("{count} variants"),
     };
-    let source = format!("{}@{}", report.source.reference.repository(), report.source.digest);
+    // A path on the machine of the run says nothing to readers.
+    let source = match report.source.reference.repository() {
+        Some(repository) => format!("{repository}@{}", report.source.digest),
+        None => format!("{tool} {}", report.version),
+    };
     let _ = writeln!(text, "{count} of {} in {}.\n", code(&source), places(report));
     match form {
         Form::Full | Form::Table => text.push_str(&table(report, Checks::Untold)),

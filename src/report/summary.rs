@@ -10,7 +10,7 @@ use super::{Blobs, Report, Stage, Status};
 /// The summary, as Markdown.
 #[must_use]
 pub fn markdown(report: &Report) -> String {
-    let tool = report.source.reference.repository().path().rsplit('/').next().unwrap_or_default();
+    let tool = report.tool();
     let mut text = format!("## Images of {tool} {}\n\n", report.version);
     let _ = writeln!(text, "{}\n", outcome(report));
     text.push_str(&table(report, Checks::Told));

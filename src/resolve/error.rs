@@ -2,11 +2,13 @@
 
 use super::Role;
 use super::executables::SourceError;
+use super::files::FilesError;
 use crate::api::registry::RegistryError;
 use crate::error::{Fault, Situation};
 use crate::image::config::InvalidConfig;
 use crate::image::manifest::InvalidManifest;
-use crate::image::{Base, PinnedReference, Platform, Reference};
+use crate::image::{Base, PinnedName, Platform, Reference};
+use crate::layout::LayoutError;
 
 /// Why the plan can't be resolved.
 #[derive(Debug, thiserror::Error)]
@@ -19,8 +21,8 @@ pub enum ResolveError {
     PlatformMissing {
         /// Source or base.
         role: Role,
-        /// The image.
-        image: Reference,
+        /// The image's name.
+        image: String,
         /// The missing platform.
         platform: Platform,
         /// The variant that lists it.
@@ -60,7 +62,7 @@ pub enum ResolveError {
         /// Source or base.
         role: Role,
         /// The image.
-        image: PinnedReference,
+        image: PinnedName,
         /// Why not.
         cause: InvalidManifest,
     },
@@ -70,13 +72,19 @@ pub enum ResolveError {
         /// Source or base.
         role: Role,
         /// The image.
-        image: PinnedReference,
+        image: PinnedName,
         /// Why not.
         cause: InvalidConfig,
     },
     /// The executables.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// An OCI layout.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// Files that an image is to be made of.
+    #[error(transparent)]
+    Files(#[from] FilesError),
     /// Several at once.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Several(Vec<ResolveError>),
@@ -87,6 +95,8 @@ impl Situation for ResolveError {
         match self {
             Self::Unavailable { cause, .. } => cause.fault(),
             Self::Source(error) => error.fault(),
+            Self::Layout(error) => error.fault(),
+            Self::Files(error) => error.fault(),
             Self::Several(errors) if errors.iter().any(|error| error.fault() == Fault::Publication) => {
                 Fault::Publication
             }

@@ -95,7 +95,7 @@ fn every_row_has_the_same_bases_labels_and_version_labels() {
         assert_eq!(plan.variants.len(), row.variants.len());
         assert_eq!(plan.destinations.iter().map(ToString::to_string).collect::<Vec<_>>(), row.images);
         assert_eq!(plan.source.tags.exact[0].as_str(), row.source.label_version);
-        assert_eq!(plan.source.reference.to_string(), format!("{}:{}", row.images[0], row.source.label_version));
+        assert_eq!(plan.source.name.to_string(), format!("{}:{}", row.images[0], row.source.label_version));
         for (ours, theirs) in plan.variants.iter().zip(&row.variants) {
             assert_eq!(ours.base, theirs.base.parse().unwrap());
             assert_eq!(ours.version_label.as_str(), theirs.tags.label_version);
