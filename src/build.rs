@@ -4,6 +4,7 @@
 pub mod copied;
 pub mod dockerfile;
 pub mod engine;
+pub mod interpreter;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -162,8 +163,18 @@ pub fn build<'a>(
             ));
         }
     }
+    let is_unseen = |recipe: &Recipe| recipe.base.image().is_some() && interpreter::needed(recipe).next().is_some();
+    if engine.is_none() && images.iter().any(|(_, recipe, ..)| is_unseen(recipe)) {
+        log.line(
+            "`builder: registry` doesn't look into bases: some executables are linked dynamically, and whether the bases have their \
+             interpreters wasn't checked",
+        );
+    }
     stream::iter(tasks)
         .map(move |task| async move {
+            if let Task::Build(_, recipe, ..) = &task {
+                interpreter::refuse_on_scratch(recipe)?;
+            }
             match (task, engine) {
                 (Task::Build(variant, recipe, composed, _hold), Some(engine)) => {
                     let (built, image) = image(resolved, engine, directory, variant, recipe, composed, log).await?;
@@ -226,7 +237,8 @@ async fn image(
 ) -> Result<(BuiltImage, Composed), Failure> {
     let executables = resolved.executables.made(recipe).await;
     let bar = log.progress(&format!("{}  {}", recipe.variant, recipe.platform), 0);
-    let built = engine::build(engine, recipe, &|pull| bar.at(pull.current, pull.total)).await?;
+    let built =
+        engine::build(engine, recipe, executables.compressed.path(), &|pull| bar.at(pull.current, pull.total)).await?;
     compare_executables(recipe, &executables, &built.executables)?;
     if recipe.run.is_empty() {
         return Ok((built, composed.clone()));

@@ -7,10 +7,12 @@ pub mod kinship;
 pub mod recipe;
 pub mod run;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::image::config::AddedLayer;
+use tempfile::TempPath;
+
+use crate::image::config::{AddedLayer, Changes};
 use crate::image::layer::{Compressed, Layer};
 use crate::image::manifest::{Annotations, DescribedPlatform};
 use crate::image::{Config, Descriptor, Digest, Document, Index, Manifest, MediaType, Platform, Repository};
@@ -111,6 +113,21 @@ pub enum Origin {
     Executables(Arc<Layer>),
     /// On disk: made by a `run` line.
     Run(Arc<RunLayer>),
+    /// On disk: of an OCI layout.
+    File(Arc<TempPath>),
+}
+
+impl Origin {
+    /// The file that is the blob, if there is one.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Repository(_) | Self::Document(_) | Self::Section(_) => None,
+            Self::Executables(layer) => Some(layer.compressed.path()),
+            Self::Run(layer) => Some(layer.compressed.path()),
+            Self::File(path) => Some(path),
+        }
+    }
 }
 
 /// A part of a file, as long as the blob that it is.
@@ -151,6 +168,30 @@ pub fn image(recipe: &Recipe, executables: &Arc<Layer>, run: &[Arc<RunLayer>], a
         }),
     );
     let derived = recipe.base.config().derive(&recipe.platform, recipe.created.as_deref(), &added, &recipe.changes);
+    with_config(&recipe.platform, blobs, derived, annotations)
+}
+
+/// Composes a scratch image of files, as a source is one: one layer, and nothing in its config but `changes`.
+#[must_use]
+pub fn scratch(
+    platform: &Platform,
+    files: &Arc<Layer>,
+    created: Option<&str>,
+    changes: &Changes,
+    annotations: &Annotations,
+) -> Composed {
+    let descriptor = files.compressed.descriptor.clone();
+    let blobs = vec![Blob { descriptor, origin: Origin::Executables(files.clone()) }];
+    let paths: Vec<&str> = files.files.iter().map(|file| file.path.trim_start_matches('/')).collect();
+    let created_by = format!("COPY {} /", paths.join(" "));
+    let added = [AddedLayer { diff_id: files.compressed.diff_id.clone(), created_by }];
+    let config = Config::scratch(platform).derive(platform, created, &added, changes);
+    with_config(platform, blobs, config, annotations)
+}
+
+/// The image of `layers` and a config.
+fn with_config(platform: &Platform, layers: Vec<Blob>, derived: Config, annotations: &Annotations) -> Composed {
+    let mut blobs = layers;
     let config = Document::new(MediaType::Config, derived.as_json());
     let manifest = Manifest {
         schema_version: 2,
@@ -161,7 +202,7 @@ pub fn image(recipe: &Recipe, executables: &Arc<Layer>, run: &[Arc<RunLayer>], a
     };
     let manifest = Document::new(MediaType::Manifest, &manifest);
     blobs.push(Blob { descriptor: config.descriptor(), origin: Origin::Document(config) });
-    Composed { platform: recipe.platform.clone(), config: derived, manifest, blobs }
+    Composed { platform: platform.clone(), config: derived, manifest, blobs }
 }
 
 /// The layers of a base, to be had from its repository.

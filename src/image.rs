@@ -5,11 +5,13 @@
 pub mod base;
 pub mod config;
 pub mod environment;
+pub mod interpreter;
 pub mod layer;
 pub mod location;
 pub mod manifest;
 pub mod platform;
 pub mod reference;
+pub mod source;
 pub mod unpack;
 
 pub use base::Base;
@@ -19,3 +21,4 @@ pub use location::Location;
 pub use manifest::{Descriptor, Document, Index, Manifest, MediaType};
 pub use platform::Platform;
 pub use reference::{Digest, PinnedReference, Reference, Repository, Tag};
+pub use source::{PinnedName, SourceName};

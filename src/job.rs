@@ -13,7 +13,7 @@ use crate::action::log::Log;
 use crate::action::workflow::{self, Level};
 use crate::action::{Environment, Files, Options};
 use crate::error::{Failure, Fault, Situation};
-use crate::image::Repository;
+use crate::image::{Repository, SourceName};
 use crate::plan::Plan;
 use crate::quote::quoted;
 use crate::remotes::Remotes;
@@ -102,7 +102,7 @@ async fn end(
     known.warnings.iter().for_each(|warning| log.annotate(Level::Warning, "publish-variants", warning));
     let remotes = Remotes::prepare(&inputs, known.credentials, environment, log)?;
     let (outcome, patience) = {
-        let run = crate::run(plan, &inputs, &event, &remotes, stages, log);
+        let run = crate::run(plan, &inputs, &event, &remotes, files, stages, log);
         tokio::pin!(run);
         tokio::select! {
             outcome = &mut run => (outcome, CLEAN_UP),
@@ -138,7 +138,8 @@ fn interruption() -> impl Future<Output = &'static str> {
 /// The repositories that a run has to do with.
 fn repositories(plan: &Plan) -> impl Iterator<Item = &Repository> {
     let read = plan.variants.iter().filter_map(|variant| variant.made.repository());
-    plan.destinations.iter().chain(plan.source.iter().map(|source| source.reference.repository())).chain(read)
+    let sources = plan.sources().into_iter().filter_map(SourceName::repository);
+    plan.destinations.iter().chain(sources).chain(read)
 }
 
 /// Something that is to be published has a secret in it.

@@ -20,6 +20,7 @@ pub mod error;
 pub mod facts;
 pub mod image;
 pub mod job;
+pub mod layout;
 mod loopback;
 pub mod matrix;
 pub mod ownership;
@@ -39,7 +40,7 @@ pub mod work_tree;
 use std::time::Duration;
 
 use action::inputs::ReleaseNotes;
-use action::{Event, Inputs, Log};
+use action::{Event, Files, Inputs, Log};
 use api::github::{GitHub, Release};
 use error::Failure;
 use plan::Plan;
@@ -68,14 +69,15 @@ pub async fn run(
     inputs: &Inputs,
     event: &Event,
     remotes: &Remotes,
+    files: &dyn Files,
     stages: &Stages,
     log: &Log,
 ) -> Result<Ended, Failure> {
-    let Remotes { registries, github, workspace, scratch, .. } = remotes;
+    let Remotes { registries, github, scratch, .. } = remotes;
     stages.note(|ledger| *ledger = Ledger::of(&plan));
 
     let resolved = stages.during("resolve", log, async {
-        let resolved = resolve::resolve(plan, event, github.as_ref(), registries, workspace, scratch).await?;
+        let resolved = resolve::resolve(plan, event, github.as_ref(), registries, files, scratch).await?;
         resolved.tell(log);
         if !resolved.plan.dry_run {
             publish::preflight(&resolved.plan, registries).await?;

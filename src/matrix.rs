@@ -17,7 +17,7 @@ use crate::action::inputs::{MatrixText, RecordText};
 use crate::compose::binaries::Binaries;
 use crate::compose::run::RunInstruction;
 use crate::image::{EnvValue, Platform};
-use crate::plan::{Made, Place, PlannedAnnotations, Problem};
+use crate::plan::{Made, Place, PlannedAnnotations, Problem, WrittenSource};
 
 pub use file::schema;
 use record::Record;
@@ -33,6 +33,8 @@ pub struct Row {
     pub tags: Vec<(String, Place)>,
     /// Where it says that it is the default variant, which gets the bare tags, if it does.
     pub default: Option<Place>,
+    /// The image with its executables, with its place, if it says.
+    pub source: Option<(WrittenSource, Place)>,
     /// What of the source goes where, if it says.
     pub binaries: Option<Binaries>,
     /// Its platforms, each with its place, if it says; empty for `auto`.

@@ -7,24 +7,26 @@ mod make;
 pub mod print;
 pub mod problem;
 mod repository;
+mod source;
 mod tags;
 pub mod template;
 mod version;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::action::inputs::{OnConflict, Rolling, VersionPattern};
 use crate::compose::binaries::Binaries;
 use crate::compose::run::RunInstruction;
 use crate::facts::Stated;
 use crate::image::config::Changes;
-use crate::image::{Base, Location, Platform, Reference, Repository, Tag};
+use crate::image::{Base, Location, Platform, Reference, Repository, SourceName, Tag};
 use crate::ownership::Grammar;
 use crate::version::{Version, VersionSet};
 
 pub use annotations::PlannedAnnotations;
 pub use problem::{Place, PlanError, Problem, Text};
 pub use repository::RepositoryFacts;
+pub use source::WrittenSource;
 pub use template::Template;
 
 /// What will be published.
@@ -38,7 +40,9 @@ pub struct Plan {
     pub revision: Option<String>,
     /// Facts about the tool that the inputs state.
     pub stated: Stated,
-    /// The scratch image; `None` where something else has built every variant and the source isn't named.
+    /// Labels that the inputs set.
+    pub labels: BTreeMap<String, String>,
+    /// The scratch image of variants that don't name one themselves; `None` where none of them is made of it and it isn't named.
     pub source: Option<Source>,
     /// What of the source goes where in variants that don't say it themselves.
     pub binaries: Binaries,
@@ -67,6 +71,25 @@ pub struct Plan {
     pub warnings: Vec<Problem>,
 }
 
+impl Plan {
+    /// The sources that are asked for, each once: those of variants, and that of the plan if a variant has it, if it gets tags, or for
+    /// the facts about images that something else has built.
+    #[must_use]
+    pub fn sources(&self) -> BTreeSet<&SourceName> {
+        let tells_facts = self.variants.iter().any(|variant| variant.source.is_none());
+        let own = self.source.iter().filter(|source| tells_facts || !source.tags.is_empty());
+        let of_variants = self.variants.iter().filter_map(|variant| variant.source.as_ref());
+        of_variants.chain(own.map(|source| &source.name)).collect()
+    }
+
+    /// The source of a variant, if that isn't the plan's.
+    #[must_use]
+    pub fn own_source<'a>(&self, variant: &'a Variant) -> Option<&'a SourceName> {
+        let is_own = |name: &&SourceName| self.source.as_ref().is_none_or(|source| source.name != **name);
+        variant.source.as_ref().filter(is_own)
+    }
+}
+
 /// How the release of a version is found at GitHub.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
@@ -78,7 +101,7 @@ pub struct Release {
 #[derive(Clone, Debug)]
 pub struct Source {
     /// Its name.
-    pub reference: Reference,
+    pub name: SourceName,
     /// Tags of its own that are to be written at the destinations, last of all.
     pub tags: Tags,
 }
@@ -94,6 +117,8 @@ pub struct Variant {
     pub made: Made,
     /// The value of `org.opencontainers.image.version`: `0.9.26-alpine3.23`.
     pub version_label: Tag,
+    /// The image with its executables; `None` where something else has built it.
+    pub source: Option<SourceName>,
     /// What of the source goes where.
     pub binaries: Binaries,
     /// The platforms that were asked for.

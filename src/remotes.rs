@@ -8,7 +8,7 @@ use tokio::sync::OnceCell;
 use crate::action::inputs::Builder;
 use crate::action::log::Log;
 use crate::action::workflow::Level;
-use crate::action::{Environment, Folder, Inputs};
+use crate::action::{Environment, Inputs};
 use crate::api::DEADLINE;
 use crate::api::engine::{Engine, EngineError};
 use crate::api::github::{self, GitHub};
@@ -28,8 +28,6 @@ pub struct Remotes {
     pub registries: Registries,
     /// GitHub; `None` where no repository of it is named.
     pub github: Option<GitHub>,
-    /// The workspace, in which there may be OCI layouts.
-    pub workspace: Folder,
     /// Where spooled files go; removed with this value.
     pub scratch: TempDir,
     concurrency: usize,
@@ -132,19 +130,7 @@ impl Remotes {
                 log.annotate(Level::Warning, "publish-variants", warning);
             }
         }
-        let workspace = Folder::workspace(environment);
-        Ok(Self {
-            registries,
-            github,
-            workspace,
-            scratch,
-            concurrency,
-            builder,
-            docker_host,
-            credentials,
-            deadline,
-            engine,
-        })
+        Ok(Self { registries, github, scratch, concurrency, builder, docker_host, credentials, deadline, engine })
     }
 
     /// The Docker Engine, asked for the first time when something has to be built; `None` if `builder` is `registry`.

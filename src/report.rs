@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 
 pub use crate::publish::Blobs;
 
-use crate::image::{self, Digest, Location, Platform, Reference, Repository, Tag};
+use crate::image::{self, Digest, Location, Platform, Reference, Repository, SourceName, Tag};
 
 mod failure;
 mod gather;
@@ -63,7 +63,7 @@ impl Report {
     /// The name of the tool: the last part of the path of the first destination, else of the source.
     #[must_use]
     pub fn tool(&self) -> &str {
-        let source = self.source.as_ref().map(|source| source.reference.repository());
+        let source = self.source.as_ref().and_then(|source| source.reference.repository());
         let repository = self.repositories().next().or(source);
         repository.and_then(|repository| repository.path().rsplit('/').next()).unwrap_or_default()
     }
@@ -124,8 +124,8 @@ impl Status {
 /// The scratch image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Source {
-    /// Its name.
-    pub reference: Reference,
+    /// Its name: that of an image, `oci:` and the path of a layout, or `files`.
+    pub reference: SourceName,
     /// Its digest when it was resolved.
     pub digest: Digest,
     /// The tags it was given itself; empty unless `source-tags` asks for them.
@@ -152,6 +152,9 @@ pub struct Variant {
     /// lines that an earlier run has built.
     #[serde(skip)]
     pub is_vouched_for: bool,
+    /// The image with its executables, where that isn't the report's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<OwnSource>,
     /// The image under it, as far as an image that something else has built says it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base: Option<Base>,
@@ -165,6 +168,15 @@ pub struct Variant {
     /// Why people should no longer use it, where the matrix says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deprecated: Option<String>,
+}
+
+/// The source that a variant names itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OwnSource {
+    /// Its name.
+    pub reference: SourceName,
+    /// Its digest when it was resolved.
+    pub digest: Digest,
 }
 
 /// The image under a variant.

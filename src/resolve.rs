@@ -4,12 +4,15 @@
 //! composed here; those with `run` lines get their upper layers from the build. The slowest step is the layer of the executables,
 //! which is read out of the source and compressed once for each platform.
 
+mod archive;
 mod copied;
 mod error;
 pub mod executables;
+mod files;
 mod image;
 pub mod layout;
 mod platforms;
+mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -22,24 +25,29 @@ use tokio::sync::{Mutex, OnceCell};
 
 pub use copied::{Copied, CopiedImage};
 pub use error::ResolveError;
+pub use files::FilesError;
 pub(crate) use image::content;
 pub use image::{Image, Role};
 
-use crate::action::{Event, Folder, Log};
+use crate::action::{Event, Files, Log};
 use crate::api::github::{GitHub, Release};
-use crate::api::registry::{Pulled, Registries};
+use crate::api::registry::Registries;
 use crate::compose::binaries::Binaries;
-use crate::compose::recipe::{Recipe, ResolvedBase, ResolvedImage};
+use crate::compose::recipe::{Recipe, ResolvedBase, ResolvedImage, ResolvedSource};
 use crate::compose::{self, Composed, Content};
 use crate::error::Failure;
 use crate::facts::{self, Facts};
 use crate::image::config::Changes;
 use crate::image::layer::Layer;
 use crate::image::manifest::{Annotations, ManifestOrIndex};
-use crate::image::{Config, Descriptor, Location, PinnedReference, Platform, Reference};
+use crate::image::{
+    Config, Descriptor, Digest, Location, PinnedName, PinnedReference, Platform, Reference, SourceName,
+};
 use crate::ownership::{BASE_CREATED_ANNOTATION, VERSION_ANNOTATION};
 use crate::plan::{Made, Plan, Variant};
 use error::one_or_several;
+use image::Store;
+use sources::{Finder, Source};
 
 /// The plan with its source and bases pinned, and the composed images.
 #[derive(Debug)]
@@ -52,10 +60,6 @@ pub struct Resolved {
     pub unreleased: Option<String>,
     /// Variants that a dry run has left out, since their base needs a login that isn't there; a sentence for each base.
     pub without_login: Vec<String>,
-    /// The facts about the tool.
-    pub facts: Facts,
-    /// The source as it was found: an index, or a manifest for one platform. `None` in a plan without one.
-    pub source: Option<Pulled>,
     /// The source under its own tags; `None` where it gets none.
     pub tagged_source: Option<TaggedSource>,
     /// The variants, in the order of the plan.
@@ -81,6 +85,9 @@ pub struct ResolvedVariant {
     pub variant: Variant,
     /// The image, if something else has built it. There are then neither recipes nor composed images.
     pub copied: Option<Copied>,
+    /// The digest of its source, as it was found: an index's, or that of a manifest for one platform. `None` where something else has
+    /// built it.
+    pub source: Option<Digest>,
     /// The base as it was found; `None` for `scratch` and for an image that something else has built.
     pub base: Option<PinnedReference>,
     /// The newest `created` of the base's configs, if any has one.
@@ -124,50 +131,63 @@ pub struct Executables {
 }
 
 /// All that a layer is made of, and what it is checked for.
-type LayerKey = (PinnedReference, Platform, Binaries);
+type LayerKey = (Digest, Platform, Binaries);
 
 impl Executables {
     async fn of(
         &self,
         registries: &Registries,
         platform: &Platform,
-        source: &ResolvedImage,
+        (store, source): (&Store, &ResolvedSource),
         binaries: &Binaries,
     ) -> Result<Arc<Layer>, ResolveError> {
         // One after the other: compressing takes all cores and most of the memory that a run needs.
         let mut layers = self.layers.lock().await;
-        let key = (source.reference.clone(), platform.clone(), binaries.clone());
+        let key = (source.name.digest().clone(), platform.clone(), binaries.clone());
         if let Some(layer) = layers.get(&key) {
             return Ok(layer.clone());
         }
-        let layer = Arc::new(executables::layer(registries, source, platform, binaries, &self.directory).await?);
+        let layer = Arc::new(executables::layer(registries, store, source, platform, binaries, &self.directory).await?);
         layers.insert(key, layer.clone());
         Ok(layer)
     }
 
     /// The layer of a recipe that was composed.
     pub async fn made(&self, recipe: &Recipe) -> Arc<Layer> {
-        let key = (recipe.source.reference.clone(), recipe.platform.clone(), recipe.binaries.clone());
+        let key = (recipe.source.name.digest().clone(), recipe.platform.clone(), recipe.binaries.clone());
         self.layers.lock().await[&key].clone()
     }
 }
 
-/// The manifests of source and bases.
+/// The manifests of sources and bases.
 #[derive(Debug)]
 struct Images {
-    source: Option<Image>,
+    sources: BTreeMap<SourceName, Source>,
     /// Manifests and configs, each read once.
-    read: std::sync::Mutex<BTreeMap<PinnedReference, Arc<OnceCell<ResolvedImage>>>>,
+    read: std::sync::Mutex<BTreeMap<PinnedName, Arc<OnceCell<ResolvedSource>>>>,
 }
 
 impl Resolved {
-    /// Logs the digests: a line for the source and for each variant.
+    /// A source as it was found; `None` for one that isn't asked for.
+    #[must_use]
+    pub fn source(&self, name: &SourceName) -> Option<&Image> {
+        self.images.sources.get(name).map(|source| &source.image)
+    }
+
+    /// The images that the plan's source was made into, where it is made of files: one for each platform.
+    #[must_use]
+    pub fn made_source(&self) -> &[Composed] {
+        let planned = self.plan.source.as_ref().and_then(|source| self.images.sources.get(&source.name));
+        planned.map(|source| &source.made[..]).unwrap_or_default()
+    }
+
+    /// Logs the digests: a line for each source and for each variant.
     pub fn tell(&self, log: &Log) {
         if let Some(unreleased) = &self.unreleased {
             log.line(&format!("{unreleased}: everything but the release's notes is done"));
         }
-        if let (Some(planned), Some(found)) = (&self.plan.source, &self.source) {
-            log.image(&planned.reference, None, found.reference.digest().as_str());
+        for (name, source) in &self.images.sources {
+            log.image(name, None, source.image.top.digest().as_str());
         }
         for variant in &self.variants {
             let platforms: Vec<String> = variant.platforms().iter().map(ToString::to_string).collect();
@@ -198,27 +218,22 @@ impl Resolved {
             Some(base) => Some(image::look_up(registries, Role::Base, &base).await?),
             None => None,
         };
-        let maker = Maker {
-            registries,
-            plan: &self.plan,
-            facts: &self.facts,
-            images: &self.images,
-            executables: &self.executables,
-        };
+        let maker = Maker { registries, plan: &self.plan, images: &self.images, executables: &self.executables };
         maker.variant(variant, base.as_ref()).await
     }
 }
 
-/// Looks up release, source, bases and facts of `plan`, and composes the images. Files go to `directory`.
+/// Looks up release, sources, bases and facts of `plan`, and composes the images. Files of the workspace are read by `files`, and others go to
+/// `directory`.
 ///
 /// # Errors
-/// A source or bases that are missing or unusable, all in one error; a registry or GitHub doesn't answer.
+/// Sources or bases that are missing or unusable, all in one error; a registry or GitHub doesn't answer.
 pub async fn resolve(
     mut plan: Plan,
     event: &Event,
     github: Option<&GitHub>,
     registries: &Registries,
-    workspace: &Folder,
+    files: &dyn Files,
     directory: &TempDir,
 ) -> Result<Resolved, Failure> {
     let made = || plan.variants.iter().map(|variant| &variant.made);
@@ -229,27 +244,29 @@ pub async fn resolve(
             .extend(variant.made.base_reference().filter(|base| !bases.contains_key(base)).map(|base| (base, variant)));
     }
     let copied: BTreeSet<&Location> = made().filter_map(Made::elsewhere).collect();
-    let source = async {
-        match &plan.source {
-            Some(source) => image::look_up(registries, Role::Source, &source.reference).await.map(Some),
-            None => Ok(None),
-        }
-    };
-    let (found, source, bases, copied) =
-        tokio::join!(
-            facts::find_release(&plan, event, github),
-            source,
-            join_all(bases.into_iter().map(|(base, variant)| async move {
-                let found = image::look_up(registries, Role::Base, base).await;
-                (base.clone(), found.map_err(|error| error.of(variant)))
-            })),
-            join_all(copied.into_iter().map(|location| async move {
-                (location.clone(), copied::look_up(registries, workspace, location).await)
-            }))
-        );
+    let finder = Finder { plan: &plan, event, github, registries, files, directory: directory.path() };
+    let (found, images, bases, copied) = tokio::join!(
+        facts::find_release(&plan, event, github),
+        finder.images(),
+        join_all(bases.into_iter().map(|(base, variant)| async move {
+            let found = image::look_up(registries, Role::Base, base).await;
+            (base.clone(), found.map_err(|error| error.of(variant)))
+        })),
+        join_all(
+            copied
+                .into_iter()
+                .map(|location| async move { (location.clone(), copied::look_up(registries, files, location).await) })
+        )
+    );
     let found = found?;
     let (mut problems, mut found_bases, mut found_copied) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-    let source = source.map_err(|problem| problems.push(problem)).ok();
+    let mut found_images = BTreeMap::new();
+    for (name, image) in images {
+        match image {
+            Ok(image) => drop(found_images.insert(name, image)),
+            Err(problem) => problems.push(problem),
+        }
+    }
     for (location, image) in copied {
         match image {
             Ok(image) => drop(found_copied.insert(location, image)),
@@ -274,33 +291,38 @@ pub async fn resolve(
     }
     one_or_several(problems)?;
     let without_login = leave_out(&mut plan, &closed);
-    let source = source.expect("its absence is a problem");
+    let finder = Finder { plan: &plan, event, github, registries, files, directory: directory.path() };
+    let sources = finder.sources(found_images).await?;
     let base = |variant: &Variant| variant.made.base_reference().map(|base| &found_bases[base]);
-    if let (Some(planned), Some(source)) = (&plan.source, &source) {
-        let composed = plan.variants.iter().filter(|variant| variant.made.base().is_some());
-        let problems = composed.filter_map(|variant| {
-            Some(platforms::choose(variant, &planned.reference, source, base(variant)).err()?.of(variant))
-        });
-        one_or_several(problems.collect())?;
-    }
+    let problems = plan.variants.iter().filter_map(|variant| {
+        let name = variant.source.as_ref()?;
+        let error = platforms::choose(variant, name, &sources[name].image, base(variant)).err()?;
+        Some(placed(&plan, variant, error))
+    });
+    one_or_several(problems.collect())?;
     if !plan.version.is_prerelease()
         && let Some(prerelease) = found.prerelease
     {
         plan.not_final = prerelease.then(|| format!("GitHub has the release of {} as a pre-release", plan.version));
     }
 
-    let images = Images { source, read: std::sync::Mutex::default() };
-    let facts = match &images.source {
-        Some(_) => facts::complete(of_source(registries, &images).await?, &plan, event, github).await?,
+    let of_copied = match plan.source.as_ref().and_then(|source| sources.get(&source.name)) {
+        Some(source) => source.facts.clone(),
         // Each image's own word counts; what one of them lacks is asked for once.
         None if found_copied.values().all(|found| found.facts().is_complete()) => Facts::default(),
         None => facts::complete(Facts::default(), &plan, event, github).await?,
     };
+    let read = sources.values().filter_map(|source| source.read.clone());
+    let read = read.map(|read| (read.name.clone(), Arc::new(OnceCell::new_with(Some(read)))));
+    let images = Images { read: std::sync::Mutex::new(read.collect()), sources };
     let executables = Executables { layers: Mutex::default(), directory: Path::to_owned(directory.path()) };
-    let maker = Maker { registries, plan: &plan, facts: &facts, images: &images, executables: &executables };
-    let variants = plan.variants.iter().map(async |variant| match variant.made.elsewhere() {
-        Some(location) => maker.copied(variant, &found_copied[location]).map_err(|error| error.of(variant)),
-        None => maker.variant(variant, base(variant)).await.map_err(|error| error.of(variant)),
+    let maker = Maker { registries, plan: &plan, images: &images, executables: &executables };
+    let variants = plan.variants.iter().map(async |variant| {
+        match variant.made.elsewhere() {
+            Some(location) => maker.copied(variant, &found_copied[location], &of_copied),
+            None => maker.variant(variant, base(variant)).await,
+        }
+        .map_err(|error| placed(&plan, variant, error))
     });
     let (variants, tagged_source) = tokio::join!(join_all(variants), maker.tagged_source());
     let (variants, problems): (Vec<_>, Vec<_>) = variants.into_iter().partition(Result::is_ok);
@@ -308,15 +330,21 @@ pub async fn resolve(
     Ok(Resolved {
         unreleased: found.unreleased(&plan, github),
         release: found.release,
-        source: images.source.as_ref().map(|source| source.top.clone()),
         tagged_source: tagged_source?,
         variants: variants.into_iter().filter_map(Result::ok).collect(),
         without_login,
         executables,
-        facts,
         images,
         plan,
     })
+}
+
+/// Trouble with a variant, with the variant's place if it is about what the variant itself names: its base, its platforms or its source.
+fn placed(plan: &Plan, variant: &Variant, error: ResolveError) -> ResolveError {
+    match plan.own_source(variant) {
+        Some(_) => error.at(&variant.place),
+        None => error.of(variant),
+    }
 }
 
 /// Whether an image is refused to those who haven't logged in, and we haven't.
@@ -352,26 +380,17 @@ fn leave_out(plan: &mut Plan, closed: &BTreeMap<Reference, ResolveError>) -> Vec
     without_login
 }
 
-/// The facts in the source: in its index, and in the config of the first of its platforms, of Linux if it has one.
-async fn of_source(registries: &Registries, images: &Images) -> Result<Facts, ResolveError> {
-    let Some(source) = &images.source else { return Ok(Facts::default()) };
-    let mut linux = source.platforms.iter().filter(|(platform, _)| platform.is_linux());
-    let first = linux.next().or_else(|| source.platforms.first_key_value());
-    let Some((_, first)) = first else { return Ok(Facts::default()) };
-    let image = images.read(registries, Role::Source, first).await?;
-    Ok(facts::of_source(source.top.content.annotations(), &image.config))
-}
-
 impl Images {
+    /// The manifest and config of one of an image's platforms.
     async fn read(
         &self,
         registries: &Registries,
-        role: Role,
-        reference: &PinnedReference,
-    ) -> Result<ResolvedImage, ResolveError> {
-        let cell =
-            self.read.lock().unwrap_or_else(PoisonError::into_inner).entry(reference.clone()).or_default().clone();
-        cell.get_or_try_init(|| image::read(registries, role, reference)).await.cloned()
+        image: &Image,
+        platform: &Platform,
+    ) -> Result<ResolvedSource, ResolveError> {
+        let name = image.manifest(platform);
+        let cell = self.read.lock().unwrap_or_else(PoisonError::into_inner).entry(name.clone()).or_default().clone();
+        cell.get_or_try_init(|| image::read(registries, &image.store, name.digest())).await.cloned()
     }
 }
 
@@ -379,20 +398,24 @@ impl Images {
 struct Maker<'a> {
     registries: &'a Registries,
     plan: &'a Plan,
-    facts: &'a Facts,
     images: &'a Images,
     executables: &'a Executables,
 }
 
 impl Maker<'_> {
     /// A variant that something else has built: its manifests as they are.
-    fn copied(&self, variant: &Variant, found: &copied::Found) -> Result<ResolvedVariant, ResolveError> {
+    fn copied(
+        &self,
+        variant: &Variant,
+        found: &copied::Found,
+        general: &Facts,
+    ) -> Result<ResolvedVariant, ResolveError> {
         let facts = match self.plan.source {
-            Some(_) => self.facts.clone(),
+            Some(_) => general.clone(),
             None => {
                 let mut own = found.facts();
                 own.state(&self.plan.stated);
-                own.or(self.facts)
+                own.or(general)
             }
         };
         let mut annotations = facts.labels;
@@ -404,6 +427,7 @@ impl Maker<'_> {
         Ok(ResolvedVariant {
             variant: variant.clone(),
             copied: Some(found.copy(variant, &annotations)?),
+            source: None,
             base: None,
             base_created: None,
             annotations: Annotations::new(),
@@ -415,14 +439,15 @@ impl Maker<'_> {
     }
 
     async fn variant(&self, variant: &Variant, base: Option<&Image>) -> Result<ResolvedVariant, ResolveError> {
-        let source = self.plan.source.as_ref().zip(self.images.source.as_ref());
-        let (planned, source) = source.expect("a plan with a variant that is composed has a source");
-        let platforms = platforms::choose(variant, &planned.reference, source, base)?;
-        let bases = platforms.iter().map(|platform| self.base(base, platform));
+        let name = variant.source.as_ref().expect("a variant that is composed has a source");
+        let Source { image: source, facts, .. } = &self.images.sources[name];
+        let platforms = platforms::choose(variant, name, source, base)?;
+        let named = variant.made.base_reference().zip(base);
+        let bases = platforms.iter().map(|platform| self.base(named, platform));
         let bases = try_join_all(bases).await?;
         let base_created = bases.iter().filter_map(|base| base.image()?.config.created()).max();
-        let base = base.map(|base| base.top.reference.clone());
-        let labels = self.labels(variant, base.as_ref());
+        let base = named.map(|(name, base)| name.repository().pinned(base.top.digest().clone()));
+        let labels = labels(facts, variant, base.as_ref());
         let changes =
             Changes { labels: labels.clone(), unlabel: facts::of_the_base_alone(), ..variant.changes.clone() };
         let (mut annotations, mut index_annotations) = (labels.clone(), labels);
@@ -432,19 +457,23 @@ impl Maker<'_> {
 
         let (mut recipes, mut composed) = (Vec::new(), Vec::new());
         for (platform, base) in platforms.iter().zip(bases) {
-            let source = self.images.read(self.registries, Role::Source, &source.platforms[platform]).await?;
-            let layer = self.executables.of(self.registries, platform, &source, &variant.binaries).await?;
+            let read = self.images.read(self.registries, source, platform).await?;
+            let from = (&source.store, &read);
+            let layer = self.executables.of(self.registries, platform, from, &variant.binaries).await?;
             let not_executable = layer.files.iter().filter(|file| file.mode & 0o111 == 0);
+            let interpreters =
+                layer.files.iter().filter_map(|file| Some((file.path.clone(), file.interpreter.clone()?)));
             let recipe = Recipe {
                 variant: variant.name.clone(),
                 platform: platform.clone(),
                 base,
-                source,
+                source: read,
                 binaries: variant.binaries.clone(),
                 not_executable: not_executable.map(|file| file.path.clone()).collect(),
+                interpreters: interpreters.collect(),
                 changes: changes.clone(),
                 run: variant.run.clone(),
-                created: self.facts.created.map(facts::rfc3339),
+                created: facts.created.map(facts::rfc3339),
             };
             composed.push(compose::image(&recipe, &layer, &[], &annotations));
             recipes.push(recipe);
@@ -452,6 +481,7 @@ impl Maker<'_> {
         Ok(ResolvedVariant {
             variant: variant.clone(),
             copied: None,
+            source: Some(source.top.digest().clone()),
             base,
             base_created,
             annotations,
@@ -463,18 +493,16 @@ impl Maker<'_> {
     }
 
     /// What a variant starts from on one platform.
-    async fn base(&self, base: Option<&Image>, platform: &Platform) -> Result<ResolvedBase, ResolveError> {
-        let Some(base) = base else { return Ok(ResolvedBase::Scratch(Config::scratch(platform))) };
-        let image = self.images.read(self.registries, Role::Base, &base.platforms[platform]).await?;
-        Ok(ResolvedBase::Image(image))
-    }
-
-    fn labels(&self, variant: &Variant, base: Option<&PinnedReference>) -> Annotations {
-        let mut labels = self.facts.labels.clone();
-        let version = variant.version_label.as_str();
-        labels.extend(facts::of_variant(version, variant.made.base_reference().zip(base.map(PinnedReference::digest))));
-        labels.extend(variant.changes.labels.clone());
-        labels
+    async fn base(
+        &self,
+        base: Option<(&Reference, &Image)>,
+        platform: &Platform,
+    ) -> Result<ResolvedBase, ResolveError> {
+        let Some((name, base)) = base else { return Ok(ResolvedBase::Scratch(Config::scratch(platform))) };
+        let ResolvedSource { name: pinned, manifest, config } =
+            self.images.read(self.registries, base, platform).await?;
+        let reference = name.repository().pinned(pinned.digest().clone());
+        Ok(ResolvedBase::Image(ResolvedImage { reference, manifest, config }))
     }
 
     /// Our own annotations, which decisions about tags rest on. They can't be overridden.
@@ -486,28 +514,35 @@ impl Maker<'_> {
 
     /// The source with all manifests of its index, attestations included.
     async fn tagged_source(&self) -> Result<Option<TaggedSource>, ResolveError> {
-        let planned = self.plan.source.as_ref().filter(|source| !source.tags.is_empty());
-        let Some(source) = planned.and(self.images.source.as_ref()) else { return Ok(None) };
-        let top = &source.top;
-        let repository = top.reference.repository();
-        let (as_resolved, listed) = match &top.content {
+        let Some(planned) = self.plan.source.as_ref().filter(|source| !source.tags.is_empty()) else { return Ok(None) };
+        let Source { image: source, facts, .. } = &self.images.sources[&planned.name];
+        let (as_resolved, listed) = match &source.content {
             ManifestOrIndex::Manifest(_) => {
-                let content = image::content(repository, top, None);
+                let content = image::single(source)?;
                 let (platform, _) = source.platforms.first_key_value().expect("a manifest has one platform");
-                let described = Descriptor { platform: Some(platform.into()), ..top.document.descriptor() };
-                (Content { index: top.document.clone(), images: vec![content] }, vec![described])
+                let described = Descriptor { platform: Some(platform.into()), ..source.top.descriptor() };
+                (Content { index: source.top.clone(), images: vec![content] }, vec![described])
             }
             ManifestOrIndex::Index(index) => {
                 let images =
-                    index.manifests.iter().map(|listed| image::read_listed(self.registries, repository, listed));
+                    index.manifests.iter().map(|listed| image::read_listed(self.registries, &source.store, listed));
                 let images = try_join_all(images).await?;
-                (Content { index: top.document.clone(), images }, index.manifests.clone())
+                (Content { index: source.top.clone(), images }, index.manifests.clone())
             }
         };
-        let mut annotations = self.facts.labels.clone();
+        let mut annotations = facts.labels.clone();
         annotations.insert(facts::VERSION.to_owned(), self.plan.version.to_string());
         annotations.extend(self.own_annotations(None));
         let annotated = compose::annotated(&as_resolved, listed, &annotations);
         Ok(Some(TaggedSource { as_resolved, annotated }))
     }
+}
+
+/// The labels of a variant, which are annotations of its manifests and its index, too.
+fn labels(facts: &Facts, variant: &Variant, base: Option<&PinnedReference>) -> Annotations {
+    let mut labels = facts.labels.clone();
+    let version = variant.version_label.as_str();
+    labels.extend(facts::of_variant(version, variant.made.base_reference().zip(base.map(PinnedReference::digest))));
+    labels.extend(variant.changes.labels.clone());
+    labels
 }

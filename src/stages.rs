@@ -42,7 +42,7 @@ impl Ledger {
     /// A run of `plan` that has done nothing yet.
     #[must_use]
     pub fn of(plan: &Plan) -> Self {
-        let source = plan.source.as_ref().map(|source| source.reference.repository());
+        let source = plan.source.as_ref().and_then(|source| source.name.repository());
         let repository = plan.destinations.first().or(source);
         Self {
             tool: repository.and_then(|name| name.path().rsplit('/').next()).unwrap_or_default().to_owned(),

@@ -2,10 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "what the tests share is outside of functions that clippy knows as tests")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::sync::{Mutex, OnceLock};
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use publish_variants::api::engine::{Attempt, Engine, EngineError, Ran, Solve};
@@ -15,8 +16,9 @@ use publish_variants::compose::recipe::{Recipe, ResolvedBase, ResolvedImage};
 use publish_variants::credentials::Credential;
 use publish_variants::error::{Failure, Fault, Situation as _};
 use publish_variants::image::config::Changes;
+use publish_variants::image::layer::{InstalledFile, Layer};
 use publish_variants::image::manifest::ManifestOrIndex;
-use publish_variants::image::{Config, Digest, EnvValue, Platform, Repository};
+use publish_variants::image::{Config, Digest, EnvValue, Manifest, PinnedName, Platform, Repository};
 use publish_variants::secret::Secret;
 use serde_json::{Value, json};
 use support::image::{Image, MediaTypes, TinyImage, executable, file, symlink};
@@ -83,9 +85,10 @@ impl World {
             variant: "Base_1".into(),
             platform: platform.parse().unwrap(),
             base: ResolvedBase::Image(self.resolved(&self.base, "library/base", platform)),
-            source: self.resolved(&self.tool, "acme/tool", platform),
+            source: self.resolved(&self.tool, "acme/tool", platform).into(),
             binaries: ["/tool /toolx"].into_iter().collect(),
             not_executable: BTreeSet::new(),
+            interpreters: BTreeMap::new(),
             changes,
             run: run.iter().map(|run| run.parse().unwrap()).collect(),
             created: Some("2026-01-15T20:44:00Z".into()),
@@ -118,8 +121,13 @@ fn base_mut(recipe: &mut Recipe) -> &mut ResolvedImage {
     }
 }
 
+/// The layer of the executables, which the engine pulls with the source.
+fn unneeded() -> &'static Path {
+    Path::new("/nowhere")
+}
+
 async fn built(engine: &Engine, recipe: &Recipe) -> BuiltImage {
-    match build(engine, recipe, &|_| {}).await {
+    match build(engine, recipe, unneeded(), &|_| {}).await {
         Ok(image) => image,
         Err(error) => panic!("{}", Failure::from(error)),
     }
@@ -215,6 +223,41 @@ async fn both_stores_build_the_same_and_nothing_stays() {
         seen.push(executables);
     }
     assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "{seen:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_stays_of_a_source_that_is_in_no_registry_nor_of_a_command_that_is_a_list() {
+    let _alone = ENGINES.write().await;
+    for (store, address) in engines() {
+        let Some(world) = World::new().await else { return };
+        let before = state(&address);
+        let engine = Engine::connect(Some(&address)).await.unwrap();
+        let mut recipe = world.recipe(AMD64, Changes::default(), &[r#"["/bin/sh", "-c", "true"]"#]);
+        let digest = recipe.source.name.digest().clone();
+        recipe.source.name = PinnedName::Local("oci:dist/image.tar".parse().unwrap(), digest);
+        let folder = tempfile::tempdir().unwrap();
+        let files = ["tool", "toolx"].map(|name| {
+            let bytes = support::elf::printing(AMD64, &format!("{name} of the context\n"));
+            let mut content = tempfile::NamedTempFile::new_in(folder.path()).unwrap();
+            content.write_all(&bytes).unwrap();
+            InstalledFile {
+                path: format!("/usr/local/bin/{name}"),
+                mode: 0o755,
+                size: bytes.len() as u64,
+                digest: Digest::of(&bytes),
+                interpreter: None,
+                content: Arc::new(content),
+            }
+        });
+        let layer = Layer::write(files.into(), folder.path()).unwrap();
+        let image = build(&engine, &recipe, layer.compressed.path(), &|_| {}).await.unwrap();
+        for (found, expected) in image.executables.iter().zip(&layer.files) {
+            assert_eq!((&found.path, &found.digest), (&expected.path, &expected.digest), "{store}");
+        }
+        drop(image);
+        clean_up(engine).await;
+        assert_eq!(state(&address), before, "{store}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -336,7 +379,7 @@ async fn variables_of_the_base_are_filled_in_as_by_a_dockerfile() {
             assignments.join(" ")
         );
         let platform = engine.platform().clone();
-        let solve = Solve { dockerfile, arguments: [].into(), platform, commands: vec![] };
+        let solve = Solve { dockerfile, arguments: [].into(), platform, commands: vec![], executables: None };
         let image = engine.solve(solve, &stage, "variables").await.unwrap();
         let env = image.inspect().await.unwrap()["Config"]["Env"].clone();
         for (number, value) in values.iter().enumerate() {
@@ -375,7 +418,7 @@ async fn what_a_base_says_is_kept_or_cleared_as_the_plan_says() {
             Changes { workdir: Some("/work dir/$x".into()), user: Some("root".into()), ..Changes::default() },
         ] {
             let recipe = world.recipe(AMD64, changes.clone(), &[]);
-            let image = build(&engine, &recipe, &|_| {}).await;
+            let image = build(&engine, &recipe, unneeded(), &|_| {}).await;
             assert!(image.is_ok(), "{store} {changes:?}: {}", Failure::from(image.unwrap_err()));
         }
         clean_up(engine).await;
@@ -392,13 +435,13 @@ async fn a_config_that_differs_stops_the_build() {
         let changes = Changes { user: Some("1000".into()), ..Changes::default() };
         let derived = wrong.base.config().derive(&wrong.platform, Some("2026-01-15T20:44:00Z"), &[], &changes);
         base_mut(&mut wrong).config = derived;
-        let error = build(&engine, &wrong, &|_| {}).await.unwrap_err();
+        let error = build(&engine, &wrong, unneeded(), &|_| {}).await.unwrap_err();
         let BuildError::Config { differences, .. } = &error else { panic!("{error}") };
         assert_eq!(differences.len(), 1);
         assert_eq!(error.fault(), Fault::Publication);
         assert!(error.to_string().contains("`User` is null in the engine and \"1000\" in ours"), "{error}");
         base_mut(&mut wrong).config = wrong.source.config.clone();
-        assert!(matches!(build(&engine, &wrong, &|_| {}).await, Err(BuildError::Layers { .. })));
+        assert!(matches!(build(&engine, &wrong, unneeded(), &|_| {}).await, Err(BuildError::Layers { .. })));
         clean_up(engine).await;
     }
 }
@@ -451,7 +494,7 @@ async fn a_failing_run_line_tells_what_it_was() {
         let before = state(&address);
         let engine = Engine::connect(Some(&address)).await.unwrap();
         let recipe = world.recipe(AMD64, Changes::default(), &["echo kept >/kept", "exit 7"]);
-        let error = Failure::from(build(&engine, &recipe, &|_| {}).await.unwrap_err());
+        let error = Failure::from(build(&engine, &recipe, unneeded(), &|_| {}).await.unwrap_err());
         assert!(error.to_string().contains("exit 7") && error.to_string().contains("exit code: 7"), "{store}: {error}");
         assert_eq!(error.exit_code(), 1);
         clean_up(engine).await;
@@ -562,12 +605,12 @@ async fn a_pulled_base_is_not_asked_for_again() {
         for platform in [AMD64, ARM64] {
             let recipe = world.recipe(platform, Changes::default(), &[]);
             let lease = engine.lease(&base(&recipe).reference);
-            let source = engine.lease(&recipe.source.reference);
-            let pull = async |lease: &publish_variants::api::engine::ImageLease, image: &ResolvedImage| {
-                lease.pull(&recipe.platform, &image.manifest.config.digest, &|_| {}).await.unwrap();
+            let source = engine.lease(recipe.source.name.reference().unwrap());
+            let pull = async |lease: &publish_variants::api::engine::ImageLease, manifest: &Manifest| {
+                lease.pull(&recipe.platform, &manifest.config.digest, &|_| {}).await.unwrap();
             };
-            pull(&lease, base(&recipe)).await;
-            pull(&source, &recipe.source).await;
+            pull(&lease, &base(&recipe).manifest).await;
+            pull(&source, &recipe.source.manifest).await;
             let asked = world.registry.requests().len();
             drop(built(&engine, &recipe).await);
             let requests = world.registry.requests();
@@ -720,7 +763,7 @@ async fn pulls_use_the_credentials_and_tell_of_refusals() {
         let recipe = world.recipe(AMD64, Changes::default(), &[]);
         for credentials in [Vec::new(), login(&world, "wr0ng")] {
             let refused = engine.clone().with_credentials(&credentials);
-            let error = Failure::from(build(&refused, &recipe, &|_| {}).await.unwrap_err()).to_string();
+            let error = Failure::from(build(&refused, &recipe, unneeded(), &|_| {}).await.unwrap_err()).to_string();
             assert!(error.contains("\nhint: check the line of this registry in `credentials`"), "{store}: {error}");
             assert!(!error.contains("wr0ng"));
         }
@@ -751,7 +794,7 @@ async fn a_build_that_takes_long_is_given_up() {
         let Some(world) = World::new().await else { return };
         let engine = Engine::connect(Some(&address)).await.unwrap();
         let recipe = world.recipe(AMD64, Changes::default(), &["sleep 600"]);
-        let work = build(&engine, &recipe, &|_| {});
+        let work = build(&engine, &recipe, unneeded(), &|_| {});
         assert!(tokio::time::timeout(Duration::from_secs(3), work).await.is_err(), "{store}");
         let run_id = engine.run_id().to_owned();
         let started = Instant::now();
@@ -785,7 +828,7 @@ async fn a_passing_failure_of_the_registry_is_tried_again_and_a_lasting_one_is_n
         drop(built(&engine, &recipe).await);
         base_mut(&mut recipe).reference = repository.pinned(Digest::of(b"nobody has this"));
         let started = Instant::now();
-        let error = Failure::from(build(&engine, &recipe, &|_| {}).await.unwrap_err()).to_string();
+        let error = Failure::from(build(&engine, &recipe, unneeded(), &|_| {}).await.unwrap_err()).to_string();
         assert!(error.contains("can't be pulled by the engine\n  cause: "), "{store}: {error}");
         eprintln!("{store}: {error} after {:?}", started.elapsed());
         clean_up(engine).await;

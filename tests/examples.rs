@@ -122,9 +122,25 @@ fn the_other_workflows_are_plans_too() {
         "alpine,alpine",
     ];
     assert!(tags(&plan("reusable.yml", &called)).contains("1.2.3-alpine"));
+    let made = plan("scratch-from-tarballs.yml", &["--version", "1.2.3"]);
+    assert_eq!(made["source"]["reference"], "files");
+    assert_eq!(strings(&made["source"]["files"]).len(), 2);
+    assert!(["1.2.3", "1.2", "latest", "1.2.3-alpine", "trixie-slim"].iter().all(|tag| tags(&made).contains(tag)));
     let forgejo = plan("forgejo.yml", &["--version", "1.2.3"]);
     assert_eq!(strings(&forgejo["destinations"]), ["codeberg.org/acme/tool"]);
     assert!(tags(&forgejo).contains("latest"));
+}
+
+#[test]
+fn each_variant_gets_the_build_for_its_base() {
+    let text = fs::read_to_string(examples().join("two-libcs.yml")).unwrap();
+    let workflow: Value = serde_saphyr::from_str(&text).unwrap();
+    let matrix = workflow["jobs"]["publish"]["steps"][0]["with"]["matrix"].as_str().unwrap();
+    let matrix = matrix.replace("${{ inputs.gnu-digest }}", DIGEST);
+    let plan = plan("two-libcs.yml", &["--version", "1.2.3", "--matrix", &matrix]);
+    assert_eq!(plan["source"]["reference"], "ghcr.io/acme/tool:1.2.3");
+    assert_eq!(plan["variants"][0]["source"], Value::Null);
+    assert_eq!(plan["variants"][1]["source"], format!("ghcr.io/acme/tool-gnu@{DIGEST}"));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test prepares is there, or it fails")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::sync::Arc;
 
@@ -47,7 +47,8 @@ fn layer() -> Arc<Layer> {
     let bytes: Vec<u8> = (0..300_000u32).flat_map(|n| (n.wrapping_mul(2_654_435_761) >> 20).to_le_bytes()).collect();
     content.write_all(&bytes).unwrap();
     let (size, digest, content) = (bytes.len() as u64, Digest::of(&bytes), Arc::new(content));
-    let executable = InstalledFile { path: "/usr/local/bin/tool".into(), mode: 0o755, size, digest, content };
+    let executable =
+        InstalledFile { path: "/usr/local/bin/tool".into(), mode: 0o755, size, digest, interpreter: None, content };
     Arc::new(Layer::write(vec![executable], &std::env::temp_dir()).unwrap())
 }
 
@@ -72,9 +73,10 @@ fn variant() -> Content {
             let recipe = Recipe {
                 variant: "alpine3.23".into(),
                 base: ResolvedBase::Image(image("docker.io/library/alpine", &platform, &base)),
-                source: image("ghcr.io/acme/tool", &platform, &json!({})),
+                source: image("ghcr.io/acme/tool", &platform, &json!({})).into(),
                 binaries: ["/tool"].into_iter().collect(),
                 not_executable: BTreeSet::new(),
+                interpreters: BTreeMap::new(),
                 changes: Changes {
                     env: [("TOOL_HOME".into(), "/opt".parse().unwrap())].into(),
                     cmd: Some(vec!["/usr/local/bin/tool".into()]),

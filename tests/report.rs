@@ -43,6 +43,7 @@ fn variant(name: &str, base: &str) -> Variant {
         entries: vec![name.into()],
         digest: Some(digest(name)),
         is_vouched_for: true,
+        source: None,
         base: Some(Base { reference: base.parse().unwrap(), digest: Some(digest(base)) }),
         image: None,
         destinations: destinations.into(),

@@ -274,3 +274,167 @@ async fn a_variant_may_have_other_binaries_than_the_rest() {
     assert!(published(&registry, AMD64)[0].starts_with("usr/local/bin/tool 755"));
     assert_eq!(published(&registry, AMD64).len(), 1);
 }
+
+/// Each builder of this machine, with the engine's address.
+fn builders() -> Vec<(&'static str, String)> {
+    let mut builders = vec![("registry", String::new())];
+    builders.extend(parts::engine_classic().map(|address| ("engine", address)));
+    builders.extend(parts::engine_containerd().map(|address| ("engine", address)));
+    if builders.len() < 3 {
+        parts::skip("PV_ENGINE_CLASSIC or PV_ENGINE_CONTAINERD is not set");
+    }
+    builders
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_variant_may_have_a_source_of_its_own_with_its_own_facts_and_platforms() {
+    let registry = registry();
+    let revision = "org.opencontainers.image.revision";
+    let musl = source(|tool| vec![executable("/tool", tool)]).annotation(revision, "ee4f0036");
+    registry.put_image(&musl.build(), "acme/source", "1.2.3");
+    let gnu = support::elf::printing(AMD64, "glibc, tool 1.2.3\n");
+    let gnu_source = TinyImage::new(&[AMD64]).layer(vec![executable("/opt/tool", gnu.clone())]);
+    registry.put_image(&gnu_source.annotation(revision, "0badc0de").build(), "acme/source-gnu", "1.2.3");
+    let base = TinyImage::new(&BOTH).layer_for(AMD64, vec![executable("/bin/sh", support::elf::printing(AMD64, ""))]);
+    registry.put_image(&base.layer(vec![file("/etc/unique2", registry.host())]).build(), "base/debian", "13");
+    let host = registry.host();
+    let matrix = format!(
+        "defaults: {{ verify: [] }}\nvariants:\n  - {{ base: '{host}/base/alpine:3.23', tags: [alpine] }}\n  - for: {{ os: [debian, debian2] }}\n    base: '{host}/base/debian:13'\n    tags: ['{{os}}']\n    source: '{host}/acme/source-gnu:{{version}}'\n    binaries: /opt/tool\n"
+    );
+    let start = registry.snapshot();
+    let mut digests = Vec::new();
+    for (builder, address) in builders() {
+        registry.restore(&start);
+        registry.clear_requests();
+        let step = step(&registry).input("builder", builder).variable("DOCKER_HOST", &address);
+        let step = step.input("matrix", &matrix).input("source-tags", "default");
+        let done = step.run().await.succeeded();
+        digests.push(done.outputs["digests"].clone());
+        let index = |tag: &str| registry.manifest("acme/tool", tag).unwrap().json();
+        for (tag, right, count) in [("alpine", "ee4f0036", 2), ("debian", "0badc0de", 1), ("latest", "ee4f0036", 2)] {
+            let index = index(tag);
+            assert_eq!(index["annotations"][revision], right, "{builder} {tag}");
+            assert_eq!(index["manifests"].as_array().unwrap().len(), count, "{builder} {tag}");
+        }
+        let report = done.json("images");
+        let name = |value: &Value| value["reference"].as_str().unwrap().trim_start_matches(&host).to_owned();
+        assert_eq!(name(&report["source"]), "/acme/source:1.2.3");
+        assert_eq!(name(&report["variants"][1]["source"]), "/acme/source-gnu:1.2.3");
+        assert_eq!(report["variants"][0]["source"], Value::Null);
+        if builder == "registry" {
+            let reads = registry.requests();
+            let reads = reads.iter().filter(|request| {
+                request.asked.method == "GET" && request.asked.path.contains("/acme/source-gnu/manifests/1.2.3")
+            });
+            assert_eq!(reads.count(), 1, "a source is resolved once, whatever has it");
+        }
+        registry.tag("acme/tool", "1.2.3-alpine", &registry.named("acme/tool", "1.2.3-debian").unwrap());
+        assert_eq!(published(&registry, AMD64), [format!("usr/local/bin/tool 755 0:0 0 {}", gnu.len())]);
+    }
+    assert!(digests.iter().all(|other| *other == digests[0]), "{digests:#?}");
+}
+
+#[tokio::test]
+async fn the_general_source_need_not_exist_where_every_variant_has_its_own() {
+    let registry = registry();
+    registry.put_image(&source(|tool| vec![executable("/tool", tool)]).build(), "acme/other", "1.2.3");
+    let host = registry.host();
+    let matrix = format!(
+        "defaults: {{ source: '{host}/acme/other' }}\nvariants: [{{ base: '{host}/base/alpine:3.23', tags: [alpine] }}]"
+    );
+    let done = step(&registry).input("matrix", &matrix).run().await.succeeded();
+    assert!(done.json("images")["source"]["reference"].as_str().unwrap().ends_with("/acme/other:1.2.3"));
+}
+
+#[tokio::test]
+async fn no_variant_may_have_the_tag_that_is_its_source() {
+    let registry = registry();
+    registry.put_image(&source(|tool| vec![executable("/tool", tool)]).build(), "acme/source", "1.2.3");
+    let host = registry.host();
+    let matrix = format!(
+        "variants:\n  - {{ base: '{host}/base/alpine:3.23', tags: [alpine] }}\n  - {{ base: '{host}/base/alpine:3.23', tags: [other], source: '{host}/acme/tool:alpine' }}\n"
+    );
+    let log = refused(&registry, step(&registry).input("matrix", &matrix)).await;
+    assert!(log.contains("tag `alpine` is claimed here and by the source of variant `other`"), "{log}");
+}
+
+/// An executable of this machine that is linked dynamically, the version that it tells, and what runs it: the dynamic linker and the C library,
+/// each with its place.
+struct Dynamic {
+    platform: String,
+    executable: Vec<u8>,
+    version: String,
+    interpreter: String,
+    libraries: Vec<(String, Vec<u8>)>,
+}
+
+impl Dynamic {
+    fn find() -> Self {
+        let output = |command: &mut Command| String::from_utf8(command.output().unwrap().stdout).unwrap();
+        let told = output(Command::new("/bin/true").arg("--version"));
+        let libraries = output(Command::new("ldd").arg("/bin/true"));
+        let paths: Vec<String> =
+            libraries.split_whitespace().filter(|word| word.starts_with('/')).map(str::to_owned).collect();
+        let read = |path: &String| (path.clone(), std::fs::read(path).unwrap());
+        let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+        Self {
+            platform: format!("linux/{architecture}"),
+            executable: std::fs::read("/bin/true").unwrap(),
+            version: told.lines().next().unwrap().rsplit(' ').next().unwrap().to_owned(),
+            interpreter: paths.iter().find(|path| path.contains("/ld-")).unwrap().clone(),
+            libraries: paths.iter().map(read).collect(),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_executable_that_is_linked_dynamically_needs_its_interpreter_in_the_base() {
+    let dynamic = Dynamic::find();
+    let platform = dynamic.platform.as_str();
+    let registry = registry();
+    let source = TinyImage::new(&[platform]).layer(vec![executable("/tool", dynamic.executable.clone())]);
+    registry.put_image(&source.build(), "acme/source", "1.2.3");
+    // The linker and the folders to it are links, as in Debian.
+    let moved = |path: &str| format!("/usr/real{path}");
+    let glibc: Vec<File> = dynamic
+        .libraries
+        .iter()
+        .flat_map(|(path, bytes)| {
+            let up = "../".repeat(path.matches('/').count() - 1);
+            [executable(&moved(path), bytes.clone()), symlink(path, &format!("{up}usr/real{path}"))]
+        })
+        .collect();
+    registry.put_image(&TinyImage::new(&[platform]).layer(glibc).build(), "base/debian", "13");
+    let host = registry.host();
+    let musl = format!("{host}/base/alpine:3.23,alpine");
+    let glibc = format!("{host}/base/debian:13,alpine");
+    let step = |matrix: &str| {
+        step(&registry)
+            .input("version", &dynamic.version)
+            .input("source", &format!("{host}/acme/source:1.2.3"))
+            .input("matrix", matrix)
+    };
+    let missing = format!(
+        "`/usr/local/bin/tool` of variant `alpine` for `{platform}` is linked dynamically and needs `{}`, which base `{host}/base/alpine@",
+        dynamic.interpreter
+    );
+    let Some(engine) = parts::engine() else {
+        parts::skip("no engine");
+        return;
+    };
+    let with_engine = |matrix| step(matrix).input("builder", "engine").variable("DOCKER_HOST", &engine);
+    let log = refused(&registry, with_engine(&musl)).await;
+    assert!(log.contains(&missing) && log.contains("hint: a static executable runs on every base"), "{log}");
+    // Where `run` lines may install it, what they made is looked at.
+    let shell = format!("variants: [{{ base: '{host}/base/alpine:3.23', tags: [alpine], run: ['[\"/bin/sh\"]'] }}]");
+    let done = with_engine(&shell).run().await;
+    assert!(done.code == Some(2) && done.log.contains(&missing), "{}", done.log);
+    // There it runs, and tells its version.
+    with_engine(&glibc).run().await.succeeded();
+
+    let scratch = "variants: [{ base: scratch, tags: [bare] }]";
+    let done = step(scratch).run().await;
+    assert!(done.code == Some(2) && done.log.contains("which base `scratch` doesn't have"), "{}", done.log);
+    let done = step(&musl).input("images", &format!("{host}/acme/unseen")).run().await.succeeded();
+    assert!(done.log.contains("whether the bases have their interpreters wasn't checked"), "{}", done.log);
+}

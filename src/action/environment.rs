@@ -62,12 +62,23 @@ pub fn variable(input: &str) -> String {
 }
 
 /// Where files are read from.
-pub trait Files {
+pub trait Files: Sync {
     /// Opens the file at `path`; a relative one is in the workspace.
     ///
     /// # Errors
     /// There is none, or it can't be read.
-    fn open(&self, path: &Path) -> io::Result<Box<dyn Read>>;
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>>;
+
+    /// Whether there is a folder at `path`.
+    fn is_folder(&self, path: &Path) -> bool;
+
+    /// The path on disk of what is at `path`, without links.
+    ///
+    /// # Errors
+    /// There is nothing, or it isn't on disk.
+    fn locate(&self, path: &Path) -> io::Result<PathBuf> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, format!("{} isn't on disk", path.display())))
+    }
 
     /// Standard input.
     fn standard_input(&self) -> Box<dyn Read> {
@@ -90,12 +101,25 @@ impl Folder {
     pub fn workspace(environment: &Environment) -> Self {
         Self(environment.get("GITHUB_WORKSPACE").unwrap_or(".").into())
     }
+}
 
-    /// The path of what is at `path`, without links.
-    ///
-    /// # Errors
-    /// There is nothing, or a link of the workspace leads out of it.
-    pub fn locate(&self, path: &Path) -> io::Result<PathBuf> {
+/// What is in the workspace came with a checkout, maybe of a pull request: a link there may lead to other files of the workspace
+/// and nowhere else. What is elsewhere was named by the runner or by whoever wrote the workflow.
+impl Files for Folder {
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
+        let real = self.locate(path)?;
+        // Opening a pipe would wait for somebody to write to it.
+        if !real.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
+        }
+        Ok(Box::new(File::open(real)?))
+    }
+
+    fn is_folder(&self, path: &Path) -> bool {
+        self.locate(path).is_ok_and(|real| real.is_dir())
+    }
+
+    fn locate(&self, path: &Path) -> io::Result<PathBuf> {
         let workspace = self.0.canonicalize()?;
         let written = without_dots(&std::path::absolute(&self.0)?.join(path));
         let is_inside = written.starts_with(std::path::absolute(&self.0)?) || written.starts_with(&workspace);
@@ -107,19 +131,6 @@ impl Folder {
             ));
         }
         Ok(real)
-    }
-}
-
-/// What is in the workspace came with a checkout, maybe of a pull request: a link there may lead to other files of the workspace
-/// and nowhere else. What is elsewhere was named by the runner or by whoever wrote the workflow.
-impl Files for Folder {
-    fn open(&self, path: &Path) -> io::Result<Box<dyn Read>> {
-        let real = self.locate(path)?;
-        // Opening a pipe would wait for somebody to write to it.
-        if !real.metadata()?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
-        }
-        Ok(Box::new(File::open(real)?))
     }
 
     fn standard_input(&self) -> Box<dyn Read> {
@@ -159,9 +170,13 @@ pub fn write_anew(folder: &Path, name: &Path, content: &[u8]) -> io::Result<()> 
 
 /// Files in memory, for tests.
 impl Files for BTreeMap<PathBuf, String> {
-    fn open(&self, path: &Path) -> io::Result<Box<dyn Read>> {
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
         let content = self.get(path).ok_or(io::ErrorKind::NotFound)?;
         Ok(Box::new(io::Cursor::new(content.clone().into_bytes())))
+    }
+
+    fn is_folder(&self, path: &Path) -> bool {
+        self.keys().any(|file| file != path && file.starts_with(path))
     }
 }
 

@@ -13,7 +13,7 @@ use crate::compose::binaries::Binaries;
 use crate::credentials::Credentials;
 use crate::facts::Stated;
 use crate::image::{EnvValue, Repository};
-use crate::plan::{PlannedAnnotations, Platforms, Template, Text};
+use crate::plan::{PlannedAnnotations, Platforms, Template, Text, WrittenSource};
 use crate::secret::Secret;
 use crate::version::{Scheme, VersionSet};
 
@@ -26,8 +26,8 @@ pub struct Inputs {
     pub version_pattern: VersionPattern,
     /// How versions are read.
     pub version_scheme: Scheme,
-    /// The source image, with placeholders. `None`: the first of `images`.
-    pub source: Option<Template>,
+    /// The source, with placeholders. `None`: the first of `images`.
+    pub source: Option<WrittenSource>,
     /// Templates of the source's own tags.
     pub source_tags: Vec<Template>,
     /// The executables of variants that don't name theirs.

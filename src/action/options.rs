@@ -14,7 +14,8 @@ pub struct Options {
     /// How versions are read: `auto` (PEP 440, else semver), `pep440` or `semver`
     #[arg(long, value_name = "SCHEME", help_heading = "What to publish")]
     pub version_scheme: Option<String>,
-    /// The scratch image with the executables [default: the first of `images`, tagged `{version}`]
+    /// The scratch image with the executables, `oci:PATH` for an OCI layout, or `files` and lines `linux/amd64=dist/tool`
+    /// [default: the first of `images`, tagged `{version}`]
     #[arg(long, value_name = "IMAGE", help_heading = "What to publish")]
     pub source: Option<String>,
     /// Tags to give the source image itself: `default` or templates, one a line

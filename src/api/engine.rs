@@ -26,7 +26,7 @@ pub use images::{ImageLease, LocalImage, Progress};
 pub use janitor::LeftBehind;
 pub use load::{Loadable, Part};
 pub use run::{Attempt, Ran};
-pub use solve::Solve;
+pub use solve::{EXECUTABLES, Solve};
 
 use super::retry::{Api, DEADLINE, FIRST_WAIT, Retry};
 use crate::credentials::Credential;

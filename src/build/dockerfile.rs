@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use crate::api::engine::EXECUTABLES;
 use crate::compose::recipe::Recipe;
 
 /// A Dockerfile and the values of its `ARG`s.
@@ -25,15 +26,25 @@ const LONGEST: usize = 32 * 1024;
 pub fn render(recipe: &Recipe, stage: &str, link: bool) -> Dockerfile {
     let mut file = Dockerfile { text: String::new(), arguments: BTreeMap::new() };
     let platform = &recipe.platform;
-    // As its config has it: the engine knows it under that one.
-    let of_source = recipe.source.config.platform();
-    file.line(&format!("FROM --platform={of_source} {} AS {stage}-source", recipe.source.reference));
+    let pulled = recipe.source.name.reference();
+    match pulled {
+        Some(source) => {
+            // As its config has it: the engine knows it under that one.
+            let of_source = recipe.source.config.platform();
+            file.line(&format!("FROM --platform={of_source} {source} AS {stage}-source"));
+        }
+        None => {
+            file.line(&format!("FROM scratch AS {stage}-source"));
+            file.line(&format!("ADD {EXECUTABLES} /"));
+        }
+    }
     // Mode, owner and name are made what they will be. Here a layer more or less doesn't matter.
     file.line(&format!("FROM scratch AS {stage}-files"));
     let folders = recipe.binaries.by_folder();
     for (number, (_, files)) in folders.iter().enumerate() {
         for binary in files {
-            let paths = [pattern(binary.from()), literal(&format!("/{number}/{}", binary.name()))];
+            let from = if pulled.is_some() { binary.from() } else { binary.to() };
+            let paths = [pattern(from), literal(&format!("/{number}/{}", binary.name()))];
             let mode = recipe.mode(binary);
             file.line(&format!("COPY --from={stage}-source --chown=0:0 --chmod={mode:o} {}", json(&paths)));
         }
@@ -146,7 +157,7 @@ mod tests {
     use super::*;
     use crate::compose::recipe::{ResolvedBase, ResolvedImage};
     use crate::image::config::Changes;
-    use crate::image::{Config, Descriptor, Digest, Manifest, MediaType};
+    use crate::image::{Config, Descriptor, Digest, Manifest, MediaType, PinnedName};
 
     fn image(repository: &str) -> ResolvedImage {
         let config = json!({ "os": "linux", "architecture": "arm64", "rootfs": { "diff_ids": [] } });
@@ -168,9 +179,10 @@ mod tests {
             variant: "alpine3.23".into(),
             platform: "linux/arm64".parse().unwrap(),
             base: ResolvedBase::Image(image("alpine")),
-            source: image("ghcr.io/astral-sh/uv"),
+            source: image("ghcr.io/astral-sh/uv").into(),
             binaries: ["/uv /uvx"].into_iter().collect(),
             not_executable: BTreeSet::new(),
+            interpreters: BTreeMap::new(),
             changes,
             run: run.iter().map(|run| run.parse().unwrap()).collect(),
             created: Some("2026-01-15T20:44:00Z".into()),
@@ -209,6 +221,19 @@ USER "1000:1000"
         );
         assert_eq!(file.text, expected);
         assert_eq!(file.arguments, [("SOURCE_DATE_EPOCH".to_owned(), "1768509840".to_owned())].into());
+    }
+
+    #[test]
+    fn what_no_registry_has_comes_from_the_context() {
+        let mut recipe = recipe(Changes::default(), &[]);
+        recipe.source.name = PinnedName::Local("oci:dist/image.tar".parse().unwrap(), Digest::of(b""));
+        let file = render(&recipe, "pv-x-0", true);
+        let expected = r#"FROM scratch AS pv-x-0-source
+ADD executables.tar.gz /
+FROM scratch AS pv-x-0-files
+COPY --from=pv-x-0-source --chown=0:0 --chmod=755 ["/usr/local/bin/uv","/0/uv"]
+"#;
+        assert!(file.text.starts_with(expected), "{}", file.text);
     }
 
     #[test]

@@ -4,8 +4,10 @@
 
 mod agreement;
 mod folders;
+mod interpreters;
 
 use std::collections::{BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
 
 use futures_util::future::try_join;
 use serde_json::Value;
@@ -14,11 +16,14 @@ pub use agreement::Difference;
 pub use folders::UnusableFolder;
 
 use super::dockerfile::render;
-use crate::api::engine::{Engine, EngineError, ExportedLayer, FileInImage, ImageLease, LocalImage, Progress, Solve};
+use super::interpreter::MissingInterpreter;
+use crate::api::engine::{
+    Engine, EngineError, ExportedLayer, FileInImage, FilesLease, ImageLease, LocalImage, Progress, Solve,
+};
 use crate::compose::recipe::{Recipe, ResolvedImage};
 use crate::error::{Fault, Situation};
 use crate::image::config::Changes;
-use crate::image::{Digest, PinnedReference, Platform};
+use crate::image::{Descriptor, Digest, PinnedReference, Platform};
 
 /// Why an image was not built, or not as it should be.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +34,9 @@ pub enum BuildError {
     /// A folder in which the executables can't be put.
     #[error(transparent)]
     Folder(#[from] UnusableFolder),
+    /// A base without what an executable needs.
+    #[error(transparent)]
+    Interpreter(#[from] MissingInterpreter),
     /// An image that the engine can't unpack.
     #[error(
         "`{0}` has layers that are compressed by zstd, which Docker Engines before version 23 can't unpack\nhint: update the engine, or set `builder: registry`"
@@ -60,7 +68,7 @@ impl Situation for BuildError {
         match self {
             Self::Engine(error) => error.fault(),
             Self::Folder(error) => error.fault(),
-            Self::Zstd(_) => Fault::Input,
+            Self::Interpreter(_) | Self::Zstd(_) => Fault::Input,
             Self::Layers { .. } | Self::Config { .. } => Fault::Publication,
         }
     }
@@ -71,7 +79,7 @@ impl Situation for BuildError {
 #[derive(Debug)]
 pub struct Hold {
     _base: Option<ImageLease>,
-    _source: ImageLease,
+    _source: Option<ImageLease>,
 }
 
 /// What the engine built. The image is removed from the engine when this is dropped.
@@ -102,33 +110,41 @@ pub struct RunLayer {
 #[must_use]
 pub fn hold(engine: &Engine, recipe: &Recipe) -> Hold {
     let base = recipe.base.image().map(|base| engine.lease(&base.reference));
-    Hold { _base: base, _source: engine.lease(&recipe.source.reference) }
+    Hold { _base: base, _source: recipe.source.name.reference().map(|source| engine.lease(source)) }
 }
 
-/// Builds `recipe` on the engine, and checks layers and config of what came out. `progress` hears of the base's download.
+/// Builds `recipe` on the engine, and checks layers and config of what came out. `executables` is the layer of the executables, which an
+/// engine gets of a source that is in no registry. `progress` hears of the base's download.
 ///
 /// # Errors
 /// The engine fails, or what it built isn't what the recipe says.
 pub async fn build(
     engine: &Engine,
     recipe: &Recipe,
+    executables: &Path,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<BuiltImage, BuildError> {
     // As its config has it: an engine believes that, and not the index.
     let of_source = recipe.source.config.platform();
-    for image in recipe.base.image().into_iter().chain([&recipe.source]) {
-        let has_zstd = image.manifest.layers.iter().any(|layer| layer.media_type.ends_with("zstd"));
+    let base = recipe.base.image().map(|base| (&base.reference, &base.manifest));
+    let pulled_source = recipe.source.name.reference();
+    for (reference, manifest) in base.into_iter().chain(pulled_source.map(|source| (source, &recipe.source.manifest))) {
+        let has_zstd = manifest.layers.iter().any(|layer| layer.media_type.ends_with("zstd"));
         if has_zstd && !engine.reads_zstd() {
-            return Err(BuildError::Zstd(image.reference.clone()));
+            return Err(BuildError::Zstd(reference.clone()));
         }
     }
-    let source = engine.lease(&recipe.source.reference);
+    let source = pulled_source.map(|source| engine.lease(source));
     let base = recipe.base.image().map(|image| (image, engine.lease(&image.reference)));
     let pull_base = async {
         let Some((image, lease)) = &base else { return Ok(()) };
-        pull(lease, image, &recipe.platform, progress).await
+        pull(lease, &image.manifest.config, &recipe.platform, progress).await
     };
-    try_join(pull(&source, &recipe.source, &of_source, &|_| {}), pull_base).await?;
+    let pull_source = async {
+        let Some(lease) = &source else { return Ok(()) };
+        pull(lease, &recipe.source.manifest.config, &of_source, &|_| {}).await
+    };
+    try_join(pull_source, pull_base).await?;
     let warnings = match &base {
         Some((image, lease)) => look_into(lease, image, recipe).await?,
         None => Vec::new(),
@@ -140,6 +156,7 @@ pub async fn build(
         arguments: dockerfile.arguments,
         platform: recipe.platform.clone(),
         commands: recipe.run.iter().map(ToString::to_string).collect(),
+        executables: pulled_source.is_none().then(|| PathBuf::from(executables)),
     };
     let image = engine.solve(solve, &stage, &recipe.variant).await?;
     let inspected = image.inspect().await?;
@@ -158,33 +175,42 @@ pub async fn build(
     }
     if recipe.run.is_empty() {
         folders::of_built(&files, recipe).await?;
+    } else {
+        interpreters::look_for(&files, recipe).await?;
     }
     let run_layers = export_run_layers(recipe, &image, &added).await?;
     Ok(BuiltImage { image, platform: recipe.platform.clone(), executables, run_layers, warnings })
 }
 
-/// Looks at the folders of a base, which was pulled. A run that shares the engine may have removed it since, as it would its own; then it
+/// Looks at the folders of a base, which was pulled, and for the interpreters of the executables, unless `run` lines may add these. A run that shares the engine may have removed it since, as it would its own; then it
 /// is pulled again. (BuildKit does so by itself.)
 async fn look_into(lease: &ImageLease, base: &ResolvedImage, recipe: &Recipe) -> Result<Vec<String>, BuildError> {
     for _ in 0..3 {
         match lease.files().await {
             Err(error) if error.status() == Some(404) => {
                 lease.note_removal().await;
-                pull(lease, base, &recipe.platform, &|_| {}).await?;
+                pull(lease, &base.manifest.config, &recipe.platform, &|_| {}).await?;
             }
-            files => return folders::of_base(&files?, recipe).await,
+            files => return of_base(&files?, recipe).await,
         }
     }
-    folders::of_base(&lease.files().await?, recipe).await
+    of_base(&lease.files().await?, recipe).await
+}
+
+async fn of_base(files: &FilesLease, recipe: &Recipe) -> Result<Vec<String>, BuildError> {
+    if recipe.run.is_empty() {
+        interpreters::look_for(files, recipe).await?;
+    }
+    folders::of_base(files, recipe).await
 }
 
 async fn pull(
     lease: &ImageLease,
-    image: &ResolvedImage,
+    config: &Descriptor,
     platform: &Platform,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<(), EngineError> {
-    lease.pull(platform, &image.manifest.config.digest, progress).await
+    lease.pull(platform, &config.digest, progress).await
 }
 
 fn name(recipe: &Recipe) -> String {

@@ -1,11 +1,11 @@
 //! What to build: one variant for one platform, with everything addressed by digest.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::binaries::{Binaries, Binary};
 use super::run::RunInstruction;
 use crate::image::config::Changes;
-use crate::image::{Config, Descriptor, Manifest, PinnedReference, Platform};
+use crate::image::{Config, Descriptor, Manifest, PinnedName, PinnedReference, Platform};
 
 /// An image of a registry for one platform, resolved: it can't change any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,23 @@ pub struct ResolvedImage {
     pub manifest: Manifest,
     /// The config that the manifest names.
     pub config: Config,
+}
+
+/// The image with the executables for one platform, resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResolvedSource {
+    /// The manifest of this platform (never an index).
+    pub name: PinnedName,
+    /// The manifest, its layers under OCI's media types.
+    pub manifest: Manifest,
+    /// The config that the manifest names.
+    pub config: Config,
+}
+
+impl From<ResolvedImage> for ResolvedSource {
+    fn from(image: ResolvedImage) -> Self {
+        Self { name: image.reference.into(), manifest: image.manifest, config: image.config }
+    }
 }
 
 /// What is under a variant on one platform.
@@ -64,11 +81,13 @@ pub struct Recipe {
     /// What is under the variant.
     pub base: ResolvedBase,
     /// The scratch image with the executables.
-    pub source: ResolvedImage,
+    pub source: ResolvedSource,
     /// What of the source goes where.
     pub binaries: Binaries,
     /// Where files go that are no executables, and so get the mode 0644 instead of 0755.
     pub not_executable: BTreeSet<String>,
+    /// The interpreter of each executable that is linked dynamically, by where the executable goes.
+    pub interpreters: BTreeMap<String, String>,
     /// The variant's changes to the base's config.
     pub changes: Changes,
     /// Extra `RUN` lines of a Dockerfile, after the executables are in place.

@@ -37,6 +37,8 @@ pub struct InstalledFile {
     pub size: u64,
     /// The digest of its content.
     pub digest: Digest,
+    /// What runs it, if it is an executable that is linked dynamically.
+    pub interpreter: Option<String>,
     /// Its content, which files may share.
     pub content: Arc<NamedTempFile>,
 }
@@ -214,7 +216,7 @@ mod tests {
         let mut content = NamedTempFile::new().unwrap();
         content.write_all(bytes).unwrap();
         let (size, digest, content) = (bytes.len() as u64, Digest::of(bytes), Arc::new(content));
-        InstalledFile { path: path.to_owned(), mode: 0o755, size, digest, content }
+        InstalledFile { path: path.to_owned(), mode: 0o755, size, digest, interpreter: None, content }
     }
 
     /// 3.5 MiB that compress somewhat, so that several members are made.

@@ -169,7 +169,9 @@ impl Descriptor {
         is_index(&self.media_type)
     }
 
-    fn is_manifest(&self) -> bool {
+    /// Whether this points at a manifest.
+    #[must_use]
+    pub fn is_manifest(&self) -> bool {
         is_manifest(&self.media_type)
     }
 

@@ -34,6 +34,9 @@ pub enum InvalidName {
         quoted(.0)
     )]
     Repository(String),
+    /// Not the path of an OCI layout, with or without an image's name.
+    #[error("`{}` does not name an OCI layout\nhint: write `oci:` and the path of a folder or a tar archive, such as `oci:dist/image.tar`", quoted(.0))]
+    Layout(String),
 }
 
 /// A tag that every registry accepts.

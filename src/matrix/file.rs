@@ -75,6 +75,9 @@ pub(super) struct VariantEntry {
     pub(super) newest_tags: Option<OneOrMore>,
     /// Whether the variant also gets the bare tags: `{version}`, `{major}.{minor}` and `latest`. One variant may.
     pub(super) default: Option<bool>,
+    /// The image with the executables, instead of that of the input `source`: `ghcr.io/acme/tool-gnu:{version}`, `oci:dist/image.tar`, or `files` and
+    /// then a line for each file: `linux/amd64=dist/x86_64/tool`.
+    pub(super) source: Option<OneOrMore>,
     /// The files to take from the source, instead of those of the input `binaries`: `[/uv, /uvx]`, or with a place of their own:
     /// `/completions/_uv -> /usr/share/zsh/site-functions/_uv`.
     pub(super) binaries: Option<OneOrMore>,

@@ -19,7 +19,7 @@ const MOST_PROBLEMS: usize = 1_000;
 const MOST_ITEMS: usize = 1_000;
 
 /// The keys of a variant.
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 20] = [
     "base",
     "image",
     "tags",
@@ -27,6 +27,7 @@ const KEYS: [&str; 19] = [
     "exclude",
     "newest-tags",
     "default",
+    "source",
     "binaries",
     "platforms",
     "env",
@@ -45,7 +46,7 @@ const KEYS: [&str; 19] = [
 const NULLABLE: [&str; 2] = ["cmd", "entrypoint"];
 
 /// Those that change an image, which something else has finished where `image` names it.
-const CHANGES: [&str; 8] = ["binaries", "env", "cmd", "entrypoint", "user", "workdir", "labels", "run"];
+const CHANGES: [&str; 9] = ["source", "binaries", "env", "cmd", "entrypoint", "user", "workdir", "labels", "run"];
 
 /// Other names of `variants`: that of the list in the workflows of uv and Ruff, and that in a matrix of GitHub's.
 const SYNONYMS: [&str; 2] = ["image-mapping", "include"];
@@ -299,6 +300,7 @@ impl Reader<'_> {
             place: entry.node.place(self.of),
             tags,
             default: self.default(entry),
+            source: self.source(entry, combination),
             binaries: self.binaries(entry, combination),
             platforms: entry.keys.get("platforms").map(|node| self.platforms(node)),
             env: self.env(entry, combination),

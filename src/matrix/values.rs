@@ -13,9 +13,27 @@ use crate::compose::run::RunInstruction;
 use crate::image::environment::wrong_name;
 use crate::image::platform::NotLinux;
 use crate::image::{EnvValue, Platform};
-use crate::plan::{Place, PlannedAnnotations};
+use crate::plan::{Place, PlannedAnnotations, WrittenSource};
 
 impl Reader<'_> {
+    /// A text of one or more lines, or a list of them.
+    pub(super) fn source(&mut self, entry: &Entry<'_>, combination: &Combination) -> Option<(WrittenSource, Place)> {
+        let node = entry.keys.get("source")?;
+        let lines: Vec<String> = self.list(node).into_iter().map(|(_, text)| combination.fill_known(&text)).collect();
+        if lines.is_empty() {
+            self.refuse(
+                node,
+                "the source is empty",
+                "name the image with the executables, such as `ghcr.io/acme/tool`",
+            );
+            return None;
+        }
+        let written = WrittenSource::read(&lines.join("\n"));
+        let written =
+            written.map_err(|problems| problems.iter().for_each(|problem| self.problem(node, problem))).ok()?;
+        Some((written, node.place(self.of())))
+    }
+
     pub(super) fn binaries(&mut self, entry: &Entry<'_>, combination: &Combination) -> Option<Binaries> {
         let node = entry.keys.get("binaries")?;
         let mut binaries = Binaries::default();

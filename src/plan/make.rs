@@ -12,7 +12,8 @@ use crate::action::inputs::{Builder, PullRequest};
 use crate::action::{Environment, Event, Files, Inputs, Options};
 use crate::compose::binaries::Binaries;
 use crate::image::config::Changes;
-use crate::image::{Base, Location, Platform, Reference, Tag};
+use crate::image::reference::InvalidName;
+use crate::image::{Base, Location, Platform, SourceName, Tag};
 use crate::matrix::{self, Row, Setting, Verify};
 use crate::ownership::Grammar;
 use crate::version::Version;
@@ -62,13 +63,18 @@ impl Plan {
         let is_without_source = inputs.source.is_none()
             && inputs.source_tags.is_empty()
             && !rows.is_empty()
-            && rows.iter().all(|row| row.made.elsewhere().is_some());
+            && rows.iter().all(|row| row.made.elsewhere().is_some() || row.source.is_some());
         let source = if is_without_source { None } else { source(inputs, &tagger, &mut problems) };
 
         refuse_defaults(&mut rows, &mut problems);
         let mut claims = Claims::default();
         if let Some(source) = &source {
             claims.source(source, &inputs.images);
+        }
+        let own_sources: Vec<Option<SourceName>> =
+            rows.iter().map(|row| own_source(row, &version, &mut problems)).collect();
+        for (row, source) in rows.iter().zip(&own_sources) {
+            source.iter().for_each(|source| claims.own_source(row, source, &inputs.images));
         }
         let mut warnings = Vec::new();
         if is_release && inputs.pull_request == PullRequest::Push && event.is_pull_request() {
@@ -82,7 +88,7 @@ impl Plan {
             warnings.extend(platforms.iter().filter_map(|platform| unknown(platform, &Place::Input("platforms"))));
         }
         let mut variants = Vec::with_capacity(rows.len());
-        for row in rows {
+        for (row, own_source) in rows.into_iter().zip(own_sources) {
             if inputs.builder == Builder::Registry && !row.run.is_empty() {
                 problems.push(
                     Problem::new(&row.place, "`run` needs something that runs it, and `builder: registry` doesn't")
@@ -126,10 +132,20 @@ impl Plan {
             claims.variant(&row, &tags, &mut problems);
             tagger.refuse_ambiguous(&row, &tags, &claims, &mut problems);
             let Some(version_label) = tags.exact.first().cloned() else { continue };
-            variants.push(variant(row, version_label, tags, inputs, &version));
+            let source = match &row.made {
+                Made::Elsewhere(_) => None,
+                Made::Here(_) => own_source.or_else(|| Some(source.as_ref()?.name.clone())),
+            };
+            if source.is_none() && row.made.base().is_some() {
+                // There is a problem.
+                continue;
+            }
+            variants.push(variant(row, version_label, source, tags, inputs, &version));
         }
         if !dry_run {
-            let sources = source.iter().map(|source| source.reference.repository());
+            let named = source.iter().map(|source| &source.name);
+            let own = variants.iter().filter_map(|variant| variant.source.as_ref());
+            let sources = named.chain(own).filter_map(SourceName::repository);
             let read = variants.iter().filter_map(|variant| variant.made.repository());
             problems.extend(inputs.credentials.missing(inputs.images.iter().chain(sources).chain(read)));
         }
@@ -157,6 +173,7 @@ impl Plan {
             release: determined.release,
             revision: inputs.stated.revision.clone().or(determined.revision),
             stated: inputs.stated.clone(),
+            labels: inputs.labels.clone(),
             source,
             binaries: inputs.binaries.clone(),
             destinations: inputs.images.clone(),
@@ -214,19 +231,13 @@ fn unknown(platform: &Platform, place: &Place) -> Option<Problem> {
 
 fn source(inputs: &Inputs, tagger: &Tagger<'_>, problems: &mut Vec<Problem>) -> Option<Source> {
     let place = Place::Input("source");
-    let mut text = match &inputs.source {
-        Some(template) => template.render(tagger.version, "").or_else(|| {
-            problems
-                .push(Problem::new(&place, format!("`{template}` can't be filled for version `{}`", tagger.version)));
-            None
-        })?,
-        None => inputs.images.first()?.to_string(),
+    let name = match &inputs.source {
+        Some(written) => written.fill(tagger.version),
+        None => format!("{}:{}", inputs.images.first()?, tagger.version.tag_text())
+            .parse()
+            .map_err(|invalid: InvalidName| invalid.to_string()),
     };
-    // `latest` may be another version by now.
-    if !text.contains('@') && !text.rsplit('/').next().is_some_and(|name| name.contains(':')) {
-        text = format!("{text}:{}", tagger.version.tag_text());
-    }
-    let reference = text.parse::<Reference>().map_err(|invalid| problems.push(Problem::new(&place, invalid))).ok()?;
+    let name = name.map_err(|problem| problems.push(Problem::new(&place, problem))).ok()?;
     let place = Place::Input("source-tags");
     let tags = tagger.tags(&inputs.source_tags, &[(String::new(), place.clone())], problems);
     if tags.exact.is_empty() && !tags.rolling.is_empty() {
@@ -235,16 +246,45 @@ fn source(inputs: &Inputs, tagger: &Tagger<'_>, problems: &mut Vec<Problem>) -> 
                 .hint("add `{version}`"),
         );
     }
-    Some(Source { reference, tags })
+    Some(Source { name, tags })
 }
 
-fn variant(row: Row, version_label: Tag, tags: Tags, inputs: &Inputs, version: &Version) -> Variant {
+/// The source that a variant names itself. For one that something else has built, that of `defaults` doesn't count.
+fn own_source(row: &Row, version: &Version, problems: &mut Vec<Problem>) -> Option<SourceName> {
+    let (written, place) = row.source.as_ref().filter(|_| row.made.base().is_some())?;
+    // A matrix may be a file of a checkout, maybe of a pull request: what it names is in the workspace.
+    let is_inside = |source: SourceName| match source.path_outside() {
+        Some(path) => Err(format!(
+            "`{path}` may lead out of the workspace\nhint: copy it there and write a relative path without `..`; only the input `source` may name another"
+        )),
+        None => Ok(source),
+    };
+    let filled = written.fill(version).and_then(is_inside).map_err(|problem| Problem::new(place, problem));
+    // One of `defaults`, or of an entry with axes, is in several rows.
+    filled
+        .map_err(|problem| {
+            if !problems.contains(&problem) {
+                problems.push(problem)
+            }
+        })
+        .ok()
+}
+
+fn variant(
+    row: Row,
+    version_label: Tag,
+    source: Option<SourceName>,
+    tags: Tags,
+    inputs: &Inputs,
+    version: &Version,
+) -> Variant {
     // All of them by name, and no `..`: what the matrix says and nobody reads must not compile.
     let Row {
         place,
         default: _,
         made,
         tags: entries,
+        source: _,
         binaries,
         platforms,
         env,
@@ -273,6 +313,7 @@ fn variant(row: Row, version_label: Tag, tags: Tags, inputs: &Inputs, version: &
             name,
             made,
             version_label,
+            source,
             binaries: Binaries::default(),
             platforms,
             tags,
@@ -294,6 +335,7 @@ fn variant(row: Row, version_label: Tag, tags: Tags, inputs: &Inputs, version: &
         place,
         name,
         version_label,
+        source,
         binaries,
         platforms,
         tags,

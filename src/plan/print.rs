@@ -8,7 +8,8 @@ use super::{Check, Made, Plan, PlannedAnnotations, Platforms, Reason, RollingTag
 use crate::compose::binaries::Binaries;
 use crate::compose::run::RunInstruction;
 use crate::image::config::Changes;
-use crate::image::{Base, Location, Reference, Repository, Tag};
+use crate::image::source::SourceFile;
+use crate::image::{Base, Location, Repository, SourceName, Tag};
 
 /// The width of the table.
 const WIDTH: usize = 100;
@@ -28,7 +29,9 @@ struct PlanJson<'a> {
 
 #[derive(Serialize)]
 struct SourceJson<'a> {
-    reference: &'a Reference,
+    reference: &'a SourceName,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    files: Vec<String>,
     tags: TagsJson<'a>,
 }
 
@@ -56,6 +59,10 @@ struct VariantJson<'a> {
     platforms: PlatformsJson<'a>,
     tags: TagsJson<'a>,
     reasons: &'a std::collections::BTreeMap<Tag, Reason>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<&'a SourceName>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    files: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     binaries: Option<Vec<String>>,
     #[serde(flatten)]
@@ -95,7 +102,10 @@ impl<'a> VariantJson<'a> {
     fn of(variant: &'a Variant, plan: &'a Plan) -> Self {
         let not_final = plan.not_final.as_deref();
         let check = |check: &'a Check| CheckJson { command: &check.command, contains: check.contains.as_deref() };
+        let own_source = plan.own_source(variant);
         Self {
+            source: own_source,
+            files: own_source.map(files).unwrap_or_default(),
             name: &variant.name,
             base: variant.made.base(),
             image: variant.made.elsewhere(),
@@ -124,10 +134,11 @@ impl Plan {
         let not_final = self.not_final.as_deref();
         let json = PlanJson {
             version: self.version.to_string(),
-            source: self
-                .source
-                .as_ref()
-                .map(|source| SourceJson { reference: &source.reference, tags: TagsJson::of(&source.tags, not_final) }),
+            source: self.source.as_ref().map(|source| SourceJson {
+                reference: &source.name,
+                files: files(&source.name),
+                tags: TagsJson::of(&source.tags, not_final),
+            }),
             destinations: &self.destinations,
             variants: self.variants.iter().map(|variant| VariantJson::of(variant, self)).collect(),
             binaries: written(&self.binaries),
@@ -178,8 +189,10 @@ impl Plan {
             writeln!(out, "{name:<14}{value}").expect("a String takes every write");
         };
         field("version", self.version.to_string());
-        if let Some(source) = &self.source {
-            field("source", source.reference.to_string());
+        // Where each variant has its own, the general one isn't asked for.
+        if let Some(source) = self.source.as_ref().filter(|source| self.sources().contains(&source.name)) {
+            field("source", source.name.to_string());
+            files(&source.name).into_iter().for_each(|file| field("", file));
         }
         if !self.binaries.is_empty() {
             field("executables", written(&self.binaries).join(" "));
@@ -192,7 +205,7 @@ impl Plan {
         }
         let mut rows = vec![["VARIANT", "EXACT TAGS", "ROLLING TAGS"].map(|title| vec![title.to_owned()])];
         let not_final = self.not_final.is_some();
-        rows.extend(self.variants.iter().map(|variant| row(variant, not_final)));
+        rows.extend(self.variants.iter().map(|variant| row(variant, self.own_source(variant), not_final)));
         if let Some(source) = self.source.as_ref().filter(|source| !source.tags.is_empty()) {
             rows.push(cells(vec!["the source itself".to_owned()], &source.tags, not_final));
         }
@@ -209,7 +222,15 @@ fn written(binaries: &Binaries) -> Vec<String> {
     binaries.iter().map(ToString::to_string).collect()
 }
 
-fn row(variant: &Variant, not_final: bool) -> [Vec<String>; 3] {
+/// The files that a source is made of, as they are written.
+fn files(source: &SourceName) -> Vec<String> {
+    match source {
+        SourceName::Files(files) => files.iter().map(SourceFile::to_string).collect(),
+        SourceName::Image(_) | SourceName::Layout(_) => Vec::new(),
+    }
+}
+
+fn row(variant: &Variant, own_source: Option<&SourceName>, not_final: bool) -> [Vec<String>; 3] {
     let (made, all) = match &variant.made {
         Made::Here(base) => (format!("  on {}", familiar(base)), "all platforms of both"),
         Made::Elsewhere(image) => (format!("  from {}", shortened(image)), "all its platforms"),
@@ -219,6 +240,10 @@ fn row(variant: &Variant, not_final: bool) -> [Vec<String>; 3] {
         Platforms::Listed(platforms) => platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
     };
     let mut about = vec![variant.name.clone(), made, format!("  {platforms}")];
+    if let Some(source) = own_source {
+        about.push(format!("  from {source}"));
+        about.extend(files(source).into_iter().map(|file| format!("    {file}")));
+    }
     about.extend(variant.deprecated.iter().map(|why| format!("  deprecated: {why}")));
     cells(about, &variant.tags, not_final)
 }

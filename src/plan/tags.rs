@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::template::Template;
 use super::{Place, Problem, Reason, RollingTag, Source, Tags};
-use crate::image::{Repository, Tag};
+use crate::image::{Repository, SourceName, Tag};
 use crate::matrix::Row;
 use crate::version::Version;
 
@@ -137,19 +137,27 @@ struct Claim {
 
 /// What to do about a tag that two images claim.
 const SHARE: &str = "give each tag to one of them";
+const TAKEN_FROM: &str = "that is where the executables are taken from; set `source` to another repository or tag";
 
 impl Claims {
     /// The tags of the source: those that it gets, and the one that it has if it lives at a destination.
     pub(super) fn source(&mut self, source: &Source, destinations: &[Repository]) {
-        let own = source.reference.tag().filter(|_| destinations.contains(source.reference.repository()));
-        if let Some(tag) = own {
-            let hint = "that is where the executables are taken from; set `source` to another repository or tag";
-            let who = format!("the source `{}`", source.reference);
-            self.0.insert(tag.to_string(), Claim { who, place: Place::Input("source"), hint });
+        if let Some(tag) = tag_of(&source.name, destinations) {
+            let who = format!("the source `{}`", source.name);
+            self.0.insert(tag.to_string(), Claim { who, place: Place::Input("source"), hint: TAKEN_FROM });
         }
         for tag in source.tags.iter() {
             let claim = Claim { who: "the source image".to_owned(), place: Place::Input("source-tags"), hint: SHARE };
             self.0.insert(tag.to_string(), claim);
+        }
+    }
+
+    /// The tag that a variant's own source has, if it lives at a destination.
+    pub(super) fn own_source(&mut self, row: &Row, source: &SourceName, destinations: &[Repository]) {
+        if let Some(tag) = tag_of(source, destinations) {
+            let place = row.source.as_ref().map_or(&row.place, |(_, place)| place).clone();
+            let claim = || Claim { who: format!("the source of {}", variant_of(row)), place, hint: TAKEN_FROM };
+            self.0.entry(tag.to_string()).or_insert_with(claim);
         }
     }
 
@@ -185,6 +193,11 @@ impl Claims {
             }
         }
     }
+}
+
+fn tag_of<'a>(source: &'a SourceName, destinations: &[Repository]) -> Option<&'a Tag> {
+    let reference = source.reference()?;
+    reference.tag().filter(|_| destinations.contains(reference.repository()))
 }
 
 /// Where an entry stands.

@@ -4,19 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::tags::ENTRY;
 use super::{
-    Base, BuiltPlatform, Check, Copied, Destination, KeptTag, Outcome, Report, RollingTag, Source, Stage, Status,
-    Tally, Variant,
+    Base, BuiltPlatform, Check, Copied, Destination, KeptTag, Outcome, OwnSource, Report, RollingTag, Source, Stage,
+    Status, Tally, Variant,
 };
-use crate::api::registry::Pulled;
-use crate::compose::recipe::{DESTINATION, ResolvedImage};
+use crate::compose::recipe::{DESTINATION, ResolvedSource};
 use crate::compose::{Composed, Content};
 use crate::facts;
 use crate::image::manifest::ManifestOrIndex;
-use crate::image::{Digest, Platform, Repository, Tag};
+use crate::image::{Digest, Platform, Repository, SourceName, Tag};
 use crate::ownership::{Decision, Image, Reason, TagKind, Verdict};
 use crate::plan::{self, Made, Plan, Tags, Template};
 use crate::publish::{Blobs, Published, TagOutcome};
-use crate::resolve::{Resolved, ResolvedVariant};
+use crate::resolve::{self, Resolved, ResolvedVariant};
 use crate::survey::Surveyed;
 use crate::verify::{self, Verified};
 
@@ -88,11 +87,11 @@ impl OfRun<'_> {
         Report {
             status,
             version: resolved.plan.version.to_string(),
-            source: resolved.plan.source.as_ref().zip(resolved.source.as_ref()).map(|(planned, found)| Source {
-                reference: planned.reference.clone(),
-                digest: found.reference.digest().clone(),
+            source: self.source().map(|(name, image)| Source {
+                reference: name.clone(),
+                digest: image.top.digest().clone(),
                 destinations: source.map(|number| self.destinations(number)).unwrap_or_default(),
-                sizes: source_sizes(found, resolved),
+                sizes: source_sizes(image, resolved),
             }),
             variants: variants.map(|(number, variant)| self.variant(number, variant)).collect(),
             unreleased: resolved.unreleased.clone(),
@@ -120,11 +119,22 @@ impl OfRun<'_> {
         tally
     }
 
+    /// The plan's source; where every variant has its own, the first one's. None where something else has built all of them.
+    fn source(&self) -> Option<(&SourceName, &resolve::Image)> {
+        let resolved = self.surveyed.resolved;
+        let of_plan = resolved.plan.source.iter().map(|source| &source.name);
+        let own = resolved.variants.iter().filter_map(|variant| variant.variant.source.as_ref());
+        of_plan.chain(own).find_map(|name| Some((name, resolved.source(name)?)))
+    }
+
     fn variant(&self, number: usize, resolved: &ResolvedVariant) -> Variant {
         let content = self.image(number).and_then(|digest| self.surveyed.content(digest));
         let destinations = self.destinations(number);
         let digest = content.map(|content| content.digest().clone());
         let digest = digest.filter(|digest| destinations.iter().any(|there| there.digest.as_ref() == Some(digest)));
+        let own_source = resolved.variant.source.as_ref().zip(resolved.source.as_ref());
+        let own_source = own_source.filter(|(name, _)| self.source().is_none_or(|(reported, _)| reported != *name));
+        let own_source = own_source.map(|(name, digest)| OwnSource { reference: name.clone(), digest: digest.clone() });
         let made = self.verified.iter().any(|image| image.variant == resolved.variant.name);
         // An index of this version that an earlier run has made of another image, nobody has compared.
         let is_known = resolved.copied.is_none() || self.surveyed.wanted.artifacts[number].composed == digest;
@@ -132,6 +142,7 @@ impl OfRun<'_> {
             name: resolved.variant.name.clone(),
             entries: entries(&resolved.variant.tags),
             is_vouched_for: made || (resolved.variant.run.is_empty() && is_known),
+            source: own_source,
             base: match &resolved.variant.made {
                 Made::Here(named) => Some(Base {
                     reference: named.clone(),
@@ -314,12 +325,10 @@ fn entries(tags: &Tags) -> Vec<String> {
 }
 
 /// What a pull of the source transfers, for each platform that variants have.
-fn source_sizes(source: &Pulled, resolved: &Resolved) -> Vec<(Platform, u64)> {
-    let of_source = |image: &ResolvedImage| match &source.content {
-        ManifestOrIndex::Index(index) => {
-            index.manifests.iter().any(|manifest| manifest.digest == *image.reference.digest())
-        }
-        ManifestOrIndex::Manifest(_) => image.reference.digest() == source.reference.digest(),
+fn source_sizes(source: &resolve::Image, resolved: &Resolved) -> Vec<(Platform, u64)> {
+    let of_source = |image: &ResolvedSource| match &source.content {
+        ManifestOrIndex::Index(index) => index.manifests.iter().any(|manifest| manifest.digest == *image.name.digest()),
+        ManifestOrIndex::Manifest(_) => image.name.digest() == source.top.digest(),
     };
     let images =
         resolved.variants.iter().flat_map(|variant| &variant.recipes).map(|recipe| (&recipe.platform, &recipe.source));

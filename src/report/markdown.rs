@@ -144,6 +144,16 @@ pub(super) fn details(variant: &Variant, told: Checks) -> String {
             };
             let _ = writeln!(text, "- base {}", code(&base));
         }
+        match variant.source.as_ref().map(|source| (source.reference.repository(), source)) {
+            Some((Some(repository), source)) => {
+                let _ = writeln!(text, "- executables from {}", code(&format!("{repository}@{}", source.digest)));
+            }
+            // A path on the machine of the run says nothing to readers of the notes.
+            Some((None, source)) if told == Checks::Told => {
+                let _ = writeln!(text, "- executables from {}", code(&source.reference.to_string()));
+            }
+            _ => {}
+        }
         if let Some(copied) = &variant.image {
             let _ = writeln!(text, "- copied from {}", code(&written(copied)));
         }

@@ -225,7 +225,7 @@ fn source_tags(report: &Report) -> String {
 
 /// The source with the tag that it was found under, if it is at a destination.
 fn own_source_tag(report: &Report) -> Option<&Reference> {
-    let reference = &report.source.as_ref()?.reference;
+    let reference = report.source.as_ref()?.reference.reference()?;
     let is_ours = report.repositories().any(|repository| repository == reference.repository());
     (is_ours && reference.tag().is_some() && reference.digest().is_none()).then_some(reference)
 }

@@ -10,7 +10,7 @@ use futures_util::future::try_join_all;
 use super::image::ask;
 use super::layout::Layout;
 use super::{ResolveError, Role};
-use crate::action::Folder;
+use crate::action::Files;
 use crate::api::registry::Registries;
 use crate::compose::{self, Blob, Composed, Content, ImageContent, Origin};
 use crate::facts::{self, Facts};
@@ -72,7 +72,7 @@ enum Store<'a> {
 /// It isn't there, or can't be used.
 pub(super) async fn look_up(
     registries: &Registries,
-    workspace: &Folder,
+    files: &dyn Files,
     location: &Location,
 ) -> Result<Found, ResolveError> {
     let (store, top, content) = match location {
@@ -82,7 +82,7 @@ pub(super) async fn look_up(
             (Store::Registry(registries, reference.repository()), top.document, top.content)
         }
         Location::Layout(name) => {
-            let real = workspace.locate(name.path()).map_err(|cause| super::layout::unreadable(name, cause))?;
+            let real = files.locate(name.path()).map_err(|cause| super::layout::unreadable(name, cause))?;
             let layout = Layout::open(name, &real)?;
             let (top, content) = layout.document(layout.top()?)?;
             (Store::Layout(layout), top, content)

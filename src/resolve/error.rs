@@ -4,12 +4,14 @@ use std::error::Error;
 
 use super::Role;
 use super::executables::SourceError;
+use super::files::FilesError;
 use super::layout::LayoutError;
 use crate::api::registry::RegistryError;
 use crate::error::{Fault, Situation, together};
 use crate::image::config::InvalidConfig;
 use crate::image::manifest::InvalidManifest;
-use crate::image::{Base, Digest, Location, PinnedReference, Platform, Reference};
+use crate::image::{Base, Digest, Location, PinnedName, Platform, Reference};
+use crate::layout;
 use crate::plan::{Place, Variant};
 
 /// Why the plan can't be resolved.
@@ -64,7 +66,7 @@ pub enum ResolveError {
         /// Source or base.
         role: Role,
         /// The image.
-        image: PinnedReference,
+        image: PinnedName,
         /// Why not.
         cause: InvalidManifest,
     },
@@ -74,7 +76,7 @@ pub enum ResolveError {
         /// Source or base.
         role: Role,
         /// The image.
-        image: PinnedReference,
+        image: PinnedName,
         /// Why not.
         cause: InvalidConfig,
     },
@@ -104,6 +106,12 @@ pub enum ResolveError {
     /// The executables.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// The OCI layout of a source.
+    #[error(transparent)]
+    SourceLayout(#[from] layout::LayoutError),
+    /// Files that an image is to be made of.
+    #[error(transparent)]
+    Files(#[from] FilesError),
     /// About an entry of the matrix.
     #[error("{place}: {error}")]
     Entry {
@@ -128,8 +136,16 @@ impl ResolveError {
             | Self::Manifest { role: Role::Base, .. }
             | Self::Config { role: Role::Base, .. }
             | Self::Copied { .. }
-            | Self::NoImage { .. } => Self::Entry { place: variant.place.clone(), error: Box::new(self) },
+            | Self::NoImage { .. } => self.at(&variant.place),
             other => other,
+        }
+    }
+
+    /// The same about an entry of the matrix.
+    pub(super) fn at(self, place: &Place) -> Self {
+        match self {
+            Self::Entry { .. } => self,
+            error => Self::Entry { place: place.clone(), error: Box::new(error) },
         }
     }
 }
@@ -149,6 +165,8 @@ impl Situation for ResolveError {
             Self::Unavailable { cause, .. } => cause.fault(),
             Self::Source(error) => error.fault(),
             Self::Layout(error) => error.fault(),
+            Self::SourceLayout(error) => error.fault(),
+            Self::Files(error) => error.fault(),
             Self::Several(errors) if errors.iter().any(|error| error.fault() == Fault::Publication) => {
                 Fault::Publication
             }

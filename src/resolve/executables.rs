@@ -12,17 +12,18 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
-use super::{Role, image};
-use crate::api::registry::{Registries, RegistryError, SpooledBlob};
+use super::image::{LayerFile, Store};
+use crate::api::registry::{Registries, RegistryError};
 use crate::compose::binaries::{Binaries, Binary};
-use crate::compose::recipe::ResolvedImage;
+use crate::compose::recipe::ResolvedSource;
 use crate::error::{Fault, Situation};
+use crate::image::interpreter;
 use crate::image::layer::{InstalledFile, Layer};
 use crate::image::platform::Format;
 use crate::image::unpack::archive::Archive;
 use crate::image::unpack::compression;
 use crate::image::unpack::tree::{File, Found, Tree};
-use crate::image::{Digest, PinnedReference, Platform};
+use crate::image::{Digest, PinnedName, Platform, SourceName};
 
 /// The largest file that is taken from a source: 2 GiB.
 const LARGEST: u64 = 2 << 30;
@@ -33,7 +34,7 @@ const OFFERED: usize = 8;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceImage {
     /// The source.
-    pub reference: PinnedReference,
+    pub reference: PinnedName,
     /// What it is published for, whatever its config says.
     pub platform: Platform,
 }
@@ -108,6 +109,16 @@ pub enum SourceError {
         /// The media type.
         media_type: String,
     },
+    /// An OCI layout without one of its blobs.
+    #[error(
+        "source `{source_name}` lacks `{digest}`, which its manifest names\nhint: write the layout again, for all platforms"
+    )]
+    Incomplete {
+        /// The layout.
+        source_name: SourceName,
+        /// What is missing.
+        digest: Digest,
+    },
     /// The registry doesn't give the layer.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -142,6 +153,7 @@ impl Situation for SourceError {
             | Self::Privileged { .. }
             | Self::TooLarge { .. }
             | Self::Compression { .. }
+            | Self::Incomplete { .. }
             | Self::Damaged { .. } => Fault::Input,
         }
     }
@@ -159,14 +171,15 @@ fn offer(available: &[String]) -> String {
 ///
 /// # Errors
 /// A file that the source doesn't have, that isn't for the platform, or that can't be carried over; a registry that doesn't answer.
-pub async fn layer(
+pub(super) async fn layer(
     registries: &Registries,
-    source: &ResolvedImage,
+    store: &Store,
+    source: &ResolvedSource,
     platform: &Platform,
     binaries: &Binaries,
     directory: &Path,
 ) -> Result<Layer, SourceError> {
-    let image = SourceImage { reference: source.reference.clone(), platform: platform.clone() };
+    let image = SourceImage { reference: source.name.clone(), platform: platform.clone() };
     let damaged = |cause| SourceError::Damaged { image: image.clone(), cause };
     let (mut tree, mut blobs) = (Tree::default(), Vec::new());
     // From the top down: what the uppermost layers decide needs no others.
@@ -179,8 +192,7 @@ pub async fn layer(
         if !compression::is_read(&descriptor.media_type) {
             return Err(SourceError::Compression { image, media_type: descriptor.media_type.clone() });
         }
-        let spool = || registries.spool_blob(source.reference.repository(), descriptor, directory);
-        let blob = image::ask(registries, Role::Source, spool).await?;
+        let blob = store.layer(registries, descriptor, directory).await?;
         let file = open(&blob).map_err(damaged)?;
         tree = blocking(move || {
             tree.read_layer(compression::open(file)?)?;
@@ -201,8 +213,9 @@ pub async fn layer(
         .unwrap_or_else(|panic| Err(SourceError::Disk { image: disk, cause: io::Error::other(panic) }))
 }
 
-fn open(blob: &SpooledBlob) -> io::Result<io::BufReader<std::fs::File>> {
-    Ok(io::BufReader::with_capacity(1 << 16, std::fs::File::open(blob.path())?))
+fn open(layer: &LayerFile) -> io::Result<io::BufReader<std::fs::File>> {
+    let path = layer.path().ok_or(io::ErrorKind::NotFound)?;
+    Ok(io::BufReader::with_capacity(1 << 16, std::fs::File::open(path)?))
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
@@ -238,7 +251,7 @@ impl Wanted {
     fn extract(
         &self,
         image: &SourceImage,
-        blobs: &[SpooledBlob],
+        blobs: &[LayerFile],
         directory: &Path,
     ) -> Result<Vec<InstalledFile>, SourceError> {
         let damaged = |cause| SourceError::Damaged { image: image.clone(), cause };
@@ -282,11 +295,14 @@ fn extract(
         (&mut archive).take(Format::HEAD).read_to_end(&mut head).map_err(damaged)?;
         let executable = is_executable(&head, binaries, image)?;
         let (content, size, digest) = write(head, &mut archive, image, directory)?;
+        let disk = |cause| SourceError::Disk { image: image.clone(), cause };
+        let interpreter = interpreter::of(&mut content.reopen().map_err(disk)?).map_err(disk)?;
         files.extend(binaries.iter().map(|binary| InstalledFile {
             path: binary.to().to_owned(),
             mode: if executable { 0o755 } else { 0o644 },
             size,
             digest: digest.clone(),
+            interpreter: interpreter.clone(),
             content: content.clone(),
         }));
     }
@@ -350,7 +366,7 @@ mod tests {
     }
 
     fn arm64() -> SourceImage {
-        let reference = format!("ghcr.io/astral-sh/uv@{}", Digest::of(b"")).parse().unwrap();
+        let reference = PinnedName::Image(format!("ghcr.io/astral-sh/uv@{}", Digest::of(b"")).parse().unwrap());
         SourceImage { reference, platform: "linux/arm64".parse().unwrap() }
     }
 

@@ -1,15 +1,23 @@
-//! Images as their registries have them.
+//! Images as their registries have them, and sources as layouts have them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
 
 use super::ResolveError;
-use crate::api::registry::{Pulled, Registries, RegistryError};
-use crate::compose::recipe::ResolvedImage;
+use super::executables::SourceError;
+use crate::api::registry::{Pulled, Registries, RegistryError, SpooledBlob};
+use crate::compose::recipe::ResolvedSource;
 use crate::compose::{Blob, ImageContent, Origin};
 use crate::image::config::InvalidConfig;
 use crate::image::manifest::{InvalidManifest, ManifestOrIndex};
-use crate::image::{Config, Descriptor, Index, PinnedReference, Platform, Reference, Repository};
+use crate::image::{
+    Config, Descriptor, Digest, Document, Index, PinnedName, Platform, Reference, Repository, SourceName,
+};
+use crate::layout::Layout;
 
 /// The role of an image in a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,78 +40,246 @@ impl fmt::Display for Role {
     }
 }
 
-/// An image as its registry has it.
+/// An image as its registry, or its layout, has it.
 #[derive(Clone, Debug)]
 pub struct Image {
+    pub(super) store: Store,
     /// The document under its name: an index, or a manifest for one platform.
-    pub top: Pulled,
-    /// The manifest for each platform.
-    pub platforms: BTreeMap<Platform, PinnedReference>,
+    pub top: Document,
+    /// The same, read.
+    pub content: ManifestOrIndex,
+    /// The digest of the manifest for each platform.
+    pub platforms: BTreeMap<Platform, Digest>,
 }
 
 impl Image {
     pub(super) fn has(&self) -> Vec<Platform> {
         self.platforms.keys().cloned().collect()
     }
+
+    /// Where the manifest of a platform is, which must be one of [`Image::platforms`].
+    pub(super) fn manifest(&self, platform: &Platform) -> PinnedName {
+        self.store.name(self.platforms[platform].clone())
+    }
+}
+
+/// What has the manifests and blobs of an image.
+#[derive(Clone, Debug)]
+pub(super) enum Store {
+    Registry(Role, Repository),
+    Layout(SourceName, Arc<Layout>),
+}
+
+impl Store {
+    fn role(&self) -> Role {
+        match self {
+            Self::Registry(role, _) => *role,
+            Self::Layout(..) => Role::Source,
+        }
+    }
+
+    pub(super) fn name(&self, digest: Digest) -> PinnedName {
+        match self {
+            Self::Registry(_, repository) => repository.pinned(digest).into(),
+            Self::Layout(name, _) => PinnedName::Local(name.clone(), digest),
+        }
+    }
+
+    /// A manifest or an index; `None` where a layout lacks it.
+    async fn document(
+        &self,
+        registries: &Registries,
+        digest: &Digest,
+    ) -> Result<Option<(Document, ManifestOrIndex)>, ResolveError> {
+        match self {
+            Self::Registry(role, repository) => {
+                let reference = repository.pinned(digest.clone());
+                let pulled = ask(registries, *role, || registries.manifest(&reference)).await;
+                let pulled = pulled.map_err(|cause| unavailable(*role, reference.into(), cause))?;
+                Ok(Some((pulled.document, pulled.content)))
+            }
+            Self::Layout(_, layout) => {
+                let Some(document) = layout.document(digest) else { return Ok(None) };
+                let content = ManifestOrIndex::parse(document.media_type(), document.bytes());
+                let content = content.map_err(|cause| self.unusable(digest, cause))?;
+                Ok(Some((document.clone(), content)))
+            }
+        }
+    }
+
+    async fn config(
+        &self,
+        registries: &Registries,
+        digest: &Digest,
+        config: &Descriptor,
+    ) -> Result<Bytes, ResolveError> {
+        match self {
+            Self::Registry(role, repository) => {
+                let config = ask(registries, *role, || registries.small_blob(repository, config)).await;
+                config.map_err(|cause| unavailable(*role, repository.pinned(digest.clone()).into(), cause))
+            }
+            Self::Layout(_, layout) => match layout.blob(&config.digest) {
+                Some(Origin::Document(document)) => Ok(document.bytes().clone()),
+                Some(origin) if config.size <= LARGEST_CONFIG => {
+                    let read = origin.path().map(std::fs::read);
+                    let read = read.unwrap_or_else(|| Err(std::io::ErrorKind::NotFound.into()));
+                    read.map(Bytes::from).map_err(|_| self.incomplete(&config.digest))
+                }
+                _ => Err(self.incomplete(&config.digest)),
+            },
+        }
+    }
+
+    /// A layer, in a file.
+    pub(super) async fn layer(
+        &self,
+        registries: &Registries,
+        layer: &Descriptor,
+        directory: &Path,
+    ) -> Result<LayerFile, SourceError> {
+        match self {
+            Self::Registry(role, repository) => {
+                let spool = || registries.spool_blob(repository, layer, directory);
+                Ok(LayerFile::Spooled(ask(registries, *role, spool).await?))
+            }
+            Self::Layout(name, layout) => match layout.blob(&layer.digest) {
+                Some(origin) => Ok(LayerFile::Kept(origin.clone())),
+                None => Err(SourceError::Incomplete { source_name: name.clone(), digest: layer.digest.clone() }),
+            },
+        }
+    }
+
+    fn unusable(&self, digest: &Digest, cause: InvalidManifest) -> ResolveError {
+        ResolveError::Manifest { role: self.role(), image: self.name(digest.clone()), cause }
+    }
+
+    fn incomplete(&self, digest: &Digest) -> ResolveError {
+        let Self::Layout(name, _) = self else { unreachable!("a registry says itself what it lacks") };
+        SourceError::Incomplete { source_name: name.clone(), digest: digest.clone() }.into()
+    }
+
+    /// All that a manifest points at.
+    fn content(
+        &self,
+        document: Document,
+        parsed: &ManifestOrIndex,
+        platform: Option<Platform>,
+    ) -> Result<ImageContent, ResolveError> {
+        let blob = |descriptor: &Descriptor| {
+            let origin = match self {
+                Self::Registry(_, repository) => Origin::Repository(repository.clone()),
+                Self::Layout(_, layout) => {
+                    layout.blob(&descriptor.digest).cloned().ok_or_else(|| self.incomplete(&descriptor.digest))?
+                }
+            };
+            Ok::<_, ResolveError>(Blob { descriptor: descriptor.clone(), origin })
+        };
+        let blobs = descriptors(parsed).into_iter().map(blob).collect::<Result<_, _>>()?;
+        Ok(ImageContent { platform, manifest: document, blobs })
+    }
+}
+
+/// A layer of a source, in a file.
+#[derive(Debug)]
+pub(super) enum LayerFile {
+    Spooled(SpooledBlob),
+    Kept(Origin),
+}
+
+impl LayerFile {
+    pub(super) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Spooled(blob) => Some(blob.path()),
+            Self::Kept(origin) => origin.path(),
+        }
+    }
 }
 
 /// More indexes within an index than these are a mistake.
 const MOST_INDEXES: usize = 16;
+/// The largest config that is read of a layout.
+const LARGEST_CONFIG: u64 = 8 << 20;
 
+fn unavailable(role: Role, image: Reference, cause: RegistryError) -> ResolveError {
+    ResolveError::Unavailable { role, image, cause }
+}
+
+/// Looks up an image of a registry.
 pub(super) async fn look_up(registries: &Registries, role: Role, reference: &Reference) -> Result<Image, ResolveError> {
-    let unavailable = |cause| ResolveError::Unavailable { role, image: reference.clone(), cause };
-    let top = ask(registries, role, || registries.resolve(reference)).await.map_err(unavailable)?;
-    let platforms = match &top.content {
-        ManifestOrIndex::Index(index) => platforms(registries, role, reference.repository(), index.clone()).await?,
+    let top = ask(registries, role, || registries.resolve(reference)).await;
+    let top = top.map_err(|cause| unavailable(role, reference.clone(), cause))?;
+    let store = Store::Registry(role, reference.repository().clone());
+    with_platforms(registries, store, top.document, top.content).await
+}
+
+/// Looks at an image of a layout.
+pub(super) async fn of_layout(
+    registries: &Registries,
+    name: &SourceName,
+    layout: Arc<Layout>,
+) -> Result<Image, ResolveError> {
+    let digest = layout.top().digest().clone();
+    let store = Store::Layout(name.clone(), layout);
+    let top = store.document(registries, &digest).await?;
+    let (top, content) = top.ok_or_else(|| store.incomplete(&digest))?;
+    with_platforms(registries, store, top, content).await
+}
+
+async fn with_platforms(
+    registries: &Registries,
+    store: Store,
+    top: Document,
+    content: ManifestOrIndex,
+) -> Result<Image, ResolveError> {
+    let platforms = match &content {
+        ManifestOrIndex::Index(index) => platforms(registries, &store, index.clone()).await?,
         ManifestOrIndex::Manifest(_) => {
-            let image = read(registries, role, &top.reference).await?;
-            [(image.config.platform(), top.reference.clone())].into()
+            let image = read(registries, &store, top.digest()).await?;
+            [(image.config.platform(), top.digest().clone())].into()
         }
     };
-    Ok(Image { top, platforms })
+    Ok(Image { store, top, content, platforms })
 }
 
 /// The manifest of each platform of an index. Of two entries for one platform the first counts, as for `docker pull`. Entries that
-/// don't say their platform count for that of their config, if there is no other entry for it; artifacts among them don't.
+/// don't say their platform count for that of their config, if there is no other entry for it; artifacts among them don't, nor does what a
+/// layout lacks.
 async fn platforms(
     registries: &Registries,
-    role: Role,
-    repository: &Repository,
+    store: &Store,
     index: Index,
-) -> Result<BTreeMap<Platform, PinnedReference>, ResolveError> {
-    let unavailable =
-        |image: PinnedReference| move |cause| ResolveError::Unavailable { role, image: Reference::from(image), cause };
+) -> Result<BTreeMap<Platform, Digest>, ResolveError> {
+    let is_there = |digest: &Digest| match store {
+        Store::Registry(..) => true,
+        Store::Layout(_, layout) => layout.document(digest).is_some(),
+    };
     let (mut found, mut unsaid) = (BTreeMap::new(), Vec::new());
     let (mut indexes, mut nested) = (VecDeque::from([index]), Vec::new());
     let mut read_indexes = 0;
     while let Some(index) = indexes.pop_front() {
-        for listed in index.manifests {
-            let reference = repository.pinned(listed.digest.clone());
+        for listed in index.manifests.into_iter().filter(|listed| is_there(&listed.digest)) {
             if listed.is_index() {
-                nested.push(reference);
+                nested.push(listed.digest);
             } else if let Some(platform) = listed.image_platform() {
-                found.entry(platform).or_insert(reference);
+                found.entry(platform).or_insert(listed.digest);
             } else if listed.lacks_platform() {
-                unsaid.push(reference);
+                unsaid.push(listed.digest);
             }
         }
         // An index may list [indexes](https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md), what they list as well.
-        for reference in nested.drain(..) {
+        for digest in nested.drain(..) {
             read_indexes += 1;
             if read_indexes > MOST_INDEXES {
-                return Err(ResolveError::Manifest { role, image: reference, cause: InvalidManifest::Nested });
+                return Err(store.unusable(&digest, InvalidManifest::Nested));
             }
-            let pulled = ask(registries, role, || registries.manifest(&reference))
-                .await
-                .map_err(unavailable(reference.clone()))?;
-            if let ManifestOrIndex::Index(index) = pulled.content {
+            if let Some((_, ManifestOrIndex::Index(index))) = store.document(registries, &digest).await? {
                 indexes.push_back(index);
             }
         }
     }
-    for reference in unsaid {
-        match read(registries, role, &reference).await {
-            Ok(image) => drop(found.entry(image.config.platform()).or_insert(reference)),
+    for digest in unsaid {
+        match read(registries, store, &digest).await {
+            Ok(image) => drop(found.entry(image.config.platform()).or_insert(digest)),
             // An artifact.
             Err(ResolveError::Config { .. } | ResolveError::Manifest { .. }) => {}
             Err(error) => return Err(error),
@@ -128,20 +304,18 @@ pub(super) async fn ask<T, F: Future<Output = Result<T, RegistryError>>>(
 /// The manifest and config of one platform's image.
 pub(super) async fn read(
     registries: &Registries,
-    role: Role,
-    reference: &PinnedReference,
-) -> Result<ResolvedImage, ResolveError> {
-    let unavailable = |cause| ResolveError::Unavailable { role, image: Reference::from(reference.clone()), cause };
-    let unusable = |cause| ResolveError::Manifest { role, image: reference.clone(), cause };
-    let manifest = ask(registries, role, || registries.manifest(reference)).await.map_err(unavailable)?;
-    let mut manifest = match manifest.content {
+    store: &Store,
+    digest: &Digest,
+) -> Result<ResolvedSource, ResolveError> {
+    let unusable = |cause| store.unusable(digest, cause);
+    let (_, content) = store.document(registries, digest).await?.ok_or_else(|| store.incomplete(digest))?;
+    let mut manifest = match content {
         ManifestOrIndex::Manifest(manifest) => manifest,
         ManifestOrIndex::Index(index) => return Err(unusable(InvalidManifest::Unsupported(index.media_type))),
     };
     let layers = manifest.layers.iter().map(Descriptor::to_oci_layer).collect::<Result<_, _>>();
     manifest.layers = layers.map_err(unusable)?;
-    let config = ask(registries, role, || registries.small_blob(reference.repository(), &manifest.config)).await;
-    let config = config.map_err(unavailable)?;
+    let config = store.config(registries, digest, &manifest.config).await?;
     let config = Config::parse(&config)
         .and_then(|config| match (config.diff_ids().len(), manifest.layers.len()) {
             (diff_ids, layers) if diff_ids == layers => Ok(config),
@@ -149,36 +323,45 @@ pub(super) async fn read(
                 Err(InvalidConfig::Malformed(format!("it names {diff_ids} layers, and the manifest {layers}")))
             }
         })
-        .map_err(|cause| ResolveError::Config { role, image: reference.clone(), cause })?;
-    Ok(ResolvedImage { reference: reference.clone(), manifest, config })
+        .map_err(|cause| ResolveError::Config { role: store.role(), image: store.name(digest.clone()), cause })?;
+    Ok(ResolvedSource { name: store.name(digest.clone()), manifest, config })
 }
 
 /// A manifest that the source's index lists, an attestation perhaps, with all that it points at.
 pub(super) async fn read_listed(
     registries: &Registries,
-    repository: &Repository,
+    store: &Store,
     listed: &Descriptor,
 ) -> Result<ImageContent, ResolveError> {
-    let reference = repository.pinned(listed.digest.clone());
-    let unavailable =
-        |cause| ResolveError::Unavailable { role: Role::Source, image: Reference::from(reference.clone()), cause };
-    let pulled = ask(registries, Role::Source, || registries.manifest(&reference)).await.map_err(unavailable)?;
-    if let ManifestOrIndex::Index(index) = &pulled.content {
-        let cause = InvalidManifest::Unsupported(index.media_type.clone());
-        return Err(ResolveError::Manifest { role: Role::Source, image: reference, cause });
+    let found = store.document(registries, &listed.digest).await?;
+    let (document, content) = found.ok_or_else(|| store.incomplete(&listed.digest))?;
+    if let ManifestOrIndex::Index(index) = &content {
+        return Err(store.unusable(&listed.digest, InvalidManifest::Unsupported(index.media_type.clone())));
     }
-    Ok(content(repository, &pulled, listed.image_platform()))
+    store.content(document, &content, listed.image_platform())
+}
+
+/// The image itself, where it is for one platform and has no index.
+pub(super) fn single(image: &Image) -> Result<ImageContent, ResolveError> {
+    image.store.content(image.top.clone(), &image.content, None)
 }
 
 /// A manifest of `repository` with all that it points at.
 pub(crate) fn content(repository: &Repository, pulled: &Pulled, platform: Option<Platform>) -> ImageContent {
-    let descriptors: Vec<&Descriptor> = match &pulled.content {
-        ManifestOrIndex::Manifest(manifest) => manifest.layers.iter().chain([&manifest.config]).collect(),
-        ManifestOrIndex::Index(_) => Vec::new(),
-    };
     let blob = |descriptor: &Descriptor| Blob {
         descriptor: descriptor.clone(),
         origin: Origin::Repository(repository.clone()),
     };
-    ImageContent { platform, manifest: pulled.document.clone(), blobs: descriptors.into_iter().map(blob).collect() }
+    ImageContent {
+        platform,
+        manifest: pulled.document.clone(),
+        blobs: descriptors(&pulled.content).into_iter().map(blob).collect(),
+    }
+}
+
+fn descriptors(content: &ManifestOrIndex) -> Vec<&Descriptor> {
+    match content {
+        ManifestOrIndex::Manifest(manifest) => manifest.layers.iter().chain([&manifest.config]).collect(),
+        ManifestOrIndex::Index(_) => Vec::new(),
+    }
 }

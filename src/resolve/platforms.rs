@@ -3,7 +3,7 @@
 //! Always of Linux: a layer with `/usr/local/bin` is none of a Windows image. A source may have executables for other systems beside those.
 
 use super::{Image, ResolveError, Role};
-use crate::image::{Base, Platform, Reference};
+use crate::image::{Base, Platform, SourceName};
 use crate::plan::{Platforms, Variant};
 
 /// The platforms of a variant, sorted. Without a base, any of the source's will do.
@@ -12,7 +12,7 @@ use crate::plan::{Platforms, Variant};
 /// One that was asked for is missing, or there is none in common.
 pub(super) fn choose(
     variant: &Variant,
-    source_name: &Reference,
+    source_name: &SourceName,
     source: &Image,
     base: Option<&Image>,
 ) -> Result<Vec<Platform>, ResolveError> {
@@ -37,12 +37,13 @@ pub(super) fn choose(
         }
         Platforms::Listed(listed) => {
             for platform in listed {
-                let base = variant.made.base_reference().zip(base).map(|(name, base)| (Role::Base, name, base));
-                for (role, name, image) in [(Role::Source, source_name, source)].into_iter().chain(base) {
+                let base = variant.made.base_reference().zip(base);
+                let base = base.map(|(name, base)| (Role::Base, name.to_string(), base));
+                for (role, name, image) in [(Role::Source, source_name.to_string(), source)].into_iter().chain(base) {
                     if !image.platforms.contains_key(platform) {
                         return Err(ResolveError::PlatformMissing {
                             role,
-                            image: name.to_string(),
+                            image: name,
                             platform: platform.clone(),
                             variants: vec![variant.name.clone()],
                             available: image.has(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::answers::{is_missing, unless_unreadable};
 use super::{SurveyError, Surveyed};
 use crate::compose::kinship::{self, Published};
-use crate::compose::{Blob, Content, ImageContent, Origin};
+use crate::compose::{Blob, Composed, Content, ImageContent, Origin};
 use crate::facts;
 use crate::image::manifest::ManifestOrIndex;
 use crate::image::{Config, Descriptor, Digest, Document, Index, MediaType, Platform, Repository};
@@ -42,32 +42,10 @@ impl Surveyed<'_> {
             Err(ResolveError::Source(error)) => return Err(ResolveError::Source(error).into()),
             Err(_) => return Ok(Err("of which the base can't be read any more".to_owned())),
         };
-        let mut published = Vec::new();
-        let mut images = Vec::new();
-        for listed in &index.manifests {
-            let Some(platform) = listed.image_platform() else {
-                return Ok(Err("which has entries without a platform".to_owned()));
-            };
-            let pulled = self.registries.manifest(&repository.pinned(listed.digest.clone())).await;
-            let pulled = match unless_unreadable(pulled)? {
-                Ok(pulled) => pulled,
-                Err(_) => return Ok(Err("of which parts are missing".to_owned())),
-            };
-            let ManifestOrIndex::Manifest(manifest) = pulled.content.clone() else {
-                return Ok(Err("which has an index in its index".to_owned()));
-            };
-            let bytes = match unless_unreadable(self.registries.small_blob(repository, &manifest.config).await)? {
-                Ok(bytes) => bytes,
-                Err(_) => return Ok(Err("of which parts are missing".to_owned())),
-            };
-            let Ok(config) = Config::parse(&bytes) else {
-                return Ok(Err("of which a config can't be read".to_owned()));
-            };
-            let mut content = resolve::content(repository, &pulled, Some(platform.clone()));
-            know_origins(&mut content, &then, &platform, &manifest.config, bytes);
-            images.push(content);
-            published.push(Published { platform, manifest, config });
-        }
+        let (images, published) = match self.read_images(repository, &index.manifests, &then.composed).await? {
+            Ok(read) => read,
+            Err(why) => return Ok(Err(why)),
+        };
         let run_lines = variant.variant.run.len();
         let annotations = (&index.annotations, &then.index_annotations);
         Ok(match kinship::difference(annotations, (&published, &then.composed), run_lines) {
@@ -110,6 +88,22 @@ impl Surveyed<'_> {
             Err(why) => return Ok(Err(why)),
         };
         let source = self.resolved.tagged_source.as_ref().expect("only a source with tags is asked about");
+        // Where it was made here, its configs have facts, which a later run may know better.
+        let made = self.resolved.made_source();
+        if let (ManifestOrIndex::Index(index), false) = (&pulled.content, made.is_empty()) {
+            let (images, published) = match self.read_images(repository, &index.manifests, made).await? {
+                Ok(read) => read,
+                Err(why) => return Ok(Err(why)),
+            };
+            let annotated = source.annotated.index.bytes();
+            let annotated =
+                ManifestOrIndex::parse(source.annotated.index.media_type(), annotated).expect("we have written it");
+            let annotations = (&index.annotations, annotated.annotations());
+            return Ok(match kinship::difference(annotations, (&published, made), 0) {
+                None => Ok(Content { index: pulled.document, images }),
+                Some(difference) => Err(format!("which was made of other files: {difference}")),
+            });
+        }
         let digests = |content: &ManifestOrIndex| match content {
             ManifestOrIndex::Index(index) => index.manifests.iter().map(|listed| listed.digest.clone()).collect(),
             ManifestOrIndex::Manifest(_) => Vec::new(),
@@ -120,19 +114,54 @@ impl Surveyed<'_> {
         }
         Ok(Ok(Content { index: pulled.document, images: source.annotated.images.clone() }))
     }
+
+    /// The images that a published index lists; else why they can't be compared. `composed` has those that this run would publish.
+    async fn read_images(
+        &self,
+        repository: &Repository,
+        listed: &[Descriptor],
+        composed: &[Composed],
+    ) -> Result<Result<(Vec<ImageContent>, Vec<Published>), String>, SurveyError> {
+        let (mut images, mut published) = (Vec::new(), Vec::new());
+        for listed in listed {
+            let Some(platform) = listed.image_platform() else {
+                return Ok(Err("which has entries without a platform".to_owned()));
+            };
+            let pulled = self.registries.manifest(&repository.pinned(listed.digest.clone())).await;
+            let pulled = match unless_unreadable(pulled)? {
+                Ok(pulled) => pulled,
+                Err(_) => return Ok(Err("of which parts are missing".to_owned())),
+            };
+            let ManifestOrIndex::Manifest(manifest) = pulled.content.clone() else {
+                return Ok(Err("which has an index in its index".to_owned()));
+            };
+            let bytes = match unless_unreadable(self.registries.small_blob(repository, &manifest.config).await)? {
+                Ok(bytes) => bytes,
+                Err(_) => return Ok(Err("of which parts are missing".to_owned())),
+            };
+            let Ok(config) = Config::parse(&bytes) else {
+                return Ok(Err("of which a config can't be read".to_owned()));
+            };
+            let mut content = resolve::content(repository, &pulled, Some(platform.clone()));
+            know_origins(&mut content, composed, &platform, &manifest.config, bytes);
+            images.push(content);
+            published.push(Published { platform, manifest, config });
+        }
+        Ok(Ok((images, published)))
+    }
 }
 
 /// Sets the origins of a published image's blobs, in case they are missing at a destination: the base's repository for its layers,
 /// the composed layer for the executables, memory for the config.
 fn know_origins(
     content: &mut ImageContent,
-    then: &ResolvedVariant,
+    composed: &[Composed],
     platform: &Platform,
     config: &Descriptor,
     bytes: bytes::Bytes,
 ) {
-    let known =
-        then.composed.iter().filter(|composed| composed.platform == *platform).flat_map(|composed| &composed.blobs);
+    let of_platform = composed.iter().filter(|composed| composed.platform == *platform);
+    let known = of_platform.flat_map(|composed| &composed.blobs);
     let known: BTreeMap<&Digest, &Blob> = known.map(|blob| (&blob.descriptor.digest, blob)).collect();
     for blob in &mut content.blobs {
         if let Some(known) = known.get(&blob.descriptor.digest) {

@@ -90,7 +90,7 @@ fn development_builds_are_published_where_a_template_asks_for_them() {
     assert!(tags.rolling.is_empty());
     let plan = push.input("version", "sha-0123456").plan();
     assert_eq!((plan.version.to_string(), plan.revision.as_deref()), ("sha-0123456".to_owned(), Some(COMMIT)));
-    assert_eq!(plan.source.unwrap().reference.to_string(), "ghcr.io/astral-sh/uv:sha-0123456");
+    assert_eq!(plan.source.unwrap().name.to_string(), "ghcr.io/astral-sh/uv:sha-0123456");
 }
 
 #[test]

@@ -96,7 +96,7 @@ fn every_row_has_the_same_bases_labels_and_version_labels() {
         assert_eq!(plan.destinations.iter().map(ToString::to_string).collect::<Vec<_>>(), row.images);
         let source = plan.source.as_ref().unwrap();
         assert_eq!(source.tags.exact[0].as_str(), row.source.label_version);
-        assert_eq!(source.reference.to_string(), format!("{}:{}", row.images[0], row.source.label_version));
+        assert_eq!(source.name.to_string(), format!("{}:{}", row.images[0], row.source.label_version));
         for (ours, theirs) in plan.variants.iter().zip(&row.variants) {
             assert_eq!(ours.made, Made::Here(theirs.base.parse().unwrap()));
             assert_eq!(ours.version_label.as_str(), theirs.tags.label_version);

@@ -22,7 +22,7 @@ use crate::image::environment::wrong_name;
 use crate::image::platform::NotLinux;
 use crate::image::{EnvValue, Platform, Repository};
 use crate::plan::template::BARE;
-use crate::plan::{Place, PlannedAnnotations, Platforms, Problem, RepositoryFacts, Template, Text};
+use crate::plan::{Place, PlannedAnnotations, Platforms, Problem, RepositoryFacts, Template, Text, WrittenSource};
 use crate::secret::Secret;
 use crate::version::{Scheme, VersionSet};
 
@@ -256,19 +256,10 @@ impl Reader<'_> {
         })
     }
 
-    fn source(&mut self, option: &Option<String>) -> Option<Template> {
+    fn source(&mut self, option: &Option<String>) -> Option<WrittenSource> {
         let text = self.text("source", option)?;
-        match text.parse::<Template>() {
-            Ok(template) if template.has_tag() => {
-                self.problem("source", format!("`{text}` has `{{tag}}`, which only variants have"));
-                None
-            }
-            Ok(template) => Some(template),
-            Err(invalid) => {
-                self.problem("source", invalid);
-                None
-            }
-        }
+        let read = WrittenSource::read(&text);
+        read.map_err(|problems| problems.iter().for_each(|problem| self.problem("source", problem))).ok()
     }
 
     fn source_tags(&mut self, option: &[String]) -> Vec<Template> {

@@ -121,9 +121,12 @@ impl Ledger {
 impl Ledger {
     /// A build is about to run `commands`, of which the first lines are noted: the others are joined on the way.
     pub(super) fn will_run(&self, commands: &[String]) {
-        let first =
-            |command: &String| command.lines().next().unwrap_or_default().trim_end_matches(['\\', ' ']).to_owned();
-        self.commands.lock().unwrap_or_else(PoisonError::into_inner).extend(commands.iter().map(first));
+        // BuildKit names the record of a list by its words, and that of a shell's command by its text.
+        let named = |command: &String| match serde_json::from_str::<Vec<String>>(command) {
+            Ok(words) => words.join(" "),
+            Err(_) => command.lines().next().unwrap_or_default().trim_end_matches(['\\', ' ']).to_owned(),
+        };
+        self.commands.lock().unwrap_or_else(PoisonError::into_inner).extend(commands.iter().map(named));
     }
 
     /// Whether a record's description tells of a command or an image of the run.

@@ -1,6 +1,7 @@
 //! A build by BuildKit, through the engine's `/grpc` and `/session`.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use bollard::grpc::build::{ImageBuildFrontendOptions, ImageBuildLoadInput, Image
 use bollard::grpc::driver::Build as _;
 use bollard::grpc::driver::moby::Moby;
 use bollard::grpc::error::GrpcError;
+use bytes::Bytes;
 use tokio::time::timeout;
 
 use super::cache::stage_prefix;
@@ -29,6 +31,9 @@ const FIRST_WITH_ZSTD: ApiVersion = ApiVersion(1, 42);
 const LIMIT: Duration = Duration::from_secs(20 * 60);
 const LIMIT_WITH_COMMANDS: Duration = Duration::from_secs(2 * 60 * 60);
 
+/// The archive with the executables in a build's context, where there is one.
+pub const EXECUTABLES: &str = "executables.tar.gz";
+
 /// A build to be done.
 #[derive(Clone, Debug)]
 pub struct Solve {
@@ -41,6 +46,8 @@ pub struct Solve {
     /// The commands that its steps run. With one, nothing of the engine's cache is used: what a command does depends on
     /// more than its text.
     pub commands: Vec<String>,
+    /// The file that is [`EXECUTABLES`] in the context.
+    pub executables: Option<PathBuf>,
 }
 
 impl Engine {
@@ -77,7 +84,8 @@ impl Engine {
         let lease = LocalImage::new(self, image.clone(), Chore::Built(image.clone()));
         let what = format!("build `{name}` for `{}`", solve.platform);
         let failed = |cause| EngineError::Request { what: what.clone(), cause };
-        let context = archive(&solve.dockerfile).map_err(|error| failed(Cause::new(&error)))?;
+        let context = archive(&solve.dockerfile, solve.executables.as_deref()).map(Bytes::from);
+        let context = context.map_err(|error| failed(Cause::new(&error)))?;
         let platform = build_platform(&solve.platform);
         let mut options = ImageBuildFrontendOptions::builder().nocache(!solve.commands.is_empty()).platforms(&platform);
         self.shared.ledger.will_run(&solve.commands);
@@ -113,7 +121,7 @@ impl Engine {
         &self,
         image: &str,
         options: ImageBuildFrontendOptions,
-        context: Vec<u8>,
+        context: Bytes,
         credentials: HashMap<String, DockerCredentials>,
         limit: Duration,
     ) -> Result<(), Cause> {
@@ -122,7 +130,7 @@ impl Engine {
         let build = tokio::task::spawn_blocking(move || {
             tokio::runtime::Handle::current().block_on(async {
                 let credentials = credentials.iter().map(|(host, login)| (host.as_str(), login.clone())).collect();
-                let context = ImageBuildLoadInput::Upload(context.into());
+                let context = ImageBuildLoadInput::Upload(context);
                 let driver = Moby::new(&shared.docker);
                 let too_long = |_| Cause::text(format!("it took longer than {} minutes", limit.as_secs() / 60));
                 tokio::select! {
@@ -137,13 +145,19 @@ impl Engine {
     }
 }
 
-/// A context with nothing but the Dockerfile.
-fn archive(dockerfile: &str) -> std::io::Result<Vec<u8>> {
+/// A context with the Dockerfile, and the executables where the engine can't pull them. BuildKit takes it as a whole, so this is the one place
+/// where compressed executables are in memory.
+fn archive(dockerfile: &str, executables: Option<&Path>) -> std::io::Result<Vec<u8>> {
     let mut header = tar::Header::new_gnu();
     header.set_size(dockerfile.len() as u64);
     header.set_mode(0o644);
     let mut archive = tar::Builder::new(Vec::new());
     archive.append_data(&mut header, "Dockerfile", dockerfile.as_bytes())?;
+    if let Some(executables) = executables {
+        let executables = std::fs::File::open(executables)?;
+        header.set_size(executables.metadata()?.len());
+        archive.append_data(&mut header, EXECUTABLES, executables)?;
+    }
     archive.into_inner()
 }
 

@@ -5,6 +5,7 @@
 
 use std::io::{self, BufRead, Read};
 
+use lzma_rust2::XzReader;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
@@ -18,7 +19,7 @@ pub fn is_read(media_type: &str) -> bool {
     matches!(suffix, Some("" | "+gzip" | ".gzip" | "+zstd" | ".zstd"))
 }
 
-/// The archive in the layer `blob`.
+/// The archive in `blob`: a layer, or an archive of a release.
 ///
 /// # Errors
 /// Reading fails.
@@ -27,6 +28,8 @@ pub fn open<'a>(mut blob: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
     Ok(match head {
         [0x1f, 0x8b, ..] => Box::new(Bounded::new(flate2::bufread::MultiGzDecoder::new(blob))),
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Box::new(Bounded::new(Frames::new(blob))),
+        // Archives of releases are often compressed by xz; layers of images aren't.
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Box::new(Bounded::new(XzReader::new(blob, true))),
         _ => Box::new(Bounded::new(blob)),
     })
 }

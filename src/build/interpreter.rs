@@ -1,0 +1,61 @@
+//! The interpreters of executables that are linked dynamically: each has to be in the base, or the executable doesn't start.
+
+use crate::compose::recipe::Recipe;
+use crate::error::{Fault, Situation};
+use crate::image::Platform;
+
+/// A base without the interpreter of an executable.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "`{executable}` of variant `{variant}` for `{platform}` is linked dynamically and needs `{interpreter}`, which base `{base}` doesn't have\n\
+     hint: a static executable runs on every base: build it for a musl target, or with `CGO_ENABLED=0`; or give the variant the `source` that was \
+     built for its base"
+)]
+pub struct MissingInterpreter {
+    /// The variant.
+    pub variant: String,
+    /// Its platform.
+    pub platform: Platform,
+    /// Where the executable goes.
+    pub executable: String,
+    /// What it needs.
+    pub interpreter: String,
+    /// The base.
+    pub base: String,
+}
+
+impl Situation for MissingInterpreter {
+    fn fault(&self) -> Fault {
+        Fault::Input
+    }
+}
+
+/// The executables of `recipe` with their interpreters, without those that the variant brings along.
+pub(super) fn needed(recipe: &Recipe) -> impl Iterator<Item = (&str, &str)> {
+    let brought = |interpreter: &str| recipe.binaries.iter().any(|binary| binary.to() == interpreter);
+    let needed =
+        recipe.interpreters.iter().map(|(executable, interpreter)| (executable.as_str(), interpreter.as_str()));
+    needed.filter(move |(_, interpreter)| !brought(interpreter))
+}
+
+/// The error for one of [`needed`].
+pub(super) fn missing(recipe: &Recipe, executable: &str, interpreter: &str) -> MissingInterpreter {
+    MissingInterpreter {
+        variant: recipe.variant.clone(),
+        platform: recipe.platform.clone(),
+        executable: executable.to_owned(),
+        interpreter: interpreter.to_owned(),
+        base: recipe.base.image().map_or_else(|| "scratch".to_owned(), |base| base.reference.to_string()),
+    }
+}
+
+/// Refuses executables that need an interpreter on `scratch`, where there is none.
+///
+/// # Errors
+/// There is one.
+pub(super) fn refuse_on_scratch(recipe: &Recipe) -> Result<(), MissingInterpreter> {
+    match needed(recipe).next().filter(|_| recipe.base.image().is_none()) {
+        Some((executable, interpreter)) => Err(missing(recipe, executable, interpreter)),
+        None => Ok(()),
+    }
+}

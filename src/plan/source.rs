@@ -1,0 +1,218 @@
+//! Sources as they are written, in the input and the key `source`: an image of a registry, an OCI layout, or files for each platform.
+
+use crate::action::inputs::list;
+use crate::image::platform::NotLinux;
+use crate::image::source::{FILES, LAYOUT, SourceFile};
+use crate::image::{Platform, SourceName};
+use crate::version::Version;
+
+use super::template::{InvalidTemplate, Template};
+
+/// What the name of an archive ends with. A path that ends so and names no file in it was cut short.
+const ARCHIVES: [&str; 6] = [".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.zst", ".zip"];
+
+/// A source, with placeholders.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WrittenSource {
+    /// The name of an image.
+    Named(Template),
+    /// Files that an image is to be made of.
+    Files(Vec<WrittenFile>),
+}
+
+/// A line `linux/amd64=dist/tool -> /tool`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrittenFile {
+    platform: Platform,
+    path: Template,
+    entry: Option<Template>,
+    to: Option<String>,
+}
+
+impl WrittenSource {
+    /// Reads the text of the input or the key.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn read(text: &str) -> Result<Self, Vec<String>> {
+        let mut lines = list::lines(text);
+        let first = lines.next().unwrap_or_default();
+        let rest: Vec<&str> = lines.collect();
+        if first == FILES {
+            return files(&rest);
+        }
+        if file_of(first).is_some() {
+            return Err(vec![format!("`{first}` is a line of files\nhint: write `{FILES}` on a line before it")]);
+        }
+        if !rest.is_empty() {
+            return Err(vec![format!(
+                "expected the name of one image, found {} lines\nhint: name an image, or write `{FILES}` and then a line for each file, such as `linux/amd64=dist/tool`",
+                rest.len() + 1
+            )]);
+        }
+        template(first).map(Self::Named).map_err(|problem| vec![problem])
+    }
+
+    /// The source of `version`. An image of a registry without a tag has that of the version.
+    ///
+    /// # Errors
+    /// The version lacks what a placeholder asks for, or what is filled in isn't a name.
+    pub fn fill(&self, version: &Version) -> Result<SourceName, String> {
+        let fill = |template: &Template| {
+            template.render(version, "").ok_or_else(|| format!("`{template}` can't be filled for version `{version}`"))
+        };
+        match self {
+            Self::Named(template) => {
+                let mut text = fill(template)?;
+                // `latest` may be another version by now.
+                let has_tag = text.contains('@') || text.rsplit('/').next().is_some_and(|name| name.contains(':'));
+                if !text.starts_with(LAYOUT) && !has_tag {
+                    text = format!("{text}:{}", version.tag_text());
+                }
+                text.parse().map_err(|invalid: crate::image::reference::InvalidName| invalid.to_string())
+            }
+            Self::Files(written) => {
+                let mut files = Vec::<SourceFile>::new();
+                for file in written {
+                    let (path, entry) = (fill(&file.path)?, file.entry.as_ref().map(&fill).transpose()?);
+                    let name = entry.as_ref().unwrap_or(&path).rsplit('/').next().unwrap_or_default().to_owned();
+                    let to = match &file.to {
+                        None => format!("/{name}"),
+                        Some(folder) if folder.ends_with('/') => format!("{folder}{name}"),
+                        Some(to) => to.clone(),
+                    };
+                    if entry.is_none() && ARCHIVES.iter().any(|suffix| path.ends_with(suffix)) {
+                        return Err(format!(
+                            "`{path}` is an archive\nhint: name the file in it, such as `{}={path}!tool`",
+                            file.platform
+                        ));
+                    }
+                    if !to.starts_with('/') || to.split('/').skip(1).any(|part| matches!(part, "" | "." | "..")) {
+                        return Err(format!(
+                            "`{to}` is not the absolute path of a file\nhint: write it as in `-> /tool`"
+                        ));
+                    }
+                    if files.iter().any(|other| other.platform == file.platform && other.to == to) {
+                        return Err(format!(
+                            "two files for `{}` would both become `{to}`\nhint: give one of them another name with `->`",
+                            file.platform
+                        ));
+                    }
+                    files.push(SourceFile { platform: file.platform.clone(), path, entry, to });
+                }
+                Ok(SourceName::Files(files))
+            }
+        }
+    }
+}
+
+fn files(lines: &[&str]) -> Result<WrittenSource, Vec<String>> {
+    if lines.is_empty() {
+        return Err(vec![format!(
+            "`{FILES}` is not followed by files\nhint: write a line for each, such as `linux/amd64=dist/x86_64/tool`"
+        )]);
+    }
+    let (mut files, mut problems) = (Vec::new(), Vec::new());
+    for line in lines {
+        match file(line) {
+            Ok(file) => files.push(file),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if problems.is_empty() { Ok(WrittenSource::Files(files)) } else { Err(problems) }
+}
+
+fn file(line: &str) -> Result<WrittenFile, String> {
+    let wrong = || {
+        format!(
+            "`{line}` is not a file for a platform\nhint: write `linux/amd64=dist/tool`, or `linux/amd64=tool.tar.gz!tool` for one in an archive"
+        )
+    };
+    let (platform, rest) = file_of(line).ok_or_else(wrong)?;
+    if !platform.is_linux() {
+        return Err(NotLinux(platform).to_string());
+    }
+    let (from, to) = match rest.split_once("->") {
+        Some((from, to)) => (from.trim(), Some(to.trim())),
+        None => (rest.trim(), None),
+    };
+    let (path, entry) = match from.split_once('!') {
+        Some((path, entry)) => (path, Some(entry.trim_start_matches("./").trim_start_matches('/'))),
+        None => (from, None),
+    };
+    if path.is_empty() || entry.is_some_and(str::is_empty) || to.is_some_and(str::is_empty) {
+        return Err(wrong());
+    }
+    Ok(WrittenFile {
+        platform,
+        path: template(path)?,
+        entry: entry.map(template).transpose()?,
+        to: to.map(str::to_owned),
+    })
+}
+
+/// The platform of a line of files, and what is behind it.
+fn file_of(line: &str) -> Option<(Platform, &str)> {
+    let (platform, rest) = line.split_once('=')?;
+    Some((platform.trim().parse().ok()?, rest))
+}
+
+fn template(text: &str) -> Result<Template, String> {
+    let template = text.parse::<Template>().map_err(|invalid: InvalidTemplate| invalid.to_string())?;
+    if template.has_tag() {
+        return Err(format!("`{text}` has `{{tag}}`, which only variants have"));
+    }
+    Ok(template)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::version::Scheme;
+
+    fn filled(text: &str) -> Result<String, String> {
+        let version = Version::parse("1.2.3", Scheme::Auto).unwrap();
+        let source = WrittenSource::read(text).map_err(|problems| problems.join("\n"))?.fill(&version)?;
+        Ok(match source {
+            SourceName::Files(files) => files.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
+            other => other.to_string(),
+        })
+    }
+
+    #[test]
+    fn a_source_is_an_image_a_layout_or_files() {
+        for (text, expected) in [
+            ("ghcr.io/acme/tool", "ghcr.io/acme/tool:1.2.3"),
+            ("localhost:5000/tool", "localhost:5000/tool:1.2.3"),
+            ("ghcr.io/acme/tool:{major}.{minor}", "ghcr.io/acme/tool:1.2"),
+            ("oci:dist/tool-{version}.tar", "oci:dist/tool-1.2.3.tar"),
+            ("oci:dist:{version}", "oci:dist:1.2.3"),
+            ("files\nlinux/amd64 = dist/x/tool\n", "linux/amd64=dist/x/tool -> /tool"),
+            (
+                "# made before\nfiles\nlinux/arm64=t.tar.gz!./tool-{version}/tool\nlinux/x86_64=t-amd64 -> /tool\nlinux/arm64=LICENSE->/doc/",
+                "linux/arm64=t.tar.gz!tool-1.2.3/tool -> /tool\nlinux/amd64=t-amd64 -> /tool\nlinux/arm64=LICENSE -> /doc/LICENSE",
+            ),
+        ] {
+            assert_eq!(filled(text).as_deref(), Ok(expected), "{text}");
+        }
+        for (text, expected) in [
+            ("files", "is not followed by files"),
+            ("linux/amd64=tool", "write `files` on a line before it"),
+            ("a/b:1\nc/d:1", "found 2 lines"),
+            ("a/b:{tag}", "only variants have"),
+            ("a/b:{python}", "unknown placeholder"),
+            ("files\ntool", "`tool` is not a file for a platform"),
+            ("files\nlinux/amd64=x!", "is not a file for a platform"),
+            ("files\nwindows/amd64=tool.exe", "is no platform of Linux"),
+            ("files\nlinux/amd64=tool.tar.gz", "is an archive\nhint: name the file in it"),
+            ("files\nlinux/amd64=tool -> tool", "not the absolute path"),
+            ("files\nlinux/amd64=tool -> /a/../b", "not the absolute path"),
+            ("files\nlinux/amd64=a/tool\nlinux/amd64=b/tool", "would both become `/tool`"),
+            ("oci:", "does not name an OCI layout"),
+            ("A/b:1", "is not a valid repository"),
+        ] {
+            let problem = filled(text).unwrap_err();
+            assert!(problem.contains(expected), "{text}: {problem}");
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! A file out of an archive as releases have them: tar, plain or compressed by gzip, zstd or xz, and zip.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek as _};
+
+use rawzip::{CompressionMethod, RECOMMENDED_BUFFER_SIZE, ZipArchive};
+
+use crate::image::unpack::archive::Archive;
+use crate::image::unpack::compression;
+use crate::image::unpack::tree::{Found, Tree};
+
+/// How many of the other files are offered in an error.
+const OFFERED: usize = 8;
+
+/// Why an archive doesn't give a file.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// There is none at this path; some of those that are there.
+    Missing(Vec<String>),
+    /// There is something else.
+    NoFile(String),
+    /// It has rights that would be lost.
+    Privileged(&'static str),
+    /// The archive can't be read.
+    Unreadable(io::Error),
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        Self::Unreadable(error)
+    }
+}
+
+/// Hands the content of the file at `path` in `archive` to `take`.
+///
+/// # Errors
+/// There is no such file, or the archive is damaged.
+pub(super) fn read<T>(mut archive: File, path: &str, take: impl FnOnce(&mut dyn Read) -> T) -> Result<T, Refusal> {
+    let mut magic = Vec::new();
+    (&archive).take(4).read_to_end(&mut magic)?;
+    archive.rewind()?;
+    // An empty zip file begins with its end.
+    if magic.starts_with(b"PK\x03\x04") || magic.starts_with(b"PK\x05\x06") {
+        return zip(archive, path, take);
+    }
+    let mut tree = Tree::default();
+    tree.read_layer(compression::open(buffered(&archive))?)?;
+    tree.complete();
+    let number = match tree.find(&format!("/{path}")) {
+        Found::File(file) if file.mode & 0o6000 != 0 => return Err(Refusal::Privileged("is setuid or setgid")),
+        Found::File(file) if file.capabilities => return Err(Refusal::Privileged("has capabilities")),
+        Found::File(file) => file.entry,
+        Found::Other(kind) => return Err(Refusal::NoFile(kind.to_owned())),
+        Found::Dangling(target) => return Err(Refusal::NoFile(format!("a link to `{target}`, which isn't there"))),
+        Found::Nothing | Found::Undecided => {
+            let files = tree.some_files(OFFERED);
+            return Err(Refusal::Missing(files.iter().map(|path| path.trim_start_matches('/').to_owned()).collect()));
+        }
+    };
+    archive.rewind()?;
+    let mut entries = Archive::new(compression::open(buffered(&archive))?);
+    for _ in 0..=number {
+        entries.next_entry()?.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+    }
+    Ok(take(&mut entries))
+}
+
+fn buffered(archive: &File) -> impl BufRead {
+    BufReader::with_capacity(1 << 16, archive)
+}
+
+/// The same of a [zip file](https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT). Of several entries with one name, the last counts.
+fn zip<T>(archive: File, path: &str, take: impl FnOnce(&mut dyn Read) -> T) -> Result<T, Refusal> {
+    let malformed = |error: rawzip::Error| io::Error::new(io::ErrorKind::InvalidData, error.to_string());
+    let mut buffer = vec![0; RECOMMENDED_BUFFER_SIZE];
+    let archive = ZipArchive::from_file(archive, &mut buffer).map_err(malformed)?;
+    let (mut found, mut others) = (None, Vec::new());
+    let mut entries = archive.entries(&mut buffer);
+    while let Some(entry) = entries.next_entry().map_err(malformed)? {
+        let Ok(name) = entry.file_path().try_normalize() else { continue };
+        let name = name.as_ref().trim_end_matches('/');
+        let mode = entry.mode();
+        if name == path {
+            let kind = match () {
+                () if entry.is_dir() => Some("a folder"),
+                () if mode.is_symlink() => Some("a link"),
+                () if entry.flags().is_encrypted() => Some("an encrypted file"),
+                () => None,
+            };
+            found = Some((kind, mode.value() & 0o6000 != 0, entry.compression_method(), entry.wayfinder()));
+        } else if !entry.is_dir() && others.len() < OFFERED {
+            others.push(name.to_owned());
+        }
+    }
+    let (kind, privileged, method, wayfinder) = found.ok_or(Refusal::Missing(others))?;
+    if let Some(kind) = kind {
+        return Err(Refusal::NoFile(kind.to_owned()));
+    }
+    if privileged {
+        return Err(Refusal::Privileged("is setuid or setgid"));
+    }
+    let entry = archive.get_entry(wayfinder).map_err(malformed)?;
+    match method {
+        CompressionMethod::STORE => Ok(take(&mut entry.verifying_reader(entry.reader()))),
+        CompressionMethod::DEFLATE => {
+            let inflated = flate2::read::DeflateDecoder::new(entry.reader());
+            Ok(take(&mut entry.verifying_reader(inflated)))
+        }
+        _ => Err(Refusal::NoFile("compressed in another way than by deflate".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    /// A zip file of entries, each with its name, mode and content.
+    fn zipped(entries: &[(&str, u32, &[u8])]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        let mut archive = rawzip::ZipArchiveWriter::new(&mut file);
+        for (name, mode, content) in entries {
+            let method = CompressionMethod::DEFLATE;
+            let (mut entry, config) =
+                archive.new_file(name).unix_permissions(*mode).compression_method(method).start().unwrap();
+            let deflated = flate2::write::DeflateEncoder::new(&mut entry, flate2::Compression::fast());
+            let mut writer = config.wrap(deflated);
+            writer.write_all(content).unwrap();
+            let (deflated, descriptor) = writer.finish().unwrap();
+            deflated.finish().unwrap();
+            entry.finish(descriptor).unwrap();
+        }
+        archive.finish().unwrap();
+        file.rewind().unwrap();
+        file
+    }
+
+    fn content(archive: File, path: &str) -> Result<Vec<u8>, Refusal> {
+        read(archive, path, |content| {
+            let mut bytes = Vec::new();
+            content.read_to_end(&mut bytes).map(|_| bytes)
+        })?
+        .map_err(Refusal::from)
+    }
+
+    #[test]
+    fn a_file_of_a_zip_archive_is_found_and_checked() {
+        let entries =
+            || zipped(&[("x/tool", 0o100_755, b"first"), ("x/su", 0o104_755, b""), ("x/tool", 0o100_755, b"last")]);
+        assert_eq!(content(entries(), "x/tool").unwrap(), b"last");
+        assert!(matches!(content(entries(), "x/su"), Err(Refusal::Privileged(_))));
+        let missing = content(entries(), "tool").unwrap_err();
+        assert!(matches!(&missing, Refusal::Missing(files) if files.contains(&"x/su".to_owned())), "{missing:?}");
+        let link = zipped(&[("tool", 0o120_777, b"x/tool")]);
+        assert!(matches!(content(link, "tool"), Err(Refusal::NoFile(_))));
+
+        let mut damaged = Vec::new();
+        zipped(&[("tool", 0o100_755, &[b'x'; 100])]).read_to_end(&mut damaged).unwrap();
+        let at = damaged.windows(4).position(|bytes| bytes == b"tool").unwrap() + 6;
+        damaged[at] ^= 0x10;
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&damaged).unwrap();
+        file.rewind().unwrap();
+        assert!(matches!(content(file, "tool"), Err(Refusal::Unreadable(_))), "its checksum is another one");
+    }
+}

@@ -1,0 +1,193 @@
+//! The scratch image of `source: files`: files of the workspace, or of archives in it, one layer for each platform.
+//!
+//! A function of the files, the facts and the labels alone: times, owners and modes of the workspace don't matter. What Linux executes
+//! (ELF and scripts) becomes 0755, all else 0644.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Seek as _, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+use tempfile::NamedTempFile;
+
+use super::archive::{self, Refusal};
+use crate::action::Files;
+use crate::compose::{self, Composed, Content};
+use crate::error::{Fault, Situation};
+use crate::facts::{self, Facts};
+use crate::image::config::Changes;
+use crate::image::interpreter;
+use crate::image::layer::{InstalledFile, Layer};
+use crate::image::manifest::Annotations;
+use crate::image::platform::Format;
+use crate::image::source::SourceFile;
+use crate::image::{Digest, Platform};
+
+/// The largest file: 2 GiB.
+const LARGEST: u64 = 2 << 30;
+
+/// Why an image can't be made of files.
+#[derive(Debug, thiserror::Error)]
+pub enum FilesError {
+    /// It isn't there, or can't be read.
+    #[error(
+        "`{path}` of `source` can't be read\nhint: the path is relative to the workspace; was it made or downloaded by a step before?"
+    )]
+    Unreadable {
+        /// The file or archive.
+        path: String,
+        /// Why not.
+        #[source]
+        cause: io::Error,
+    },
+    /// The archive has no such file.
+    #[error("archive `{archive}` has no file `{entry}`\nhint: {hint}", hint = offer(.available))]
+    Missing {
+        /// The archive.
+        archive: String,
+        /// What was asked for.
+        entry: String,
+        /// Some of the files that are there.
+        available: Vec<String>,
+    },
+    /// The path in the archive isn't a file's.
+    #[error("`{entry}` in archive `{archive}` is {kind}\nhint: name the file itself in `source`")]
+    NoFile {
+        /// The archive.
+        archive: String,
+        /// What was asked for.
+        entry: String,
+        /// What is there.
+        kind: String,
+    },
+    /// An executable of another platform, or of another system.
+    #[error("`{file}` is no executable for `{platform}`: {found}\nhint: check the line in `source`")]
+    WrongMachine {
+        /// The file.
+        file: String,
+        /// Its platform.
+        platform: Platform,
+        /// What it is.
+        found: String,
+    },
+    /// It has rights that the published one wouldn't have.
+    #[error("`{0}` {1}, which variants don't carry over\nhint: archive it without")]
+    Privileged(String, &'static str),
+    /// A file of more than 2 GiB.
+    #[error("`{0}` has more than {LARGEST} bytes\nhint: check the line in `source`")]
+    TooLarge(String),
+    /// The disk is full.
+    #[error("the files of `source` could not be written to disk")]
+    Disk(#[source] io::Error),
+}
+
+fn offer(available: &[String]) -> String {
+    if available.is_empty() {
+        return "it is an archive without files".to_owned();
+    }
+    format!("it has {}", available.join(", "))
+}
+
+impl Situation for FilesError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Disk(_) => Fault::Publication,
+            Self::Unreadable { .. }
+            | Self::Missing { .. }
+            | Self::NoFile { .. }
+            | Self::WrongMachine { .. }
+            | Self::Privileged(..)
+            | Self::TooLarge(_) => Fault::Input,
+        }
+    }
+}
+
+/// Makes an image of `listed`. Its labels are `labels`, which are annotations of its manifests as well. Files go to `directory`.
+///
+/// # Errors
+/// A file that can't be read, isn't for its platform, or can't be carried over; the disk is full.
+pub(super) fn image(
+    files: &dyn Files,
+    listed: &[SourceFile],
+    facts: &Facts,
+    labels: &Annotations,
+    directory: &Path,
+) -> Result<(Content, Vec<Composed>), FilesError> {
+    let mut by_platform = BTreeMap::<&Platform, Vec<InstalledFile>>::new();
+    let mut entrypoints = BTreeMap::<&Platform, String>::new();
+    for file in listed {
+        let installed = install(files, file, directory)?;
+        if installed.mode & 0o111 != 0 {
+            entrypoints.entry(&file.platform).or_insert_with(|| installed.path.clone());
+        }
+        by_platform.entry(&file.platform).or_default().push(installed);
+    }
+    let created = facts.created.map(facts::rfc3339);
+    let mut composed = Vec::new();
+    for (platform, installed) in by_platform {
+        let layer = Arc::new(Layer::write(installed, directory).map_err(FilesError::Disk)?);
+        let entrypoint = entrypoints.get(platform).map(|path| vec![path.clone()]);
+        let changes = Changes { labels: labels.clone(), entrypoint, ..Changes::default() };
+        composed.push(compose::scratch(platform, &layer, created.as_deref(), &changes, labels));
+    }
+    let content = compose::index(&composed.iter().collect::<Vec<_>>(), &Annotations::new());
+    Ok((content, composed))
+}
+
+/// Copies a file to `directory`, if it can be executed on its platform or isn't an executable.
+fn install(files: &dyn Files, file: &SourceFile, directory: &Path) -> Result<InstalledFile, FilesError> {
+    let unreadable = |cause| FilesError::Unreadable { path: file.path.clone(), cause };
+    let mut opened = files.open(Path::new(&file.path)).map_err(unreadable)?;
+    let Some(entry) = &file.entry else { return write(&mut opened, file, directory) };
+    // A copy, since an archive is read twice, and a zip file from its end.
+    let mut copy = tempfile::tempfile_in(directory).map_err(FilesError::Disk)?;
+    io::copy(&mut opened, &mut copy).map_err(unreadable)?;
+    copy.rewind().map_err(FilesError::Disk)?;
+    let (archive, named) = (file.path.clone(), entry.clone());
+    archive::read(copy, entry, |content| write(content, file, directory)).unwrap_or_else(|refusal| {
+        Err(match refusal {
+            Refusal::Missing(available) => FilesError::Missing { archive, entry: named, available },
+            Refusal::NoFile(kind) => FilesError::NoFile { archive, entry: named, kind },
+            Refusal::Privileged(privilege) => FilesError::Privileged(format!("{archive}!{named}"), privilege),
+            Refusal::Unreadable(cause) => FilesError::Unreadable { path: archive, cause },
+        })
+    })
+}
+
+fn write(from: &mut dyn Read, file: &SourceFile, directory: &Path) -> Result<InstalledFile, FilesError> {
+    let unreadable = |cause| FilesError::Unreadable { path: file.path.clone(), cause };
+    let name = || file.entry.as_ref().map_or_else(|| file.path.clone(), |entry| format!("{}!{entry}", file.path));
+    let mut content = NamedTempFile::new_in(directory).map_err(FilesError::Disk)?;
+    let (mut hash, mut size, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 16]);
+    let mut head = Vec::new();
+    from.take(Format::HEAD).read_to_end(&mut head).map_err(unreadable)?;
+    let mut chunk = &head[..];
+    while !chunk.is_empty() {
+        hash.update(chunk);
+        content.write_all(chunk).map_err(FilesError::Disk)?;
+        size += chunk.len() as u64;
+        if size > LARGEST {
+            return Err(FilesError::TooLarge(name()));
+        }
+        let length = from.read(&mut buffer).map_err(unreadable)?;
+        chunk = &buffer[..length];
+    }
+    let wrong = |found| FilesError::WrongMachine { file: name(), platform: file.platform.clone(), found };
+    let executable = match (Format::of(&head), file.platform.elf()) {
+        (Format::Elf(found), Some(expected)) if found != expected => {
+            return Err(wrong(format!("its ELF header says {found}")));
+        }
+        (Format::Elf(_) | Format::Script, _) => true,
+        (Format::Other(_), _) => false,
+    };
+    let mut reopened = content.reopen().map_err(FilesError::Disk)?;
+    Ok(InstalledFile {
+        path: file.to.clone(),
+        mode: if executable { 0o755 } else { 0o644 },
+        size,
+        digest: Digest::from_hash(hash),
+        interpreter: interpreter::of(&mut reopened).map_err(FilesError::Disk)?,
+        content: Arc::new(content),
+    })
+}

@@ -1,0 +1,115 @@
+//! The sources of a plan, each found once, and the facts about the tool that each of them has.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use futures_util::future::{join_all, try_join_all};
+
+use super::files;
+use super::image::{self, Image};
+use super::{ResolveError, Role};
+use crate::action::{Event, Files};
+use crate::api::github::GitHub;
+use crate::api::registry::Registries;
+use crate::compose::Composed;
+use crate::compose::recipe::ResolvedSource;
+use crate::error::Failure;
+use crate::facts::{self, Facts};
+use crate::image::SourceName;
+use crate::layout::Layout;
+use crate::plan::Plan;
+
+/// A source that was found.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) image: Image,
+    pub(super) facts: Facts,
+    /// The manifest and config that the facts are from.
+    pub(super) read: Option<ResolvedSource>,
+    /// What it was made into, where it is made of files.
+    pub(super) made: Vec<Composed>,
+}
+
+/// Finds the sources of a plan.
+pub(super) struct Finder<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) event: &'a Event,
+    pub(super) github: Option<&'a GitHub>,
+    pub(super) registries: &'a Registries,
+    pub(super) files: &'a dyn Files,
+    pub(super) directory: &'a Path,
+}
+
+impl Finder<'_> {
+    /// Says to which entry of the matrix trouble with a source belongs: the first that names the source itself.
+    fn of_entry(&self, name: &SourceName) -> impl Fn(ResolveError) -> ResolveError {
+        let of = self.plan.variants.iter().find(|variant| self.plan.own_source(variant) == Some(name));
+        move |error| match of {
+            Some(variant) => error.at(&variant.place),
+            None => error,
+        }
+    }
+
+    /// Looks up those that are images already.
+    pub(super) async fn images(&self) -> Vec<(SourceName, Result<Image, ResolveError>)> {
+        let images = self.plan.sources().into_iter().map(async |name| {
+            let found = self.image(name).await?;
+            Some((name.clone(), found.map_err(self.of_entry(name))))
+        });
+        join_all(images).await.into_iter().flatten().collect()
+    }
+
+    async fn image(&self, name: &SourceName) -> Option<Result<Image, ResolveError>> {
+        Some(match name {
+            SourceName::Image(reference) => image::look_up(self.registries, Role::Source, reference).await,
+            SourceName::Layout(layout) => match Layout::open(self.files, layout, self.directory) {
+                Ok(layout) => image::of_layout(self.registries, name, Arc::new(layout)).await,
+                Err(error) => Err(error.into()),
+            },
+            SourceName::Files(_) => return None,
+        })
+    }
+
+    /// Adds the facts to `images`, and the sources that are made of files: their labels are facts.
+    ///
+    /// # Errors
+    /// A file can't be used; a registry or GitHub doesn't answer.
+    pub(super) async fn sources(
+        &self,
+        mut images: BTreeMap<SourceName, Image>,
+    ) -> Result<BTreeMap<SourceName, Source>, Failure> {
+        let sources = self.plan.sources().into_iter().map(|name| (name.clone(), images.remove(name)));
+        let sources: Vec<_> = sources.collect();
+        let sources = sources.into_iter().map(async |(name, image)| {
+            let (facts, read) = match &image {
+                Some(image) => self.of_source(image).await.map_err(self.of_entry(&name))?,
+                None => (Facts::default(), None),
+            };
+            let facts = facts::complete(facts, self.plan, self.event, self.github).await?;
+            let (image, made) = match (image, &name) {
+                (Some(image), _) => (image, Vec::new()),
+                (None, SourceName::Files(listed)) => {
+                    let mut labels = facts.labels.clone();
+                    labels.insert(facts::VERSION.to_owned(), self.plan.version.to_string());
+                    labels.extend(self.plan.labels.clone());
+                    let (content, made) = files::image(self.files, listed, &facts, &labels, self.directory)
+                        .map_err(|error| self.of_entry(&name)(error.into()))?;
+                    (image::of_layout(self.registries, &name, Arc::new(Layout::of(&content))).await?, made)
+                }
+                (None, _) => unreachable!("all others were looked up"),
+            };
+            Ok::<_, Failure>((name, Source { image, facts, read, made }))
+        });
+        Ok(try_join_all(sources).await?.into_iter().collect())
+    }
+
+    /// The facts in a source: in its index, and in the config of the first of its platforms, of Linux if it has one.
+    async fn of_source(&self, image: &Image) -> Result<(Facts, Option<ResolvedSource>), ResolveError> {
+        let mut linux = image.platforms.iter().filter(|(platform, _)| platform.is_linux());
+        let first = linux.next().or_else(|| image.platforms.first_key_value());
+        let Some((_, first)) = first else { return Ok((Facts::default(), None)) };
+        let read = image::read(self.registries, &image.store, first).await?;
+        Ok((facts::of_source(image.content.annotations(), &read.config), Some(read)))
+    }
+}
