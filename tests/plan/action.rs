@@ -1,4 +1,4 @@
-//! action.yml, the options of the command line and the README say the same.
+//! action.yml, the options of the command line and the reference say the same.
 
 use std::collections::BTreeMap;
 
@@ -51,8 +51,8 @@ fn inputs_and_outputs_are_described_and_the_action_is_a_container() {
 }
 
 /// The names in the first column of the table under a heading; a row may have several.
-fn table(readme: &str, heading: &str) -> Vec<String> {
-    let section = readme.split_once(heading).unwrap().1.split("\n## ").next().unwrap();
+fn table(reference: &str, heading: &str) -> Vec<String> {
+    let section = reference.split_once(heading).unwrap().1.split("\n## ").next().unwrap();
     let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split(" |").next());
     let mut names: Vec<String> =
         rows.flat_map(|cell| cell.split(", ")).map(|name| name.trim_matches('`').to_owned()).collect();
@@ -61,9 +61,9 @@ fn table(readme: &str, heading: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_readme_lists_every_input_and_output_and_no_other() {
-    let readme = include_str!("../../README.md");
+fn the_reference_lists_every_input_and_output_and_no_other() {
+    let reference = include_str!("../../docs/reference.md");
     let action = action();
-    assert_eq!(table(readme, "\n## Inputs\n"), action.inputs.into_keys().collect::<Vec<_>>());
-    assert_eq!(table(readme, "\n## Outputs\n"), action.outputs.into_keys().collect::<Vec<_>>());
+    assert_eq!(table(reference, "\n## Inputs\n"), action.inputs.into_keys().collect::<Vec<_>>());
+    assert_eq!(table(reference, "\n## Outputs\n"), action.outputs.into_keys().collect::<Vec<_>>());
 }
