@@ -179,7 +179,7 @@ fn a_merge_request_of_gitlab_is_a_dry_run() {
         .variable("CI_COMMIT_TAG", "")
         .input("source", &format!("{}/acme/source:1.2.3", registry.host()));
     let done = publish(&step).succeeded();
-    assert!(done.log.contains("dry-run sha-0123456: 1 variants"), "{}", done.log);
+    assert!(done.log.contains("Dry run of 1 variant of tool sha-0123456"), "{}", done.log);
     assert!(registry.tags("acme/tool").is_empty());
 }
 

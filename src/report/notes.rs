@@ -115,6 +115,7 @@ fn write(report: &Report, form: Form) -> String {
         let _ = writeln!(text, "```sh\ndocker pull {}\n```\n", pull_name(variant));
     }
     let forms = Forms::of(report);
+    let forms = if form == Form::Folded { forms.exact() } else { forms };
     let _ = writeln!(text, "{}\n", introduction(report, &forms));
     match form {
         Form::Full | Form::Pinned => text.push_str(&table(report, &forms)),

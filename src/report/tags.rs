@@ -35,6 +35,11 @@ impl<'a> Forms<'a> {
         Self { all: &report.tag_forms, shown: bare.or_else(|| common.first()).copied(), common }
     }
 
+    /// The same with the most exact tags in the table, which a reader of a long one looks for.
+    pub(super) fn exact(self) -> Self {
+        Self { shown: self.common.first().copied(), ..self }
+    }
+
     /// What the table doesn't show, if that is anything; `report` is the one that these forms are of.
     pub(super) fn sentence(&self, report: &Report) -> Option<String> {
         let shown = self.shown?;
