@@ -24,7 +24,10 @@ fn linked(link: &'static str, target: &'static str) -> Image {
 }
 
 fn warnings(done: &Done) -> Vec<&str> {
-    done.log.lines().filter(|line| line.contains("::warning") && !line.contains(" leaves out ") && !line.contains(" leave out ")).collect()
+    done.log
+        .lines()
+        .filter(|line| line.contains("::warning") && !line.contains(" leaves out ") && !line.contains(" leave out "))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
