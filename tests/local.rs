@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -399,4 +400,38 @@ async fn files_that_cannot_be_used_are_refused_with_what_to_do() {
     );
     let log = refused(&registry, &step).await;
     assert!(log.contains("source `files` has no manifest for `linux/arm64`"), "{log}");
+}
+
+#[tokio::test]
+async fn variants_with_their_own_source_and_finished_images_need_no_other_source() {
+    let registry = registry();
+    let host = registry.host();
+    let finished = BOTH.iter().fold(TinyImage::new(&BOTH), |image, platform| {
+        image.layer_for(platform, vec![executable("/usr/bin/tool", tool(platform))])
+    });
+    let finished = finished.config("Labels", json!({ "org.opencontainers.image.title": "Finished" }));
+    let finished = registry.put_image(&finished.build(), "acme/candidates", "any");
+    let step = |file: &str| {
+        let own = json!({ "base": format!("{host}/base/alpine:3.23"), "tags": ["alpine"], "source": ["files", file] });
+        let bare = json!({ "base": "scratch", "tags": ["bare"], "source": format!("files\n{file}\n{file}-2") });
+        let full = json!({ "image": format!("{host}/acme/candidates@{finished}"), "tags": ["full"] });
+        with_files(&registry, &["tool.tar.gz", "tar", "-czf"])
+            .input("source", "")
+            .input("source-tags", "")
+            .input("matrix", &json!({ "variants": [own, bare, full] }).to_string())
+    };
+    // What is wrong with a source that a variant names is said of its entry.
+    let log = refused(&registry, &step("linux/amd64=dist/none -> /tool")).await;
+    assert!(log.contains("matrix:1:14: `dist/none` of `source` can't be read"), "{log}");
+
+    let step = step("linux/amd64=dist/tool-linux-amd64 -> /tool");
+    let done = step.run().await.succeeded();
+    let names = ["alpine", "bare", "full"];
+    let expected = names.iter().flat_map(|name| [format!("1.2-{name}"), format!("1.2.3-{name}"), (*name).to_owned()]);
+    assert_eq!(registry.tags("acme/tool").into_iter().collect::<BTreeSet<_>>(), expected.collect());
+    assert_eq!(published(&registry, BOTH[0]), [format!("usr/local/bin/tool 755 {}", tool(BOTH[0]).len())]);
+    let full = registry.manifest("acme/tool", "full").unwrap().json();
+    assert_eq!(full["annotations"]["org.opencontainers.image.title"], "Finished");
+    assert!(done.summary.contains("executables from `files`"), "{}", done.summary);
+    assert_eq!(step.run().await.succeeded().outputs["status"], "unchanged");
 }

@@ -65,7 +65,7 @@ fn keys_that_would_change_an_image_are_refused_beside_image() {
         (
             "all of them",
             variant(
-                "binaries: /uv\nenv: { A: b }\ncmd: [x]\nentrypoint: []\nuser: nobody\nworkdir: /x\nlabels: { a: b }\nrun: 'true'\n\
+                "source: ghcr.io/acme/tool\nbinaries: /uv\nenv: { A: b }\ncmd: [x]\nentrypoint: []\nuser: nobody\nworkdir: /x\nlabels: { a: b }\nrun: 'true'\n\
                  annotations: { \"manifest:a\": b }"
             )
         ),
@@ -107,6 +107,10 @@ fn without_a_variant_that_is_composed_neither_a_source_nor_executables_are_neede
     for (input, value) in [("source", "ghcr.io/acme/tool"), ("source-tags", "default")] {
         assert!(alone.clone().input(input, value).plan().source.is_some(), "{input}");
     }
+    let own = "{ base: alpine, tags: [alpine], source: 'ghcr.io/acme/own' }";
+    let own = with(&format!("variants: [{{ image: 'a@DIGEST', tags: [full] }}, {own}]")).plan();
+    assert!(own.source.is_none(), "the one that is composed has its own");
+    assert_eq!(own.sources().into_iter().map(ToString::to_string).collect::<Vec<_>>(), ["ghcr.io/acme/own:0.9.26"]);
     let both = with("variants: [{ image: 'a@DIGEST', tags: [full] }, 'alpine,alpine']");
     assert!(both.plan().source.is_some());
     assert!(both.input("binaries", "").failure().contains("no executables are named"));
