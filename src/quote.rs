@@ -1,4 +1,4 @@
-//! Text from outside, as messages quote it: of registries, files, headers and images. Nobody knows what it is, or how long.
+//! Words in messages: text from outside, of which nobody knows what it is, or how long; and numbers of things.
 
 /// The most characters that a message quotes of one text.
 pub const LONGEST: usize = 80;
@@ -15,6 +15,16 @@ pub fn quoted(text: &str) -> String {
             format!("{}…", &line[..end])
         }
         _ => line,
+    }
+}
+
+/// `1 tag`, `2 tags`, `2 repositories`.
+#[must_use]
+pub fn count(number: usize, what: &str) -> String {
+    match (number, what.strip_suffix('y')) {
+        (1, _) => format!("1 {what}"),
+        (_, Some(stem)) => format!("{number} {stem}ies"),
+        (_, None) => format!("{number} {what}s"),
     }
 }
 

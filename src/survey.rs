@@ -22,6 +22,7 @@ use crate::ownership::{
     self, Artifact, Decision, Decisions, Image, Kinship, Question, Reason, Survey, TagKind, Verdict, Wanted,
 };
 use crate::plan::Platforms;
+use crate::quote::count;
 use crate::resolve::{Resolved, ResolvedVariant};
 use crate::verify::Verified;
 use answers::Answer;
@@ -155,7 +156,8 @@ impl<'a> Surveyed<'a> {
             0 => String::new(),
             count => format!(", {count} to be copied"),
         };
-        log.line(&format!("{tags} tags, {writes} to be written; {} variants to be built{copied}", built.len()));
+        let (tags, built) = (count(tags, "tag"), count(built.len(), "variant"));
+        log.line(&format!("{tags}, {writes} to be written; {built} to be built{copied}"));
         if self.resolved.plan.dry_run {
             for decision in &self.decisions.tags {
                 log.image(&decision.reference(), None, &decision.to_string());

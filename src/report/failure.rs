@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 
 use super::Stage;
 use super::markdown::{code, prose};
-use super::outcome::{count, duration};
+use super::outcome::duration;
 use super::summary::where_the_time_went;
 use super::tags::and;
 use crate::image::Reference;
+use crate::quote::count;
 use crate::stages::Ledger;
 
 /// The summary, as Markdown. `error` is what the run has said of its failure; `stages` are those that were begun, and it has failed in

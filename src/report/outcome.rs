@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Report, Status, Tally};
+use crate::quote::count;
 
 /// The line: `Published 29 variants of uv 0.9.26 to 2 repositories in 3.3 s: 82 tags moved, 2 kept`.
 #[must_use]
@@ -51,15 +52,6 @@ fn listed(counts: &[(usize, &str)]) -> String {
         said.push(format!("{number} {what}"));
     }
     if said.is_empty() { "no tags".to_owned() } else { said.join(", ") }
-}
-
-/// `1 tag`, `2 tags`, `2 repositories`.
-pub(super) fn count(number: usize, what: &str) -> String {
-    match (number, what.strip_suffix('y')) {
-        (1, _) => format!("1 {what}"),
-        (_, Some(stem)) => format!("{number} {stem}ies"),
-        (_, None) => format!("{number} {what}s"),
-    }
 }
 
 /// `3.3 s`, `2 min 5 s`.

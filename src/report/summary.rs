@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use super::failure::alert;
 use super::markdown::{Checks, code, details, kept_tags, of_base, prose};
-use super::outcome::{self, count, duration};
+use super::outcome::{self, duration};
 use super::tags::{Forms, and};
 use super::{Blobs, BuiltPlatform, Destination, Outcome, Report, Stage, Status, Variant};
 use crate::image::reference::DOCKER_HUB;
 use crate::image::{Digest, Repository};
+use crate::quote::count;
 
 pub use super::failure::markdown as of_failure;
 
