@@ -189,7 +189,7 @@ fn the_schema_has_the_keys_that_the_reader_knows() {
     let written: String = keys.keys().map(|key| format!("    {key}: {{}}\n")).collect();
     let failure = failure(&format!("variants:\n  -\n{written}"));
     assert!(!failure.contains("unknown key"), "{failure}");
-    assert_eq!(keys.len(), 18);
+    assert_eq!(keys.len(), 19);
     for (key, value) in keys {
         assert!(value.to_string().contains("\"description\""), "{key} is not described");
     }
