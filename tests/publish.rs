@@ -150,7 +150,7 @@ async fn a_release_is_finished_on_the_bases_that_it_was_begun_on_and_replaced_on
 
     let replaced = step("replace").run().await.succeeded();
     let now = named(&world.open).await;
-    assert!(replaced.log.contains("1 variants to be built"), "{}", replaced.log);
+    assert!(replaced.log.contains("1 variant to be built"), "{}", replaced.log);
     assert_eq!((replaced.json("digests")["alpine3.23"].as_str().unwrap(), &now), (&*now, &named(&world.closed).await));
     assert_ne!(now, published);
 }
