@@ -10,6 +10,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use support::github::{GitHub, Release, WRITE_TOKEN};
 use support::parts;
+use support::process::output;
 use support::registry::{Auth, Registry};
 use support::runner::{Done, Step};
 
@@ -128,14 +129,6 @@ impl World {
         let images = images.lines().map(str::to_owned).collect();
         (images, self.docker(engine, &["ps", "--all", "--quiet"]))
     }
-}
-
-#[track_caller]
-fn output(command: &mut Command) -> String {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{command:?}: {}\n{out}{err}", output.status);
-    out.into_owned()
 }
 
 fn digests(index: &Value) -> Vec<String> {

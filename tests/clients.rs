@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use support::github::{GitHub, Release, WRITE_TOKEN};
 use support::image::{Image, digest};
 use support::parts;
+use support::process::output;
 use support::registry::{Auth, Registry};
 use support::runner::{Done, Step, payload};
 
@@ -113,15 +114,6 @@ impl World {
             self.docker(engine, &["image", "rm", "--force", &image]);
         }
     }
-}
-
-/// What a command prints; it must succeed.
-#[track_caller]
-fn output(command: &mut Command) -> String {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{command:?}: {}\n{out}{err}", output.status);
-    out.into_owned()
 }
 
 #[tokio::test]

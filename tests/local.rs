@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use support::image::{TinyImage, digest, executable, file};
 use support::memory_registry::MemoryRegistry;
 use support::parts;
+use support::process::output;
 use support::runner::{Done, Step};
 
 const ACTION: &str = include_str!("../action.yml");
@@ -46,17 +47,6 @@ fn tool(platform: &str) -> Vec<u8> {
     support::elf::printing(platform, "tool 1.2.3\n")
 }
 
-/// Each builder of this machine, with the engine's address.
-fn builders() -> Vec<(&'static str, String)> {
-    let mut builders = vec![("registry", String::new())];
-    builders.extend(parts::engine_classic().map(|address| ("engine", address)));
-    builders.extend(parts::engine_containerd().map(|address| ("engine", address)));
-    if builders.len() < 3 {
-        parts::skip("PV_ENGINE_CLASSIC or PV_ENGINE_CONTAINERD is not set");
-    }
-    builders
-}
-
 /// What the executables' layer of a platform has, each with its mode and length.
 fn published(registry: &MemoryRegistry, platform: &str) -> Vec<String> {
     let index = registry.manifest("acme/tool", "1.2.3-alpine").unwrap().json();
@@ -84,16 +74,6 @@ async fn refused(registry: &MemoryRegistry, step: &Step) -> String {
     done.log
 }
 
-fn run(command: &mut Command) {
-    let done = command.output().unwrap();
-    assert!(
-        done.status.success(),
-        "{command:?}: {}{}",
-        String::from_utf8_lossy(&done.stdout),
-        String::from_utf8_lossy(&done.stderr)
-    );
-}
-
 /// Lets buildx build a scratch image for both platforms, with provenance, as an OCI layout: a folder and an archive. `None` where a part isn't
 /// there; says so.
 fn layouts() -> Option<(tempfile::TempDir, PathBuf, PathBuf)> {
@@ -114,15 +94,15 @@ fn layouts() -> Option<(tempfile::TempDir, PathBuf, PathBuf)> {
     command.env("DOCKER_HOST", engine).env("BUILDX_CONFIG", folder.path()).env("DOCKER_CONFIG", folder.path());
     command.args(["build", "--provenance=mode=max", "--platform", &BOTH.join(","), "--tag=acme/tool:1.2.3"]);
     command.arg("--annotation=index:org.opencontainers.image.vendor=Acme");
-    run(command.arg(format!("--output=type=oci,dest={}", archive.display())).arg(&context));
+    output(command.arg(format!("--output=type=oci,dest={}", archive.display())).arg(&context));
     fs::create_dir(&layout).unwrap();
-    run(Command::new("tar").arg("-xf").arg(&archive).arg("-C").arg(&layout));
+    output(Command::new("tar").arg("-xf").arg(&archive).arg("-C").arg(&layout));
     Some((folder, archive, layout))
 }
 
 /// Copies a layout into the workspace of a step.
 fn copy(from: &Path, step: &Step, name: &str) {
-    run(Command::new("cp").arg("-r").arg(from).arg(step.workspace().join(name)));
+    output(Command::new("cp").arg("-r").arg(from).arg(step.workspace().join(name)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -133,7 +113,7 @@ async fn an_oci_layout_of_buildx_is_published_by_every_builder_and_with_it_the_s
     let entries: Value = serde_json::from_slice(&fs::read(layout.join("index.json")).unwrap()).unwrap();
     let source = entries["manifests"][0]["digest"].as_str().unwrap();
     let mut digests = Vec::new();
-    for (builder, address) in builders() {
+    for (builder, address) in parts::builders() {
         for (name, from) in [("image.tar", &archive), ("layout", &layout)] {
             registry.restore(&start);
             let step =
@@ -187,10 +167,12 @@ async fn an_image_in_a_layout_and_in_a_registry_give_the_same_variant() {
         .join(entries["manifests"][0]["digest"].as_str().unwrap().trim_start_matches("sha256:"));
     // crane pushes what `index.json` is.
     fs::copy(&nested, layout.join("index.json")).unwrap();
-    run(Command::new(crane)
-        .args(["push", "--index", "--insecure"])
-        .arg(&layout)
-        .arg(format!("{}/acme/source:1.2.3", registry.host())));
+    output(
+        Command::new(crane)
+            .args(["push", "--index", "--insecure"])
+            .arg(&layout)
+            .arg(format!("{}/acme/source:1.2.3", registry.host())),
+    );
     let of_registry = step(&registry, &format!("{}/acme/source", registry.host())).run().await.succeeded();
     assert_eq!(of_registry.outputs["digests"], of_layout.outputs["digests"]);
     assert_eq!(of_registry.outputs["status"], "unchanged");
@@ -277,7 +259,9 @@ fn with_files(registry: &MemoryRegistry, archive: &[&str]) -> Step {
     fs::write(step.workspace().join("dist/tool-linux-amd64"), tool(BOTH[0])).unwrap();
     fs::write(folder.join("tool"), tool(BOTH[1])).unwrap();
     fs::write(folder.join("LICENSE"), "MIT").unwrap();
-    run(Command::new(archive[1]).args(&archive[2..]).args([name, "tool-1.2.3"]).current_dir(folder.parent().unwrap()));
+    output(
+        Command::new(archive[1]).args(&archive[2..]).args([name, "tool-1.2.3"]).current_dir(folder.parent().unwrap()),
+    );
     fs::remove_dir_all(folder).unwrap();
     step
 }
@@ -313,7 +297,7 @@ async fn files_become_a_scratch_image_of_the_same_digest_with_every_builder_and_
     for archive in archives {
         publish("registry", "", archive).await;
     }
-    for (builder, address) in builders() {
+    for (builder, address) in parts::builders() {
         publish(builder, &address, archives[0]).await;
     }
     assert!(digests.iter().all(|other| *other == digests[0]), "{digests:#?}");

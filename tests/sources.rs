@@ -275,17 +275,6 @@ async fn a_variant_may_have_other_binaries_than_the_rest() {
     assert_eq!(published(&registry, AMD64).len(), 1);
 }
 
-/// Each builder of this machine, with the engine's address.
-fn builders() -> Vec<(&'static str, String)> {
-    let mut builders = vec![("registry", String::new())];
-    builders.extend(parts::engine_classic().map(|address| ("engine", address)));
-    builders.extend(parts::engine_containerd().map(|address| ("engine", address)));
-    if builders.len() < 3 {
-        parts::skip("PV_ENGINE_CLASSIC or PV_ENGINE_CONTAINERD is not set");
-    }
-    builders
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_variant_may_have_a_source_of_its_own_with_its_own_facts_and_platforms() {
     let registry = registry();
@@ -303,7 +292,7 @@ async fn a_variant_may_have_a_source_of_its_own_with_its_own_facts_and_platforms
     );
     let start = registry.snapshot();
     let mut digests = Vec::new();
-    for (builder, address) in builders() {
+    for (builder, address) in parts::builders() {
         registry.restore(&start);
         registry.clear_requests();
         let step = step(&registry).input("builder", builder).variable("DOCKER_HOST", &address);

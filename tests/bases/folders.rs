@@ -5,10 +5,11 @@ use std::process::Command;
 use serde_json::{Value, json};
 use support::image::Image;
 use support::parts;
+use support::process::output;
 use support::runner::Done;
 
 use super::shape::{AMD64, ARM64, Entry, changed, shell, single, together};
-use super::{Market, Outcome, Row, succeeded};
+use super::{Market, Outcome, Row};
 
 fn row(name: &'static str, base: Image) -> Row {
     Row { name, seen: "", base, outcome: Outcome::Published(&[AMD64]) }
@@ -83,11 +84,11 @@ async fn a_folder_with_another_mode_is_a_warning_and_the_classic_store_makes_it_
             docker.env("DOCKER_CONFIG", env!("CARGO_TARGET_TMPDIR")).args(["--host", engine]).args(arguments);
             docker
         };
-        succeeded(&mut docker(&["pull", "--quiet", &image]));
-        let container = succeeded(&mut docker(&["create", &image]));
+        output(&mut docker(&["pull", "--quiet", &image]));
+        let container = output(&mut docker(&["create", &image]));
         let archive = docker(&["cp", &format!("{}:/usr/local/bin", container.trim()), "-"]).output().unwrap();
-        succeeded(&mut docker(&["rm", container.trim()]));
-        succeeded(&mut docker(&["image", "rm", "--force", &image]));
+        output(&mut docker(&["rm", container.trim()]));
+        output(&mut docker(&["image", "rm", "--force", &image]));
         let mut archive = tar::Archive::new(&archive.stdout[..]);
         let folder = archive.entries().unwrap().next().unwrap().unwrap();
         let header = folder.header();

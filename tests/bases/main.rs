@@ -10,13 +10,14 @@ mod world;
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use support::image::TinyImage;
 use support::memory_registry::MemoryRegistry;
 use support::parts;
+use support::process::output;
 use support::registry::Registry;
 use support::runner::{Done, Step};
 
@@ -183,7 +184,7 @@ async fn every_shape_of_a_base_has_the_same_digests_by_each_builder_and_can_be_p
         let docker = |arguments: &[&str]| {
             let mut docker = Command::new(tools.join("docker"));
             docker.env("DOCKER_CONFIG", env!("CARGO_TARGET_TMPDIR")).args(["--host", engine]).args(arguments);
-            succeeded(&mut docker)
+            output(&mut docker)
         };
         docker(&["pull", "--quiet", "--all-tags", &image]);
         let pulled = docker(&["images", "--format", "{{.Repository}}:{{.Tag}}", &image]);
@@ -209,7 +210,7 @@ async fn buildah_makes_containers_of_variants_whatever_history_the_base_has() {
     let buildah = |arguments: &[&str]| {
         let mut buildah = Command::new(&buildah);
         buildah.args(["--storage-driver", "vfs", "--root", &root, "--runroot", &run_root]).args(arguments);
-        succeeded(&mut buildah)
+        output(&mut buildah)
     };
     for name in names {
         let image = format!("docker://{}/corpus/tool:1.2.3-{name}", market.destination().host());
@@ -221,11 +222,4 @@ async fn buildah_makes_containers_of_variants_whatever_history_the_base_has() {
         assert!(Path::new(mounted.trim()).join("usr/local/bin/tool").is_file(), "{name}");
         buildah(&["umount", container.trim()]);
     }
-}
-
-/// What a command prints; it must succeed.
-fn succeeded(command: &mut Command) -> String {
-    let Output { status, stdout, stderr } = command.output().unwrap();
-    assert!(status.success(), "{command:?}: {}", String::from_utf8_lossy(&stderr));
-    String::from_utf8(stdout).unwrap()
 }

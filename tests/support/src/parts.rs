@@ -26,6 +26,17 @@ pub fn engines() -> Vec<String> {
     [engine_classic(), engine_containerd()].into_iter().flatten().collect()
 }
 
+/// Each builder of this machine, with the engine's address. Says so where an engine isn't there.
+pub fn builders() -> Vec<(&'static str, String)> {
+    let mut builders = vec![("registry", String::new())];
+    builders.extend(engine_classic().map(|address| ("engine", address)));
+    builders.extend(engine_containerd().map(|address| ("engine", address)));
+    if builders.len() < 3 {
+        skip("PV_ENGINE_CLASSIC or PV_ENGINE_CONTAINERD is not set");
+    }
+    builders
+}
+
 /// An engine for tests that aren't about engines: the newer one, where it is there. Of many clients at once, Docker 20.10
 /// sometimes [dies](https://github.com/moby/moby/issues/42414).
 #[must_use]

@@ -8,6 +8,15 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+/// What a command writes to standard output; it must succeed.
+#[track_caller]
+pub fn output(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{command:?}: {}\n{out}{err}", output.status);
+    out.into_owned()
+}
+
 /// A running child process. Dropping it kills that process, by its id, and waits for its end.
 ///
 /// Standard output and standard error go to one file each, so that a talkative child can't block on a full pipe.
