@@ -65,7 +65,7 @@ impl Report {
     pub fn tool(&self) -> &str {
         let source = self.source.as_ref().and_then(|source| source.reference.repository());
         let repository = self.repositories().next().or(source);
-        repository.and_then(|repository| repository.path().rsplit('/').next()).unwrap_or_default()
+        repository.map(Repository::name).unwrap_or_default()
     }
 
     /// Where the source is published; empty unless `source-tags` asks for it.

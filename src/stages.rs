@@ -45,7 +45,7 @@ impl Ledger {
         let source = plan.source.as_ref().and_then(|source| source.name.repository());
         let repository = plan.destinations.first().or(source);
         Self {
-            tool: repository.and_then(|name| name.path().rsplit('/').next()).unwrap_or_default().to_owned(),
+            tool: repository.map(Repository::name).unwrap_or_default().to_owned(),
             version: plan.version.to_string(),
             is_dry_run: plan.dry_run,
             repositories: plan.destinations.clone(),

@@ -145,6 +145,12 @@ impl Repository {
         &self.path
     }
 
+    /// The last part of the path: `alpine`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or_default()
+    }
+
     /// Whether the registry is on this machine, so that its name means nothing elsewhere.
     #[must_use]
     pub fn is_on_loopback(&self) -> bool {
