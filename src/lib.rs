@@ -113,14 +113,13 @@ pub async fn run(
 
     let mut report = Report::of_publication(&published, &verified);
     let untold = stages.during("report", log, async {
-        match (inputs.release_notes, github.as_ref().filter(|_| resolved.plan.release.is_some())) {
-            (ReleaseNotes::Off, _) => log.line("no section in the release's notes: `release-notes: false`"),
-            (form, Some(github)) => match tell(github, resolved.release.as_ref(), &mut report, form).await? {
-                Some(told) => log.line(&told),
-                None => log.line("no release, and so no notes to write the images into"),
-            },
-            _ => log.line("no release, and so no notes to write the images into"),
-        }
+        let github = github.as_ref().filter(|_| resolved.plan.release.is_some());
+        let told = match (inputs.release_notes, github) {
+            (ReleaseNotes::Off, _) => Some("no section in the release's notes: `release-notes: false`".to_owned()),
+            (form, Some(github)) => tell(github, resolved.release.as_ref(), &mut report, form).await?,
+            (_, None) => None,
+        };
+        log.line(told.as_deref().unwrap_or("no release, and so no notes to write the images into"));
         Ok::<_, Failure>(())
     });
     let untold = untold.await.err();
