@@ -9,6 +9,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, SecondsFormat, TimeZone as _, Utc};
+use tokio::sync::OnceCell;
 
 use crate::action::Event;
 use crate::api::github::{self, GitHub, Release, Standing};
@@ -22,6 +23,10 @@ use crate::work_tree::{Unreadable, WorkTree};
 /// specification, without their common prefix.
 pub const KEYS: [&str; 9] =
     ["created", "description", "documentation", "licenses", "revision", "source", "title", "url", "vendor"];
+
+/// The facts that a commit tells, and those that its repository does.
+const OF_COMMIT: [&str; 2] = ["revision", "created"];
+const OF_REPOSITORY: [&str; 5] = ["description", "licenses", "source", "title", "url"];
 
 /// The annotation and label with the version: `0.9.26-alpine3.23`.
 pub const VERSION: &str = "org.opencontainers.image.version";
@@ -131,57 +136,72 @@ pub fn of_the_base_alone() -> BTreeSet<String> {
     keys.chain([VERSION, BASE_DIGEST, BASE_NAME].map(str::to_owned)).collect()
 }
 
-/// Completes the source's facts with those that the inputs state, and with those of GitHub, of another forge or of the work tree.
-///
-/// # Errors
-/// GitHub doesn't answer, or doesn't know the repository or the commit; the work tree can't be read.
-pub async fn complete(
-    mut facts: Facts,
-    plan: &Plan,
-    event: &Event,
-    github: Option<&GitHub>,
-) -> Result<Facts, FactsError> {
-    facts.state(&plan.stated);
-    let lacks =
-        |facts: &Facts, keys: &[&str]| keys.iter().any(|key| !facts.labels.contains_key(&format!("{PREFIX}{key}")));
-    if lacks(&facts, &["revision", "created"]) {
-        let commit = commit(plan, event, github).await?;
-        facts.learn("revision", commit.revision);
-        if facts.created.is_none() {
-            facts.created = commit.date;
-        }
-        facts.learn("created", facts.created.map(rfc3339));
+/// What GitHub, another forge or the work tree tells of the tool: each is asked when a fact is first missing, and once in a run.
+pub struct Teller<'a> {
+    plan: &'a Plan,
+    event: &'a Event,
+    github: Option<&'a GitHub>,
+    commit: OnceCell<MadeFrom>,
+    repository: OnceCell<RepositoryFacts>,
+}
+
+impl<'a> Teller<'a> {
+    /// Asks nothing yet.
+    #[must_use]
+    pub fn new(plan: &'a Plan, event: &'a Event, github: Option<&'a GitHub>) -> Self {
+        Self { plan, event, github, commit: OnceCell::new(), repository: OnceCell::new() }
     }
-    if lacks(&facts, &["description", "licenses", "source", "title", "url"]) {
-        // The event's payload may be outdated in a second run, so GitHub is asked. A dry run may lack the permission.
-        let repository = match (github, &event.repository) {
+
+    /// Completes the source's facts with those that the inputs state, and with those that are told.
+    ///
+    /// # Errors
+    /// GitHub doesn't answer, or doesn't know the repository or the commit; the work tree can't be read.
+    pub async fn complete(&self, mut facts: Facts) -> Result<Facts, FactsError> {
+        facts.state(&self.plan.stated);
+        if facts.lacks(&OF_COMMIT) {
+            let commit = self.commit.get_or_try_init(|| commit(self.plan, self.event, self.github)).await?;
+            facts.learn("revision", commit.revision.clone());
+            facts.created = facts.created.or(commit.date);
+            facts.learn("created", facts.created.map(rfc3339));
+        }
+        if facts.lacks(&OF_REPOSITORY) {
+            let repository = self.repository.get_or_try_init(|| self.ask_for_repository()).await?;
+            for (key, value) in [
+                ("description", &repository.description),
+                ("licenses", &repository.license),
+                ("source", &repository.html_url),
+                ("title", &repository.name),
+                ("url", &repository.html_url),
+            ] {
+                facts.learn(key, Some(value.clone()));
+            }
+        }
+        Ok(facts)
+    }
+
+    /// The event's payload may be outdated in a second run, so GitHub is asked. A dry run may lack the permission.
+    async fn ask_for_repository(&self) -> Result<RepositoryFacts, FactsError> {
+        match (self.github, &self.event.repository) {
             (Some(github), told) => match (github.repository().await, told) {
-                (Ok(found), _) => repository(found),
-                (Err(_), Some(told)) if plan.dry_run => told.clone(),
-                (Err(error), _) => return Err(error.into()),
+                (Ok(found), _) => Ok(repository(found)),
+                (Err(_), Some(told)) if self.plan.dry_run => Ok(told.clone()),
+                (Err(error), _) => Err(error.into()),
             },
-            (None, Some(told)) => told.clone(),
-            (None, None) => elsewhere(plan, event)?,
-        };
-        for (key, value) in [
-            ("description", repository.description),
-            ("licenses", repository.license),
-            ("source", repository.html_url.clone()),
-            ("title", repository.name),
-            ("url", repository.html_url),
-        ] {
-            facts.learn(key, Some(value));
+            (None, Some(told)) => Ok(told.clone()),
+            (None, None) => elsewhere(self.plan, self.event),
         }
     }
-    Ok(facts)
 }
 
 impl Facts {
     /// Whether every fact that GitHub could tell is known.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        let told = ["revision", "created", "description", "licenses", "source", "title", "url"];
-        told.iter().all(|key| self.labels.contains_key(&format!("{PREFIX}{key}")))
+        !self.lacks(&OF_COMMIT) && !self.lacks(&OF_REPOSITORY)
+    }
+
+    fn lacks(&self, keys: &[&str]) -> bool {
+        keys.iter().any(|key| !self.labels.contains_key(&format!("{PREFIX}{key}")))
     }
 
     /// These, and those of `general` that they lack.

@@ -11,6 +11,7 @@ pub mod executables;
 mod files;
 mod image;
 pub mod layout;
+mod maker;
 mod platforms;
 mod sources;
 
@@ -19,7 +20,7 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
 use chrono::{DateTime, Utc};
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::join_all;
 use tempfile::TempDir;
 use tokio::sync::{Mutex, OnceCell};
 
@@ -33,20 +34,17 @@ use crate::action::{Event, Files, Log};
 use crate::api::github::{GitHub, Release};
 use crate::api::registry::Registries;
 use crate::compose::binaries::Binaries;
-use crate::compose::recipe::{Recipe, ResolvedBase, ResolvedImage, ResolvedSource};
+use crate::compose::recipe::{Recipe, ResolvedSource};
 use crate::compose::{self, Composed, Content};
 use crate::error::Failure;
-use crate::facts::{self, Facts};
-use crate::image::config::Changes;
+use crate::facts::{self, Facts, Teller};
 use crate::image::layer::Layer;
-use crate::image::manifest::{Annotations, ManifestOrIndex};
-use crate::image::{
-    Config, Descriptor, Digest, Location, PinnedName, PinnedReference, Platform, Reference, SourceName,
-};
-use crate::ownership::{BASE_CREATED_ANNOTATION, VERSION_ANNOTATION};
+use crate::image::manifest::Annotations;
+use crate::image::{Digest, Location, PinnedName, PinnedReference, Platform, Reference, SourceName};
 use crate::plan::{Made, Plan, Variant};
 use error::one_or_several;
 use image::Store;
+use maker::Maker;
 use sources::{Finder, Source};
 
 /// The plan with its source and bases pinned, and the composed images.
@@ -244,7 +242,7 @@ pub async fn resolve(
             .extend(variant.made.base_reference().filter(|base| !bases.contains_key(base)).map(|base| (base, variant)));
     }
     let copied: BTreeSet<&Location> = made().filter_map(Made::elsewhere).collect();
-    let finder = Finder { plan: &plan, event, github, registries, files, directory: directory.path() };
+    let finder = Finder { plan: &plan, registries, files, directory: directory.path() };
     let (found, images, bases, copied) = tokio::join!(
         facts::find_release(&plan, event, github),
         finder.images(),
@@ -259,40 +257,28 @@ pub async fn resolve(
         )
     );
     let found = found?;
-    let (mut problems, mut found_bases, mut found_copied) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-    let mut found_images = BTreeMap::new();
-    for (name, image) in images {
-        match image {
-            Ok(image) => drop(found_images.insert(name, image)),
-            Err(problem) => problems.push(problem),
-        }
-    }
-    for (location, image) in copied {
-        match image {
-            Ok(image) => drop(found_copied.insert(location, image)),
-            Err(problem) => problems.push(problem),
-        }
-    }
-    let mut closed = BTreeMap::new();
-    for (name, base) in bases {
-        match base {
-            Ok(base) => drop(found_bases.insert(name, base)),
-            Err(problem) if plan.dry_run && lacks_login(&problem, registries) => drop(closed.insert(name, problem)),
-            Err(problem) => problems.push(problem),
-        }
-    }
-    if !closed.is_empty()
-        && plan
-            .variants
-            .iter()
-            .all(|variant| variant.made.base_reference().is_some_and(|base| closed.contains_key(base)))
-    {
+    let mut problems = Vec::new();
+    let found_images = those_found(images, &mut problems);
+    let found_copied = those_found(copied, &mut problems);
+    let needs_login = |problem: &ResolveError| plan.dry_run && lacks_login(problem, registries);
+    let (closed, bases): (Vec<_>, Vec<_>) =
+        bases.into_iter().partition(|(_, base)| base.as_ref().is_err_and(needs_login));
+    let found_bases = those_found(bases, &mut problems);
+    let mut closed: BTreeMap<_, _> = closed.into_iter().filter_map(|(name, base)| Some((name, base.err()?))).collect();
+    let is_closed = |variant: &Variant| variant.made.base_reference().is_some_and(|base| closed.contains_key(base));
+    if !closed.is_empty() && plan.variants.iter().all(is_closed) {
         problems.extend(std::mem::take(&mut closed).into_values());
     }
     one_or_several(problems)?;
     let without_login = leave_out(&mut plan, &closed);
-    let finder = Finder { plan: &plan, event, github, registries, files, directory: directory.path() };
-    let sources = finder.sources(found_images).await?;
+    if !plan.version.is_prerelease()
+        && let Some(prerelease) = found.prerelease
+    {
+        plan.not_final = prerelease.then(|| format!("GitHub has the release of {} as a pre-release", plan.version));
+    }
+    let finder = Finder { plan: &plan, registries, files, directory: directory.path() };
+    let teller = Teller::new(&plan, event, github);
+    let sources = finder.sources(found_images, &teller).await?;
     let base = |variant: &Variant| variant.made.base_reference().map(|base| &found_bases[base]);
     let problems = plan.variants.iter().filter_map(|variant| {
         let name = variant.source.as_ref()?;
@@ -300,17 +286,11 @@ pub async fn resolve(
         Some(placed(&plan, variant, error))
     });
     one_or_several(problems.collect())?;
-    if !plan.version.is_prerelease()
-        && let Some(prerelease) = found.prerelease
-    {
-        plan.not_final = prerelease.then(|| format!("GitHub has the release of {} as a pre-release", plan.version));
-    }
-
     let of_copied = match plan.source.as_ref().and_then(|source| sources.get(&source.name)) {
         Some(source) => source.facts.clone(),
         // Each image's own word counts; what one of them lacks is asked for once.
         None if found_copied.values().all(|found| found.facts().is_complete()) => Facts::default(),
-        None => facts::complete(Facts::default(), &plan, event, github).await?,
+        None => teller.complete(Facts::default()).await?,
     };
     let read = sources.values().filter_map(|source| source.read.clone());
     let read = read.map(|read| (read.name.clone(), Arc::new(OnceCell::new_with(Some(read)))));
@@ -337,6 +317,21 @@ pub async fn resolve(
         images,
         plan,
     })
+}
+
+/// Those that were found, by their names. The troubles with the others go to `problems`.
+fn those_found<N: Ord, T>(
+    looked_up: impl IntoIterator<Item = (N, Result<T, ResolveError>)>,
+    problems: &mut Vec<ResolveError>,
+) -> BTreeMap<N, T> {
+    let mut those_found = BTreeMap::new();
+    for (name, found) in looked_up {
+        match found {
+            Ok(found) => drop(those_found.insert(name, found)),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    those_found
 }
 
 /// Trouble with a variant, with the variant's place if it is about what the variant itself names: its base, its platforms or its source.
@@ -392,157 +387,4 @@ impl Images {
         let cell = self.read.lock().unwrap_or_else(PoisonError::into_inner).entry(name.clone()).or_default().clone();
         cell.get_or_try_init(|| image::read(registries, &image.store, name.digest())).await.cloned()
     }
-}
-
-/// Composes variants and the source's index.
-struct Maker<'a> {
-    registries: &'a Registries,
-    plan: &'a Plan,
-    images: &'a Images,
-    executables: &'a Executables,
-}
-
-impl Maker<'_> {
-    /// A variant that something else has built: its manifests as they are.
-    fn copied(
-        &self,
-        variant: &Variant,
-        found: &copied::Found,
-        general: &Facts,
-    ) -> Result<ResolvedVariant, ResolveError> {
-        let facts = match self.plan.source {
-            Some(_) => general.clone(),
-            None => {
-                let mut own = found.facts();
-                own.state(&self.plan.stated);
-                own.or(general)
-            }
-        };
-        let mut annotations = facts.labels;
-        annotations.extend(facts::of_variant(variant.version_label.as_str(), None));
-        annotations.extend(found.base());
-        annotations.extend(variant.changes.labels.clone());
-        annotations.extend(variant.annotations.index.clone());
-        annotations.extend(self.own_annotations(None));
-        Ok(ResolvedVariant {
-            variant: variant.clone(),
-            copied: Some(found.copy(variant, &annotations)?),
-            source: None,
-            base: None,
-            base_created: None,
-            annotations: Annotations::new(),
-            index_annotations: annotations,
-            recipes: Vec::new(),
-            composed: Vec::new(),
-            left_out: Vec::new(),
-        })
-    }
-
-    async fn variant(&self, variant: &Variant, base: Option<&Image>) -> Result<ResolvedVariant, ResolveError> {
-        let name = variant.source.as_ref().expect("a variant that is composed has a source");
-        let Source { image: source, facts, .. } = &self.images.sources[name];
-        let platforms = platforms::choose(variant, name, source, base)?;
-        let named = variant.made.base_reference().zip(base);
-        let bases = platforms.iter().map(|platform| self.base(named, platform));
-        let bases = try_join_all(bases).await?;
-        let base_created = bases.iter().filter_map(|base| base.image()?.config.created()).max();
-        let base = named.map(|(name, base)| name.repository().pinned(base.top.digest().clone()));
-        let labels = labels(facts, variant, base.as_ref());
-        let changes =
-            Changes { labels: labels.clone(), unlabel: facts::of_the_base_alone(), ..variant.changes.clone() };
-        let (mut annotations, mut index_annotations) = (labels.clone(), labels);
-        annotations.extend(variant.annotations.manifest.clone());
-        index_annotations.extend(variant.annotations.index.clone());
-        index_annotations.extend(self.own_annotations(base_created));
-
-        let (mut recipes, mut composed) = (Vec::new(), Vec::new());
-        for (platform, base) in platforms.iter().zip(bases) {
-            let read = self.images.read(self.registries, source, platform).await?;
-            let from = (&source.store, &read);
-            let layer = self.executables.of(self.registries, platform, from, &variant.binaries).await?;
-            let not_executable = layer.files.iter().filter(|file| file.mode & 0o111 == 0);
-            let interpreters =
-                layer.files.iter().filter_map(|file| Some((file.path.clone(), file.interpreter.clone()?)));
-            let recipe = Recipe {
-                variant: variant.name.clone(),
-                platform: platform.clone(),
-                base,
-                source: read,
-                binaries: variant.binaries.clone(),
-                not_executable: not_executable.map(|file| file.path.clone()).collect(),
-                interpreters: interpreters.collect(),
-                changes: changes.clone(),
-                run: variant.run.clone(),
-                created: facts.created.map(facts::rfc3339),
-            };
-            composed.push(compose::image(&recipe, &layer, &[], &annotations));
-            recipes.push(recipe);
-        }
-        Ok(ResolvedVariant {
-            variant: variant.clone(),
-            copied: None,
-            source: Some(source.top.digest().clone()),
-            base,
-            base_created,
-            annotations,
-            index_annotations,
-            recipes,
-            composed,
-            left_out: platforms::left_out(variant, source, &platforms),
-        })
-    }
-
-    /// What a variant starts from on one platform.
-    async fn base(
-        &self,
-        base: Option<(&Reference, &Image)>,
-        platform: &Platform,
-    ) -> Result<ResolvedBase, ResolveError> {
-        let Some((name, base)) = base else { return Ok(ResolvedBase::Scratch(Config::scratch(platform))) };
-        let ResolvedSource { name: pinned, manifest, config } =
-            self.images.read(self.registries, base, platform).await?;
-        let reference = name.repository().pinned(pinned.digest().clone());
-        Ok(ResolvedBase::Image(ResolvedImage { reference, manifest, config }))
-    }
-
-    /// Our own annotations, which decisions about tags rest on. They can't be overridden.
-    fn own_annotations(&self, base_created: Option<DateTime<Utc>>) -> Annotations {
-        let version = (VERSION_ANNOTATION.to_owned(), self.plan.version.to_string());
-        let base = base_created.map(|created| (BASE_CREATED_ANNOTATION.to_owned(), facts::rfc3339(created)));
-        [version].into_iter().chain(base).collect()
-    }
-
-    /// The source with all manifests of its index, attestations included.
-    async fn tagged_source(&self) -> Result<Option<TaggedSource>, ResolveError> {
-        let Some(planned) = self.plan.source.as_ref().filter(|source| !source.tags.is_empty()) else { return Ok(None) };
-        let Source { image: source, facts, .. } = &self.images.sources[&planned.name];
-        let (as_resolved, listed) = match &source.content {
-            ManifestOrIndex::Manifest(_) => {
-                let content = image::single(source)?;
-                let (platform, _) = source.platforms.first_key_value().expect("a manifest has one platform");
-                let described = Descriptor { platform: Some(platform.into()), ..source.top.descriptor() };
-                (Content { index: source.top.clone(), images: vec![content] }, vec![described])
-            }
-            ManifestOrIndex::Index(index) => {
-                let images =
-                    index.manifests.iter().map(|listed| image::read_listed(self.registries, &source.store, listed));
-                let images = try_join_all(images).await?;
-                (Content { index: source.top.clone(), images }, index.manifests.clone())
-            }
-        };
-        let mut annotations = facts.labels.clone();
-        annotations.insert(facts::VERSION.to_owned(), self.plan.version.to_string());
-        annotations.extend(self.own_annotations(None));
-        let annotated = compose::annotated(&as_resolved, listed, &annotations);
-        Ok(Some(TaggedSource { as_resolved, annotated }))
-    }
-}
-
-/// The labels of a variant, which are annotations of its manifests and its index, too.
-fn labels(facts: &Facts, variant: &Variant, base: Option<&PinnedReference>) -> Annotations {
-    let mut labels = facts.labels.clone();
-    let version = variant.version_label.as_str();
-    labels.extend(facts::of_variant(version, variant.made.base_reference().zip(base.map(PinnedReference::digest))));
-    labels.extend(variant.changes.labels.clone());
-    labels
 }

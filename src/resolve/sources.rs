@@ -9,13 +9,12 @@ use futures_util::future::{join_all, try_join_all};
 use super::files;
 use super::image::{self, Image};
 use super::{ResolveError, Role};
-use crate::action::{Event, Files};
-use crate::api::github::GitHub;
+use crate::action::Files;
 use crate::api::registry::Registries;
 use crate::compose::Composed;
 use crate::compose::recipe::ResolvedSource;
 use crate::error::Failure;
-use crate::facts::{self, Facts};
+use crate::facts::{self, Facts, Teller};
 use crate::image::SourceName;
 use crate::layout::Layout;
 use crate::plan::Plan;
@@ -34,8 +33,6 @@ pub(super) struct Source {
 /// Finds the sources of a plan.
 pub(super) struct Finder<'a> {
     pub(super) plan: &'a Plan,
-    pub(super) event: &'a Event,
-    pub(super) github: Option<&'a GitHub>,
     pub(super) registries: &'a Registries,
     pub(super) files: &'a dyn Files,
     pub(super) directory: &'a Path,
@@ -78,6 +75,7 @@ impl Finder<'_> {
     pub(super) async fn sources(
         &self,
         mut images: BTreeMap<SourceName, Image>,
+        teller: &Teller<'_>,
     ) -> Result<BTreeMap<SourceName, Source>, Failure> {
         let sources = self.plan.sources().into_iter().map(|name| (name.clone(), images.remove(name)));
         let sources: Vec<_> = sources.collect();
@@ -86,7 +84,7 @@ impl Finder<'_> {
                 Some(image) => self.of_source(image).await.map_err(self.of_entry(&name))?,
                 None => (Facts::default(), None),
             };
-            let facts = facts::complete(facts, self.plan, self.event, self.github).await?;
+            let facts = teller.complete(facts).await?;
             let (image, made) = match (image, &name) {
                 (Some(image), _) => (image, Vec::new()),
                 (None, SourceName::Files(listed)) => {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use publish_variants::facts::{self, Facts};
+use publish_variants::facts::{Facts, Teller};
 use publish_variants::plan::{Made, Plan, Tags};
 use publish_variants::version::Version;
 use serde::Deserialize;
@@ -198,7 +198,7 @@ async fn labels_are_those_of_metadata_action() {
             repository.description = "An extremely fast Python linter and code formatter, written in Rust.".into();
             repository.license = "MIT".into();
         }
-        let ours = facts::complete(Facts::default(), &plan, &event, None).await.unwrap().labels;
+        let ours = Teller::new(&plan, &event, None).complete(Facts::default()).await.unwrap().labels;
         for (variant, theirs) in plan.variants.iter().zip(&row.variants) {
             let mut ours = ours.clone();
             ours.insert("org.opencontainers.image.version".into(), variant.version_label.to_string());
