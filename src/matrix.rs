@@ -5,6 +5,7 @@
 mod axes;
 mod file;
 mod lines;
+mod made;
 pub(crate) mod node;
 mod read;
 mod record;

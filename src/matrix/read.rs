@@ -1,17 +1,15 @@
 //! From the tree of a matrix to its rows.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fmt::Display;
-use std::str::FromStr;
 
 use super::axes::{Combination, MOST_VARIANTS, combinations};
 use super::node::{Node, Value};
-use super::record::{NoImage, Record};
+use super::record::Record;
 use super::{Row, lines};
 use crate::action::inputs::MatrixText;
 use crate::image::Tag;
 use crate::plan::problem::nearest;
-use crate::plan::{Made, Place, PlannedAnnotations, Problem, Text};
+use crate::plan::{Made, Place, Problem, Text};
 
 /// More problems than these are not looked for.
 const MOST_PROBLEMS: usize = 1_000;
@@ -44,9 +42,6 @@ const KEYS: [&str; 20] = [
 
 /// Those of them for which `null` says something: that the base's is kept.
 const NULLABLE: [&str; 2] = ["cmd", "entrypoint"];
-
-/// Those that change an image, which something else has finished where `image` names it.
-const CHANGES: [&str; 9] = ["source", "binaries", "env", "cmd", "entrypoint", "user", "workdir", "labels", "run"];
 
 /// Other names of `variants`: that of the list in the workflows of uv and Ruff, and that in a matrix of GitHub's.
 const SYNONYMS: [&str; 2] = ["image-mapping", "include"];
@@ -106,7 +101,7 @@ pub(super) fn rows(matrix: &MatrixText, record: Option<&Record>, problems: &mut 
 pub(super) struct Reader<'a> {
     of: &'a Text,
     /// The images of variants that the matrix doesn't name any for.
-    record: Option<&'a Record>,
+    pub(super) record: Option<&'a Record>,
     problems: &'a mut Vec<Problem>,
     /// A fault in `defaults` or in an entry with axes shows in each variant that is made of it.
     said: HashSet<Problem>,
@@ -319,88 +314,6 @@ impl Reader<'_> {
         (!row.tags.is_empty()).then_some(row)
     }
 
-    /// What the entry itself says counts before the defaults: there, `base` and `image` may be for different variants. `None` where the
-    /// record of `images-from` is to say it.
-    ///
-    /// # Errors
-    /// It can't be read, or isn't said, which is reported.
-    fn where_made(&mut self, entry: &Entry<'_>, combination: &Combination) -> Result<Option<Made>, Reported> {
-        let (base, image) = match (entry.own("base"), entry.own("image")) {
-            (None, None) => (entry.keys.get("base").copied(), entry.keys.get("image").copied()),
-            own => own,
-        };
-        match (base, image) {
-            (Some(_), Some(image)) => {
-                self.refuse(
-                    image,
-                    "a variant has `base` or `image`, not both",
-                    "keep `base` for a variant that is composed here, or `image` for one that something else has built",
-                );
-                Err(Reported)
-            }
-            (Some(node), None) => self.parsed(node, combination).map(Made::Here).map(Some),
-            (None, Some(node)) => self.parsed(node, combination).map(Made::Elsewhere).map(Some),
-            (None, None) if self.record.is_some() => Ok(None),
-            (None, None) => {
-                self.refuse(
-                    entry.node,
-                    "`base` is missing",
-                    "name the image under the variant, such as `alpine:3.23`, or an `image` that something else has built",
-                );
-                Err(Reported)
-            }
-        }
-    }
-
-    fn parsed<T: FromStr<Err: Display>>(&mut self, node: &Node, combination: &Combination) -> Result<T, Reported> {
-        let text = self.text(node).and_then(|text| self.fill(node, &text, combination)).ok_or(Reported)?;
-        text.parse().map_err(|invalid| {
-            self.problem(node, invalid);
-            Reported
-        })
-    }
-
-    /// The image that the record has for the variant with these tags.
-    fn of_record(&mut self, entry: &Entry<'_>, tags: &[(String, Place)]) -> Option<Made> {
-        // Without tags it has no name, which is reported.
-        let (record, (name, _)) = (self.record?, tags.first()?);
-        match record.image(name) {
-            Ok(image) => Some(Made::Elsewhere(image)),
-            Err(NoImage::Unreadable) => None,
-            Err(NoImage::Unknown) => {
-                self.refuse(
-                    entry.node,
-                    format!("`{name}` has neither `base` nor `image`, and `{}` doesn't name it", record.path()),
-                    match nearest(name, record.names()) {
-                        Some(nearest) => {
-                            format!("it names `{nearest}`; a variant's name is the first of its `tags`")
-                        }
-                        None => "add it to the record, or give it a `base`".to_owned(),
-                    },
-                );
-                None
-            }
-        }
-    }
-
-    fn refuse_changes(&mut self, entry: &Entry<'_>, annotations: &PlannedAnnotations) {
-        for (key, node) in CHANGES.iter().filter_map(|key| Some((key, entry.own(key)?))) {
-            self.refuse(
-                node,
-                format!("`{key}` would change an image that something else has built"),
-                "set it where the image is built, and remove it here",
-            );
-        }
-        let only_manifests = annotations.manifest.iter().find(|(name, _)| !annotations.index.contains_key(*name));
-        if let (Some((name, _)), Some(node)) = (only_manifests, entry.own("annotations")) {
-            self.refuse(
-                node,
-                format!("`manifest:{name}` would change the manifests of an image that something else has built"),
-                "annotations of its index can be set: `index:`",
-            );
-        }
-    }
-
     /// Where the variant is made the default.
     fn default(&mut self, entry: &Entry<'_>) -> Option<Place> {
         let node = entry.keys.get("default")?;
@@ -475,7 +388,7 @@ impl Reader<'_> {
         valid
     }
 
-    fn fill(&mut self, at: &Node, text: &str, combination: &Combination) -> Option<String> {
+    pub(super) fn fill(&mut self, at: &Node, text: &str, combination: &Combination) -> Option<String> {
         combination
             .fill(text)
             .map_err(|placeholder| {
@@ -492,9 +405,6 @@ impl Reader<'_> {
             .ok()
     }
 }
-
-/// A problem was found, and is reported.
-struct Reported;
 
 /// An entry with the defaults filled in.
 pub(super) struct Entry<'a> {

@@ -1,0 +1,105 @@
+//! Where the image of a variant is made: here, on its base, or elsewhere.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use super::axes::Combination;
+use super::node::Node;
+use super::read::{Entry, Reader};
+use super::record::NoImage;
+use crate::plan::problem::nearest;
+use crate::plan::{Made, Place, PlannedAnnotations};
+
+/// Those that change an image, which something else has finished where `image` names it.
+const CHANGES: [&str; 9] = ["source", "binaries", "env", "cmd", "entrypoint", "user", "workdir", "labels", "run"];
+
+/// A problem was found, and is reported.
+pub(super) struct Reported;
+
+impl Reader<'_> {
+    /// What the entry itself says counts before the defaults: there, `base` and `image` may be for different variants. `None` where the
+    /// record of `images-from` is to say it.
+    ///
+    /// # Errors
+    /// It can't be read, or isn't said, which is reported.
+    pub(super) fn where_made(
+        &mut self,
+        entry: &Entry<'_>,
+        combination: &Combination,
+    ) -> Result<Option<Made>, Reported> {
+        let (base, image) = match (entry.own("base"), entry.own("image")) {
+            (None, None) => (entry.keys.get("base").copied(), entry.keys.get("image").copied()),
+            own => own,
+        };
+        match (base, image) {
+            (Some(_), Some(image)) => {
+                self.refuse(
+                    image,
+                    "a variant has `base` or `image`, not both",
+                    "keep `base` for a variant that is composed here, or `image` for one that something else has built",
+                );
+                Err(Reported)
+            }
+            (Some(node), None) => self.parsed(node, combination).map(Made::Here).map(Some),
+            (None, Some(node)) => self.parsed(node, combination).map(Made::Elsewhere).map(Some),
+            (None, None) if self.record.is_some() => Ok(None),
+            (None, None) => {
+                self.refuse(
+                    entry.node,
+                    "`base` is missing",
+                    "name the image under the variant, such as `alpine:3.23`, or an `image` that something else has built",
+                );
+                Err(Reported)
+            }
+        }
+    }
+
+    fn parsed<T: FromStr<Err: Display>>(&mut self, node: &Node, combination: &Combination) -> Result<T, Reported> {
+        let text = self.text(node).and_then(|text| self.fill(node, &text, combination)).ok_or(Reported)?;
+        text.parse().map_err(|invalid| {
+            self.problem(node, invalid);
+            Reported
+        })
+    }
+
+    /// The image that the record has for the variant with these tags.
+    pub(super) fn of_record(&mut self, entry: &Entry<'_>, tags: &[(String, Place)]) -> Option<Made> {
+        // Without tags it has no name, which is reported.
+        let (record, (name, _)) = (self.record?, tags.first()?);
+        match record.image(name) {
+            Ok(image) => Some(Made::Elsewhere(image)),
+            Err(NoImage::Unreadable) => None,
+            Err(NoImage::Unknown) => {
+                self.refuse(
+                    entry.node,
+                    format!("`{name}` has neither `base` nor `image`, and `{}` doesn't name it", record.path()),
+                    match nearest(name, record.names()) {
+                        Some(nearest) => {
+                            format!("it names `{nearest}`; a variant's name is the first of its `tags`")
+                        }
+                        None => "add it to the record, or give it a `base`".to_owned(),
+                    },
+                );
+                None
+            }
+        }
+    }
+
+    pub(super) fn refuse_changes(&mut self, entry: &Entry<'_>, annotations: &PlannedAnnotations) {
+        for (key, node) in CHANGES.iter().filter_map(|key| Some((key, entry.own(key)?))) {
+            self.refuse(
+                node,
+                format!("`{key}` would change an image that something else has built"),
+                "set it where the image is built, and remove it here",
+            );
+        }
+        let only_manifests = annotations.manifest.iter().find(|(name, _)| !annotations.index.contains_key(*name));
+        if let (Some((name, _)), Some(node)) = (only_manifests, entry.own("annotations")) {
+            self.refuse(
+                node,
+                format!("`manifest:{name}` would change the manifests of an image that something else has built"),
+                "annotations of its index can be set: `index:`",
+            );
+        }
+    }
+}
