@@ -28,7 +28,7 @@ pub async fn pull(
     // As its config has it: an engine believes that, and not the index.
     let (platform, config) = (copied.image.config.platform(), copied.image.config_digest().clone());
     let pulled = PulledImage { lease: engine.lease(reference), platform, config };
-    pulled.pull().await?;
+    pulled.lease.pull(&pulled.platform, &pulled.config, &|_| {}).await?;
     Ok(pulled)
 }
 
@@ -57,25 +57,11 @@ pub async fn load(
 }
 
 impl PulledImage {
-    async fn pull(&self) -> Result<(), EngineError> {
-        self.lease.pull(&self.platform, &self.config, &|_| {}).await
-    }
-
-    /// Runs a command in it, as [`LocalImage::run`](crate::api::engine::LocalImage::run) does. Another run that shares the engine may
-    /// have removed the image since, as it would its own; then it is pulled again.
+    /// Runs a command in it, as [`LocalImage::run`](crate::api::engine::LocalImage::run) does.
     ///
     /// # Errors
     /// The engine can't be asked. A command that fails is no error.
     pub async fn run(&self, platform: &Platform, command: &[String], limit: Duration) -> Result<Attempt, EngineError> {
-        for _ in 0..3 {
-            match self.lease.run(platform, command, limit).await {
-                Err(error) if error.status() == Some(404) => {
-                    self.lease.note_removal().await;
-                    self.pull().await?;
-                }
-                ran => return ran,
-            }
-        }
-        self.lease.run(platform, command, limit).await
+        self.lease.ask(&self.platform, &self.config, || self.lease.run(platform, command, limit)).await
     }
 }

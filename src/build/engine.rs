@@ -23,7 +23,7 @@ use crate::api::engine::{
 use crate::compose::recipe::{Recipe, ResolvedImage};
 use crate::error::{Fault, Situation};
 use crate::image::config::Changes;
-use crate::image::{Descriptor, Digest, PinnedReference, Platform};
+use crate::image::{Digest, PinnedReference, Platform};
 
 /// Why an image was not built, or not as it should be.
 #[derive(Debug, thiserror::Error)]
@@ -138,11 +138,11 @@ pub async fn build(
     let base = recipe.base.image().map(|image| (image, engine.lease(&image.reference)));
     let pull_base = async {
         let Some((image, lease)) = &base else { return Ok(()) };
-        pull(lease, &image.manifest.config, &recipe.platform, progress).await
+        lease.pull(&recipe.platform, &image.manifest.config.digest, progress).await
     };
     let pull_source = async {
         let Some(lease) = &source else { return Ok(()) };
-        pull(lease, &recipe.source.manifest.config, &of_source, &|_| {}).await
+        lease.pull(&of_source, &recipe.source.manifest.config.digest, &|_| {}).await
     };
     try_join(pull_source, pull_base).await?;
     let warnings = match &base {
@@ -182,19 +182,10 @@ pub async fn build(
     Ok(BuiltImage { image, platform: recipe.platform.clone(), executables, run_layers, warnings })
 }
 
-/// Looks at the folders of a base, which was pulled, and for the interpreters of the executables, unless `run` lines may add these. A run that shares the engine may have removed it since, as it would its own; then it
-/// is pulled again. (BuildKit does so by itself.)
+/// Looks at the folders of a base, which was pulled, and for the interpreters of the executables, unless `run` lines may add these.
 async fn look_into(lease: &ImageLease, base: &ResolvedImage, recipe: &Recipe) -> Result<Vec<String>, BuildError> {
-    for _ in 0..3 {
-        match lease.files().await {
-            Err(error) if error.status() == Some(404) => {
-                lease.note_removal().await;
-                pull(lease, &base.manifest.config, &recipe.platform, &|_| {}).await?;
-            }
-            files => return of_base(&files?, recipe).await,
-        }
-    }
-    of_base(&lease.files().await?, recipe).await
+    let files = lease.ask(&recipe.platform, &base.manifest.config.digest, || lease.files()).await?;
+    of_base(&files, recipe).await
 }
 
 async fn of_base(files: &FilesLease, recipe: &Recipe) -> Result<Vec<String>, BuildError> {
@@ -202,15 +193,6 @@ async fn of_base(files: &FilesLease, recipe: &Recipe) -> Result<Vec<String>, Bui
         interpreters::look_for(files, recipe).await?;
     }
     folders::of_base(files, recipe).await
-}
-
-async fn pull(
-    lease: &ImageLease,
-    config: &Descriptor,
-    platform: &Platform,
-    progress: &(dyn Fn(Progress) + Sync),
-) -> Result<(), EngineError> {
-    lease.pull(platform, &config.digest, progress).await
 }
 
 fn name(recipe: &Recipe) -> String {

@@ -177,9 +177,25 @@ impl ImageLease {
         Ok(())
     }
 
-    /// Notes that somebody else, perhaps another run on this engine, has removed the image. The next pull gets it again.
-    pub async fn note_removal(&self) {
-        *self.base.presence.lock().await = Presence::Removed;
+    /// Asks for something of the image, which has been pulled. Another run that shares the engine may have removed it since, as it would
+    /// its own; then it is pulled again. (BuildKit does so by itself.)
+    ///
+    /// # Errors
+    /// Those of `ask`; the image isn't to be had any more.
+    pub async fn ask<T, F>(&self, platform: &Platform, config: &Digest, ask: impl Fn() -> F) -> Result<T, EngineError>
+    where
+        F: Future<Output = Result<T, EngineError>>,
+    {
+        for _ in 0..3 {
+            match ask().await {
+                Err(error) if error.status() == Some(404) => {
+                    *self.base.presence.lock().await = Presence::Removed;
+                    self.pull(platform, config, &|_| {}).await?;
+                }
+                answer => return answer,
+            }
+        }
+        ask().await
     }
 
     async fn pull_once(&self, platform: &Platform, progress: &(dyn Fn(Progress) + Sync)) -> Result<(), Cause> {
