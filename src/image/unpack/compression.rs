@@ -12,6 +12,10 @@ use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 /// The most that one layer of a source may have, unpacked: 16 GiB.
 pub const LIMIT: u64 = 16 << 30;
 
+/// The most that a decoder may keep of what it has unpacked, which the file itself asks for: 128 MiB. That is all that zstd takes without being told to, and
+/// twice what xz asks for at its highest level.
+const LARGEST_WINDOW: u64 = 128 << 20;
+
 /// Whether a layer of this media type is one that we read.
 #[must_use]
 pub fn is_read(media_type: &str) -> bool {
@@ -19,18 +23,44 @@ pub fn is_read(media_type: &str) -> bool {
     matches!(suffix, Some("" | "+gzip" | ".gzip" | "+zstd" | ".zstd"))
 }
 
-/// The archive in `blob`: a layer, or an archive of a release.
+#[derive(Clone, Copy)]
+enum Compression {
+    Gzip,
+    Zstd,
+    Xz,
+}
+
+impl Compression {
+    /// The compression of what begins with `head`; `None` where it has none.
+    fn of(head: &[u8]) -> Option<Self> {
+        match head {
+            [0x1f, 0x8b, ..] => Some(Self::Gzip),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Self::Zstd),
+            // Archives of releases are often compressed by xz; layers of images aren't.
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Self::Xz),
+            _ => None,
+        }
+    }
+}
+
+/// Whether `blob`, of which nothing is taken, is compressed.
+///
+/// # Errors
+/// Reading fails.
+pub fn is_compressed(blob: &mut impl BufRead) -> io::Result<bool> {
+    Ok(Compression::of(blob.fill_buf()?).is_some())
+}
+
+/// The archive in `blob`: a layer, an archive of a release, or an OCI layout.
 ///
 /// # Errors
 /// Reading fails.
 pub fn open<'a>(mut blob: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
-    let head = blob.fill_buf()?;
-    Ok(match head {
-        [0x1f, 0x8b, ..] => Box::new(Bounded::new(flate2::bufread::MultiGzDecoder::new(blob))),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Box::new(Bounded::new(Frames::new(blob))),
-        // Archives of releases are often compressed by xz; layers of images aren't.
-        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Box::new(Bounded::new(XzReader::new(blob, true))),
-        _ => Box::new(Bounded::new(blob)),
+    Ok(match Compression::of(blob.fill_buf()?) {
+        Some(Compression::Gzip) => Box::new(Bounded::new(flate2::bufread::MultiGzDecoder::new(blob))),
+        Some(Compression::Zstd) => Box::new(Bounded::new(Frames::new(blob))),
+        Some(Compression::Xz) => Box::new(Bounded::new(Xz::new(blob))),
+        None => Box::new(Bounded::new(blob)),
     })
 }
 
@@ -56,6 +86,30 @@ impl<R: Read> Read for Bounded<R> {
     }
 }
 
+fn window_too_large() -> io::Error {
+    io::Error::other(format!("unpacking it would take a window of more than {} MiB", LARGEST_WINDOW >> 20))
+}
+
+/// The content of all streams of an [xz file](https://tukaani.org/xz/xz-file-format.txt).
+struct Xz<R: Read>(XzReader<R>);
+
+impl<R: Read> Xz<R> {
+    fn new(from: R) -> Self {
+        // Beside its dictionary, the decoder has buffers of about 100 KiB.
+        const KIBIBYTES: u32 = (LARGEST_WINDOW >> 10) as u32 + 1024;
+        Self(XzReader::new_mem_limit(from, true, KIBIBYTES))
+    }
+}
+
+impl<R: Read> Read for Xz<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer).map_err(|error| match error.kind() {
+            io::ErrorKind::OutOfMemory => window_too_large(),
+            _ => error,
+        })
+    }
+}
+
 /// The content of all frames of a zstd stream.
 struct Frames<R> {
     from: R,
@@ -65,7 +119,9 @@ struct Frames<R> {
 
 impl<R: BufRead> Frames<R> {
     fn new(from: R) -> Self {
-        Self { from, decoder: FrameDecoder::new(), inside: false }
+        let mut decoder = FrameDecoder::new();
+        decoder.set_max_window_size(LARGEST_WINDOW);
+        Self { from, decoder, inside: false }
     }
 
     /// Goes to the next frame that has content; `false` at the end of the stream.
@@ -82,6 +138,7 @@ impl<R: BufRead> Frames<R> {
                         return Err(io::ErrorKind::UnexpectedEof.into());
                     }
                 }
+                Err(FrameDecoderError::WindowSizeTooBig { .. }) => return Err(window_too_large()),
                 Err(error) => return Err(io::Error::other(error)),
             }
         }
@@ -160,6 +217,42 @@ mod tests {
         let (gzip, zstd) = (gzip(&[b'a'; 1000]), zstd(&[b'a'; 1000]));
         for blob in [&gzip[..gzip.len() - 9], &zstd[..zstd.len() - 1], &SKIPPED[..SKIPPED.len() - 1], &SKIPPED[..5]] {
             assert!(unpacked(blob).is_err(), "{blob:?}");
+        }
+    }
+
+    /// The beginning of an xz file whose only block asks for a dictionary of this size, by the
+    /// [encoding](https://tukaani.org/xz/xz-file-format.txt) of section 5.3.1.
+    fn xz_with_dictionary(encoded: u8) -> Vec<u8> {
+        let checked = |bytes: &[u8]| {
+            let mut crc = flate2::Crc::new();
+            crc.update(bytes);
+            [bytes, &crc.sum().to_le_bytes()].concat()
+        };
+        let no_check = checked(&[0, 0]);
+        let header = checked(&[2, 0, 0x21, 1, encoded, 0, 0, 0]);
+        [b"\xfd7zXZ\0".as_slice(), &no_check, &header].concat()
+    }
+
+    /// The beginning of a zstd frame that asks for a window of this size, by the
+    /// [encoding](https://www.rfc-editor.org/rfc/rfc8878#section-3.1.1.1.2) of its exponent.
+    fn zstd_with_window(exponent: u8) -> Vec<u8> {
+        vec![0x28, 0xb5, 0x2f, 0xfd, 0, (exponent - 10) << 3]
+    }
+
+    #[test]
+    fn what_asks_for_a_huge_window_is_refused_before_it_gets_any() {
+        let refusal = |blob: &[u8]| unpacked(blob).unwrap_err().to_string();
+        for (what, blob) in [
+            ("a dictionary of 192 MiB", xz_with_dictionary(31)),
+            ("a dictionary of 4 GiB", xz_with_dictionary(40)),
+            ("a window of 256 MiB", zstd_with_window(28)),
+            ("a window of 2 TiB", zstd_with_window(41)),
+        ] {
+            assert!(refusal(&blob).contains("a window of more than 128 MiB"), "{what}: {}", refusal(&blob));
+        }
+        // These are read, and end too early.
+        for blob in [xz_with_dictionary(28), xz_with_dictionary(30), zstd_with_window(27)] {
+            assert!(!refusal(&blob).contains("a window"), "{}", refusal(&blob));
         }
     }
 
