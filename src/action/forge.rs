@@ -7,8 +7,9 @@ use super::environment::Environment;
 use super::event::{Event, Kind};
 use crate::plan::RepositoryFacts;
 
-/// The variables in which forges and runners hand out tokens and passwords, beside those of inputs.
-pub(super) const SECRETS: [&str; 8] = [
+/// The variables in which forges and runners hand out tokens and passwords, beside those of inputs: GitHub's, then those of Forgejo and Gitea, then
+/// all that [GitLab](https://docs.gitlab.com/ci/variables/predefined_variables/) predefines, the one of its Harbor integration included.
+pub(super) const SECRETS: [&str; 10] = [
     "GITHUB_TOKEN",
     "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
     "ACTIONS_RUNTIME_TOKEN",
@@ -17,11 +18,14 @@ pub(super) const SECRETS: [&str; 8] = [
     "CI_JOB_TOKEN",
     "CI_REGISTRY_PASSWORD",
     "CI_DEPLOY_PASSWORD",
+    "CI_DEPENDENCY_PROXY_PASSWORD",
+    "HARBOR_PASSWORD",
 ];
 
 impl Environment {
-    /// Whether [Forgejo or Gitea](https://forgejo.org/docs/latest/user/actions/) runs the job. Both set the variables of GitHub as well,
-    /// and have another API.
+    /// Whether [Forgejo](https://forgejo.org/docs/latest/user/actions/reference/) or [Gitea](https://docs.gitea.com/usage/actions) runs the job.
+    /// Both set the variables of GitHub as well, and have another API. Forgejo's runner sets both of these variables, Gitea's only its own, and old
+    /// runners none.
     #[must_use]
     pub fn is_forgejo(&self) -> bool {
         let says_so = ["FORGEJO_ACTIONS", "GITEA_ACTIONS"].iter().any(|name| self.get(name) == Some("true"));
@@ -29,7 +33,8 @@ impl Environment {
         says_so || api.trim_end_matches('/').ends_with("/api/v1")
     }
 
-    /// Whether [GitLab](https://docs.gitlab.com/ci/variables/predefined_variables/) runs the job.
+    /// Whether [GitLab](https://docs.gitlab.com/ci/variables/predefined_variables/) runs the job: all of its jobs have `GITLAB_CI`. Who hands its
+    /// variables on to another container may have left that one out.
     #[must_use]
     pub fn is_gitlab(&self) -> bool {
         self.get("GITLAB_CI") == Some("true") || self.get("CI_PROJECT_URL").is_some()
@@ -61,7 +66,8 @@ impl Environment {
         self.get("GITHUB_SERVER_URL").unwrap_or("https://github.com")
     }
 
-    /// The repository in the forge's container registry that is the job's own.
+    /// The repository in the forge's container registry that is the job's own: what GitLab says it is, else `OWNER/NAME` of the repository, as
+    /// [Forgejo](https://forgejo.org/docs/latest/user/packages/container/) has it, too. GitLab says nothing where the project has no registry.
     #[must_use]
     pub fn own_image(&self) -> Option<String> {
         if self.is_gitlab() {
@@ -85,7 +91,8 @@ pub(super) fn repository(environment: &Environment) -> Option<RepositoryFacts> {
     RepositoryFacts::at(&format!("{}/{name}", environment.server().trim_end_matches('/')))
 }
 
-/// What started a pipeline of GitLab.
+/// What started a pipeline of GitLab, by its [predefined variables](https://docs.gitlab.com/ci/variables/predefined_variables/): the tag's name is there in
+/// pipelines for tags alone, the branch's only in those for branches, and what is said of a merge request in its own and those of its children.
 pub(super) fn pipeline(environment: &Environment) -> Event {
     let get = |name| environment.get(name).map(str::to_owned);
     let name = get("CI_PIPELINE_SOURCE").unwrap_or_else(|| "pipeline".to_owned());
@@ -95,8 +102,15 @@ pub(super) fn pipeline(environment: &Environment) -> Event {
         _ if name == "merge_request_event" || get("CI_MERGE_REQUEST_IID").is_some() => {
             let source = get("CI_MERGE_REQUEST_SOURCE_PROJECT_ID");
             let is_own = source.is_some() && source == get("CI_MERGE_REQUEST_PROJECT_ID");
-            // The commit of a merged result is nobody's.
+            // It is only set where the pipeline's own commit is nobody's: that of a merged result.
             Kind::PullRequest { head: get("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA").or_else(|| commit.clone()), is_own }
+        }
+        // A pull request of a repository at GitHub that GitLab builds, in a pipeline for its branch.
+        _ if name == "external_pull_request_event" || get("CI_EXTERNAL_PULL_REQUEST_IID").is_some() => {
+            let source = get("CI_EXTERNAL_PULL_REQUEST_SOURCE_REPOSITORY");
+            let is_own = source.is_some() && source == get("CI_EXTERNAL_PULL_REQUEST_TARGET_REPOSITORY");
+            let head = get("CI_EXTERNAL_PULL_REQUEST_SOURCE_BRANCH_SHA").or_else(|| commit.clone());
+            Kind::PullRequest { head, is_own }
         }
         (Some(tag), _) => Kind::Tag(tag.clone()),
         (None, Some(branch)) => Kind::Branch(branch),
@@ -114,6 +128,41 @@ pub(super) fn pipeline(environment: &Environment) -> Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pipeline_of_gitlab_is_for_a_tag_a_branch_or_a_request_to_merge() {
+        let kind = |variables: &[(&str, &str)]| {
+            let variables = variables.iter().copied().chain([("GITLAB_CI", "true"), ("CI_COMMIT_SHA", "c0ffee")]);
+            pipeline(&variables.collect()).kind
+        };
+        let request = |head: &str, is_own| Kind::PullRequest { head: Some(head.to_owned()), is_own };
+        assert_eq!(kind(&[("CI_PIPELINE_SOURCE", "push"), ("CI_COMMIT_TAG", "1.2.3")]), Kind::Tag("1.2.3".to_owned()));
+        assert_eq!(
+            kind(&[("CI_PIPELINE_SOURCE", "web"), ("CI_COMMIT_BRANCH", "main")]),
+            Kind::Branch("main".to_owned())
+        );
+        assert_eq!(kind(&[("CI_PIPELINE_SOURCE", "schedule")]), Kind::Other);
+        let merge = [("CI_MERGE_REQUEST_IID", "7"), ("CI_MERGE_REQUEST_PROJECT_ID", "1")];
+        let of = |source, sha| [&merge[..], &[source, sha]].concat();
+        let (own, fork) = (("CI_MERGE_REQUEST_SOURCE_PROJECT_ID", "1"), ("CI_MERGE_REQUEST_SOURCE_PROJECT_ID", "2"));
+        let (detached, merged) =
+            (("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA", ""), ("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA", "f00d"));
+        assert_eq!(kind(&of(own, detached)), request("c0ffee", true));
+        assert_eq!(kind(&of(fork, merged)), request("f00d", false));
+        // The pipeline is one for the branch as well, and that is no reason to publish.
+        let external = |repository| {
+            kind(&[
+                ("CI_PIPELINE_SOURCE", "external_pull_request_event"),
+                ("CI_COMMIT_BRANCH", "feature"),
+                ("CI_EXTERNAL_PULL_REQUEST_IID", "7"),
+                ("CI_EXTERNAL_PULL_REQUEST_SOURCE_REPOSITORY", repository),
+                ("CI_EXTERNAL_PULL_REQUEST_TARGET_REPOSITORY", "acme/tool"),
+                ("CI_EXTERNAL_PULL_REQUEST_SOURCE_BRANCH_SHA", "f00d"),
+            ])
+        };
+        assert_eq!(external("acme/tool"), request("f00d", true));
+        assert_eq!(external("somebody/tool"), request("f00d", false));
+    }
 
     #[test]
     fn the_token_is_for_the_registry_of_its_server() {
