@@ -10,8 +10,6 @@ pub mod run;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tempfile::TempPath;
-
 use crate::image::config::{AddedLayer, Changes};
 use crate::image::layer::{Compressed, Layer};
 use crate::image::manifest::{Annotations, DescribedPlatform};
@@ -107,25 +105,22 @@ pub enum Origin {
     Repository(Repository),
     /// In memory: a config.
     Document(Document),
-    /// On disk, as a part of an OCI layout.
+    /// On disk: in an OCI layout.
     Section(Section),
     /// On disk: the executables.
     Executables(Arc<Layer>),
     /// On disk: made by a `run` line.
     Run(Arc<RunLayer>),
-    /// On disk: of an OCI layout.
-    File(Arc<TempPath>),
 }
 
 impl Origin {
-    /// The file that is the blob, if there is one.
+    /// The file of our own that is the blob, if there is one.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         match self {
             Self::Repository(_) | Self::Document(_) | Self::Section(_) => None,
             Self::Executables(layer) => Some(layer.compressed.path()),
             Self::Run(layer) => Some(layer.compressed.path()),
-            Self::File(path) => Some(path),
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod config;
 pub mod environment;
 pub mod interpreter;
 pub mod layer;
+pub mod layout;
 pub mod location;
 pub mod manifest;
 pub mod platform;

@@ -20,7 +20,6 @@ pub mod error;
 pub mod facts;
 pub mod image;
 pub mod job;
-pub mod layout;
 mod loopback;
 pub mod matrix;
 pub mod ownership;

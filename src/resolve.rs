@@ -234,14 +234,16 @@ pub async fn resolve(
     files: &dyn Files,
     directory: &TempDir,
 ) -> Result<Resolved, Failure> {
-    let made = || plan.variants.iter().map(|variant| &variant.made);
-    // Of several variants with one base, the first one stands for all.
-    let mut bases = BTreeMap::<&Reference, &Variant>::new();
+    // Of several variants with one base, or one image, the first one stands for all.
+    let (mut bases, mut copied) = (BTreeMap::<&Reference, &Variant>::new(), BTreeMap::<&Location, &Variant>::new());
     for variant in &plan.variants {
-        bases
-            .extend(variant.made.base_reference().filter(|base| !bases.contains_key(base)).map(|base| (base, variant)));
+        if let Some(base) = variant.made.base_reference() {
+            bases.entry(base).or_insert(variant);
+        }
+        if let Some(location) = variant.made.elsewhere() {
+            copied.entry(location).or_insert(variant);
+        }
     }
-    let copied: BTreeSet<&Location> = made().filter_map(Made::elsewhere).collect();
     let finder = Finder { plan: &plan, registries, files, directory: directory.path() };
     let (found, images, bases, copied) = tokio::join!(
         facts::find_release(&plan, event, github),
@@ -250,11 +252,10 @@ pub async fn resolve(
             let found = image::look_up(registries, Role::Base, base).await;
             (base.clone(), found.map_err(|error| error.of(variant)))
         })),
-        join_all(
-            copied
-                .into_iter()
-                .map(|location| async move { (location.clone(), copied::look_up(registries, files, location).await) })
-        )
+        join_all(copied.into_iter().map(|(location, variant)| async move {
+            let found = copied::look_up(registries, files, directory.path(), location).await;
+            (location.clone(), found.map_err(|error| error.at(&variant.place)))
+        }))
     );
     let found = found?;
     let mut problems = Vec::new();

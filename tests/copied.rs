@@ -324,17 +324,19 @@ fn archive(folder: &Path, path: &Path) {
 }
 
 #[tokio::test]
-async fn an_oci_layout_is_published_like_a_registrys_image_from_a_folder_and_from_an_archive() {
+async fn an_oci_layout_is_published_like_a_registrys_image_from_a_folder_and_from_an_archive_that_may_be_compressed() {
     let world = World::start();
     let image = candidate(&BOTH, "1.2.3").build();
     let step = world.step(&full(&world.push(&image)));
     let expected = step.run().await.succeeded().outputs["digests"].clone();
-    for location in ["oci:dist/full", "oci:dist/full.tar"] {
+    for location in ["oci:dist/full", "oci:dist/full.tar", "oci:dist/full.tar.gz", "oci:dist/full:a"] {
         let world = World::start();
         let step = world.step(&full(location));
         let dist = step.workspace().join("dist");
         layout(std::slice::from_ref(&image), &dist.join("full"));
         archive(&dist.join("full"), &dist.join("full.tar"));
+        let gzip = std::process::Command::new("gzip").args(["--keep", "full.tar"]).current_dir(&dist).status();
+        assert!(gzip.unwrap().success());
         let done = step.run().await.succeeded();
         assert_eq!(done.outputs["digests"], expected, "{location}");
         for registry in &world.destinations {
@@ -362,23 +364,30 @@ async fn a_layout_that_cannot_be_used_is_refused_with_a_hint() {
         let done = step.another().input("matrix", &full(location).to_string()).run().await;
         assert_eq!(done.code, Some(2), "{location}: {}", done.log);
         assert!(done.log.contains(says) && done.log.contains("hint: "), "{location}: {}", done.log);
+        assert!(done.log.contains("matrix:1:"), "the place of the entry is told: {}", done.log);
     };
-    fails("oci:dist", "is no OCI layout that could be read").await;
+    fails("oci:dist", "`oci:dist` can't be read").await;
     layout(&[image.clone(), other.clone()], &dist.join("two"));
-    fails("oci:dist/two", "lists 2 images").await;
-    let chosen = format!("oci:dist/two@{}", other.top().digest());
-    step.another().input("matrix", &full(&chosen).to_string()).run().await.succeeded();
-    fails(&format!("oci:dist/two@{}", support::image::digest(b"x")), "doesn't list the image").await;
+    let (of_image, of_other) =
+        (format!("oci:dist/two@{}", image.top().digest()), format!("oci:dist/two@{}", other.top().digest()));
+    fails("oci:dist/two", "`oci:dist/two` has 2 images").await;
+    // Either name is that of both.
+    fails("oci:dist/two:a", "`oci:dist/two:a` is none of the images in it").await;
+    for offered in [&of_image, &of_other] {
+        fails("oci:dist/two", &format!("`{offered}`")).await;
+    }
+    step.another().input("matrix", &full(&of_other).to_string()).run().await.succeeded();
+    fails(&format!("oci:dist/two@{}", support::image::digest(b"x")), "is none of the images in it").await;
     let blob = |number: usize| support::image::digest(&image.blobs[number]).replace("sha256:", "two/blobs/sha256/");
-    std::fs::write(dist.join(blob(0)), "{}").unwrap();
-    fails(&format!("oci:dist/two@{}", image.top().digest()), "has another digest").await;
+    std::fs::write(dist.join(blob(0)), vec![b' '; image.blobs[0].len()]).unwrap();
+    fails(&of_image, "has the digest").await;
     std::fs::write(dist.join(blob(0)), &image.blobs[0]).unwrap();
     std::fs::write(dist.join(blob(1)), "short").unwrap();
-    fails(&format!("oci:dist/two@{}", image.top().digest()), "has 5 bytes instead of").await;
+    fails(&of_image, "has 5 bytes instead of").await;
     std::fs::remove_file(dist.join(blob(1))).unwrap();
-    fails(&format!("oci:dist/two@{}", image.top().digest()), "can't be read").await;
+    fails(&of_image, &format!("`{of_image}` lacks `sha256:")).await;
     std::fs::write(dist.join("compressed.tar"), [0x1f, 0x8b, 8, 0]).unwrap();
-    fails("oci:dist/compressed.tar", "is compressed").await;
+    fails("oci:dist/compressed.tar", "can't be read").await;
 }
 
 /// What is in the workspace may have come with a pull request: it says nothing about files elsewhere.

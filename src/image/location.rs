@@ -2,15 +2,12 @@
 //! [OCI image layout](https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md).
 
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-use super::reference::{Digest, InvalidName, Reference, Repository};
-
-/// What a layout's path is written after, as skopeo writes it.
-const LAYOUT: &str = "oci:";
+use super::layout::{LAYOUT, LayoutName};
+use super::reference::{InvalidName, Reference, Repository};
 
 /// Where an image is that something else has built.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,41 +15,7 @@ pub enum Location {
     /// In a registry.
     Registry(Reference),
     /// On disk.
-    Layout(LayoutPath),
-}
-
-/// The path of an OCI image layout, and the image in it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LayoutPath {
-    path: PathBuf,
-    digest: Option<Digest>,
-}
-
-impl LayoutPath {
-    /// The folder, or the tar archive of one.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The image; `None` where the layout has only one.
-    #[must_use]
-    pub fn digest(&self) -> Option<&Digest> {
-        self.digest.as_ref()
-    }
-}
-
-/// Why a text says nowhere that an image is.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidLocation {
-    /// It isn't the name of an image.
-    #[error(transparent)]
-    Name(#[from] InvalidName),
-    /// `oci:` without a path.
-    #[error(
-        "`oci:` has no path\nhint: write `oci:` and the path of an OCI layout, a folder or a tar archive, as `oci:dist/image.tar`"
-    )]
-    NoPath,
+    Layout(LayoutName),
 }
 
 impl Location {
@@ -70,7 +33,7 @@ impl Location {
     pub fn is_pinned(&self) -> bool {
         match self {
             Self::Registry(reference) => reference.digest().is_some(),
-            Self::Layout(layout) => layout.digest.is_some(),
+            Self::Layout(layout) => layout.is_pinned(),
         }
     }
 
@@ -82,18 +45,10 @@ impl Location {
 }
 
 impl FromStr for Location {
-    type Err = InvalidLocation;
+    type Err = InvalidName;
 
-    fn from_str(text: &str) -> Result<Self, InvalidLocation> {
-        let Some(layout) = text.strip_prefix(LAYOUT) else { return Ok(Self::Registry(text.parse()?)) };
-        let (path, digest) = match layout.rsplit_once("@sha256:") {
-            Some((path, hex)) => (path, Some(format!("sha256:{hex}").parse()?)),
-            None => (layout, None),
-        };
-        if path.is_empty() {
-            return Err(InvalidLocation::NoPath);
-        }
-        Ok(Self::Layout(LayoutPath { path: path.into(), digest }))
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        if text.starts_with(LAYOUT) { text.parse().map(Self::Layout) } else { text.parse().map(Self::Registry) }
     }
 }
 
@@ -101,10 +56,7 @@ impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Registry(reference) => reference.fmt(f),
-            Self::Layout(layout) => {
-                write!(f, "{LAYOUT}{}", layout.path.display())?;
-                layout.digest.iter().try_for_each(|digest| write!(f, "@{digest}"))
-            }
+            Self::Layout(layout) => layout.fmt(f),
         }
     }
 }
@@ -123,18 +75,19 @@ mod tests {
 
     #[test]
     fn a_location_reads_back_as_it_is_written() {
-        for (text, may_move) in [
-            (format!("ghcr.io/acme/candidates@{DIGEST}"), false),
-            (format!("ghcr.io/acme/candidates:full@{DIGEST}"), false),
-            ("ghcr.io/acme/candidates:full".to_owned(), true),
-            ("oci:dist/full.tar".to_owned(), false),
-            (format!("oci:dist/full@{DIGEST}"), false),
+        for (text, may_move, is_pinned) in [
+            (format!("ghcr.io/acme/candidates@{DIGEST}"), false, true),
+            (format!("ghcr.io/acme/candidates:full@{DIGEST}"), false, true),
+            ("ghcr.io/acme/candidates:full".to_owned(), true, false),
+            ("oci:dist/full.tar".to_owned(), false, false),
+            ("oci:dist/full:1.2.3".to_owned(), false, false),
+            (format!("oci:dist/full@{DIGEST}"), false, true),
         ] {
             let location: Location = text.parse().unwrap();
-            assert_eq!((location.to_string(), location.may_move()), (text, may_move));
+            assert_eq!((location.may_move(), location.is_pinned()), (may_move, is_pinned), "{text}");
+            assert_eq!(location.to_string(), text);
         }
-        assert_eq!("oci:".parse::<Location>(), Err(InvalidLocation::NoPath));
-        assert!("oci:dist@sha256:abc".parse::<Location>().is_err());
+        assert!("oci:".parse::<Location>().is_err());
         assert!("Acme/x".parse::<Location>().is_err());
     }
 }

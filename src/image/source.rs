@@ -5,11 +5,10 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
+use super::layout::{LAYOUT, LayoutName};
 use super::platform::Platform;
 use super::reference::{Digest, InvalidName, PinnedReference, Reference, Repository};
 
-/// What the name of an OCI layout begins with, as in Skopeo, Podman and Buildah.
-pub const LAYOUT: &str = "oci:";
 /// What stands for an image that is made of files.
 pub const FILES: &str = "files";
 
@@ -22,15 +21,6 @@ pub enum SourceName {
     Layout(LayoutName),
     /// An image that is made of files of the workspace.
     Files(Vec<SourceFile>),
-}
-
-/// An image of an [OCI layout](https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LayoutName {
-    /// The folder or archive.
-    pub path: String,
-    /// Which of its images, by the annotation `org.opencontainers.image.ref.name`; not needed where there is one.
-    pub image: Option<String>,
 }
 
 /// A file of the workspace that goes into an image.
@@ -75,40 +65,12 @@ impl SourceName {
     }
 }
 
-impl FromStr for LayoutName {
-    type Err = InvalidName;
-
-    /// `PATH`, or `PATH:IMAGE`.
-    fn from_str(text: &str) -> Result<Self, InvalidName> {
-        // The names of images are tags, so a colon before the last slash belongs to the path.
-        let colon = text.rfind(':').filter(|colon| !text[*colon..].contains('/'));
-        let (path, image) = match colon {
-            Some(colon) => (&text[..colon], Some(text[colon + 1..].to_owned())),
-            None => (text, None),
-        };
-        if path.trim().is_empty() || image.as_ref().is_some_and(String::is_empty) {
-            return Err(InvalidName::Layout(format!("{LAYOUT}{text}")));
-        }
-        Ok(Self { path: path.to_owned(), image })
-    }
-}
-
 impl FromStr for SourceName {
     type Err = InvalidName;
 
     /// The name of an image, in a registry or in a layout.
     fn from_str(text: &str) -> Result<Self, InvalidName> {
-        match text.strip_prefix(LAYOUT) {
-            Some(layout) => layout.parse().map(Self::Layout),
-            None => text.parse().map(Self::Image),
-        }
-    }
-}
-
-impl fmt::Display for LayoutName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{LAYOUT}{}", self.path)?;
-        self.image.iter().try_for_each(|image| write!(f, ":{image}"))
+        if text.starts_with(LAYOUT) { text.parse().map(Self::Layout) } else { text.parse().map(Self::Image) }
     }
 }
 
@@ -178,28 +140,5 @@ impl fmt::Display for PinnedName {
             Self::Image(reference) => reference.fmt(f),
             Self::Local(name, _) => name.fmt(f),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_image_of_a_layout_is_named_behind_its_path() {
-        for (text, path, image) in [
-            ("oci:dist/image.tar", "dist/image.tar", None),
-            ("oci:dist:1.2.3", "dist", Some("1.2.3")),
-            ("oci:a:b/c", "a:b/c", None),
-            ("oci:/tmp/x:latest", "/tmp/x", Some("latest")),
-        ] {
-            let SourceName::Layout(layout) = text.parse().unwrap() else { panic!("{text} is a layout") };
-            assert_eq!((layout.path.as_str(), layout.image.as_deref()), (path, image), "{text}");
-            assert_eq!(SourceName::Layout(layout).to_string(), text);
-        }
-        for text in ["oci:", "oci::1", "oci:dist:"] {
-            assert!(text.parse::<SourceName>().is_err(), "{text}");
-        }
-        assert!(matches!("ghcr.io/acme/tool".parse(), Ok(SourceName::Image(_))));
     }
 }

@@ -1,8 +1,9 @@
 //! Sources as they are written, in the input and the key `source`: an image of a registry, an OCI layout, or files for each platform.
 
 use crate::action::inputs::list;
+use crate::image::layout::LAYOUT;
 use crate::image::platform::NotLinux;
-use crate::image::source::{FILES, LAYOUT, SourceFile};
+use crate::image::source::{FILES, SourceFile};
 use crate::image::{Platform, SourceName};
 use crate::version::Version;
 

@@ -159,7 +159,6 @@ fn origin(blob: &Blob) -> BlobOrigin<'_> {
         Origin::Section(section) => BlobOrigin::Section(&section.path, section.start),
         Origin::Executables(layer) => BlobOrigin::File(layer.compressed.path()),
         Origin::Run(layer) => BlobOrigin::File(layer.compressed.path()),
-        Origin::File(path) => BlobOrigin::File(path),
     }
 }
 

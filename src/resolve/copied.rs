@@ -4,11 +4,12 @@
 //! that weren't asked for are left out of it, with what attests them.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use futures_util::future::try_join_all;
 
 use super::image::ask;
-use super::layout::Layout;
+use super::layout::{self, Layout};
 use super::{ResolveError, Role};
 use crate::action::Files;
 use crate::api::registry::Registries;
@@ -66,13 +67,14 @@ enum Store<'a> {
     Layout(Layout),
 }
 
-/// Reads the image at `location`.
+/// Reads the image at `location`. What has to be unpacked for that goes to `directory`.
 ///
 /// # Errors
 /// It isn't there, or can't be used.
 pub(super) async fn look_up(
     registries: &Registries,
     files: &dyn Files,
+    directory: &Path,
     location: &Location,
 ) -> Result<Found, ResolveError> {
     let (store, top, content) = match location {
@@ -82,9 +84,10 @@ pub(super) async fn look_up(
             (Store::Registry(registries, reference.repository()), top.document, top.content)
         }
         Location::Layout(name) => {
-            let real = files.locate(name.path()).map_err(|cause| super::layout::unreadable(name, cause))?;
-            let layout = Layout::open(name, &real)?;
-            let (top, content) = layout.document(layout.top()?)?;
+            let layout = layout::open(files, name, directory).await?;
+            let top = layout.top().clone();
+            let content = ManifestOrIndex::parse(top.media_type(), top.bytes())
+                .map_err(|cause| unusable(location, top.digest(), &cause))?;
             (Store::Layout(layout), top, content)
         }
     };
@@ -114,7 +117,11 @@ impl Store<'_> {
                 let pulled = manifest.map_err(unavailable)?;
                 (pulled.document, pulled.content)
             }
-            Self::Layout(layout) => layout.document(&listed)?,
+            Self::Layout(layout) => {
+                let document = layout.document(&listed.digest).ok_or_else(|| layout.lacks(&listed.digest))?;
+                let content = ManifestOrIndex::parse(document.media_type(), document.bytes());
+                (document.clone(), content.map_err(|cause| unusable(location, &listed.digest, &cause))?)
+            }
         };
         match content {
             ManifestOrIndex::Manifest(manifest) => self.read(location, listed, document, &manifest, false).await,
@@ -160,14 +167,14 @@ impl Store<'_> {
                 let read = || registries.small_blob(repository, config);
                 ask(registries, Role::Image, read).await.map_err(unavailable)
             }
-            Self::Layout(layout) => Ok(layout.small_blob(config)?),
+            Self::Layout(layout) => Ok(layout.config(&config.digest)?.clone()),
         }
     }
 
     fn blob(&self, descriptor: &Descriptor) -> Result<Blob, ResolveError> {
         let origin = match self {
             Self::Registry(_, repository) => Origin::Repository((*repository).clone()),
-            Self::Layout(layout) => Origin::Section(layout.section(descriptor)?),
+            Self::Layout(layout) => layout.blob(&descriptor.digest)?.clone(),
         };
         Ok(Blob { descriptor: descriptor.clone(), origin })
     }

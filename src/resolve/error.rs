@@ -11,7 +11,6 @@ use crate::error::{Fault, Situation, together};
 use crate::image::config::InvalidConfig;
 use crate::image::manifest::InvalidManifest;
 use crate::image::{Base, Digest, Location, PinnedName, Platform, Reference};
-use crate::layout;
 use crate::plan::{Place, Variant};
 
 /// Why the plan can't be resolved.
@@ -106,9 +105,6 @@ pub enum ResolveError {
     /// The executables.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// The OCI layout of a source.
-    #[error(transparent)]
-    SourceLayout(#[from] layout::LayoutError),
     /// Files that an image is to be made of.
     #[error(transparent)]
     Files(#[from] FilesError),
@@ -165,7 +161,6 @@ impl Situation for ResolveError {
             Self::Unavailable { cause, .. } => cause.fault(),
             Self::Source(error) => error.fault(),
             Self::Layout(error) => error.fault(),
-            Self::SourceLayout(error) => error.fault(),
             Self::Files(error) => error.fault(),
             Self::Several(errors) if errors.iter().any(|error| error.fault() == Fault::Publication) => {
                 Fault::Publication

@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
 use super::image::{LayerFile, Store};
+use super::layout::LayoutError;
 use crate::api::registry::{Registries, RegistryError};
 use crate::compose::binaries::{Binaries, Binary};
 use crate::compose::recipe::ResolvedSource;
@@ -23,7 +24,7 @@ use crate::image::platform::Format;
 use crate::image::unpack::archive::Archive;
 use crate::image::unpack::compression;
 use crate::image::unpack::tree::{File, Found, Tree};
-use crate::image::{Digest, PinnedName, Platform, SourceName};
+use crate::image::{Digest, PinnedName, Platform};
 
 /// The largest file that is taken from a source: 2 GiB.
 const LARGEST: u64 = 2 << 30;
@@ -109,16 +110,9 @@ pub enum SourceError {
         /// The media type.
         media_type: String,
     },
-    /// An OCI layout without one of its blobs.
-    #[error(
-        "source `{source_name}` lacks `{digest}`, which its manifest names\nhint: write the layout again, for all platforms"
-    )]
-    Incomplete {
-        /// The layout.
-        source_name: SourceName,
-        /// What is missing.
-        digest: Digest,
-    },
+    /// The OCI layout doesn't.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
     /// The registry doesn't give the layer.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -146,6 +140,7 @@ impl Situation for SourceError {
     fn fault(&self) -> Fault {
         match self {
             Self::Registry(error) => error.fault(),
+            Self::Layout(error) => error.fault(),
             Self::Disk { .. } => Fault::Publication,
             Self::Missing { .. }
             | Self::NoFile { .. }
@@ -153,7 +148,6 @@ impl Situation for SourceError {
             | Self::Privileged { .. }
             | Self::TooLarge { .. }
             | Self::Compression { .. }
-            | Self::Incomplete { .. }
             | Self::Damaged { .. } => Fault::Input,
         }
     }

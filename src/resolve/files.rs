@@ -107,38 +107,57 @@ impl Situation for FilesError {
 ///
 /// # Errors
 /// A file that can't be read, isn't for its platform, or can't be carried over; the disk is full.
-pub(super) fn image(
+pub(super) async fn image(
     files: &dyn Files,
     listed: &[SourceFile],
     facts: &Facts,
     labels: &Annotations,
     directory: &Path,
 ) -> Result<(Content, Vec<Composed>), FilesError> {
-    let mut by_platform = BTreeMap::<&Platform, Vec<InstalledFile>>::new();
-    let mut entrypoints = BTreeMap::<&Platform, String>::new();
-    for file in listed {
-        let installed = install(files, file, directory)?;
+    let opened = listed.iter().map(|file| {
+        let opened = files.open(Path::new(&file.path));
+        let opened = opened.map_err(|cause| FilesError::Unreadable { path: file.path.clone(), cause })?;
+        Ok((file.clone(), opened))
+    });
+    let opened: Vec<Opened> = opened.collect::<Result<_, FilesError>>()?;
+    let (facts, labels, directory) = (facts.clone(), labels.clone(), directory.to_owned());
+    let made = tokio::task::spawn_blocking(move || make(opened, &facts, &labels, &directory)).await;
+    made.unwrap_or_else(|panic| Err(FilesError::Disk(io::Error::other(panic))))
+}
+
+/// A file of the workspace, open.
+type Opened = (SourceFile, Box<dyn Read + Send>);
+
+fn make(
+    opened: Vec<Opened>,
+    facts: &Facts,
+    labels: &Annotations,
+    directory: &Path,
+) -> Result<(Content, Vec<Composed>), FilesError> {
+    let mut by_platform = BTreeMap::<Platform, Vec<InstalledFile>>::new();
+    let mut entrypoints = BTreeMap::<Platform, String>::new();
+    for (file, opened) in opened {
+        let installed = install(opened, &file, directory)?;
         if installed.mode & 0o111 != 0 {
-            entrypoints.entry(&file.platform).or_insert_with(|| installed.path.clone());
+            entrypoints.entry(file.platform.clone()).or_insert_with(|| installed.path.clone());
         }
-        by_platform.entry(&file.platform).or_default().push(installed);
+        by_platform.entry(file.platform).or_default().push(installed);
     }
     let created = facts.created.map(facts::rfc3339);
     let mut composed = Vec::new();
     for (platform, installed) in by_platform {
         let layer = Arc::new(Layer::write(installed, directory).map_err(FilesError::Disk)?);
-        let entrypoint = entrypoints.get(platform).map(|path| vec![path.clone()]);
+        let entrypoint = entrypoints.remove(&platform).map(|path| vec![path]);
         let changes = Changes { labels: labels.clone(), entrypoint, ..Changes::default() };
-        composed.push(compose::scratch(platform, &layer, created.as_deref(), &changes, labels));
+        composed.push(compose::scratch(&platform, &layer, created.as_deref(), &changes, labels));
     }
     let content = compose::index(&composed.iter().collect::<Vec<_>>(), &Annotations::new());
     Ok((content, composed))
 }
 
 /// Copies a file to `directory`, if it can be executed on its platform or isn't an executable.
-fn install(files: &dyn Files, file: &SourceFile, directory: &Path) -> Result<InstalledFile, FilesError> {
+fn install(mut opened: impl Read, file: &SourceFile, directory: &Path) -> Result<InstalledFile, FilesError> {
     let unreadable = |cause| FilesError::Unreadable { path: file.path.clone(), cause };
-    let mut opened = files.open(Path::new(&file.path)).map_err(unreadable)?;
     let Some(entry) = &file.entry else { return write(&mut opened, file, directory) };
     // A copy, since an archive is read twice, and a zip file from its end.
     let mut copy = tempfile::tempfile_in(directory).map_err(FilesError::Disk)?;

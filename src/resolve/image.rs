@@ -6,9 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tempfile::TempPath;
 
 use super::ResolveError;
 use super::executables::SourceError;
+use super::layout::Layout;
 use crate::api::registry::{Pulled, Registries, RegistryError, SpooledBlob};
 use crate::compose::recipe::ResolvedSource;
 use crate::compose::{Blob, ImageContent, Origin};
@@ -17,7 +19,6 @@ use crate::image::manifest::{InvalidManifest, ManifestOrIndex};
 use crate::image::{
     Config, Descriptor, Digest, Document, Index, PinnedName, Platform, Reference, Repository, SourceName,
 };
-use crate::layout::Layout;
 
 /// The role of an image in a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,15 +119,7 @@ impl Store {
                 let config = ask(registries, *role, || registries.small_blob(repository, config)).await;
                 config.map_err(|cause| unavailable(*role, repository.pinned(digest.clone()).into(), cause))
             }
-            Self::Layout(_, layout) => match layout.blob(&config.digest) {
-                Some(Origin::Document(document)) => Ok(document.bytes().clone()),
-                Some(origin) if config.size <= LARGEST_CONFIG => {
-                    let read = origin.path().map(std::fs::read);
-                    let read = read.unwrap_or_else(|| Err(std::io::ErrorKind::NotFound.into()));
-                    read.map(Bytes::from).map_err(|_| self.incomplete(&config.digest))
-                }
-                _ => Err(self.incomplete(&config.digest)),
-            },
+            Self::Layout(_, layout) => Ok(layout.config(&config.digest)?.clone()),
         }
     }
 
@@ -142,10 +135,10 @@ impl Store {
                 let spool = || registries.spool_blob(repository, layer, directory);
                 Ok(LayerFile::Spooled(ask(registries, *role, spool).await?))
             }
-            Self::Layout(name, layout) => match layout.blob(&layer.digest) {
-                Some(origin) => Ok(LayerFile::Kept(origin.clone())),
-                None => Err(SourceError::Incomplete { source_name: name.clone(), digest: layer.digest.clone() }),
-            },
+            Self::Layout(_, layout) => Ok(match layout.blob(&layer.digest)? {
+                Origin::Section(section) => LayerFile::Copied(layout.copy(section, layer, directory).await?),
+                ours => LayerFile::Kept(ours.clone()),
+            }),
         }
     }
 
@@ -154,8 +147,8 @@ impl Store {
     }
 
     fn incomplete(&self, digest: &Digest) -> ResolveError {
-        let Self::Layout(name, _) = self else { unreachable!("a registry says itself what it lacks") };
-        SourceError::Incomplete { source_name: name.clone(), digest: digest.clone() }.into()
+        let Self::Layout(_, layout) = self else { unreachable!("a registry says itself what it lacks") };
+        layout.lacks(digest).into()
     }
 
     /// All that a manifest points at.
@@ -168,9 +161,7 @@ impl Store {
         let blob = |descriptor: &Descriptor| {
             let origin = match self {
                 Self::Registry(_, repository) => Origin::Repository(repository.clone()),
-                Self::Layout(_, layout) => {
-                    layout.blob(&descriptor.digest).cloned().ok_or_else(|| self.incomplete(&descriptor.digest))?
-                }
+                Self::Layout(_, layout) => layout.blob(&descriptor.digest)?.clone(),
             };
             Ok::<_, ResolveError>(Blob { descriptor: descriptor.clone(), origin })
         };
@@ -183,6 +174,7 @@ impl Store {
 #[derive(Debug)]
 pub(super) enum LayerFile {
     Spooled(SpooledBlob),
+    Copied(TempPath),
     Kept(Origin),
 }
 
@@ -190,6 +182,7 @@ impl LayerFile {
     pub(super) fn path(&self) -> Option<&Path> {
         match self {
             Self::Spooled(blob) => Some(blob.path()),
+            Self::Copied(path) => Some(path),
             Self::Kept(origin) => origin.path(),
         }
     }
@@ -197,8 +190,6 @@ impl LayerFile {
 
 /// More indexes within an index than these are a mistake.
 const MOST_INDEXES: usize = 16;
-/// The largest config that is read of a layout.
-const LARGEST_CONFIG: u64 = 8 << 20;
 
 fn unavailable(role: Role, image: Reference, cause: RegistryError) -> ResolveError {
     ResolveError::Unavailable { role, image, cause }

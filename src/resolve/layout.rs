@@ -1,262 +1,327 @@
-//! [OCI image layouts](https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md) on disk: a folder, or a tar archive of
-//! one, as `docker buildx build --output type=oci` writes it.
+//! [OCI image layouts](https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md): folders and tar archives, as
+//! `docker buildx build --output type=oci`, Skopeo and Podman write them.
 //!
-//! A document is checked against its digest when it is read. Layers stay where they are: the registry that they are sent to checks
-//! them. Nothing is followed out of the layout.
+//! All of an image is checked against its digests at once; manifests and configs are kept, and layers stay where they are. What happens to those
+//! later changes nothing that is published: a registry checks what it is sent, and what is unpacked here is copied first and checked on the way. What
+//! the image lists and the layout lacks is left out: a layout may have one platform of several.
+
+mod disk;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use tempfile::TempPath;
 
-use crate::compose::Section;
+use crate::action::Files;
+use crate::compose::{Content, Origin, Section};
 use crate::error::{Fault, Situation};
-use crate::image::location::LayoutPath;
-use crate::image::manifest::{InvalidManifest, ManifestOrIndex};
-use crate::image::{Descriptor, Digest, Document, Index};
+use crate::image::layout::{LayoutImage, LayoutName};
+use crate::image::manifest::{Index, InvalidManifest, ManifestOrIndex};
+use crate::image::{Descriptor, Digest, Document, MediaType};
+use disk::Disk;
 
-/// The most that a document may have: an index, a manifest or a config.
-const DOCUMENT: u64 = 8 << 20;
-/// More entries than these in an archive are a mistake.
-const MOST_ENTRIES: usize = 100_000;
+/// More manifests than these are a mistake.
+const MOST_DOCUMENTS: usize = 1_000;
+/// The annotation with the name of an image, which is mostly a tag.
+const NAME: &str = "org.opencontainers.image.ref.name";
+/// That of containerd and buildx, with its repository.
+const FULL_NAME: &str = "io.containerd.image.name";
 
-/// An OCI image layout.
+/// An image of a layout: its index or manifest, with all that it refers to.
 #[derive(Debug)]
 pub struct Layout {
-    name: LayoutPath,
-    files: Files,
-    index: Index,
-}
-
-#[derive(Debug)]
-enum Files {
-    /// In this folder, which no link leads to.
-    Folder(PathBuf),
-    /// In this archive: where the content of each file begins, and its length.
-    Archive(PathBuf, BTreeMap<String, (u64, u64)>),
+    /// `None` for an image that was composed here.
+    name: Option<LayoutName>,
+    top: Document,
+    documents: BTreeMap<Digest, Document>,
+    configs: BTreeMap<Digest, Bytes>,
+    blobs: BTreeMap<Digest, Origin>,
 }
 
 /// Why a layout can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LayoutError {
-    /// There is none.
+    /// It isn't there, or can't be read.
     #[error(
-        "`{path}` is no OCI layout that could be read: {cause}\n\
-         hint: `docker buildx build --output type=oci,dest={path}` writes one; the path is relative to the workspace"
+        "`{layout}` can't be read\nhint: the path is relative to the workspace; was it made or downloaded by a step before?"
     )]
     Unreadable {
-        /// The folder or the archive.
-        path: String,
+        /// The layout.
+        layout: LayoutName,
         /// Why not.
+        #[source]
         cause: io::Error,
     },
-    /// A blob is missing, or isn't what it should be.
-    #[error("layout `{path}` is damaged: {what}\nhint: write it again")]
+    /// Something else.
+    #[error(
+        "`{0}` is no OCI layout: it has no `index.json`\n\
+         hint: `docker buildx build --output type=oci,dest=image.tar` writes one"
+    )]
+    NoLayout(LayoutName),
+    /// A document that isn't what it should be.
+    #[error("`{layout}` can't be used: {cause}")]
+    Document {
+        /// The layout.
+        layout: LayoutName,
+        /// What is wrong.
+        cause: InvalidManifest,
+    },
+    /// A blob with other bytes than its name says.
+    #[error("`{layout}` is damaged: {what}\nhint: write it again")]
     Damaged {
-        /// The folder or the archive.
-        path: String,
+        /// The layout.
+        layout: LayoutName,
         /// What is wrong.
         what: String,
     },
-    /// A document of it is no manifest.
-    #[error("layout `{path}` can't be used: {cause}")]
-    Document {
-        /// The folder or the archive.
-        path: String,
-        /// Why not.
-        cause: InvalidManifest,
+    /// It lacks a part of the image.
+    #[error("`{layout}` lacks `{digest}`, which its manifest names\nhint: write the layout again, for all platforms")]
+    Incomplete {
+        /// The layout.
+        layout: LayoutName,
+        /// What is missing.
+        digest: Digest,
     },
-    /// It has several images, and none was chosen; or not the one that was.
-    #[error("layout `{path}` {}\nhint: {}", situation(.wanted.as_ref(), .has), hint(.path, .has))]
+    /// Several images, of which none was chosen, or none that was chosen.
+    #[error("`{layout}` {}\nhint: {}", found(.layout, *.listed), choice(.offered))]
     Choice {
-        /// The folder or the archive.
-        path: String,
-        /// The image that was asked for.
-        wanted: Option<Digest>,
-        /// What there is.
-        has: Vec<Digest>,
+        /// The layout.
+        layout: LayoutName,
+        /// How many images it lists.
+        listed: usize,
+        /// Its images, each as it can be chosen.
+        offered: Vec<LayoutName>,
+    },
+    /// The disk is full.
+    #[error("the blobs of `{layout}` could not be written to disk")]
+    Disk {
+        /// The layout.
+        layout: LayoutName,
+        /// Why not.
+        #[source]
+        cause: io::Error,
     },
 }
 
-fn situation(wanted: Option<&Digest>, has: &[Digest]) -> String {
-    match wanted {
-        Some(wanted) => format!("doesn't list the image `{wanted}`"),
-        None => format!("lists {} images", has.len()),
+fn found(layout: &LayoutName, listed: usize) -> String {
+    match layout.image {
+        Some(_) => "is none of the images in it".to_owned(),
+        None => format!("has {listed} images"),
     }
 }
 
-fn hint(path: &str, has: &[Digest]) -> String {
-    let names: Vec<String> = has.iter().map(|digest| format!("`oci:{path}@{digest}`")).collect();
-    match names.len() {
-        0 => "write it again, with an image in it".to_owned(),
-        _ => format!("choose one of {}", names.join(", ")),
+fn choice(offered: &[LayoutName]) -> String {
+    let offered: Vec<String> = offered.iter().map(|layout| format!("`{layout}`")).collect();
+    if offered.is_empty() {
+        return "write the layout again, with an image in it".to_owned();
     }
-}
-
-/// There is no layout at the path of `name`.
-pub(super) fn unreadable(name: &LayoutPath, cause: io::Error) -> LayoutError {
-    LayoutError::Unreadable { path: name.path().display().to_string(), cause }
+    format!("write one of {}", offered.join(", "))
 }
 
 impl Situation for LayoutError {
     fn fault(&self) -> Fault {
-        Fault::Input
+        match self {
+            Self::Disk { .. } => Fault::Publication,
+            Self::Unreadable { .. }
+            | Self::NoLayout(_)
+            | Self::Document { .. }
+            | Self::Damaged { .. }
+            | Self::Incomplete { .. }
+            | Self::Choice { .. } => Fault::Input,
+        }
     }
+}
+
+/// Finds the image that `name` names. An archive that is compressed is unpacked into `directory`.
+///
+/// # Errors
+/// There is no layout, or no such image; something in it is damaged; the disk is full.
+pub(super) async fn open(files: &dyn Files, name: &LayoutName, directory: &Path) -> Result<Layout, LayoutError> {
+    let unreadable = |cause| LayoutError::Unreadable { layout: name.clone(), cause };
+    let real = files.locate(Path::new(&name.path)).map_err(unreadable)?;
+    let (name, directory) = (name.clone(), directory.to_owned());
+    let panicked = {
+        let layout = name.clone();
+        |panic| LayoutError::Unreadable { layout, cause: io::Error::other(panic) }
+    };
+    tokio::task::spawn_blocking(move || Layout::read(name, &real, &directory)).await.map_err(panicked)?
 }
 
 impl Layout {
-    /// Opens the layout `name` at `real`, its path without links.
-    ///
-    /// # Errors
-    /// There is no layout.
-    pub fn open(name: &LayoutPath, real: &Path) -> Result<Self, LayoutError> {
-        let unreadable = |cause| unreadable(name, cause);
-        let files = if real.is_dir() {
-            Files::Folder(real.to_owned())
-        } else {
-            Files::Archive(real.to_owned(), entries(real).map_err(unreadable)?)
+    /// The image that `name` names, of the layout at `real`, which is a path without links.
+    fn read(name: LayoutName, real: &Path, directory: &Path) -> Result<Self, LayoutError> {
+        let disk = Disk::open(&name, real, directory)?;
+        let index = disk.index(&MediaType::Index)?;
+        let ManifestOrIndex::Index(entries) = parse(&name, &index)? else { unreachable!("it was parsed as an index") };
+        let top = match choose(&entries, &name)? {
+            Some(listed) => disk.document(&listed)?.ok_or_else(|| incomplete(&name, &listed.digest))?,
+            None => index,
         };
-        let index = files.read("index.json", DOCUMENT).map_err(unreadable)?;
-        let index = serde_json::from_slice(&index)
-            .map_err(|_| unreadable(io::Error::new(io::ErrorKind::InvalidData, "its `index.json` is no index")))?;
-        Ok(Self { name: name.clone(), files, index })
+        let mut unread = vec![top.clone()];
+        let (mut documents, mut configs, mut blobs) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        while let Some(document) = unread.pop() {
+            if documents.len() > MOST_DOCUMENTS {
+                return Err(damaged(&name, format!("it has more than {MOST_DOCUMENTS} manifests")));
+            }
+            match parse(&name, &document)? {
+                ManifestOrIndex::Index(index) => {
+                    for listed in index.manifests.iter().filter(|listed| !documents.contains_key(&listed.digest)) {
+                        unread.extend(disk.document(listed)?);
+                    }
+                }
+                ManifestOrIndex::Manifest(manifest) => {
+                    let all = manifest.layers.iter().chain([&manifest.config]);
+                    for blob in all.filter(|blob| !blobs.contains_key(&blob.digest)).collect::<Vec<_>>() {
+                        if let Some(section) = disk.blob(blob)? {
+                            blobs.insert(blob.digest.clone(), Origin::Section(section));
+                        }
+                    }
+                    if let Some(config) = disk.config(&manifest.config)? {
+                        configs.insert(manifest.config.digest.clone(), config);
+                    }
+                }
+            }
+            documents.insert(document.digest().clone(), document);
+        }
+        Ok(Self { name: Some(name), top, documents, configs, blobs })
     }
 
-    /// The image in it: the one that was chosen, else the only one. Several names of one image are one.
+    /// An image that was composed here.
+    #[must_use]
+    pub fn of(content: &Content) -> Self {
+        let documents = content.images.iter().map(|image| &image.manifest).chain([&content.index]);
+        let configs = content.blobs().filter_map(|blob| match &blob.origin {
+            Origin::Document(config) => Some((blob.descriptor.digest.clone(), config.bytes().clone())),
+            _ => None,
+        });
+        Self {
+            name: None,
+            top: content.index.clone(),
+            documents: documents.map(|document| (document.digest().clone(), document.clone())).collect(),
+            configs: configs.collect(),
+            blobs: content.blobs().map(|blob| (blob.descriptor.digest.clone(), blob.origin.clone())).collect(),
+        }
+    }
+
+    /// The image's index, or its only manifest.
+    #[must_use]
+    pub fn top(&self) -> &Document {
+        &self.top
+    }
+
+    /// A manifest or an index; `None` where the layout lacks it.
+    #[must_use]
+    pub fn document(&self, digest: &Digest) -> Option<&Document> {
+        self.documents.get(digest)
+    }
+
+    /// The config of a manifest.
     ///
     /// # Errors
-    /// There are several, or none.
-    pub fn top(&self) -> Result<&Descriptor, LayoutError> {
-        let has: BTreeSet<&Digest> = self.index.manifests.iter().map(|listed| &listed.digest).collect();
-        let wanted = match (self.name.digest(), has.len()) {
-            (Some(wanted), _) => Some(wanted),
-            (None, 1) => has.first().copied(),
-            (None, _) => None,
+    /// The layout lacks it.
+    pub fn config(&self, digest: &Digest) -> Result<&Bytes, LayoutError> {
+        self.configs.get(digest).ok_or_else(|| self.lacks(digest))
+    }
+
+    /// Where the bytes of a blob are.
+    ///
+    /// # Errors
+    /// The layout lacks it.
+    pub fn blob(&self, digest: &Digest) -> Result<&Origin, LayoutError> {
+        self.blobs.get(digest).ok_or_else(|| self.lacks(digest))
+    }
+
+    /// A copy of a layer in a file of `directory`, checked against its digest.
+    ///
+    /// # Errors
+    /// It is damaged, or the disk is full.
+    pub(super) async fn copy(
+        &self,
+        section: &Section,
+        layer: &Descriptor,
+        directory: &Path,
+    ) -> Result<TempPath, LayoutError> {
+        let name = self.name.clone().expect("what was composed here is in files of its own");
+        let panicked = {
+            let layout = name.clone();
+            |panic| LayoutError::Disk { layout, cause: io::Error::other(panic) }
         };
-        let found = wanted.and_then(|wanted| self.index.manifests.iter().find(|listed| listed.digest == *wanted));
-        found.ok_or_else(|| LayoutError::Choice {
-            path: self.path(),
-            wanted: self.name.digest().cloned(),
-            has: has.into_iter().cloned().collect(),
-        })
+        let (section, layer, directory) = (section.clone(), layer.clone(), PathBuf::from(directory));
+        tokio::task::spawn_blocking(move || disk::copy(&name, &section, &layer, &directory)).await.map_err(panicked)?
     }
 
-    /// A manifest or an index.
-    ///
-    /// # Errors
-    /// It isn't there, is damaged, or is something else.
-    pub fn document(&self, listed: &Descriptor) -> Result<(Document, ManifestOrIndex), LayoutError> {
-        let bytes = self.small_blob(listed)?;
-        let content = ManifestOrIndex::parse(&listed.media_type, &bytes)
-            .map_err(|cause| LayoutError::Document { path: self.path(), cause })?;
-        Ok((Document::received(&listed.media_type, bytes), content))
-    }
-
-    /// A small blob, such as a config.
-    ///
-    /// # Errors
-    /// It isn't there, or is damaged.
-    pub fn small_blob(&self, blob: &Descriptor) -> Result<Bytes, LayoutError> {
-        let bytes = self
-            .files
-            .read(&file_of(&blob.digest), DOCUMENT)
-            .map_err(|cause| self.damaged(format!("blob `{}` can't be read: {cause}", blob.digest)))?;
-        if Digest::of(&bytes) != blob.digest {
-            return Err(self.damaged(format!("blob `{}` has another digest", blob.digest)));
-        }
-        Ok(bytes.into())
-    }
-
-    /// Where a blob of any size is.
-    ///
-    /// # Errors
-    /// It isn't there, or has another length.
-    pub fn section(&self, blob: &Descriptor) -> Result<Section, LayoutError> {
-        let (section, length) = self
-            .files
-            .find(&file_of(&blob.digest))
-            .map_err(|cause| self.damaged(format!("blob `{}` can't be read: {cause}", blob.digest)))?;
-        if length != blob.size {
-            return Err(self.damaged(format!("blob `{}` has {length} bytes instead of {}", blob.digest, blob.size)));
-        }
-        Ok(section)
-    }
-
-    fn path(&self) -> String {
-        self.name.path().display().to_string()
-    }
-
-    fn damaged(&self, what: String) -> LayoutError {
-        LayoutError::Damaged { path: self.path(), what }
+    /// That it has no such part of the image.
+    pub(super) fn lacks(&self, digest: &Digest) -> LayoutError {
+        incomplete(self.name.as_ref().expect("what was composed here lacks nothing"), digest)
     }
 }
 
-impl Files {
-    /// Where a file is, and its length.
-    fn find(&self, name: &str) -> io::Result<(Section, u64)> {
-        match self {
-            Self::Folder(folder) => {
-                let path = folder.join(name).canonicalize()?;
-                if !path.starts_with(folder) {
-                    return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is a link out of the layout"));
-                }
-                let found = path.metadata()?;
-                if !found.is_file() {
-                    return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
-                }
-                Ok((Section { path, start: 0 }, found.len()))
-            }
-            Self::Archive(path, entries) => {
-                let missing = || io::Error::new(io::ErrorKind::NotFound, format!("the archive has no `{name}`"));
-                let (start, length) = *entries.get(name).ok_or_else(missing)?;
-                Ok((Section { path: path.clone(), start }, length))
-            }
-        }
-    }
+fn parse(name: &LayoutName, document: &Document) -> Result<ManifestOrIndex, LayoutError> {
+    let parsed = ManifestOrIndex::parse(document.media_type(), document.bytes());
+    parsed.map_err(|cause| LayoutError::Document { layout: name.clone(), cause })
+}
 
-    fn read(&self, name: &str, limit: u64) -> io::Result<Vec<u8>> {
-        let (section, length) = self.find(name)?;
-        if length > limit {
-            return Err(io::Error::other(format!("`{name}` has more than {} MiB", limit >> 20)));
-        }
-        let mut file = File::open(&section.path)?;
-        file.seek(SeekFrom::Start(section.start))?;
-        let mut bytes = Vec::new();
-        file.take(length).read_to_end(&mut bytes)?;
-        Ok(bytes)
+fn incomplete(name: &LayoutName, digest: &Digest) -> LayoutError {
+    LayoutError::Incomplete { layout: name.clone(), digest: digest.clone() }
+}
+
+fn damaged(name: &LayoutName, what: String) -> LayoutError {
+    LayoutError::Damaged { layout: name.clone(), what }
+}
+
+/// The entry of `index.json` that is the image; `None` where the entries are its platforms, as after `buildah manifest push --all`. Several
+/// names of one image are one image.
+fn choose(index: &Index, name: &LayoutName) -> Result<Option<Descriptor>, LayoutError> {
+    let is_meant = |listed: &&Descriptor| match &name.image {
+        Some(LayoutImage::Named(image)) => names(listed).any(|name| name == image),
+        Some(LayoutImage::Digest(digest)) => listed.digest == *digest,
+        None => true,
+    };
+    let meant: Vec<&Descriptor> = index.manifests.iter().filter(is_meant).collect();
+    match (digests(&meant), meant.first()) {
+        (1, Some(listed)) => Ok(Some((*listed).clone())),
+        (2.., _) if name.image.is_none() && is_one_for_each_platform(&meant) => Ok(None),
+        _ => Err(LayoutError::Choice {
+            layout: name.clone(),
+            listed: digests(&index.manifests.iter().collect::<Vec<_>>()),
+            offered: offer(index, name),
+        }),
     }
 }
 
-fn file_of(digest: &Digest) -> String {
-    format!("blobs/sha256/{}", digest.hex())
+fn names(listed: &Descriptor) -> impl Iterator<Item = &String> {
+    [NAME, FULL_NAME].into_iter().filter_map(|key| listed.annotations.get(key))
 }
 
-/// The files of a tar archive: where the content of each begins, and its length. Contents are skipped, not read.
-fn entries(path: &Path) -> io::Result<BTreeMap<String, (u64, u64)>> {
-    let mut file = File::open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is neither a folder nor a file"));
+fn digests(listed: &[&Descriptor]) -> usize {
+    listed.iter().map(|listed| &listed.digest).collect::<BTreeSet<_>>().len()
+}
+
+/// Whether they are as many platforms, under one name or none.
+fn is_one_for_each_platform(listed: &[&Descriptor]) -> bool {
+    let platforms: Vec<_> = listed.iter().filter_map(|listed| listed.image_platform()).collect();
+    let distinct: BTreeSet<_> = platforms.iter().collect();
+    let names: BTreeSet<_> = listed.iter().map(|listed| listed.annotations.get(NAME)).collect();
+    platforms.len() > 1 && distinct.len() == platforms.len() && names.len() == 1
+}
+
+/// Every image as it can be chosen: by a name that no other image has, else by its digest.
+fn offer(index: &Index, layout: &LayoutName) -> Vec<LayoutName> {
+    let mut offered = BTreeMap::new();
+    for listed in &index.manifests {
+        let is_its_own = |name: &&String| {
+            index
+                .manifests
+                .iter()
+                .all(|other| other.digest == listed.digest || names(other).all(|other| other != *name))
+        };
+        let image = match listed.annotations.get(NAME).filter(is_its_own) {
+            Some(name) => LayoutImage::Named(name.clone()),
+            None => LayoutImage::Digest(listed.digest.clone()),
+        };
+        offered.entry(&listed.digest).or_insert_with(|| layout.with(image));
     }
-    let mut magic = [0; 2];
-    if file.read(&mut magic)? == 2 && magic == [0x1f, 0x8b] {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "it is compressed, and would have to be unpacked by `gunzip`",
-        ));
-    }
-    file.rewind()?;
-    let mut entries = BTreeMap::new();
-    for entry in tar::Archive::new(file).entries_with_seek()? {
-        let entry = entry?;
-        if entry.header().entry_type().is_file() {
-            let name = entry.path()?.to_string_lossy().trim_start_matches("./").to_owned();
-            entries.insert(name, (entry.raw_file_position(), entry.size()));
-        }
-        if entries.len() > MOST_ENTRIES {
-            return Err(io::Error::other(format!("it has more than {MOST_ENTRIES} files")));
-        }
-    }
-    Ok(entries)
+    offered.into_values().collect()
 }

@@ -8,6 +8,7 @@ use futures_util::future::{join_all, try_join_all};
 
 use super::files;
 use super::image::{self, Image};
+use super::layout::{self, Layout};
 use super::{ResolveError, Role};
 use crate::action::Files;
 use crate::api::registry::Registries;
@@ -16,7 +17,6 @@ use crate::compose::recipe::ResolvedSource;
 use crate::error::Failure;
 use crate::facts::{self, Facts, Teller};
 use crate::image::SourceName;
-use crate::layout::Layout;
 use crate::plan::Plan;
 
 /// A source that was found.
@@ -60,7 +60,7 @@ impl Finder<'_> {
     async fn image(&self, name: &SourceName) -> Option<Result<Image, ResolveError>> {
         Some(match name {
             SourceName::Image(reference) => image::look_up(self.registries, Role::Source, reference).await,
-            SourceName::Layout(layout) => match Layout::open(self.files, layout, self.directory) {
+            SourceName::Layout(at) => match layout::open(self.files, at, self.directory).await {
                 Ok(layout) => image::of_layout(self.registries, name, Arc::new(layout)).await,
                 Err(error) => Err(error.into()),
             },
@@ -91,8 +91,8 @@ impl Finder<'_> {
                     let mut labels = facts.labels.clone();
                     labels.insert(facts::VERSION.to_owned(), self.plan.version.to_string());
                     labels.extend(self.plan.labels.clone());
-                    let (content, made) = files::image(self.files, listed, &facts, &labels, self.directory)
-                        .map_err(|error| self.of_entry(&name)(error.into()))?;
+                    let made = files::image(self.files, listed, &facts, &labels, self.directory).await;
+                    let (content, made) = made.map_err(|error| self.of_entry(&name)(error.into()))?;
                     (image::of_layout(self.registries, &name, Arc::new(Layout::of(&content))).await?, made)
                 }
                 (None, _) => unreachable!("all others were looked up"),
