@@ -34,6 +34,28 @@ async fn the_bare_tags_move_with_the_releases_and_never_back() {
 }
 
 #[tokio::test]
+async fn a_newer_source_that_another_job_has_pushed_holds_its_tags_and_is_not_called_another_tools() {
+    let registry = registry(&json!({}));
+    for version in ["1.2.3", "1.2.4"] {
+        registry.put_image(&TinyImage::tool(&["linux/amd64"], &["tool"], version).build(), "acme/tool", version);
+    }
+    let host = registry.host();
+    let step = |version: &str| {
+        let source = format!("{host}/acme/tool:{version}");
+        step(&registry).input("version", version).input("source", &source).input("source-tags", "default")
+    };
+    step("1.2.4").run().await.succeeded();
+    let newer = registry.named("acme/tool", "1.2.4");
+    assert!(newer == registry.named("acme/tool", "latest") && newer == registry.named("acme/tool", "1.2"));
+    let older = step("1.2.3").run().await.succeeded();
+    assert_eq!(registry.named("acme/tool", "latest"), newer);
+    let kept = &older.outputs["kept"];
+    let says = "latest  probably belongs to 1.2.4, which is newer and whose source was there already";
+    assert!(kept.contains(&format!("{host}/acme/tool:{says}")), "{kept}");
+    assert!(!kept.contains("another tool") && kept.contains("alpine  belongs to 1.2.4"), "{kept}");
+}
+
+#[tokio::test]
 async fn the_images_are_declared_where_the_runner_has_a_file_for_artifacts() {
     let registry = registry(&json!({}));
     let folder = tempfile::tempdir().unwrap();

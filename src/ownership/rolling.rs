@@ -202,7 +202,8 @@ impl Looked<'_> {
                     break;
                 }
                 SeenImage::Image { version: None, .. } if found.is_none() && self.is_likely(nominee, &digest)? => {
-                    found = Some((Evidence::Likely, None));
+                    let is_source = self.artifact.variant.is_none();
+                    found = Some((if is_source { Evidence::LikelySource } else { Evidence::Likely }, None));
                 }
                 SeenImage::Image { .. } | SeenImage::Unreadable(_) => {}
             }

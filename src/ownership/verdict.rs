@@ -122,6 +122,8 @@ pub enum Evidence {
     Shown,
     /// An image of another tool is under its exact tag, and GitHub has the version or the rolling tag names the image, too.
     Likely,
+    /// The same of the source, which another job may have pushed: it is published as it was found, without our annotation.
+    LikelySource,
 }
 
 /// Why a tag of the plan doesn't name this run's image. The list is closed; `docs/tags.md` says what to do about each.
@@ -185,6 +187,11 @@ impl fmt::Display for Reason {
                 f,
                 "probably belongs to {version}, which is newer and was published by another tool; run {version} with this \
                  action, or add it to `ignore-versions`"
+            ),
+            Self::HeldBy(version, Evidence::LikelySource) => write!(
+                f,
+                "probably belongs to {version}, which is newer and whose source was there already when this action published it; if {version} was \
+                 withdrawn, add it to `ignore-versions`"
             ),
             Self::ChildrenMissing(version) => write!(
                 f,
