@@ -1,12 +1,15 @@
 //! The action in a container, as it is where people use it: started by the command of GitHub's runner, on the bridge network of
-//! the engine whose socket it gets; and by [act](https://nektosact.com), from a workflow.
+//! the engine whose socket it gets; and by [act](https://nektosact.com), from workflows: those of `examples` for uv and Ruff among them.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
+mod act;
+mod engine;
+mod examples;
+
 use std::collections::BTreeMap;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::Command;
 
 use serde_json::{Value, json};
 use support::github::{Description, GitHub, Release, Setup, WRITE_TOKEN};
@@ -15,97 +18,13 @@ use support::parts;
 use support::registry::{Auth, Registry};
 use support::runner::{Step, payload};
 
-const ACTION: &str = include_str!("../action.yml");
+use act::{Act, Checkout, said};
+use engine::{ActionImage, Engine};
+
+const ACTION: &str = include_str!("../../action.yml");
 const BINARY: &str = env!("CARGO_BIN_EXE_publish-variants");
 const PLATFORMS: &[&str] = &["linux/amd64", "linux/arm64"];
 const PASSWORD: &str = "correct-horse-battery-staple";
-
-/// An engine, by its command line.
-struct Engine {
-    docker: PathBuf,
-    socket: PathBuf,
-}
-
-impl Engine {
-    /// `None` where there is none with a Unix socket, or no command line.
-    fn find() -> Option<Self> {
-        let socket = PathBuf::from(parts::engine_classic()?.strip_prefix("unix://")?);
-        let docker = parts::tools()?.join("docker");
-        docker.is_file().then_some(Self { docker, socket })
-    }
-
-    fn host(&self) -> String {
-        format!("unix://{}", self.socket.display())
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.docker);
-        command.env("DOCKER_CONFIG", env!("CARGO_TARGET_TMPDIR")).args(["--host", &self.host()]).args(arguments);
-        command
-    }
-
-    #[track_caller]
-    fn run(&self, arguments: &[&str]) -> String {
-        succeeded(&self.command(arguments).output().unwrap(), &format!("docker {arguments:?}"))
-    }
-
-    /// The address of the machine on the bridge; `None` where the engine wants TLS from registries there.
-    fn gateway(&self) -> Option<String> {
-        let gateway = self.run(&["network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"]);
-        let trusted = self.run(&["info", "--format", "{{json .RegistryConfig.InsecureRegistryCIDRs}}"]);
-        let trusted: Vec<String> = serde_json::from_str(&trusted).unwrap();
-        let start = |address: &str| address.split('.').take(2).map(str::to_owned).collect::<Vec<_>>();
-        let trusts = trusted.iter().any(|network| start(network) == start(&gateway));
-        trusts.then(|| gateway.trim().to_owned())
-    }
-
-    /// An image with our binary alone, as the last stage of the `Dockerfile` makes it; where it is not static, with its
-    /// libraries. `PV_STATIC_BINARY` may name one that is. It is removed when it is dropped.
-    fn action(&self, name: &str) -> ActionImage<'_> {
-        let binary = std::env::var("PV_STATIC_BINARY").unwrap_or_else(|_| BINARY.to_owned());
-        let libraries = Command::new("ldd").arg(&binary).output().unwrap().stdout;
-        let libraries = String::from_utf8(libraries).unwrap();
-        let libraries = libraries.split_whitespace().filter(|word| word.starts_with('/')).map(str::to_owned);
-        let mut files: BTreeMap<String, String> = libraries.map(|path| (path.clone(), path)).collect();
-        files.insert("/publish-variants".into(), binary);
-        files.insert("/etc/ssl/certs/ca-certificates.crt".into(), "/etc/ssl/certs/ca-certificates.crt".into());
-        let import = ["import", "--change", "ENTRYPOINT [\"/publish-variants\"]", "-", name];
-        let mut import = self.command(&import).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut archive = tar::Builder::new(import.stdin.take().unwrap());
-        // Engines don't know holes in files.
-        archive.sparse(false);
-        for (path, file) in files.iter().filter(|(_, file)| Path::new(file).is_file()) {
-            archive.append_path_with_name(file, path.trim_start_matches('/')).unwrap();
-        }
-        let mut temporary = tar::Header::new_gnu();
-        temporary.set_entry_type(tar::EntryType::Directory);
-        temporary.set_mode(0o1777);
-        temporary.set_size(0);
-        archive.append_data(&mut temporary, "tmp/", std::io::empty()).unwrap();
-        archive.into_inner().unwrap().flush().unwrap();
-        succeeded(&import.wait_with_output().unwrap(), "docker import");
-        ActionImage { engine: self, name: name.to_owned() }
-    }
-}
-
-struct ActionImage<'a> {
-    engine: &'a Engine,
-    name: String,
-}
-
-impl Drop for ActionImage<'_> {
-    fn drop(&mut self) {
-        // What is left of a test that failed is no further failure.
-        let _ = self.engine.command(&["image", "rm", "--force", &self.name]).output();
-    }
-}
-
-#[track_caller]
-fn succeeded(output: &Output, what: &str) -> String {
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{what}: {}\n{out}{err}", output.status);
-    out.into_owned()
-}
 
 /// Two registries, one with a password, and GitHub with a release; all on `address`.
 struct World {
@@ -176,7 +95,7 @@ async fn the_runners_command_publishes_from_a_container_on_the_bridge_network() 
     let Some(world) = World::start(&gateway).await else {
         return parts::skip("no docker-registry, or no description of GitHub's API");
     };
-    let image = engine.action("publish-variants-action:runner");
+    let image = engine.action();
     let mut step = Step::new(BINARY, ACTION)
         .variable("GITHUB_API_URL", &world.github.url())
         .variable("GITHUB_REF", "refs/tags/0.9.26")
@@ -201,7 +120,7 @@ async fn the_runners_command_publishes_from_a_container_on_the_bridge_network() 
 }
 
 /// The command with which the runner runs the step as a container action. Variables go by name, as it passes them.
-fn in_a_container(step: &Step, image: &ActionImage<'_>) -> Command {
+fn in_a_container(step: &Step, image: &ActionImage) -> Command {
     let workspace = step.workspace();
     let folder = workspace.parent().unwrap();
     let mut environment: BTreeMap<String, String> = step
@@ -240,55 +159,18 @@ fn in_a_container(step: &Step, image: &ActionImage<'_>) -> Command {
 #[tokio::test]
 async fn act_runs_the_action_from_a_workflow_and_the_next_step_gets_its_outputs() {
     let Some(engine) = Engine::find() else { return parts::skip("no engine, or no docker") };
-    let act = parts::tools().map(|tools| tools.join("act")).filter(|act| act.is_file());
-    let (Some(act), Some(layouts)) = (act, parts::oci_layouts()) else { return parts::skip("no act, or no bases") };
     // The job is on the machine's own network.
     let Some(world) = World::start("127.0.0.1").await else {
         return parts::skip("no docker-registry, or no description of GitHub's API");
     };
-    let image = engine.action("publish-variants-action:act");
-    world.open.seed(&layouts.join("debian-bookworm-slim"), "library/debian", "bookworm-slim").await;
-    let runner = format!("{}/library/debian:bookworm-slim", world.open.host());
-    engine.run(&["pull", "--quiet", &runner]);
-
-    let checkout = tempfile::tempdir().unwrap();
-    let folder = checkout.path();
-    let (before, _) = ACTION.split_once("\nruns:\n").unwrap();
-    let action = format!("{before}\nruns:\n  using: docker\n  image: docker://{}\n", image.name);
-    std::fs::write(folder.join("action.yml"), action).unwrap();
-    std::fs::write(folder.join("event.json"), release_event().to_string()).unwrap();
-    std::fs::create_dir_all(folder.join(".github/workflows")).unwrap();
-    std::fs::write(folder.join(".github/workflows/release.yml"), workflow(&world).to_string()).unwrap();
-    for arguments in [
-        &["init", "--quiet"][..],
-        &["remote", "add", "origin", "https://github.com/astral-sh/uv"],
-        &["add", "."],
-        &["-c", "user.name=A", "-c", "user.email=a@example.org", "commit", "--quiet", "-m", "A"],
-    ] {
-        succeeded(&Command::new("git").args(arguments).current_dir(folder).output().unwrap(), "git");
-    }
-    let home = tempfile::tempdir().unwrap();
-    let api = format!("GITHUB_API_URL={}", world.github.url());
-    let output = Command::new("timeout")
-        .arg("120")
-        .arg(act)
-        .args(["release", "-e", "event.json", "-P", &format!("ubuntu-latest={runner}"), "--pull=false", "--rm"])
-        .args(["--env", &api, "--env", "GITHUB_REPOSITORY=astral-sh/uv"])
-        .current_dir(folder)
-        .env("DOCKER_HOST", engine.host())
-        .env("HOME", home.path())
-        .env_remove("XDG_CACHE_HOME")
-        .output()
-        .unwrap();
-    let _ = engine.command(&["image", "rm", "--force", &runner]).output();
-    let log = succeeded(&output, "act");
-    // act marks what a step prints.
-    let said = |name: &str| {
-        let line = log.lines().find_map(|line| line.split_once(&format!("| {name} is ")));
-        line.unwrap_or_else(|| panic!("no {name}:\n{log}")).1.trim().to_owned()
-    };
-    assert_eq!((said("status"), said("version")), ("published".into(), "0.9.26".into()));
-    world.assert_published(&said("digest")).await;
+    let Some(act) = Act::find(&engine, &world.open).await else { return };
+    let workflow = workflow(&world).to_string();
+    let files = [("action.yml", &*act.action()), (".github/workflows/release.yml", &workflow)];
+    let checkout = Checkout::new("astral-sh/uv", &files);
+    let api = format!("--env=GITHUB_API_URL={}", world.github.url());
+    let log = act.run(&checkout, "release", &release_event(), &[api, "--env=GITHUB_REPOSITORY=astral-sh/uv".into()]);
+    assert_eq!((said(&log, "status"), said(&log, "version")), ("published", "0.9.26"));
+    world.assert_published(said(&log, "digest")).await;
     assert!(!log.contains(PASSWORD), "the password is in the log");
 }
 
