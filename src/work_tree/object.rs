@@ -17,6 +17,24 @@ const MOST_DELTAS: usize = 4096;
 /// The most differences that name their base, and may do so in a circle. Git writes few: most say how far away it is.
 const MOST_NAMED: usize = 64;
 
+/// The differences that an object is put together from.
+#[derive(Default)]
+struct Chain {
+    /// How many of them name their base.
+    named: usize,
+    /// What they have together.
+    bytes: u64,
+}
+
+impl Chain {
+    /// Reads the next one. All of them are in memory at once, so they share the limit of one object.
+    fn read(&mut self, entry: impl Read) -> io::Result<Vec<u8>> {
+        let delta = inflate(entry)?;
+        self.bytes += delta.len() as u64;
+        if self.bytes > LIMIT { Err(invalid("a pack is damaged")) } else { Ok(delta) }
+    }
+}
+
 /// What an object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -40,7 +58,7 @@ impl Objects<'_> {
             (0..name.len() / 2).filter_map(|at| u8::from_str_radix(name.get(2 * at..2 * at + 2)?, 16).ok()).collect();
         let found = match self.loose(&name)? {
             Some(found) => Some(found),
-            None => self.packed(&name, 0)?,
+            None => self.packed(&name, &mut Chain::default())?,
         };
         Ok(found.map(|(kind, content)| (kind, String::from_utf8_lossy(&content).into_owned())))
     }
@@ -63,7 +81,7 @@ impl Objects<'_> {
         Ok(Some((kind, content[end + 1..].to_vec())))
     }
 
-    fn packed(&self, name: &[u8], depth: usize) -> io::Result<Option<(Kind, Vec<u8>)>> {
+    fn packed(&self, name: &[u8], chain: &mut Chain) -> io::Result<Option<(Kind, Vec<u8>)>> {
         let folder = self.folder.join("pack");
         let entries = match std::fs::read_dir(super::inside(self.workspace, &folder).unwrap_or(folder)) {
             Ok(entries) => entries,
@@ -77,13 +95,13 @@ impl Objects<'_> {
             }
             let Some(offset) = offset(&open(self.workspace, &path)?, name)? else { continue };
             let pack = open(self.workspace, &path.with_extension("pack"))?;
-            return self.entry(&pack, offset, name.len(), depth).map(Some);
+            return self.entry(&pack, offset, name.len(), chain).map(Some);
         }
         Ok(None)
     }
 
     /// The object at `offset` of a pack. One that is stored as the difference from another is put together.
-    fn entry(&self, pack: &File, mut offset: u64, name_len: usize, depth: usize) -> io::Result<(Kind, Vec<u8>)> {
+    fn entry(&self, pack: &File, mut offset: u64, name_len: usize, chain: &mut Chain) -> io::Result<(Kind, Vec<u8>)> {
         let mut deltas = Vec::new();
         let (kind, mut content) = loop {
             let mut entry = BufReader::new(pack.try_clone()?);
@@ -99,16 +117,17 @@ impl Objects<'_> {
                 2 | 3 => break (Kind::Other, Vec::new()),
                 6 => {
                     let back = distance(&mut entry)?;
-                    deltas.push(inflate(entry)?);
+                    deltas.push(chain.read(entry)?);
                     offset = offset.checked_sub(back).ok_or_else(|| invalid("a pack is damaged"))?;
                 }
-                7 if depth < MOST_NAMED => {
+                7 if chain.named < MOST_NAMED => {
+                    chain.named += 1;
                     let mut base = vec![0; name_len];
                     entry.read_exact(&mut base)?;
-                    deltas.push(inflate(entry)?);
+                    deltas.push(chain.read(entry)?);
                     let base = match self.loose(&base)? {
                         Some(base) => base,
-                        None => self.packed(&base, depth + 1)?.ok_or_else(|| invalid("a pack lacks an object"))?,
+                        None => self.packed(&base, chain)?.ok_or_else(|| invalid("a pack lacks an object"))?,
                     };
                     break base;
                 }
