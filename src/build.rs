@@ -17,7 +17,8 @@ use crate::action::Log;
 use crate::api::engine::{Attempt, Engine, EngineError, FileInImage, ImageLease, LocalImage};
 use crate::compose::recipe::{DESTINATION, Recipe};
 use crate::compose::{self, Composed, RunLayer};
-use crate::error::{Failure, Fault, Situation};
+use crate::error::{Failure, Fault, StageError};
+use crate::hint::{FREE_DISK, Hinted, Hints, Input, REPORT_THIS};
 use crate::image::layer::{Compressed, InstalledFile, Layer};
 use crate::image::{PinnedReference, Platform};
 use crate::resolve::{CopiedImage, Resolved, ResolvedVariant};
@@ -83,9 +84,7 @@ enum Task<'a> {
 pub enum Mismatch {
     /// Files go to a folder that nobody has looked at in the base.
     #[error(
-        "`{path}` of variant `{variant}` can't be put into base `{base}`: nobody has looked whether `{folder}` is a folder there\n\
-         hint: where it is a link, the link would be gone, with all that is found through it; set `builder: engine`, which looks, or leave the \
-         file in `{DESTINATION}`"
+        "`{path}` of variant `{variant}` can't be put into base `{base}`: nobody has looked whether `{folder}` is a folder there"
     )]
     FolderUnseen {
         /// The variant.
@@ -116,7 +115,20 @@ pub enum Mismatch {
     Run(String, #[source] std::io::Error),
 }
 
-impl Situation for Mismatch {
+impl Hinted for Mismatch {
+    fn hints(&self) -> Hints {
+        match self {
+            Self::FolderUnseen { .. } => format!(
+                "where it is a link, the link would be gone, with all that is found through it; set {}, which looks, or leave the file in \
+                 `{DESTINATION}`", Input("builder").set_to("engine")
+            ).into(),
+            Self::Executable { .. } => REPORT_THIS.into(),
+            Self::Run(..) => FREE_DISK.into(),
+        }
+    }
+}
+
+impl StageError for Mismatch {
     fn fault(&self) -> Fault {
         match self {
             Self::FolderUnseen { .. } => Fault::Input,

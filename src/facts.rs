@@ -13,7 +13,8 @@ use tokio::sync::OnceCell;
 
 use crate::action::Event;
 use crate::api::github::{self, GitHub, Release, Standing};
-use crate::error::{Fault, Situation};
+use crate::error::{Fault, StageError};
+use crate::hint::{Hinted, Hints};
 use crate::image::manifest::Annotations;
 use crate::image::{Config, Digest, Reference};
 use crate::plan::{Plan, RepositoryFacts};
@@ -72,7 +73,7 @@ pub struct Stated {
 #[derive(Debug, thiserror::Error)]
 pub enum FactsError {
     /// The event's release doesn't exist.
-    #[error("release `{0}` doesn't exist any more\nhint: publish it again, or dispatch the workflow with its version")]
+    #[error("release `{0}` doesn't exist any more")]
     NoRelease(String),
     /// GitHub doesn't answer, or refuses.
     #[error(transparent)]
@@ -82,7 +83,17 @@ pub enum FactsError {
     WorkTree(#[from] Unreadable),
 }
 
-impl Situation for FactsError {
+impl Hinted for FactsError {
+    fn hints(&self) -> Hints {
+        match self {
+            Self::NoRelease(_) => "publish it again, or dispatch the workflow with its version".into(),
+            Self::GitHub(error) => error.hints(),
+            Self::WorkTree(error) => error.hints(),
+        }
+    }
+}
+
+impl StageError for FactsError {
     fn fault(&self) -> Fault {
         match self {
             Self::GitHub(error) => error.fault(),

@@ -12,7 +12,8 @@ use crate::action::inputs::{self, ReleaseNotes};
 use crate::action::log::Log;
 use crate::action::workflow::{self, Level};
 use crate::action::{Environment, Files, Options};
-use crate::error::{Failure, Fault, Situation};
+use crate::error::{Failure, Fault, StageError};
+use crate::hint::{Hinted, Hints};
 use crate::image::{Repository, SourceName};
 use crate::plan::Plan;
 use crate::quote::quoted;
@@ -30,13 +31,19 @@ const LAST_LOOK: Duration = Duration::from_secs(4);
 
 /// Somebody stopped the run.
 #[derive(Debug, thiserror::Error)]
-#[error("the run was stopped by {signal} {}; {}\nhint: run it again: it goes on from what is there", during(*.stage), visible(*.stage))]
+#[error("the run was stopped by {signal} {}; {}", during(*.stage), visible(*.stage))]
 pub struct Interrupted {
     signal: &'static str,
     stage: Option<&'static str>,
 }
 
-impl Situation for Interrupted {
+impl Hinted for Interrupted {
+    fn hints(&self) -> Hints {
+        "run it again: it goes on from what is there".into()
+    }
+}
+
+impl StageError for Interrupted {
     fn fault(&self) -> Fault {
         Fault::Publication
     }
@@ -71,10 +78,10 @@ pub async fn publish(
         // Outputs and summary come before the notes' error: the next steps need them.
         Ok(ended) => tell(ended, environment, log),
         Err(failure) => {
-            let error = log.redacted(&failure.to_string());
-            let summary = summary::of_failure(&error, &stages.ledger(), &stages.times());
+            let redacted = failure.map(|text| log.redacted(text));
+            let summary = summary::of_failure(&redacted, &stages.ledger(), &stages.times());
             if let Err(unwritten) = runner_files(environment).append_summary(&log.redacted(&summary)) {
-                log.annotate(Level::Warning, "publish-variants", &unwritten.to_string());
+                log.annotate(Level::Warning, "publish-variants", &Failure::from(unwritten).to_string());
             }
             Err(failure)
         }
@@ -144,13 +151,16 @@ fn repositories(plan: &Plan) -> impl Iterator<Item = &Repository> {
 
 /// Something that is to be published has a secret in it.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "a password or token is part of what would be published: `{0}`\nhint: take it out of the inputs; where it is a common word by \
-     chance, use a longer password"
-)]
+#[error("a password or token is part of what would be published: `{0}`")]
 pub struct SecretInPlan(String);
 
-impl Situation for SecretInPlan {
+impl Hinted for SecretInPlan {
+    fn hints(&self) -> Hints {
+        "take it out of the inputs; where it is a common word by chance, use a longer password".into()
+    }
+}
+
+impl StageError for SecretInPlan {
     fn fault(&self) -> Fault {
         Fault::Input
     }
@@ -178,8 +188,7 @@ fn refuse_secrets(plan: &Plan, log: &Log) -> Result<(), SecretInPlan> {
 /// Outputs that would show a secret.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "a password or token is part of {}, which the runner doesn't get; all else is done as the log says\nhint: where it is a common \
-     word by chance, use a longer password", listed(.0)
+    "a password or token is part of {}, which the runner doesn't get; all else is done as the log says", listed(.0)
 )]
 pub struct SecretInOutput(Vec<&'static str>);
 
@@ -190,7 +199,13 @@ fn listed(names: &[&str]) -> String {
     }
 }
 
-impl Situation for SecretInOutput {
+impl Hinted for SecretInOutput {
+    fn hints(&self) -> Hints {
+        "where it is a common word by chance, use a longer password".into()
+    }
+}
+
+impl StageError for SecretInOutput {
     fn fault(&self) -> Fault {
         Fault::Publication
     }
@@ -206,8 +221,8 @@ fn tell(ended: Ended, environment: &Environment, log: &Log) -> Result<Report, Fa
     let untold = untold
         .map(|failure| failure.after_publishing("everything is published, and the release's notes don't tell of it"));
     let failure = set_outputs(&report, form, environment, log).err().or(untold);
-    let error = failure.as_ref().map(|failure| log.redacted(&failure.to_string()));
-    let summary = summary::markdown(&without_secrets(&report, log), error.as_deref());
+    let error = failure.as_ref().map(|failure| failure.map(|text| log.redacted(text)));
+    let summary = summary::markdown(&without_secrets(&report, log), error.as_ref());
     runner_files(environment).append_summary(&log.redacted(&summary))?;
     failure.map_or(Ok(report), Err)
 }
@@ -261,7 +276,7 @@ fn files_of(report: &Report, form: ReleaseNotes, log: &Log) -> Vec<(&'static str
     if report.status != Status::DryRun {
         match notes::update("", report, form) {
             Ok(section) => files.push(("notes", "publish-variants.md", section)),
-            Err(too_long) => log.annotate(Level::Warning, "publish-variants", &too_long.to_string()),
+            Err(too_long) => log.annotate(Level::Warning, "publish-variants", &Failure::from(too_long).to_string()),
         }
     }
     files

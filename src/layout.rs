@@ -14,7 +14,8 @@ use tempfile::{NamedTempFile, TempPath};
 
 use crate::action::Files;
 use crate::compose::{Content, Origin};
-use crate::error::{Fault, Situation};
+use crate::error::{Fault, StageError};
+use crate::hint::{FREE_DISK, Hinted, Hints, MADE_BEFORE, of_path};
 use crate::image::manifest::{Index, InvalidManifest, ManifestOrIndex};
 use crate::image::source::{LAYOUT, LayoutName};
 use crate::image::unpack::archive::{Archive, Kind};
@@ -43,9 +44,7 @@ pub struct Layout {
 #[derive(Debug, thiserror::Error)]
 pub enum LayoutError {
     /// It isn't there, or can't be read.
-    #[error(
-        "`{layout}` can't be read\nhint: the path is relative to the workspace; was it made or downloaded by a step before?"
-    )]
+    #[error("`{layout}` can't be read")]
     Unreadable {
         /// The layout.
         layout: LayoutName,
@@ -54,10 +53,7 @@ pub enum LayoutError {
         cause: io::Error,
     },
     /// Something else.
-    #[error(
-        "`{0}` is no OCI layout: it has no `index.json`\n\
-         hint: `docker buildx build --output type=oci,dest=image.tar` writes one"
-    )]
+    #[error("`{0}` is no OCI layout: it has no `index.json`")]
     NoLayout(LayoutName),
     /// A document that isn't what it should be.
     #[error("`{layout}` can't be used: {cause}")]
@@ -68,7 +64,7 @@ pub enum LayoutError {
         cause: InvalidManifest,
     },
     /// A blob with other bytes than its name says.
-    #[error("`{layout}` is damaged: {what}\nhint: make it again")]
+    #[error("`{layout}` is damaged: {what}")]
     Damaged {
         /// The layout.
         layout: LayoutName,
@@ -76,7 +72,7 @@ pub enum LayoutError {
         what: String,
     },
     /// Several images, of which none was named, or none of that name.
-    #[error("`{layout}` has {}\nhint: {}", found(*.several), choice(.layout, .names))]
+    #[error("`{layout}` has {}", found(*.several))]
     Choice {
         /// The layout.
         layout: LayoutName,
@@ -107,7 +103,20 @@ fn choice(layout: &LayoutName, names: &[String]) -> String {
     format!("write `{LAYOUT}{}:NAME` with the name of one of them: {}", layout.path, names.join(", "))
 }
 
-impl Situation for LayoutError {
+impl Hinted for LayoutError {
+    fn hints(&self) -> Hints {
+        match self {
+            Self::Unreadable { .. } => of_path(MADE_BEFORE),
+            Self::NoLayout(_) => "`docker buildx build --output type=oci,dest=image.tar` writes one".into(),
+            Self::Document { cause, .. } => cause.hints(),
+            Self::Damaged { .. } => "make it again".into(),
+            Self::Choice { layout, names, .. } => choice(layout, names).into(),
+            Self::Disk { .. } => FREE_DISK.into(),
+        }
+    }
+}
+
+impl StageError for LayoutError {
     fn fault(&self) -> Fault {
         match self {
             Self::Disk { .. } => Fault::Publication,

@@ -18,6 +18,7 @@ pub mod compose;
 pub mod credentials;
 pub mod error;
 pub mod facts;
+pub mod hint;
 pub mod image;
 pub mod job;
 pub mod layout;

@@ -11,6 +11,7 @@ use publish_variants::action::workflow::Level;
 use publish_variants::action::{Environment, Folder, Options};
 use publish_variants::cli::{Cli, Command, Format};
 use publish_variants::error::Failure;
+use publish_variants::hint::Reader;
 use publish_variants::plan::Plan;
 use publish_variants::report::outcome;
 use publish_variants::{job, matrix};
@@ -18,6 +19,9 @@ use publish_variants::{job, matrix};
 fn main() -> ExitCode {
     let environment = Environment::of_process();
     let workspace = Folder::workspace(&environment);
+    if !environment.is_action() {
+        Reader::Terminal.settle();
+    }
     let log = Log::of_process(environment.is_action());
     let (cli, given) = Cli::read();
     let Some(command) = cli.chosen(&environment) else {

@@ -14,7 +14,8 @@ pub use tags::{Published, TagOutcome};
 
 use crate::action::Log;
 use crate::api::registry::{Registries, RegistryError};
-use crate::error::{Fault, Situation, together};
+use crate::error::{Fault, StageError, together};
+use crate::hint::{Flaw, Hinted, Hints};
 use crate::image::{Digest, Reference, Repository};
 use crate::plan::Plan;
 use crate::stages::Stages;
@@ -31,9 +32,7 @@ pub enum PublishError {
     #[error("{}", together(.0.iter().map(|error| error as &(dyn Error + 'static))))]
     Preflight(Vec<RegistryError>),
     /// A registry doesn't show a manifest that it has accepted.
-    #[error(
-        "`{reference}` isn't there after it was pushed\nhint: no tag was moved; run the job again, and look at the registry if it happens twice"
-    )]
+    #[error("`{reference}` isn't there after it was pushed")]
     ReadBack {
         /// What was looked for.
         reference: Reference,
@@ -43,12 +42,12 @@ pub enum PublishError {
     Survey(#[from] SurveyError),
     /// Tags that couldn't be written, with the reasons. All others were.
     #[error(
-        "{} could not be written, all others were\n{}\nhint: run it again: what is published is found in place",
+        "{} could not be written, all others were\n{}",
         count(.0.len()), .0.iter().map(|(tag, cause)| format!("`{tag}`: {cause}")).collect::<Vec<_>>().join("\n")
     )]
-    Tags(Vec<(Reference, String)>),
+    Tags(Vec<(Reference, Flaw)>),
     /// Other runs keep moving the tags.
-    #[error("other runs keep moving the same tags\nhint: give the workflow a `concurrency` group, and run it again")]
+    #[error("other runs keep moving the same tags")]
     Contended,
 }
 
@@ -56,7 +55,25 @@ fn count(tags: usize) -> String {
     if tags == 1 { "a tag".to_owned() } else { format!("{tags} tags") }
 }
 
-impl Situation for PublishError {
+impl Hinted for PublishError {
+    fn hints(&self) -> Hints {
+        match self {
+            Self::Registry(error) => error.hints(),
+            Self::Preflight(errors) => errors.iter().map(Hinted::hints).collect(),
+            Self::ReadBack { .. } => {
+                "no tag was moved; run the job again, and look at the registry if it happens twice".into()
+            }
+            Self::Survey(error) => error.hints(),
+            Self::Tags(tags) => {
+                let again = Hints::from("run it again: what is published is found in place");
+                tags.iter().map(|(_, cause)| cause.hints()).chain([again]).collect()
+            }
+            Self::Contended => "give the workflow a `concurrency` group, and run it again".into(),
+        }
+    }
+}
+
+impl StageError for PublishError {
     fn fault(&self) -> Fault {
         match self {
             Self::Preflight(errors) if errors.iter().all(|error| error.fault() == Fault::Input) => Fault::Input,

@@ -14,7 +14,8 @@ use crate::api::engine::{Engine, EngineError};
 use crate::api::github::{self, GitHub};
 use crate::api::registry::{Options, Registries, RegistryError};
 use crate::credentials::Credential;
-use crate::error::{Fault, Situation};
+use crate::error::{Fault, StageError};
+use crate::hint::{Hinted, Hints};
 use crate::plan::RepositoryFacts;
 use crate::secret::Listener;
 
@@ -42,7 +43,7 @@ pub struct Remotes {
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
     /// The deadline isn't a number.
-    #[error("`PUBLISH_VARIANTS_DEADLINE` is `{0}`, which is no number of seconds\nhint: write it as `300`")]
+    #[error("`PUBLISH_VARIANTS_DEADLINE` is `{0}`, which is no number of seconds")]
     Deadline(String),
     /// The engine.
     #[error(transparent)]
@@ -54,11 +55,23 @@ pub enum RemoteError {
     #[error(transparent)]
     GitHub(#[from] github::Error),
     /// The disk.
-    #[error("a temporary folder can't be made\nhint: point `TMPDIR` to a folder that can be written")]
+    #[error("a temporary folder can't be made")]
     Disk(#[source] std::io::Error),
 }
 
-impl Situation for RemoteError {
+impl Hinted for RemoteError {
+    fn hints(&self) -> Hints {
+        match self {
+            Self::Deadline(_) => "write it as `300`".into(),
+            Self::Engine(error) => error.hints(),
+            Self::Registry(error) => error.hints(),
+            Self::GitHub(error) => error.hints(),
+            Self::Disk(_) => "point `TMPDIR` to a folder that can be written".into(),
+        }
+    }
+}
+
+impl StageError for RemoteError {
     fn fault(&self) -> Fault {
         match self {
             Self::Deadline(_) => Fault::Input,

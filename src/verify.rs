@@ -13,7 +13,8 @@ use crate::action::Log;
 use crate::api::engine::{Attempt, EngineError};
 use crate::build::{Built, NOTHING_RUNS};
 use crate::compose::Composed;
-use crate::error::{Failure, Fault, Situation};
+use crate::error::{Failure, Fault, StageError};
+use crate::hint::{Hinted, Hints};
 use crate::image::Platform;
 use crate::plan::{Check, CheckOrigin};
 
@@ -27,10 +28,7 @@ const SILENT: usize = 3;
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
     /// A command of the plan fails, or says something else.
-    #[error(
-        "`{command}` in variant `{variant}` for `{platform}` {what}{output}\n\
-         hint: nothing was published; look at it with `docker run`, or change `verify` of the variant"
-    )]
+    #[error("`{command}` in variant `{variant}` for `{platform}` {what}{output}")]
     Command {
         /// The variant.
         variant: String,
@@ -48,7 +46,18 @@ pub enum VerifyError {
     Engine(#[from] EngineError),
 }
 
-impl Situation for VerifyError {
+impl Hinted for VerifyError {
+    fn hints(&self) -> Hints {
+        match self {
+            Self::Command { .. } => {
+                "nothing was published; look at it with `docker run`, or change `verify` of the variant".into()
+            }
+            Self::Engine(error) => error.hints(),
+        }
+    }
+}
+
+impl StageError for VerifyError {
     fn fault(&self) -> Fault {
         match self {
             Self::Engine(error) => error.fault(),

@@ -9,6 +9,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::hint::{Hinted, Hints};
 use crate::quote::quoted;
 
 pub use reading::Reading;
@@ -48,10 +49,16 @@ enum Kind {
 /// A text that isn't a version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{}` is not a version\nhint: a version looks like `1.2.3`, `1.2.3rc1` (PEP 440), `1.2.3-beta.1` (semver) or `sha-0123456` (a development build)",
+    "`{}` is not a version",
     quoted(.0)
 )]
 pub struct InvalidVersion(pub String);
+
+impl Hinted for InvalidVersion {
+    fn hints(&self) -> Hints {
+        "a version looks like `1.2.3`, `1.2.3rc1` (PEP 440), `1.2.3-beta.1` (semver) or `sha-0123456` (a development build)".into()
+    }
+}
 
 /// How many digits of a commit name a development build, as docker/metadata-action has it.
 const SHORT_COMMIT: usize = 7;

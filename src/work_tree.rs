@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
-use crate::error::{Fault, Situation};
+use crate::error::{Fault, StageError};
+use crate::hint::{Hinted, Hints, Input};
 use object::{Kind, Objects};
 
 /// The longest file of references or settings that is read.
@@ -37,10 +38,16 @@ pub struct Commit {
 
 /// The work tree can't be read.
 #[derive(Debug, thiserror::Error)]
-#[error("the git work tree can't be read\nhint: set `revision` and `created`, so that it isn't needed")]
+#[error("the git work tree can't be read")]
 pub struct Unreadable(#[from] io::Error);
 
-impl Situation for Unreadable {
+impl Hinted for Unreadable {
+    fn hints(&self) -> Hints {
+        format!("set {} and {}, so that it isn't needed", Input("revision"), Input("created")).into()
+    }
+}
+
+impl StageError for Unreadable {
     fn fault(&self) -> Fault {
         Fault::Input
     }

@@ -79,9 +79,9 @@ fn facts_that_cannot_be_used_are_refused_with_a_hint() {
     let done = publish(&step.input("revision", "two words"));
     assert_eq!(done.code, Some(2), "{}", done.log);
     for said in [
-        "input `repository-url`: it is not the address",
-        "input `created`: `yesterday` is not a time",
-        "input `revision`: `two words`",
+        "`--repository-url`: it is not the address",
+        "`--created`: `yesterday` is not a time",
+        "`--revision`: `two words`",
     ] {
         assert!(done.log.contains(said), "{}", done.log);
     }
@@ -123,7 +123,7 @@ fn a_work_tree_that_cannot_be_read_is_an_error_and_never_another_digest() {
     let done = publish(&step);
     assert_eq!(done.code, Some(2), "{}", done.log);
     assert!(
-        done.log.contains("the git work tree can't be read") && done.log.contains("hint: set `revision`"),
+        done.log.contains("the git work tree can't be read") && done.log.contains("hint: set `--revision`"),
         "{}",
         done.log
     );

@@ -14,7 +14,7 @@ use publish_variants::build::engine::{BuildError, BuiltImage, build, hold};
 use publish_variants::compose::binaries::Binaries;
 use publish_variants::compose::recipe::{Recipe, ResolvedBase, ResolvedImage};
 use publish_variants::credentials::Credential;
-use publish_variants::error::{Failure, Fault, Situation as _};
+use publish_variants::error::{Failure, Fault, StageError as _};
 use publish_variants::image::config::Changes;
 use publish_variants::image::layer::{InstalledFile, Layer};
 use publish_variants::image::manifest::ManifestOrIndex;

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use publish_variants::api::github::{Edited, Error, GitHub, Standing};
-use publish_variants::error::{Failure, Situation as _};
+use publish_variants::error::{Failure, StageError as _};
 use publish_variants::secret::Secret;
 use support::github::{self, Failure as Broken, READ_TOKEN, Release, WRITE_TOKEN};
 

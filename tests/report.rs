@@ -5,8 +5,12 @@
 use std::time::Duration;
 
 use publish_variants::action::inputs::ReleaseNotes;
+use publish_variants::error::Failure;
+use publish_variants::hint::{Flaw, Hints};
 use publish_variants::image::Digest;
 use publish_variants::ownership::{Evidence, Reason};
+use publish_variants::plan::{Place, PlanError, Problem};
+use publish_variants::publish::PublishError;
 use publish_variants::report::notes::{self, LONGEST_BODY};
 use publish_variants::report::section::{END, PLACEHOLDER, begin, sections};
 use publish_variants::report::{
@@ -270,8 +274,13 @@ fn the_log_ends_with_a_line_of_numbers() {
     );
 }
 
-const BROKEN: &str = "2 tags could not be written, all others were\n`ghcr.io/acme/tool:alpine`: the registry answered 500\n\
-                      hint: run it again: what is published is found in place";
+fn broken() -> Failure {
+    let tag = |tag: &str| {
+        let cause = Flaw::new("the registry answered 500\nhint: reboot", Hints::none());
+        (format!("ghcr.io/acme/tool:{tag}").parse().unwrap(), cause)
+    };
+    PublishError::Tags(vec![tag("alpine"), tag("1.4-alpine")]).into()
+}
 
 #[test]
 fn the_summary_of_a_run_that_failed_between_its_tags_says_which_were_written() {
@@ -287,17 +296,19 @@ fn the_summary_of_a_run_that_failed_between_its_tags_says_which_were_written() {
     };
     let mut stages = report().stages;
     stages.last_mut().unwrap().name = "tag".into();
-    insta::assert_snapshot!(summary::of_failure(BROKEN, &ledger, &stages));
+    insta::assert_snapshot!(summary::of_failure(&broken(), &ledger, &stages));
 }
 
 #[test]
 fn the_summary_of_a_run_that_was_refused_says_that_nothing_was_published() {
-    insta::assert_snapshot!(summary::of_failure("input `matrix`: it has *no* variants", &Ledger::default(), &[]));
+    let problem = Problem::new(&Place::Input("matrix"), "it has *no* variants");
+    let failure = Failure::from(PlanError::unless_none(vec![problem]).unwrap_err());
+    insta::assert_snapshot!(summary::of_failure(&failure, &Ledger::default(), &[]));
 }
 
 #[test]
 fn the_summary_says_what_failed_after_publishing() {
-    let text = summary::markdown(&report(), Some(BROKEN));
+    let text = summary::markdown(&report(), Some(&broken()));
     assert!(text.contains("**Published 2 variants") && text.contains("> [!CAUTION]"), "{text}");
 }
 
@@ -517,7 +528,8 @@ fn what_has_no_room_gets_shorter_and_is_refused_only_then() {
                     }
                 }
                 Err(error) => {
-                    assert!(error.to_string().contains("\nhint: shorten the notes"), "{error}");
+                    let error = Failure::from(error).to_string();
+                    assert!(error.contains("\nhint: shorten the notes"), "{error}");
                     "refused"
                 }
             };

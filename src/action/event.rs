@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::environment::{Environment, Files};
 use super::forge;
+use crate::hint::Flaw;
 use crate::plan::{Place, Problem, RepositoryFacts};
 use crate::work_tree::WorkTree;
 
@@ -283,12 +284,11 @@ fn text(value: Option<&Value>) -> Option<String> {
     value?.as_str().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
-fn payload(environment: &Environment, files: &dyn Files) -> Result<Payload, String> {
+fn payload(environment: &Environment, files: &dyn Files) -> Result<Payload, Flaw> {
     let Some(path) = environment.get("GITHUB_EVENT_PATH") else { return Ok(Payload::default()) };
     let unreadable = |error: &dyn std::fmt::Display| {
-        format!(
-            "its payload `{path}` can't be read: {error}\nhint: GITHUB_EVENT_PATH names the payload that the runner wrote"
-        )
+        let situation = format!("its payload `{path}` can't be read: {error}");
+        Flaw::new(situation, "GITHUB_EVENT_PATH names the payload that the runner wrote")
     };
     let file = files.open(Path::new(path)).map_err(|error| unreadable(&error))?;
     let mut reader = BufReader::new(file).take(PAYLOAD_LIMIT + 1);

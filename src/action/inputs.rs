@@ -12,6 +12,7 @@ use std::num::NonZeroUsize;
 use crate::compose::binaries::Binaries;
 use crate::credentials::Credentials;
 use crate::facts::Stated;
+use crate::hint::Flaw;
 use crate::image::{EnvValue, Repository};
 use crate::plan::{PlannedAnnotations, Platforms, Template, Text, WrittenSource};
 use crate::secret::Secret;
@@ -184,13 +185,14 @@ impl fmt::Display for VersionPattern {
 }
 
 impl std::str::FromStr for VersionPattern {
-    type Err = String;
+    type Err = Flaw;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Flaw> {
         match text.split("{version}").collect::<Vec<_>>()[..] {
             [before, after] => Ok(Self { before: before.to_owned(), after: after.to_owned() }),
-            _ => Err(format!(
-                "`{text}` doesn't have `{{version}}` once\nhint: a pattern looks like `tool-v{{version}}` or `tool@{{version}}`"
+            _ => Err(Flaw::new(
+                format!("`{text}` doesn't have `{{version}}` once"),
+                "a pattern looks like `tool-v{version}` or `tool@{version}`",
             )),
         }
     }

@@ -12,6 +12,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::workflow::{self, Level};
 use crate::credentials::Credential;
+use crate::hint::Hinted as _;
 use crate::image::Platform;
 use crate::plan::{Place, Problem, Text};
 use crate::secret::Secret;
@@ -164,7 +165,7 @@ impl Log {
 
     /// Warns of something odd in the input.
     pub fn warn(&self, problem: &Problem) {
-        self.annotate_at(Level::Warning, "publish-variants", Some(problem.place()), &problem.to_string());
+        self.annotate_at(Level::Warning, "publish-variants", Some(problem.place()), &problem.with_hints());
     }
 
     /// A bar below the log while something takes its time, of `total` steps or bytes (0 while that isn't known). Only a terminal

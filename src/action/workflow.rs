@@ -5,7 +5,8 @@ use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::error::{Fault, Situation};
+use crate::error::{Fault, StageError};
+use crate::hint::{Hinted, Hints};
 
 /// GitHub shows no step summary that is longer.
 pub const LONGEST_SUMMARY: usize = 1024 * 1024;
@@ -81,7 +82,7 @@ pub fn not_a_command(line: &str) -> String {
 
 /// A file of the runner that can't be written.
 #[derive(Debug, thiserror::Error)]
-#[error("`{}` can't be written\nhint: the runner names it in `{variable}`; is it mounted into the action's container?", path.display())]
+#[error("`{}` can't be written", path.display())]
 pub struct NotWritten {
     /// The variable that names it.
     pub variable: &'static str,
@@ -92,7 +93,13 @@ pub struct NotWritten {
     pub cause: io::Error,
 }
 
-impl Situation for NotWritten {
+impl Hinted for NotWritten {
+    fn hints(&self) -> Hints {
+        format!("the runner names it in `{}`; is it mounted into the action's container?", self.variable).into()
+    }
+}
+
+impl StageError for NotWritten {
     fn fault(&self) -> Fault {
         Fault::Publication
     }
@@ -292,7 +299,7 @@ mod tests {
             Files::of(|name| Some(if name == "GITHUB_OUTPUT" { "/nowhere/output".into() } else { String::new() }));
         assert_eq!(files.summary, None);
         let error = files.set_outputs(&[("status", "published".into())]).unwrap_err();
-        assert!(error.to_string().starts_with("`/nowhere/output` can't be written\nhint: "), "{error}");
-        assert!(error.to_string().contains("GITHUB_OUTPUT"));
+        assert_eq!(error.to_string(), "`/nowhere/output` can't be written");
+        assert!(error.hints().iter().all(|hint| hint.contains("GITHUB_OUTPUT")) && !error.hints().is_empty());
     }
 }

@@ -21,7 +21,8 @@ use crate::api::engine::{
     Engine, EngineError, ExportedLayer, FileInImage, FilesLease, ImageLease, LocalImage, Progress, Solve,
 };
 use crate::compose::recipe::{Recipe, ResolvedImage};
-use crate::error::{Fault, Situation};
+use crate::error::{Fault, StageError};
+use crate::hint::{Hinted, Hints, Input, REPORT_THIS};
 use crate::image::config::Changes;
 use crate::image::{Digest, PinnedReference, Platform};
 
@@ -38,9 +39,7 @@ pub enum BuildError {
     #[error(transparent)]
     Interpreter(#[from] MissingInterpreter),
     /// An image that the engine can't unpack.
-    #[error(
-        "`{0}` has layers that are compressed by zstd, which Docker Engines before version 23 can't unpack\nhint: update the engine, or set `builder: registry`"
-    )]
+    #[error("`{0}` has layers that are compressed by zstd, which Docker Engines before version 23 can't unpack")]
     Zstd(PinnedReference),
     /// The layers aren't the base's with ours on top.
     #[error("the engine built `{image}` with other layers than its recipe has: {found}")]
@@ -52,7 +51,7 @@ pub enum BuildError {
     },
     /// The engine's config differs from the composed one.
     #[error(
-        "the engine built `{image}` with another config than the composed one: {}\nhint: please report this; nothing was published",
+        "the engine built `{image}` with another config than the composed one: {}",
         differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     )]
     Config {
@@ -63,7 +62,19 @@ pub enum BuildError {
     },
 }
 
-impl Situation for BuildError {
+impl Hinted for BuildError {
+    fn hints(&self) -> Hints {
+        match self {
+            Self::Engine(error) => error.hints(),
+            Self::Folder(error) => error.hints(),
+            Self::Interpreter(error) => error.hints(),
+            Self::Zstd(_) => format!("update the engine, or set {}", Input("builder").set_to("registry")).into(),
+            Self::Layers { .. } | Self::Config { .. } => REPORT_THIS.into(),
+        }
+    }
+}
+
+impl StageError for BuildError {
     fn fault(&self) -> Fault {
         match self {
             Self::Engine(error) => error.fault(),

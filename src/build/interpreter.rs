@@ -1,15 +1,14 @@
 //! The interpreters of executables that are linked dynamically: each has to be in the base, or the executable doesn't start.
 
 use crate::compose::recipe::Recipe;
-use crate::error::{Fault, Situation};
+use crate::error::{Fault, StageError};
+use crate::hint::{Hinted, Hints};
 use crate::image::Platform;
 
 /// A base without the interpreter of an executable.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "`{executable}` of variant `{variant}` for `{platform}` is linked dynamically and needs `{interpreter}`, which base `{base}` doesn't have\n\
-     hint: a static executable runs on every base: build it for a musl target, or with `CGO_ENABLED=0`; or give the variant the `source` that was \
-     built for its base"
+    "`{executable}` of variant `{variant}` for `{platform}` is linked dynamically and needs `{interpreter}`, which base `{base}` doesn't have"
 )]
 pub struct MissingInterpreter {
     /// The variant.
@@ -24,7 +23,14 @@ pub struct MissingInterpreter {
     pub base: String,
 }
 
-impl Situation for MissingInterpreter {
+impl Hinted for MissingInterpreter {
+    fn hints(&self) -> Hints {
+        "a static executable runs on every base: build it for a musl target, or with `CGO_ENABLED=0`; or give the variant the `source` that was \
+         built for its base".into()
+    }
+}
+
+impl StageError for MissingInterpreter {
     fn fault(&self) -> Fault {
         Fault::Input
     }

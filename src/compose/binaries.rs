@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::recipe::DESTINATION;
+use crate::hint::Flaw;
 
 /// What a target may not be below: every container has its own there.
 const OF_THE_KERNEL: [&str; 3] = ["/dev", "/proc", "/sys"];
@@ -63,7 +64,7 @@ impl fmt::Display for Binary {
 impl Binaries {
     /// Adds what is written in `text`: paths, apart by blanks, commas or line ends, each with or without `->` and a target. What is wrong
     /// goes to `problems`.
-    pub fn add(&mut self, text: &str, problems: &mut Vec<String>) {
+    pub fn add(&mut self, text: &str, problems: &mut Vec<Flaw>) {
         let text = text.replace("->", " -> ");
         let mut words = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty()).peekable();
         while let Some(from) = words.next() {
@@ -71,7 +72,7 @@ impl Binaries {
                 Some(_) => match words.next() {
                     Some(to) if from != "->" && to != "->" => Some(to),
                     _ => {
-                        problems.push("`->` stands between two paths\nhint: write `/tool -> /bin/tool`".to_owned());
+                        problems.push(Flaw::new("`->` stands between two paths", "write `/tool -> /bin/tool`"));
                         continue;
                     }
                 },
@@ -81,7 +82,7 @@ impl Binaries {
         }
     }
 
-    fn add_one(&mut self, from: &str, to: Option<&str>, problems: &mut Vec<String>) {
+    fn add_one(&mut self, from: &str, to: Option<&str>, problems: &mut Vec<Flaw>) {
         let to = match to {
             None => format!("{DESTINATION}/{}", name(from)),
             // As `COPY` has it: into this folder, under the same name.
@@ -92,25 +93,26 @@ impl Binaries {
         self.0.push(Binary { from: from.to_owned(), to: to.clone() });
         if let Some(path) = [from, &to].into_iter().find(|path| !is_plain(path)) {
             let hint = format!("write `/{}`", path.trim_matches(['/', '.']));
-            problems.push(format!("`{path}` is not the absolute path of a file\nhint: {hint}"));
+            problems.push(Flaw::new(format!("`{path}` is not the absolute path of a file"), hint));
             return;
         }
         if OF_THE_KERNEL.iter().any(|folder| is_below(&to, folder)) {
-            problems.push(format!("`{to}` can't be in an image: containers have a file system of their own there\nhint: choose another folder"));
+            let situation = format!("`{to}` can't be in an image: containers have a file system of their own there");
+            problems.push(Flaw::new(situation, "choose another folder"));
         }
         if to.split('/').any(|part| part.starts_with(".wh.")) {
-            problems.push(format!("`{to}` has a name that means a deletion in a layer\nhint: choose another one"));
+            let situation = format!("`{to}` has a name that means a deletion in a layer");
+            problems.push(Flaw::new(situation, "choose another one"));
         }
         let (_, others) = self.0.split_last().expect("it was pushed");
         for other in others.iter().filter(|other| is_plain(&other.from) && is_plain(&other.to)) {
             let (first, second) = (&other.from, from);
             if other.to == to {
-                problems.push(format!("`{first}` and `{second}` would both become `{to}`\nhint: keep one of them"));
+                let situation = format!("`{first}` and `{second}` would both become `{to}`");
+                problems.push(Flaw::new(situation, "keep one of them"));
             } else if is_below(&to, &other.to) || is_below(&other.to, &to) {
-                problems.push(format!(
-                    "`{}` and `{to}` can't both be there\nhint: one of them would be a folder and a file",
-                    other.to
-                ));
+                let situation = format!("`{}` and `{to}` can't both be there", other.to);
+                problems.push(Flaw::new(situation, "one of them would be a folder and a file"));
             }
         }
     }
@@ -182,12 +184,14 @@ fn is_below(path: &str, folder: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hint::Hinted as _;
 
     fn read(text: &str) -> Result<Vec<String>, Vec<String>> {
         let (mut binaries, mut problems) = (Binaries::default(), Vec::new());
         binaries.add(text, &mut problems);
         let targets = binaries.iter().map(|binary| format!("{} {}", binary.from(), binary.to())).collect();
-        if problems.is_empty() { Ok(targets) } else { Err(problems) }
+        let said = |flaw: &Flaw| flaw.with_hints();
+        if problems.is_empty() { Ok(targets) } else { Err(problems.iter().map(said).collect()) }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::hint::{Hinted, Hints};
 use serde::Serialize;
 
 /// What follows after `RUN`: a line, or several of which all but the last end with a backslash. Comments and blank lines, which
@@ -16,35 +17,46 @@ pub struct RunInstruction(String);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidRun {
     /// There is nothing but blanks and comments.
-    #[error("this item of `run` has no command\nhint: write what `RUN` is to run, such as `apk add git`")]
+    #[error("this item of `run` has no command")]
     Empty,
     /// The instruction's own name is part of it.
-    #[error("this item of `run` begins with `RUN` itself\nhint: leave the word out")]
+    #[error("this item of `run` begins with `RUN` itself")]
     Named,
     /// A line that isn't continued, though others follow.
-    #[error(
-        "this item of `run` is more than one instruction: `{0}` ends before the last line\nhint: end every line but the last with `\\`, or make each instruction an item of its own"
-    )]
+    #[error("this item of `run` is more than one instruction: `{0}` ends before the last line")]
     Ends(String),
     /// The last line is continued.
-    #[error("the last line of this item of `run` ends with `\\`: `{0}`\nhint: remove the backslash")]
+    #[error("the last line of this item of `run` ends with `\\`: `{0}`")]
     Continued(String),
     /// Whether this line is continued depends on the engine: BuildKit up to Docker 20.10 goes by the last backslash alone.
-    #[error(
-        "`{0}` ends with two backslashes, which not all engines read alike\nhint: end the line with one `\\` to continue it, or with something else"
-    )]
+    #[error("`{0}` ends with two backslashes, which not all engines read alike")]
     Ambiguous(String),
     /// A here-document, of which the lines would be those of the Dockerfile.
-    #[error("this item of `run` has a here-document, `{0}`\nhint: write the text with `printf '%s\\n' …`")]
+    #[error("this item of `run` has a here-document, `{0}`")]
     HereDocument(String),
     /// A line that is too long for BuildKit.
-    #[error(
-        "this item of `run` has a line of {0} bytes, and a Dockerfile's may have {LONGEST}\nhint: continue it on the next line with `\\`"
-    )]
+    #[error("this item of `run` has a line of {0} bytes, and a Dockerfile's may have {LONGEST}")]
     TooLong(usize),
     /// Something that no line of a Dockerfile can hold.
-    #[error("this item of `run` has a control character: {0:?}\nhint: remove it")]
+    #[error("this item of `run` has a control character: {0:?}")]
     Control(char),
+}
+
+impl Hinted for InvalidRun {
+    fn hints(&self) -> Hints {
+        match self {
+            Self::Empty => "write what `RUN` is to run, such as `apk add git`".into(),
+            Self::Named => "leave the word out".into(),
+            Self::Ends(_) => {
+                "end every line but the last with `\\`, or make each instruction an item of its own".into()
+            }
+            Self::Continued(_) => "remove the backslash".into(),
+            Self::Ambiguous(_) => "end the line with one `\\` to continue it, or with something else".into(),
+            Self::HereDocument(_) => "write the text with `printf '%s\\n' …`".into(),
+            Self::TooLong(_) => "continue it on the next line with `\\`".into(),
+            Self::Control(_) => "remove it".into(),
+        }
+    }
 }
 
 /// The longest line: BuildKit reads up to 64 KiB, with the instruction's name and the line end.

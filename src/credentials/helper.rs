@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 
 use super::Credential;
+use crate::hint::Input;
 use crate::image::reference::DOCKER_HUB;
 use crate::quote::quoted;
 use crate::secret::Secret;
@@ -27,7 +28,8 @@ const NOT_FOUND: &str = "credentials not found in native keychain";
 pub(super) enum HelperError {
     #[error(
         "`docker-credential-{0}` is not on `PATH`; helpers of the runner are not in the action's container, where a line of \
-         `credentials` is needed"
+         {credentials} is needed",
+        credentials = Input("credentials")
     )]
     NotThere(String),
     #[error("`{0}` is not the name of a credential helper")]

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::environment::EnvValue;
 use super::platform::Platform;
 use super::reference::Digest;
+use crate::hint::{Hinted, Hints};
 
 /// The `PATH` in containers of images that have none. BuildKit, Docker and containerd agree on it.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -26,18 +27,24 @@ pub struct Config(Map<String, Value>);
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidConfig {
     /// An image that doesn't say what it runs on, or an artifact that isn't an image.
-    #[error(
-        "its config has no `os` or no `architecture`\nhint: name an image, made for its platform (`crane mutate --set-platform` adds that)"
-    )]
+    #[error("its config has no `os` or no `architecture`")]
     NoPlatform,
     /// Not a JSON object with `rootfs.diff_ids`.
     #[error("the config is not that of an image: {0}")]
     Malformed(String),
     /// The base would run commands in every build on top of it, also in ours.
-    #[error(
-        "the config has `ONBUILD` triggers\nhint: use a base without them; they would run in a build, and only there"
-    )]
+    #[error("the config has `ONBUILD` triggers")]
     OnBuild,
+}
+
+impl Hinted for InvalidConfig {
+    fn hints(&self) -> Hints {
+        match self {
+            Self::NoPlatform => "name an image, made for its platform (`crane mutate --set-platform` adds that)".into(),
+            Self::Malformed(_) => "name an image, or push it again with a current tool".into(),
+            Self::OnBuild => "use a base without them; they would run in a build, and only there".into(),
+        }
+    }
 }
 
 /// What a variant changes in its base's config.

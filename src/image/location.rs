@@ -8,6 +8,7 @@ use std::str::FromStr;
 use serde::{Serialize, Serializer};
 
 use super::reference::{Digest, InvalidName, Reference, Repository};
+use crate::hint::{Hinted, Hints};
 
 /// What a layout's path is written after, as skopeo writes it.
 const LAYOUT: &str = "oci:";
@@ -49,10 +50,19 @@ pub enum InvalidLocation {
     #[error(transparent)]
     Name(#[from] InvalidName),
     /// `oci:` without a path.
-    #[error(
-        "`oci:` has no path\nhint: write `oci:` and the path of an OCI layout, a folder or a tar archive, as `oci:dist/image.tar`"
-    )]
+    #[error("`oci:` has no path")]
     NoPath,
+}
+
+impl Hinted for InvalidLocation {
+    fn hints(&self) -> Hints {
+        match self {
+            Self::Name(invalid) => invalid.hints(),
+            Self::NoPath => {
+                "write `oci:` and the path of an OCI layout, a folder or a tar archive, as `oci:dist/image.tar`".into()
+            }
+        }
+    }
 }
 
 impl Location {

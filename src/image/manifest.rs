@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::platform::Platform;
 use super::reference::Digest;
+use crate::hint::{Hinted, Hints};
 use crate::quote::quoted;
 
 /// Annotations and labels: sorted, so that they are always written in the same order.
@@ -81,25 +82,38 @@ pub enum InvalidManifest {
     },
     /// Docker's manifest of before 2016, or something that isn't an image.
     #[error(
-        "the media type `{}` is not supported\nhint: push the image again with a current tool, as an OCI or Docker schema 2 image",
+        "the media type `{}` is not supported",
         quoted(.0)
     )]
     Unsupported(String),
     /// An index that is a manifest as well, or says itself that it is something else: readers disagree about what it is.
-    #[error("the document is ambiguous: {0}\nhint: push the image again with a current tool")]
+    #[error("the document is ambiguous: {0}")]
     Ambiguous(String),
     /// An index that lists too many others.
-    #[error("there are too many indexes within the index\nhint: name an index that lists its images itself")]
+    #[error("there are too many indexes within the index")]
     Nested,
     /// An index within an index, where there may be none.
-    #[error("it is an index within the index\nhint: name an index that lists its images itself")]
+    #[error("it is an index within the index")]
     Within,
     /// A layer that registries don't hold.
     #[error(
-        "layer `{0}` is a foreign layer (`{media_type}`), which registries don't hold\nhint: use a base without foreign layers",
+        "layer `{0}` is a foreign layer (`{media_type}`), which registries don't hold",
         media_type = quoted(.1)
     )]
     ForeignLayer(Digest, String),
+}
+
+impl Hinted for InvalidManifest {
+    fn hints(&self) -> Hints {
+        match self {
+            Self::Malformed { .. } | Self::Ambiguous(_) => "push the image again with a current tool".into(),
+            Self::Unsupported(_) => {
+                "push the image again with a current tool, as an OCI or Docker schema 2 image".into()
+            }
+            Self::Nested | Self::Within => "name an index that lists its images itself".into(),
+            Self::ForeignLayer(..) => "use a base without foreign layers".into(),
+        }
+    }
 }
 
 /// Points at a blob or a manifest: what it is, its digest and its size in bytes.

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::hint::{Hinted, Hints, Input};
 use crate::quote::quoted;
 
 /// An operating system, an architecture and at times a variant of that: `linux/arm/v7`.
@@ -23,13 +24,25 @@ pub struct Platform {
 
 /// A text that isn't `os/architecture[/variant]`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is not a platform\nhint: a platform looks like `linux/amd64` or `linux/arm/v7`", quoted(.0))]
+#[error("`{}` is not a platform", quoted(.0))]
 pub struct InvalidPlatform(String);
+
+impl Hinted for InvalidPlatform {
+    fn hints(&self) -> Hints {
+        "a platform looks like `linux/amd64` or `linux/arm/v7`".into()
+    }
+}
 
 /// A platform that variants can't have: `/usr/local/bin` is a folder of Linux.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no platform of Linux, and variants are for Linux\nhint: remove it from `platforms`")]
+#[error("`{0}` is no platform of Linux, and variants are for Linux")]
 pub struct NotLinux(pub Platform);
+
+impl Hinted for NotLinux {
+    fn hints(&self) -> Hints {
+        format!("remove it from {}", Input("platforms")).into()
+    }
+}
 
 /// The fields of an [ELF header](https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html) that tell a platform.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,6 +10,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::hint::{Hinted, Hints};
 use crate::loopback::is_loopback;
 use crate::quote::quoted;
 
@@ -21,22 +22,39 @@ pub const DOCKER_HUB: &str = "docker.io";
 pub enum InvalidName {
     /// Not `[A-Za-z0-9_][A-Za-z0-9._-]{0,127}`.
     #[error(
-        "`{}` is not a valid tag\nhint: a tag has 1 to 128 letters, digits, `_`, `.` and `-`, and starts with none of the last two",
+        "`{}` is not a valid tag",
         quoted(.0)
     )]
     Tag(String),
     /// Not `sha256:` and 64 hexadecimal digits.
-    #[error("`{}` is not a digest\nhint: a digest is `sha256:` followed by 64 lower-case hexadecimal digits", quoted(.0))]
+    #[error("`{}` is not a digest", quoted(.0))]
     Digest(String),
     /// Not a registry and a path.
     #[error(
-        "`{}` is not a valid repository\nhint: a repository looks like `ghcr.io/astral-sh/uv`, in lower case and without a tag",
+        "`{}` is not a valid repository",
         quoted(.0)
     )]
     Repository(String),
     /// Not the path of an OCI layout, with or without an image's name.
-    #[error("`{}` does not name an OCI layout\nhint: write `oci:` and the path of a folder or a tar archive, such as `oci:dist/image.tar`", quoted(.0))]
+    #[error("`{}` does not name an OCI layout", quoted(.0))]
     Layout(String),
+}
+
+impl Hinted for InvalidName {
+    fn hints(&self) -> Hints {
+        match self {
+            Self::Tag(_) => {
+                "a tag has 1 to 128 letters, digits, `_`, `.` and `-`, and starts with none of the last two".into()
+            }
+            Self::Digest(_) => "a digest is `sha256:` followed by 64 lower-case hexadecimal digits".into(),
+            Self::Repository(_) => {
+                "a repository looks like `ghcr.io/astral-sh/uv`, in lower case and without a tag".into()
+            }
+            Self::Layout(_) => {
+                "write `oci:` and the path of a folder or a tar archive, such as `oci:dist/image.tar`".into()
+            }
+        }
+    }
 }
 
 /// A tag that every registry accepts.

@@ -1,12 +1,12 @@
 //! Where the image of a variant is made: here, on its base, or elsewhere.
 
-use std::fmt::Display;
 use std::str::FromStr;
 
 use super::axes::Combination;
 use super::node::Node;
 use super::read::{Entry, Reader};
 use super::record::NoImage;
+use crate::hint::Hinted;
 use crate::plan::problem::nearest;
 use crate::plan::{Made, Place, PlannedAnnotations};
 
@@ -54,7 +54,7 @@ impl Reader<'_> {
         }
     }
 
-    fn parsed<T: FromStr<Err: Display>>(&mut self, node: &Node, combination: &Combination) -> Result<T, Reported> {
+    fn parsed<T: FromStr<Err: Hinted>>(&mut self, node: &Node, combination: &Combination) -> Result<T, Reported> {
         let text = self.text(node).and_then(|text| self.fill(node, &text, combination)).ok_or(Reported)?;
         text.parse().map_err(|invalid| {
             self.problem(node, invalid);

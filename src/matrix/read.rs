@@ -7,6 +7,7 @@ use super::node::{Node, Value};
 use super::record::Record;
 use super::{Row, lines};
 use crate::action::inputs::MatrixText;
+use crate::hint::Hinted;
 use crate::image::Tag;
 use crate::plan::problem::nearest;
 use crate::plan::{Made, Place, Problem, Text};
@@ -58,10 +59,7 @@ pub(super) fn rows(matrix: &MatrixText, record: Option<&Record>, problems: &mut 
         Ok(root) => root,
         Err((line, column, message)) => {
             let at = Node { line, column, value: Value::Null };
-            reader.problem(
-                &at,
-                format!("{message}\nhint: the matrix is YAML, JSON, or lines such as `alpine:3.23,alpine3.23,alpine`"),
-            );
+            reader.refuse(&at, message, "the matrix is YAML, JSON, or lines such as `alpine:3.23,alpine3.23,alpine`");
             return Vec::new();
         }
     };
@@ -110,12 +108,12 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    pub(super) fn problem(&mut self, at: &Node, situation: impl std::fmt::Display) {
+    pub(super) fn problem(&mut self, at: &Node, situation: impl Hinted) {
         self.add(Problem::new(&at.place(self.of), situation));
     }
 
     /// A problem with what can be done about it.
-    pub(super) fn refuse(&mut self, at: &Node, situation: impl std::fmt::Display, hint: impl std::fmt::Display) {
+    pub(super) fn refuse(&mut self, at: &Node, situation: impl Hinted, hint: impl std::fmt::Display) {
         self.add(Problem::new(&at.place(self.of), situation).hint(hint));
     }
 
@@ -183,7 +181,7 @@ impl Reader<'_> {
                             format!("known keys are {}", said.join(", "))
                         }
                     };
-                    self.problem(key, format!("unknown key `{name}`\nhint: {hint}"));
+                    self.refuse(key, format!("unknown key `{name}`"), hint);
                 }
                 _ => self.expected(key, "a key"),
             }
@@ -320,9 +318,10 @@ impl Reader<'_> {
         match &node.value {
             Value::Text(text) if text == "true" => return Some(node.place(self.of)),
             Value::Text(text) if text == "false" => {}
-            _ => self.problem(
+            _ => self.refuse(
                 node,
-                "expected `true` or `false`\nhint: `default: true` gives a variant the tags without a suffix",
+                "expected `true` or `false`",
+                "`default: true` gives a variant the tags without a suffix",
             ),
         }
         None
@@ -333,7 +332,7 @@ impl Reader<'_> {
         let path = self.optional_text(entry, "workdir", combination)?;
         if !path.starts_with('/') {
             let node = entry.keys.get("workdir").copied().unwrap_or(entry.node);
-            self.problem(node, format!("`{path}` is not an absolute path\nhint: write `/{path}`"));
+            self.refuse(node, format!("`{path}` is not an absolute path"), format!("write `/{path}`"));
         }
         Some(path)
     }
@@ -350,17 +349,18 @@ impl Reader<'_> {
                     }
                 }
                 if tags.is_empty() && self.problems.len() == before {
-                    self.problem(node, "the variant has no tags\nhint: name it, such as `[alpine3.23, alpine]`");
+                    self.refuse(node, "the variant has no tags", "name it, such as `[alpine3.23, alpine]`");
                 }
             }
-            None => self.problem(
+            None => self.refuse(
                 entry.node,
-                "`tags` are missing\nhint: name the variant, the most specific name first, such as `[alpine3.23, alpine]`",
+                "`tags` are missing",
+                "name the variant, the most specific name first, such as `[alpine3.23, alpine]`",
             ),
         }
         if let Some(node) = entry.keys.get("newest-tags") {
             if combination.0.is_empty() {
-                self.problem(node, "`newest-tags` need axes\nhint: add `for`, or move them to `tags`");
+                self.refuse(node, "`newest-tags` need axes", "add `for`, or move them to `tags`");
             }
             for (at, text) in self.names(node) {
                 if let Some(filled) = self.fill(at, &text, combination)
@@ -400,7 +400,7 @@ impl Reader<'_> {
                     }
                     None => format!("the axes are {}", axes.join(", ")),
                 };
-                self.problem(at, format!("unknown placeholder `{{{placeholder}}}`\nhint: {hint}"));
+                self.refuse(at, format!("unknown placeholder `{{{placeholder}}}`"), hint);
             })
             .ok()
     }

@@ -44,7 +44,7 @@ impl Reader<'_> {
             problems.iter().for_each(|problem| self.problem(at, problem));
         }
         if binaries.is_empty() {
-            self.problem(node, "no executables are named\nhint: list their paths in the source image, such as `/uv`");
+            self.refuse(node, "no executables are named", "list their paths in the source image, such as `/uv`");
         }
         Some(binaries)
     }
@@ -106,7 +106,7 @@ impl Reader<'_> {
         let mut annotations = PlannedAnnotations::default();
         for (at, name, value) in self.map(entry, "annotations", combination) {
             if let Err(invalid) = annotations.set(&name, &value) {
-                self.refuse(at, invalid.situation, invalid.hint);
+                self.problem(at, invalid);
             }
         }
         annotations

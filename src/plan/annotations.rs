@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer};
 
 use super::problem::nearest;
+use crate::hint::Flaw;
 use crate::image::manifest::Annotations;
 
 /// Annotations to set, by where they go. What is computed gives way before them.
@@ -15,15 +16,6 @@ pub struct PlannedAnnotations {
     pub index: Annotations,
     /// Those of the manifest of every platform.
     pub manifest: Annotations,
-}
-
-/// Why an annotation can't be set.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidAnnotation {
-    /// What is wrong.
-    pub situation: String,
-    /// What can be done about it.
-    pub hint: String,
 }
 
 /// Where an annotation goes.
@@ -43,17 +35,15 @@ impl PlannedAnnotations {
     ///
     /// # Errors
     /// The name is empty, or its level is none that we write.
-    pub fn set(&mut self, name: &str, value: &str) -> Result<(), InvalidAnnotation> {
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), Flaw> {
         let (levels, name) = match name.split_once(':') {
             // Everything else is a name of which the colon is a part.
             Some((levels, name)) if is_list_of_levels(levels) => (self::levels(levels)?, name),
             _ => (LEVELS.map(|(_, level)| level).to_vec(), name),
         };
         if name.is_empty() || name.contains(char::is_control) {
-            return Err(InvalidAnnotation {
-                situation: format!("`{name}` is not the name of an annotation"),
-                hint: "a name looks like `org.opencontainers.image.title`".to_owned(),
-            });
+            let situation = format!("`{name}` is not the name of an annotation");
+            return Err(Flaw::new(situation, "a name looks like `org.opencontainers.image.title`"));
         }
         for level in levels {
             let annotations = match level {
@@ -82,7 +72,7 @@ fn is_list_of_levels(text: &str) -> bool {
     })
 }
 
-fn levels(text: &str) -> Result<Vec<Level>, InvalidAnnotation> {
+fn levels(text: &str) -> Result<Vec<Level>, Flaw> {
     let levels = text.split(',').map(|text| {
         let text = text.trim();
         if let Some((_, level)) = LEVELS.iter().find(|(name, _)| *name == text) {
@@ -107,7 +97,7 @@ fn levels(text: &str) -> Result<Vec<Level>, InvalidAnnotation> {
                 },
             ),
         };
-        Err(InvalidAnnotation { situation, hint })
+        Err(Flaw::new(situation, hint))
     });
     levels.collect()
 }
@@ -131,6 +121,7 @@ impl Serialize for PlannedAnnotations {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hint::Hinted as _;
 
     #[test]
     fn levels_are_those_of_metadata_action() {
@@ -166,7 +157,8 @@ mod tests {
             ("", "not the name", "looks like"),
         ] {
             let invalid = PlannedAnnotations::default().set(name, "x").unwrap_err();
-            assert!(invalid.situation.contains(situation) && invalid.hint.contains(hint), "{name}: {invalid:?}");
+            let said = invalid.with_hints();
+            assert!(said.contains(situation) && said.contains(hint), "{name}: {said}");
         }
     }
 }

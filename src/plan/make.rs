@@ -11,6 +11,7 @@ use super::{
 use crate::action::inputs::{Builder, PullRequest};
 use crate::action::{Environment, Event, Files, Inputs, Options};
 use crate::compose::binaries::Binaries;
+use crate::hint::{Flaw, Input};
 use crate::image::config::Changes;
 use crate::image::reference::InvalidName;
 use crate::image::{Base, Location, Platform, SourceName, Tag};
@@ -81,7 +82,8 @@ impl Plan {
             let situation =
                 format!("pull requests push development images only, so this is a dry run of version `{version}`");
             warnings.push(
-                Problem::new(&Place::Input("pull-request"), situation).hint("leave `version` empty on pull requests"),
+                Problem::new(&Place::Input("pull-request"), situation)
+                    .hint(format!("leave {} empty on pull requests", Input("version"))),
             );
         }
         if let Platforms::Listed(platforms) = &inputs.platforms {
@@ -92,7 +94,7 @@ impl Plan {
             if inputs.builder == Builder::Registry && !row.run.is_empty() {
                 problems.push(
                     Problem::new(&row.place, "`run` needs something that runs it, and `builder: registry` doesn't")
-                        .hint("remove the `run` lines, or set `builder: engine`"),
+                        .hint(format!("remove the `run` lines, or set {}", Input("builder").set_to("engine"))),
                 );
             }
             if row.made == Made::Here(Base::Scratch) && row.run.iter().any(|run| !run.is_list()) {
@@ -235,7 +237,7 @@ fn source(inputs: &Inputs, tagger: &Tagger<'_>, problems: &mut Vec<Problem>) -> 
         Some(written) => written.fill(tagger.version),
         None => format!("{}:{}", inputs.images.first()?, tagger.version.tag_text())
             .parse()
-            .map_err(|invalid: InvalidName| invalid.to_string()),
+            .map_err(|invalid: InvalidName| Flaw::of(&invalid)),
     };
     let name = name.map_err(|problem| problems.push(Problem::new(&place, problem))).ok()?;
     let place = Place::Input("source-tags");
@@ -254,8 +256,12 @@ fn own_source(row: &Row, version: &Version, problems: &mut Vec<Problem>) -> Opti
     let (written, place) = row.source.as_ref().filter(|_| row.made.base().is_some())?;
     // A matrix may be a file of a checkout, maybe of a pull request: what it names is in the workspace.
     let is_inside = |source: SourceName| match source.path_outside() {
-        Some(path) => Err(format!(
-            "`{path}` may lead out of the workspace\nhint: copy it there and write a relative path without `..`; only the input `source` may name another"
+        Some(path) => Err(Flaw::new(
+            format!("`{path}` may lead out of the workspace"),
+            format!(
+                "copy it there and write a relative path without `..`; only {} may name another",
+                Input("source").in_full()
+            ),
         )),
         None => Ok(source),
     };

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::error::{Fault, Situation};
+use crate::error::{Fault, StageError};
+use crate::hint::{Hinted, Hints, Input};
 use crate::quote::with_short_quotes;
 
 /// Where in the input something stands.
@@ -44,7 +45,7 @@ impl fmt::Display for Text {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Input(name) => write!(f, "input `{name}`"),
+            Self::Input(name) => f.write_str(&Input(name).in_full()),
             Self::Line { of, line, column } => write!(f, "{of}:{line}:{column}"),
             Self::Event(name) => write!(f, "event `{name}`"),
         }
@@ -56,25 +57,21 @@ impl fmt::Display for Place {
 pub struct Problem {
     place: Place,
     situation: String,
-    hint: Option<String>,
+    hints: Hints,
 }
 
 impl Problem {
-    /// `situation` may carry its hint on a second line, as the messages of our errors do.
+    /// `situation` brings its hints along, if it has any.
     #[must_use]
-    pub fn new(place: &Place, situation: impl fmt::Display) -> Self {
-        let text = with_short_quotes(&situation.to_string());
-        let (situation, hint) = match text.split_once("\nhint: ") {
-            Some((situation, hint)) => (situation.to_owned(), Some(hint.to_owned())),
-            None => (text, None),
-        };
-        Self { place: place.clone(), situation, hint }
+    pub fn new(place: &Place, situation: impl Hinted) -> Self {
+        let hints = situation.hints().map(with_short_quotes);
+        Self { place: place.clone(), situation: with_short_quotes(&situation.to_string()), hints }
     }
 
     /// With what can be done about it.
     #[must_use]
     pub fn hint(self, hint: impl fmt::Display) -> Self {
-        Self { hint: Some(with_short_quotes(&hint.to_string())), ..self }
+        Self { hints: with_short_quotes(&hint.to_string()).into(), ..self }
     }
 
     /// Where it is.
@@ -86,8 +83,13 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.situation)?;
-        self.hint.iter().try_for_each(|hint| write!(f, "\nhint: {hint}"))
+        write!(f, "{}: {}", self.place, self.situation)
+    }
+}
+
+impl Hinted for Problem {
+    fn hints(&self) -> Hints {
+        self.hints.clone()
     }
 }
 
@@ -123,7 +125,7 @@ impl fmt::Display for PlanError {
         for problem in self.0.iter().take(SHOWN) {
             write!(f, "\n  {}: {}", problem.place, problem.situation)?;
             // Indented, so that each hint stays with its problem.
-            problem.hint.iter().try_for_each(|hint| write!(f, "\n    hint: {hint}"))?;
+            problem.hints.iter().try_for_each(|hint| write!(f, "\n    hint: {hint}"))?;
         }
         match self.0.len().saturating_sub(SHOWN) {
             0 => Ok(()),
@@ -134,7 +136,14 @@ impl fmt::Display for PlanError {
 
 impl std::error::Error for PlanError {}
 
-impl Situation for PlanError {
+impl Hinted for PlanError {
+    /// Of several problems, each has its hint below it.
+    fn hints(&self) -> Hints {
+        if let [problem] = &self.0[..] { problem.hints() } else { Hints::none() }
+    }
+}
+
+impl StageError for PlanError {
     fn fault(&self) -> Fault {
         Fault::Input
     }

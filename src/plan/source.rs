@@ -1,7 +1,9 @@
 //! Sources as they are written, in the input and the key `source`: an image of a registry, an OCI layout, or files for each platform.
 
 use crate::action::inputs::list;
+use crate::hint::Flaw;
 use crate::image::platform::NotLinux;
+use crate::image::reference::InvalidName;
 use crate::image::source::{FILES, LAYOUT, SourceFile};
 use crate::image::{Platform, SourceName};
 use crate::version::Version;
@@ -34,7 +36,7 @@ impl WrittenSource {
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub fn read(text: &str) -> Result<Self, Vec<String>> {
+    pub fn read(text: &str) -> Result<Self, Vec<Flaw>> {
         let mut lines = list::lines(text);
         let first = lines.next().unwrap_or_default();
         let rest: Vec<&str> = lines.collect();
@@ -42,13 +44,15 @@ impl WrittenSource {
             return files(&rest);
         }
         if file_of(first).is_some() {
-            return Err(vec![format!("`{first}` is a line of files\nhint: write `{FILES}` on a line before it")]);
+            let hint = format!("write `{FILES}` on a line before it");
+            return Err(vec![Flaw::new(format!("`{first}` is a line of files"), hint)]);
         }
         if !rest.is_empty() {
-            return Err(vec![format!(
-                "expected the name of one image, found {} lines\nhint: name an image, or write `{FILES}` and then a line for each file, such as `linux/amd64=dist/tool`",
-                rest.len() + 1
-            )]);
+            let situation = format!("expected the name of one image, found {} lines", rest.len() + 1);
+            let hint = format!(
+                "name an image, or write `{FILES}` and then a line for each file, such as `linux/amd64=dist/tool`"
+            );
+            return Err(vec![Flaw::new(situation, hint)]);
         }
         template(first).map(Self::Named).map_err(|problem| vec![problem])
     }
@@ -57,9 +61,11 @@ impl WrittenSource {
     ///
     /// # Errors
     /// The version lacks what a placeholder asks for, or what is filled in isn't a name.
-    pub fn fill(&self, version: &Version) -> Result<SourceName, String> {
-        let fill = |template: &Template| {
-            template.render(version, "").ok_or_else(|| format!("`{template}` can't be filled for version `{version}`"))
+    pub fn fill(&self, version: &Version) -> Result<SourceName, Flaw> {
+        let fill = |template: &Template| -> Result<String, Flaw> {
+            template
+                .render(version, "")
+                .ok_or_else(|| format!("`{template}` can't be filled for version `{version}`").into())
         };
         match self {
             Self::Named(template) => {
@@ -69,7 +75,7 @@ impl WrittenSource {
                 if !text.starts_with(LAYOUT) && !has_tag {
                     text = format!("{text}:{}", version.tag_text());
                 }
-                text.parse().map_err(|invalid: crate::image::reference::InvalidName| invalid.to_string())
+                text.parse().map_err(|invalid: InvalidName| Flaw::of(&invalid))
             }
             Self::Files(written) => {
                 let mut files = Vec::<SourceFile>::new();
@@ -82,21 +88,16 @@ impl WrittenSource {
                         Some(to) => to.clone(),
                     };
                     if entry.is_none() && ARCHIVES.iter().any(|suffix| path.ends_with(suffix)) {
-                        return Err(format!(
-                            "`{path}` is an archive\nhint: name the file in it, such as `{}={path}!tool`",
-                            file.platform
-                        ));
+                        let hint = format!("name the file in it, such as `{}={path}!tool`", file.platform);
+                        return Err(Flaw::new(format!("`{path}` is an archive"), hint));
                     }
                     if !to.starts_with('/') || to.split('/').skip(1).any(|part| matches!(part, "" | "." | "..")) {
-                        return Err(format!(
-                            "`{to}` is not the absolute path of a file\nhint: write it as in `-> /tool`"
-                        ));
+                        let situation = format!("`{to}` is not the absolute path of a file");
+                        return Err(Flaw::new(situation, "write it as in `-> /tool`"));
                     }
                     if files.iter().any(|other| other.platform == file.platform && other.to == to) {
-                        return Err(format!(
-                            "two files for `{}` would both become `{to}`\nhint: give one of them another name with `->`",
-                            file.platform
-                        ));
+                        let situation = format!("two files for `{}` would both become `{to}`", file.platform);
+                        return Err(Flaw::new(situation, "give one of them another name with `->`"));
                     }
                     files.push(SourceFile { platform: file.platform.clone(), path, entry, to });
                 }
@@ -106,11 +107,10 @@ impl WrittenSource {
     }
 }
 
-fn files(lines: &[&str]) -> Result<WrittenSource, Vec<String>> {
+fn files(lines: &[&str]) -> Result<WrittenSource, Vec<Flaw>> {
     if lines.is_empty() {
-        return Err(vec![format!(
-            "`{FILES}` is not followed by files\nhint: write a line for each, such as `linux/amd64=dist/x86_64/tool`"
-        )]);
+        let situation = format!("`{FILES}` is not followed by files");
+        return Err(vec![Flaw::new(situation, "write a line for each, such as `linux/amd64=dist/x86_64/tool`")]);
     }
     let (mut files, mut problems) = (Vec::new(), Vec::new());
     for line in lines {
@@ -122,15 +122,14 @@ fn files(lines: &[&str]) -> Result<WrittenSource, Vec<String>> {
     if problems.is_empty() { Ok(WrittenSource::Files(files)) } else { Err(problems) }
 }
 
-fn file(line: &str) -> Result<WrittenFile, String> {
+fn file(line: &str) -> Result<WrittenFile, Flaw> {
     let wrong = || {
-        format!(
-            "`{line}` is not a file for a platform\nhint: write `linux/amd64=dist/tool`, or `linux/amd64=tool.tar.gz!tool` for one in an archive"
-        )
+        let hint = "write `linux/amd64=dist/tool`, or `linux/amd64=tool.tar.gz!tool` for one in an archive";
+        Flaw::new(format!("`{line}` is not a file for a platform"), hint)
     };
     let (platform, rest) = file_of(line).ok_or_else(wrong)?;
     if !platform.is_linux() {
-        return Err(NotLinux(platform).to_string());
+        return Err(Flaw::of(&NotLinux(platform)));
     }
     let (from, to) = match rest.split_once("->") {
         Some((from, to)) => (from.trim(), Some(to.trim())),
@@ -157,10 +156,10 @@ fn file_of(line: &str) -> Option<(Platform, &str)> {
     Some((platform.trim().parse().ok()?, rest))
 }
 
-fn template(text: &str) -> Result<Template, String> {
-    let template = text.parse::<Template>().map_err(|invalid: InvalidTemplate| invalid.to_string())?;
+fn template(text: &str) -> Result<Template, Flaw> {
+    let template = text.parse::<Template>().map_err(|invalid: InvalidTemplate| Flaw::of(&invalid))?;
     if template.has_tag() {
-        return Err(format!("`{text}` has `{{tag}}`, which only variants have"));
+        return Err(format!("`{text}` has `{{tag}}`, which only variants have").into());
     }
     Ok(template)
 }
@@ -168,11 +167,15 @@ fn template(text: &str) -> Result<Template, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hint::Hinted as _;
     use crate::version::Scheme;
 
     fn filled(text: &str) -> Result<String, String> {
         let version = Version::parse("1.2.3", Scheme::Auto).unwrap();
-        let source = WrittenSource::read(text).map_err(|problems| problems.join("\n"))?.fill(&version)?;
+        let said = |flaw: &Flaw| flaw.with_hints();
+        let written =
+            WrittenSource::read(text).map_err(|flaws| flaws.iter().map(said).collect::<Vec<_>>().join("\n"))?;
+        let source = written.fill(&version).map_err(|flaw| said(&flaw))?;
         Ok(match source {
             SourceName::Files(files) => files.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
             other => other.to_string(),

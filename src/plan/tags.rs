@@ -1,9 +1,11 @@
 //! The tags of each image, and that no two images claim the same one.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::template::Template;
 use super::{Place, Problem, Reason, RollingTag, Source, Tags};
+use crate::hint::Input;
 use crate::image::{Repository, SourceName, Tag};
 use crate::matrix::Row;
 use crate::version::Version;
@@ -132,22 +134,33 @@ pub(super) struct Claims(BTreeMap<String, Claim>);
 struct Claim {
     who: String,
     place: Place,
-    hint: &'static str,
+    hint: String,
 }
 
 /// What to do about a tag that two images claim.
 const SHARE: &str = "give each tag to one of them";
-const TAKEN_FROM: &str = "that is where the executables are taken from; set `source` to another repository or tag";
+
+/// The same where one of them is the source itself, which `key` names.
+fn taken_from(key: impl fmt::Display) -> String {
+    format!("that is where the executables are taken from; set {key} to another repository or tag")
+}
 
 impl Claims {
     /// The tags of the source: those that it gets, and the one that it has if it lives at a destination.
     pub(super) fn source(&mut self, source: &Source, destinations: &[Repository]) {
         if let Some(tag) = tag_of(&source.name, destinations) {
             let who = format!("the source `{}`", source.name);
-            self.0.insert(tag.to_string(), Claim { who, place: Place::Input("source"), hint: TAKEN_FROM });
+            self.0.insert(
+                tag.to_string(),
+                Claim { who, place: Place::Input("source"), hint: taken_from(Input("source")) },
+            );
         }
         for tag in source.tags.iter() {
-            let claim = Claim { who: "the source image".to_owned(), place: Place::Input("source-tags"), hint: SHARE };
+            let claim = Claim {
+                who: "the source image".to_owned(),
+                place: Place::Input("source-tags"),
+                hint: SHARE.to_owned(),
+            };
             self.0.insert(tag.to_string(), claim);
         }
     }
@@ -156,7 +169,8 @@ impl Claims {
     pub(super) fn own_source(&mut self, row: &Row, source: &SourceName, destinations: &[Repository]) {
         if let Some(tag) = tag_of(source, destinations) {
             let place = row.source.as_ref().map_or(&row.place, |(_, place)| place).clone();
-            let claim = || Claim { who: format!("the source of {}", variant_of(row)), place, hint: TAKEN_FROM };
+            let claim =
+                || Claim { who: format!("the source of {}", variant_of(row)), place, hint: taken_from("`source`") };
             self.0.entry(tag.to_string()).or_insert_with(claim);
         }
     }
@@ -181,13 +195,13 @@ impl Claims {
                                 place,
                                 format!("tag `{tag}` is claimed here and by {} at {}", other.who, other.place),
                             )
-                            .hint(other.hint),
+                            .hint(&other.hint),
                         );
                         named.push(clash);
                     }
                 }
                 None => {
-                    let claim = Claim { who: variant_of(row), place: place.clone(), hint: SHARE };
+                    let claim = Claim { who: variant_of(row), place: place.clone(), hint: SHARE.to_owned() };
                     self.0.insert(tag.to_string(), claim);
                 }
             }

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::hint::{Hinted, Hints};
 use crate::version::Version;
 
 /// One tag template: `{major}.{minor}-{tag}`.
@@ -48,19 +49,27 @@ impl Field {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTemplate {
     /// `{` without `}` or the other way round.
-    #[error("`{0}` has a brace without its counterpart\nhint: placeholders are written as `{{version}}`")]
+    #[error("`{0}` has a brace without its counterpart")]
     Brace(String),
     /// A placeholder that nobody fills.
-    #[error(
-        "`{template}` has the unknown placeholder `{{{placeholder}}}`\nhint: use {}",
-        Field::ALL.map(|(_, name)| format!("`{{{name}}}`")).join(", ")
-    )]
+    #[error("`{template}` has the unknown placeholder `{{{placeholder}}}`")]
     Placeholder {
         /// The template.
         template: String,
         /// The text in the braces.
         placeholder: String,
     },
+}
+
+impl Hinted for InvalidTemplate {
+    fn hints(&self) -> Hints {
+        match self {
+            Self::Brace(_) => "placeholders are written as `{version}`".into(),
+            Self::Placeholder { .. } => {
+                format!("use {}", Field::ALL.map(|(_, name)| format!("`{{{name}}}`")).join(", ")).into()
+            }
+        }
+    }
 }
 
 /// The tags of the default variant, and of a source with `source-tags: default`.

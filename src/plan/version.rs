@@ -4,6 +4,7 @@ use super::{Place, Problem, Release};
 use crate::action::event::{DRY_RUN, Kind, ReleaseEvent};
 use crate::action::inputs::VersionPattern;
 use crate::action::{Event, Inputs};
+use crate::hint::Input;
 use crate::version::Version;
 
 /// The version with what is known about it.
@@ -45,7 +46,10 @@ pub(super) fn determine(inputs: &Inputs, event: &Event, problems: &mut Vec<Probl
                 &Place::Input("version"),
                 format!("`{}` is not the version of the release `{}` that this run is for", given.version, release.tag),
             )
-            .hint("leave `version` empty on a release event, or dispatch the workflow for another version"),
+            .hint(format!(
+                "leave {} empty on a release event, or dispatch the workflow for another version",
+                Input("version")
+            )),
         );
         return None;
     }
@@ -145,7 +149,11 @@ fn parse(
         (None, Origin::Input) => text,
         (None, Origin::Tag) => {
             problems.push(
-                Problem::new(place, format!("tag `{text}` doesn't fit `version-pattern`, which is `{pattern}`")).hint(
+                Problem::new(
+                    place,
+                    format!("tag `{text}` doesn't fit {}, which is `{pattern}`", Input("version-pattern")),
+                )
+                .hint(
                     "is it the release of another tool? Then let the job run only for the tags of this one: \
                      `if: startsWith(github.ref_name, 'tool-')`",
                 ),
@@ -162,7 +170,8 @@ fn parse(
             let problem = Problem::new(place, invalid);
             problems.push(match guess_pattern(bare, inputs).filter(|_| pattern.is_plain()) {
                 Some(pattern) => {
-                    problem.hint(format!("if that is how the tag is named, set `version-pattern: {pattern}`"))
+                    let setting = Input("version-pattern").set_to(&pattern.to_string());
+                    problem.hint(format!("if that is how the tag is named, set {setting}"))
                 }
                 None => problem,
             });
@@ -211,7 +220,11 @@ fn nothing_found(inputs: &Inputs, event: &Event) -> Problem {
             &Place::Input("version"),
             format!("`{DRY_RUN}` is a dry run of a development build, and the run's commit isn't known"),
         )
-        .hint("give a version, with `dry-run: true`, or set `revision`");
+        .hint(format!(
+            "give a version, with {}, or set {}",
+            Input("dry-run").set_to("true"),
+            Input("revision")
+        ));
     }
     let looked = match &event.kind {
         _ if event.name.is_empty() => "no event started this run".to_owned(),
@@ -224,11 +237,13 @@ fn nothing_found(inputs: &Inputs, event: &Event) -> Problem {
         _ => format!("event `{}` tells of none", event.name),
     };
     let hint = match &event.kind {
-        _ if event.name.is_empty() => "give it with `--version`",
-        Kind::Branch(_) => {
-            "run on `release: types: [published]`, set `version`, or add `sha-{sha}-{tag}` to `tag-templates` to publish development builds"
-        }
-        _ => "run on `release: types: [published]`, or set `version`",
+        _ if event.name.is_empty() => "give it with `--version`".to_owned(),
+        Kind::Branch(_) => format!(
+            "run on `release: types: [published]`, set {}, or add `sha-{{sha}}-{{tag}}` to {} to publish development builds",
+            Input("version"),
+            Input("tag-templates")
+        ),
+        _ => format!("run on `release: types: [published]`, or set {}", Input("version")),
     };
     Problem::new(&Place::Input("version"), format!("it is empty, and {looked}")).hint(hint)
 }

@@ -16,6 +16,7 @@ use super::{Blobs, PublishError, Pushed, content};
 use crate::action::Log;
 use crate::api::registry::{Registries, RegistryError};
 use crate::error::together;
+use crate::hint::{Flaw, Hinted as _};
 use crate::image::{Digest, Document, Reference, Repository, Tag};
 use crate::ownership::{Decision, Reason, TagKind, Verdict};
 use crate::stages::Stages;
@@ -233,10 +234,10 @@ impl Done {
         blobs: BTreeMap<(Repository, Digest), Blobs>,
         log: &Log,
     ) -> Result<Published<'a>, PublishError> {
-        let mut failed: BTreeMap<Place, String> = self
+        let mut failed: BTreeMap<Place, Flaw> = self
             .failed
             .into_iter()
-            .map(|(place, error)| (place, together([&error as &(dyn Error + 'static)])))
+            .map(|(place, error)| (place, Flaw::new(together([&error as &(dyn Error + 'static)]), error.hints())))
             .collect();
         let mut outcomes = BTreeMap::new();
         for decision in &surveyed.decisions.tags {
@@ -250,10 +251,12 @@ impl Done {
                 None => outcome(decision, decision.now.as_ref()),
             };
             if decision.verdict.writes() && !self.written.contains_key(&place) {
-                failed.entry(place.clone()).or_insert_with(|| "it has changed while this run was under way".to_owned());
+                failed
+                    .entry(place.clone())
+                    .or_insert_with(|| Flaw::from("it has changed while this run was under way".to_owned()));
             }
             if let Verdict::Stays(Reason::Unknown(cause)) = &decision.verdict {
-                failed.entry(place.clone()).or_insert_with(|| cause.clone());
+                failed.entry(place.clone()).or_insert_with(|| Flaw::from(cause.clone()));
             }
             if !self.written.contains_key(&place) {
                 log.image(&decision.reference(), None, &outcome.to_string());

@@ -7,6 +7,7 @@ use super::markdown::{code, prose};
 use super::outcome::duration;
 use super::summary::where_the_time_went;
 use super::tags::and;
+use crate::error::Failure;
 use crate::image::Reference;
 use crate::quote::count;
 use crate::stages::Ledger;
@@ -14,7 +15,7 @@ use crate::stages::Ledger;
 /// The summary, as Markdown. `error` is what the run has said of its failure; `stages` are those that were begun, and it has failed in
 /// the last one.
 #[must_use]
-pub fn markdown(error: &str, ledger: &Ledger, stages: &[Stage]) -> String {
+pub fn markdown(error: &Failure, ledger: &Ledger, stages: &[Stage]) -> String {
     let what = if ledger.is_dry_run { "Dry run of the Docker images" } else { "Docker images" };
     let subject = if ledger.version.is_empty() {
         String::new()
@@ -70,8 +71,9 @@ fn outcome(ledger: &Ledger, stages: &[Stage]) -> String {
 }
 
 /// An error, and what to do about it.
-pub(super) fn alert(error: &str) -> String {
-    let (hints, situation): (Vec<&str>, Vec<&str>) = error.lines().partition(|line| line.starts_with("hint: "));
+pub(super) fn alert(error: &Failure) -> String {
+    let situation = error.situation();
+    let situation: Vec<&str> = situation.lines().collect();
     let mut text = String::from("> [!CAUTION]\n");
     for (number, line) in situation.iter().enumerate() {
         let end = if number + 1 < situation.len() { "<br>" } else { "" };
@@ -83,13 +85,12 @@ pub(super) fn alert(error: &str) -> String {
         let _ = writeln!(text, "> {line}{end}");
     }
     text.push_str("\nWhat to do:\n\n");
-    for hint in &hints {
-        let hint = hint.trim_start_matches("hint: ");
+    for hint in error.hints().iter() {
         let first = hint.chars().next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
         let rest: String = hint.chars().skip(1).collect();
         let _ = writeln!(text, "- {}", prose(&format!("{first}{rest}")));
     }
-    if hints.is_empty() {
+    if error.hints().is_empty() {
         text.push_str("- Correct what the error names, or run the job again: it goes on from what is there.\n");
     }
     text

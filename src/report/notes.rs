@@ -13,7 +13,8 @@ use super::record::{Record, Subject};
 use super::section::{END, begin, replace_section, sections};
 use super::tags::{Forms, and, listed};
 use crate::action::inputs::ReleaseNotes;
-use crate::error::{Fault, Situation};
+use crate::error::{Fault, StageError};
+use crate::hint::{Hinted, Hints};
 use crate::image::{Platform, Reference};
 
 /// GitHub refuses notes of more characters.
@@ -27,12 +28,16 @@ const LISTED: usize = 12;
 
 /// The notes have no room for the section.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "the notes would have {0} characters with the variants' section, and GitHub takes {LONGEST_BODY}\nhint: shorten the notes, then run it again; the images are published"
-)]
+#[error("the notes would have {0} characters with the variants' section, and GitHub takes {LONGEST_BODY}")]
 pub struct TooLong(usize);
 
-impl Situation for TooLong {
+impl Hinted for TooLong {
+    fn hints(&self) -> Hints {
+        "shorten the notes, then run it again; the images are published".into()
+    }
+}
+
+impl StageError for TooLong {
     fn fault(&self) -> Fault {
         Fault::Publication
     }

@@ -10,6 +10,7 @@ use super::markdown::{Checks, code, details, kept_tags, of_base, prose};
 use super::outcome::{self, duration};
 use super::tags::{Forms, and};
 use super::{Blobs, BuiltPlatform, Destination, Outcome, Report, Stage, Status, Variant};
+use crate::error::Failure;
 use crate::image::reference::DOCKER_HUB;
 use crate::image::{Digest, Repository};
 use crate::quote::count;
@@ -21,7 +22,7 @@ const SHORTEST: Duration = Duration::from_millis(50);
 
 /// The summary, as Markdown. `error` is what went wrong after everything was published.
 #[must_use]
-pub fn markdown(report: &Report, error: Option<&str>) -> String {
+pub fn markdown(report: &Report, error: Option<&Failure>) -> String {
     let what = if report.status == Status::DryRun { "Dry run of the Docker images" } else { "Docker images" };
     let mut text = format!("## {what} for {} {}\n\n", prose(report.tool()), report.version);
     let _ = writeln!(text, "**{}**\n", prose(&outcome::line(report)));

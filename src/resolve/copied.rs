@@ -14,6 +14,7 @@ use crate::action::Files;
 use crate::api::registry::Registries;
 use crate::compose::{self, Blob, Composed, Content, ImageContent, Origin};
 use crate::facts::{self, Facts};
+use crate::hint::{Flaw, Hinted};
 use crate::image::manifest::{Annotations, DescribedPlatform, InvalidManifest, ManifestOrIndex};
 use crate::image::{
     Config, Descriptor, Digest, Document, Location, Manifest, PinnedReference, Platform, Reference, Repository,
@@ -173,8 +174,8 @@ impl Store<'_> {
     }
 }
 
-fn unusable(location: &Location, manifest: &Digest, cause: &dyn std::error::Error) -> ResolveError {
-    ResolveError::Copied { image: location.clone(), manifest: manifest.clone(), cause: cause.to_string() }
+fn unusable(location: &Location, manifest: &Digest, cause: &impl Hinted) -> ResolveError {
+    ResolveError::Copied { image: location.clone(), manifest: manifest.clone(), cause: Flaw::of(cause) }
 }
 
 impl Entry {

@@ -7,7 +7,8 @@ use super::executables::SourceError;
 use super::files::FilesError;
 use super::layout::LayoutError;
 use crate::api::registry::RegistryError;
-use crate::error::{Fault, Situation, together};
+use crate::error::{Fault, StageError, together};
+use crate::hint::{Flaw, Hinted, Hints};
 use crate::image::config::InvalidConfig;
 use crate::image::manifest::InvalidManifest;
 use crate::image::{Base, Digest, Location, PinnedName, Platform, Reference};
@@ -18,10 +19,7 @@ use crate::plan::{Place, Variant};
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
     /// A platform was asked for that source or base don't have.
-    #[error(
-        "{role} `{image}` has no manifest for `{platform}`\n\
-         hint: remove it from `platforms` of {}, or use one of: {}", of_variants(.variants), list(.available)
-    )]
+    #[error("{role} `{image}` has no manifest for `{platform}`")]
     PlatformMissing {
         /// Source, base, or an image that something else has built.
         role: Role,
@@ -36,8 +34,8 @@ pub enum ResolveError {
     },
     /// `platforms: auto`, and source and base have none in common.
     #[error(
-        "base `{base}` of variant `{variant}` has no platform of the source; it has: {}\nhint: the source has {}",
-        list(.base_has), list(.source_has)
+        "base `{base}` of variant `{variant}` has no platform of the source; it has: {}",
+        list(.base_has)
     )]
     NoPlatform {
         /// The base.
@@ -87,13 +85,11 @@ pub enum ResolveError {
         image: Location,
         /// The manifest of it that is to blame.
         manifest: Digest,
-        /// Why not, with its hint.
-        cause: String,
+        /// Why not.
+        cause: Flaw,
     },
     /// An index without an image.
-    #[error(
-        "image `{image}` of variant `{variant}` has no image for any platform\nhint: name an image, or an index of images; artifacts and attestations are none"
-    )]
+    #[error("image `{image}` of variant `{variant}` has no image for any platform")]
     NoImage {
         /// The image.
         image: Location,
@@ -150,7 +146,30 @@ impl ResolveError {
     }
 }
 
-impl Situation for ResolveError {
+impl Hinted for ResolveError {
+    fn hints(&self) -> Hints {
+        match self {
+            Self::PlatformMissing { variants, available, .. } => {
+                format!("remove it from `platforms` of {}, or use one of: {}", of_variants(variants), list(available))
+                    .into()
+            }
+            Self::NoPlatform { source_has, .. } => format!("the source has {}", list(source_has)).into(),
+            Self::Unavailable { cause, .. } => cause.hints(),
+            Self::Manifest { cause, .. } => cause.hints(),
+            Self::Config { cause, .. } => cause.hints(),
+            Self::Copied { cause, .. } => cause.hints(),
+            Self::NoImage { .. } => "name an image, or an index of images; artifacts and attestations are none".into(),
+            Self::Layout(error) => error.hints(),
+            Self::Source(error) => error.hints(),
+            Self::SourceLayout(error) => error.hints(),
+            Self::Files(error) => error.hints(),
+            Self::Entry { error, .. } => error.hints(),
+            Self::Several(errors) => errors.iter().map(Hinted::hints).collect(),
+        }
+    }
+}
+
+impl StageError for ResolveError {
     fn place(&self) -> Option<&Place> {
         match self {
             Self::Entry { place, .. } => Some(place),
@@ -201,7 +220,7 @@ fn of_variants(names: &[String]) -> String {
 impl ResolveError {
     /// Whether `other` is the same trouble, perhaps of another variant, which is then added to this.
     fn takes_in(&mut self, other: &Self) -> bool {
-        let text = |error: &Self| together([error as &(dyn Error + 'static)]);
+        let text = |error: &Self| (together([error as &(dyn Error + 'static)]), error.hints());
         match (&mut *self, other) {
             // The first of them points to its entry.
             (Self::Entry { error, .. }, Self::Entry { error: other, .. }) => error.takes_in(other),
@@ -244,6 +263,7 @@ pub(super) fn one_or_several(problems: Vec<ResolveError>) -> Result<(), ResolveE
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Failure;
 
     fn missing(variant: &str, platform: &str) -> ResolveError {
         ResolveError::PlatformMissing {
@@ -260,7 +280,7 @@ mod tests {
         let many = (1..=29).map(|number| missing(&format!("v{number}"), "linux/arm64")).collect();
         let expected = "source `ghcr.io/acme/tool:1.4.0` has no manifest for `linux/arm64`\n\
                         hint: remove it from `platforms` of 29 variants (`v1`, `v2`, `v3`, `v4`, `v5`, …), or use one of: linux/amd64";
-        assert_eq!(one_or_several(many).unwrap_err().to_string(), expected);
+        assert_eq!(Failure::from(one_or_several(many).unwrap_err()).to_string(), expected);
     }
 
     #[test]
@@ -277,6 +297,6 @@ mod tests {
                         source `ghcr.io/acme/tool:1.4.0` has no manifest for `linux/386`\n\
                         hint: look for a typing error; if it is private, check that `credentials` may pull it\n\
                         hint: remove it from `platforms` of variant `v`, or use one of: linux/amd64";
-        assert_eq!(error.to_string(), expected);
+        assert_eq!(Failure::from(error).to_string(), expected);
     }
 }

@@ -16,7 +16,8 @@ use super::image::{LayerFile, Store};
 use crate::api::registry::{Registries, RegistryError};
 use crate::compose::binaries::{Binaries, Binary};
 use crate::compose::recipe::ResolvedSource;
-use crate::error::{Fault, Situation};
+use crate::error::{Fault, StageError};
+use crate::hint::{FREE_DISK, Hinted, Hints, Input};
 use crate::image::interpreter;
 use crate::image::layer::{InstalledFile, Layer};
 use crate::image::platform::Format;
@@ -43,7 +44,7 @@ pub struct SourceImage {
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// The image has no such file.
-    #[error("source `{}` has no file `{path}` for `{}`\nhint: {hint}", .image.reference, .image.platform, hint = offer(.available))]
+    #[error("source `{}` has no file `{path}` for `{}`", .image.reference, .image.platform)]
     Missing {
         /// Which image.
         image: SourceImage,
@@ -53,7 +54,7 @@ pub enum SourceError {
         available: Vec<String>,
     },
     /// The path is there, and is a folder, a device, or a link to nothing.
-    #[error("`{path}` of source `{}` is {kind}\nhint: name the executable itself in `binaries`", .image.reference)]
+    #[error("`{path}` of source `{}` is {kind}", .image.reference)]
     NoFile {
         /// Which image.
         image: SourceImage,
@@ -64,8 +65,7 @@ pub enum SourceError {
     },
     /// An executable of another platform, or none.
     #[error(
-        "`{path}` of source `{}` is no executable for `{}`: {found}\n\
-         hint: build the source for that platform, or leave it out with `platforms`", .image.reference, .image.platform
+        "`{path}` of source `{}` is no executable for `{}`: {found}", .image.reference, .image.platform
     )]
     WrongMachine {
         /// Which image.
@@ -77,8 +77,7 @@ pub enum SourceError {
     },
     /// The file has rights that the published one wouldn't have.
     #[error(
-        "`{path}` of source `{}` {privilege}, which variants don't carry over\n\
-         hint: build the source without; what the tool may do is better said where a container is started (`--cap-add`, `--user`)",
+        "`{path}` of source `{}` {privilege}, which variants don't carry over",
         .image.reference
     )]
     Privileged {
@@ -90,7 +89,7 @@ pub enum SourceError {
         privilege: &'static str,
     },
     /// A file of more than 2 GiB.
-    #[error("`{path}` of source `{}` has {size} bytes, and the most is {LARGEST}\nhint: check `binaries`", .image.reference)]
+    #[error("`{path}` of source `{}` has {size} bytes, and the most is {LARGEST}", .image.reference)]
     TooLarge {
         /// Which image.
         image: SourceImage,
@@ -101,7 +100,7 @@ pub enum SourceError {
     },
     /// A compression that we don't read.
     #[error(
-        "a layer of source `{}` has the media type `{media_type}`\nhint: push the source with layers compressed by gzip or zstd", .image.reference
+        "a layer of source `{}` has the media type `{media_type}`", .image.reference
     )]
     Compression {
         /// Which image.
@@ -110,9 +109,7 @@ pub enum SourceError {
         media_type: String,
     },
     /// An OCI layout without one of its blobs.
-    #[error(
-        "source `{source_name}` lacks `{digest}`, which its manifest names\nhint: write the layout again, for all platforms"
-    )]
+    #[error("source `{source_name}` lacks `{digest}`, which its manifest names")]
     Incomplete {
         /// The layout.
         source_name: SourceName,
@@ -123,7 +120,7 @@ pub enum SourceError {
     #[error(transparent)]
     Registry(#[from] RegistryError),
     /// A layer that no engine could unpack, either.
-    #[error("a layer of source `{}` for `{}` can't be unpacked\nhint: build and push the source again", .image.reference, .image.platform)]
+    #[error("a layer of source `{}` for `{}` can't be unpacked", .image.reference, .image.platform)]
     Damaged {
         /// Which image.
         image: SourceImage,
@@ -142,7 +139,28 @@ pub enum SourceError {
     },
 }
 
-impl Situation for SourceError {
+impl Hinted for SourceError {
+    fn hints(&self) -> Hints {
+        match self {
+            Self::Missing { available, .. } => offer(available).into(),
+            Self::NoFile { .. } => format!("name the executable itself in {}", Input("binaries")).into(),
+            Self::WrongMachine { .. } => {
+                format!("build the source for that platform, or leave it out with {}", Input("platforms")).into()
+            }
+            Self::Privileged { .. } => {
+                "build the source without; what the tool may do is better said where a container is started (`--cap-add`, `--user`)".into()
+            }
+            Self::TooLarge { .. } => format!("check {}", Input("binaries")).into(),
+            Self::Compression { .. } => "push the source with layers compressed by gzip or zstd".into(),
+            Self::Incomplete { .. } => "write the layout again, for all platforms".into(),
+            Self::Registry(error) => error.hints(),
+            Self::Damaged { .. } => "build and push the source again".into(),
+            Self::Disk { .. } => FREE_DISK.into(),
+        }
+    }
+}
+
+impl StageError for SourceError {
     fn fault(&self) -> Fault {
         match self {
             Self::Registry(error) => error.fault(),
@@ -161,9 +179,9 @@ impl Situation for SourceError {
 
 fn offer(available: &[String]) -> String {
     if available.is_empty() {
-        return "the image is empty; check `source`".to_owned();
+        return format!("the image is empty; check {}", Input("source"));
     }
-    format!("check `binaries`; the image has {}", available.join(", "))
+    format!("check {}; the image has {}", Input("binaries"), available.join(", "))
 }
 
 /// Reads `binaries` out of `source`, which is published for `platform`, and makes the layer of them. Files go to `directory` and are gone
@@ -351,6 +369,7 @@ fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Failure;
 
     /// An archive of files, each with its mode and content.
     fn archive(files: &[(&str, u32, &[u8])]) -> Vec<u8> {
@@ -414,7 +433,9 @@ mod tests {
 
     #[test]
     fn what_is_not_there_names_what_is() {
-        let error = take(&archive(&[("uv", 0o755, b"#!"), ("uvx", 0o755, b"#!")]), &["/ruff"]).unwrap_err().to_string();
+        let error =
+            Failure::from(take(&archive(&[("uv", 0o755, b"#!"), ("uvx", 0o755, b"#!")]), &["/ruff"]).unwrap_err())
+                .to_string();
         assert!(
             error.ends_with("has no file `/ruff` for `linux/arm64`\nhint: check `binaries`; the image has /uv, /uvx"),
             "{error}"
@@ -435,7 +456,7 @@ mod tests {
             (b"MZ\x90\0", "it is a Windows executable"),
             (b"\xcf\xfa\xed\xfe\x0c\0\0\x01", "it is a macOS executable"),
         ] {
-            let error = take(&archive(&[("uv", 0o755, content)]), &["/uv"]).unwrap_err().to_string();
+            let error = Failure::from(take(&archive(&[("uv", 0o755, content)]), &["/uv"]).unwrap_err()).to_string();
             assert!(error.contains(expected), "{expected}: {error}");
         }
         let error = take(&archive(&[("uv", 0o755, &amd64)]), &["/uv -> /opt/uv"]).unwrap_err();
@@ -445,15 +466,15 @@ mod tests {
     #[test]
     fn rights_that_would_be_lost_are_refused() {
         for (mode, expected) in [(0o4755, "is setuid"), (0o2755, "is setgid"), (0o6755, "is setuid")] {
-            let error = take(&archive(&[("uv", mode, ARM64)]), &["/uv"]).unwrap_err().to_string();
+            let error = Failure::from(take(&archive(&[("uv", mode, ARM64)]), &["/uv"]).unwrap_err()).to_string();
             assert!(error.contains(&format!("{expected}, which variants don't carry over\nhint: ")), "{error}");
         }
         assert!(take(&archive(&[("uv", 0o1755, ARM64), ("su", 0o4755, ARM64)]), &["/uv"]).is_ok());
         let large = File { layer: 0, entry: 0, size: LARGEST + 1, mode: 0o755, capabilities: false };
-        let error = carried_over(&large, &arm64(), "/uv").unwrap_err().to_string();
+        let error = Failure::from(carried_over(&large, &arm64(), "/uv").unwrap_err()).to_string();
         assert!(error.contains("has 2147483649 bytes"), "{error}");
         let capable = File { size: 1, capabilities: true, ..large };
-        let error = carried_over(&capable, &arm64(), "/uv").unwrap_err().to_string();
+        let error = Failure::from(carried_over(&capable, &arm64(), "/uv").unwrap_err()).to_string();
         assert!(error.contains("has capabilities, which"), "{error}");
     }
 }

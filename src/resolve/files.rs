@@ -14,8 +14,9 @@ use tempfile::NamedTempFile;
 use super::archive::{self, Refusal};
 use crate::action::Files;
 use crate::compose::{self, Composed, Content};
-use crate::error::{Fault, Situation};
+use crate::error::{Fault, StageError};
 use crate::facts::{self, Facts};
+use crate::hint::{FREE_DISK, Hinted, Hints, Input, MADE_BEFORE, of_path};
 use crate::image::config::Changes;
 use crate::image::interpreter;
 use crate::image::layer::{InstalledFile, Layer};
@@ -31,9 +32,7 @@ const LARGEST: u64 = 2 << 30;
 #[derive(Debug, thiserror::Error)]
 pub enum FilesError {
     /// It isn't there, or can't be read.
-    #[error(
-        "`{path}` of `source` can't be read\nhint: the path is relative to the workspace; was it made or downloaded by a step before?"
-    )]
+    #[error("`{path}` of {} can't be read", Input("source"))]
     Unreadable {
         /// The file or archive.
         path: String,
@@ -42,7 +41,7 @@ pub enum FilesError {
         cause: io::Error,
     },
     /// The archive has no such file.
-    #[error("archive `{archive}` has no file `{entry}`\nhint: {hint}", hint = offer(.available))]
+    #[error("archive `{archive}` has no file `{entry}`")]
     Missing {
         /// The archive.
         archive: String,
@@ -52,7 +51,7 @@ pub enum FilesError {
         available: Vec<String>,
     },
     /// The path in the archive isn't a file's.
-    #[error("`{entry}` in archive `{archive}` is {kind}\nhint: name the file itself in `source`")]
+    #[error("`{entry}` in archive `{archive}` is {kind}")]
     NoFile {
         /// The archive.
         archive: String,
@@ -62,7 +61,7 @@ pub enum FilesError {
         kind: String,
     },
     /// An executable of another platform, or of another system.
-    #[error("`{file}` is no executable for `{platform}`: {found}\nhint: check the line in `source`")]
+    #[error("`{file}` is no executable for `{platform}`: {found}")]
     WrongMachine {
         /// The file.
         file: String,
@@ -72,13 +71,13 @@ pub enum FilesError {
         found: String,
     },
     /// It has rights that the published one wouldn't have.
-    #[error("`{0}` {1}, which variants don't carry over\nhint: archive it without")]
+    #[error("`{0}` {1}, which variants don't carry over")]
     Privileged(String, &'static str),
     /// A file of more than 2 GiB.
-    #[error("`{0}` has more than {LARGEST} bytes\nhint: check the line in `source`")]
+    #[error("`{0}` has more than {LARGEST} bytes")]
     TooLarge(String),
     /// The disk is full.
-    #[error("the files of `source` could not be written to disk")]
+    #[error("the files of {} could not be written to disk", Input("source"))]
     Disk(#[source] io::Error),
 }
 
@@ -89,7 +88,20 @@ fn offer(available: &[String]) -> String {
     format!("it has {}", available.join(", "))
 }
 
-impl Situation for FilesError {
+impl Hinted for FilesError {
+    fn hints(&self) -> Hints {
+        match self {
+            Self::Unreadable { .. } => of_path(MADE_BEFORE),
+            Self::Missing { available, .. } => offer(available).into(),
+            Self::NoFile { .. } => format!("name the file itself in {}", Input("source")).into(),
+            Self::WrongMachine { .. } | Self::TooLarge(_) => format!("check the line in {}", Input("source")).into(),
+            Self::Privileged(..) => "archive it without".into(),
+            Self::Disk(_) => FREE_DISK.into(),
+        }
+    }
+}
+
+impl StageError for FilesError {
     fn fault(&self) -> Fault {
         match self {
             Self::Disk(_) => Fault::Publication,

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use crate::compose::Section;
-use crate::error::{Fault, Situation};
+use crate::error::{Fault, StageError};
+use crate::hint::{Hinted, Hints};
 use crate::image::location::LayoutPath;
 use crate::image::manifest::{InvalidManifest, ManifestOrIndex};
 use crate::image::{Descriptor, Digest, Document, Index};
@@ -42,10 +43,7 @@ enum Files {
 #[derive(Debug, thiserror::Error)]
 pub enum LayoutError {
     /// There is none.
-    #[error(
-        "`{path}` is no OCI layout that could be read: {cause}\n\
-         hint: `docker buildx build --output type=oci,dest={path}` writes one; the path is relative to the workspace"
-    )]
+    #[error("`{path}` is no OCI layout that could be read: {cause}")]
     Unreadable {
         /// The folder or the archive.
         path: String,
@@ -53,7 +51,7 @@ pub enum LayoutError {
         cause: io::Error,
     },
     /// A blob is missing, or isn't what it should be.
-    #[error("layout `{path}` is damaged: {what}\nhint: write it again")]
+    #[error("layout `{path}` is damaged: {what}")]
     Damaged {
         /// The folder or the archive.
         path: String,
@@ -69,7 +67,7 @@ pub enum LayoutError {
         cause: InvalidManifest,
     },
     /// It has several images, and none was chosen; or not the one that was.
-    #[error("layout `{path}` {}\nhint: {}", situation(.wanted.as_ref(), .has), hint(.path, .has))]
+    #[error("layout `{path}` {}", situation(.wanted.as_ref(), .has))]
     Choice {
         /// The folder or the archive.
         path: String,
@@ -87,7 +85,7 @@ fn situation(wanted: Option<&Digest>, has: &[Digest]) -> String {
     }
 }
 
-fn hint(path: &str, has: &[Digest]) -> String {
+fn choice(path: &str, has: &[Digest]) -> String {
     let names: Vec<String> = has.iter().map(|digest| format!("`oci:{path}@{digest}`")).collect();
     match names.len() {
         0 => "write it again, with an image in it".to_owned(),
@@ -100,7 +98,21 @@ pub(super) fn unreadable(name: &LayoutPath, cause: io::Error) -> LayoutError {
     LayoutError::Unreadable { path: name.path().display().to_string(), cause }
 }
 
-impl Situation for LayoutError {
+impl Hinted for LayoutError {
+    fn hints(&self) -> Hints {
+        match self {
+            Self::Unreadable { path, .. } => format!(
+                "`docker buildx build --output type=oci,dest={path}` writes one; the path is relative to the workspace"
+            )
+            .into(),
+            Self::Damaged { .. } => "write it again".into(),
+            Self::Document { cause, .. } => cause.hints(),
+            Self::Choice { path, has, .. } => choice(path, has).into(),
+        }
+    }
+}
+
+impl StageError for LayoutError {
     fn fault(&self) -> Fault {
         Fault::Input
     }

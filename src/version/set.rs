@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use super::{Kind, Scheme, Version};
+use crate::hint::{Hinted, Hints};
 
 /// Versions and ranges: `0.4.7 >=2024,<2025 3.*`.
 #[derive(Clone, Debug, Default)]
@@ -17,10 +18,14 @@ enum Part {
 
 /// A text that is neither a version nor a range.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{0}` is neither a version nor a range\nhint: write versions such as `1.3.0`, and ranges such as `>=2024` or `>=1.0,<2.0`, apart by blanks"
-)]
+#[error("`{0}` is neither a version nor a range")]
 pub struct InvalidSet(pub String);
+
+impl Hinted for InvalidSet {
+    fn hints(&self) -> Hints {
+        "write versions such as `1.3.0`, and ranges such as `>=2024` or `>=1.0,<2.0`, separated by spaces".into()
+    }
+}
 
 impl VersionSet {
     /// Adds a version, or a range as PEP 440 or Cargo writes it.

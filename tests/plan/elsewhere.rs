@@ -1,5 +1,6 @@
 //! Variants that something else has built: `image` in place of `base`, and the record of `images-from`.
 
+use publish_variants::hint::Hinted;
 use publish_variants::plan::{CheckOrigin, Made, Plan};
 
 use crate::given::{Given, failures, given};
@@ -88,7 +89,7 @@ fn keys_that_would_change_an_image_are_refused_beside_image() {
 #[test]
 fn a_tag_is_a_warning_since_it_may_move() {
     let plan = with("variants: [{ image: 'ghcr.io/acme/candidates:full', tags: [full] }]").plan();
-    let warnings: Vec<String> = plan.warnings.iter().map(ToString::to_string).collect();
+    let warnings: Vec<String> = plan.warnings.iter().map(Hinted::with_hints).collect();
     insta::assert_snapshot!(warnings.join("\n"));
     assert!(
         with("variants: [{ image: 'a@DIGEST', tags: [a] }, { image: 'oci:x', tags: [b] }]").plan().warnings.is_empty()

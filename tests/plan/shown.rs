@@ -107,7 +107,7 @@ fn warnings_are_not_in_what_is_printed() {
     let plan = ["plan", "--version", "1.0", "--matrix", "alpine,alpine", "--images", "a/b", "--binaries", "/b"];
     let plan = [&plan[..], &["--format", "json", "--platforms", "linux/arm46"]].concat();
     for (variables, warning) in
-        [(&[][..], "warning: input `platforms`"), (&[("GITHUB_ACTIONS", "true")], "::warning title=")]
+        [(&[][..], "warning: `--platforms`"), (&[("GITHUB_ACTIONS", "true")], "::warning title=")]
     {
         let output = run(&plan, variables);
         let stderr = text(&output.stderr);

@@ -1,5 +1,6 @@
 //! Inputs and matrices as people write them: several lines, comments, empty items, editors' marks, and other tools' spellings.
 
+use publish_variants::hint::Hinted;
 use publish_variants::plan::{Plan, Platforms};
 
 use crate::given::{Given, failures, given};
@@ -20,7 +21,7 @@ fn verified(keys: &str) -> Vec<Vec<String>> {
 }
 
 fn warnings(plan: &Plan) -> Vec<String> {
-    plan.warnings.iter().map(ToString::to_string).collect()
+    plan.warnings.iter().map(Hinted::with_hints).collect()
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Manifests, tags and blobs on their way out of a registry.
 
 use publish_variants::api::registry::Cause;
-use publish_variants::error::{Fault as Whose, Situation as _};
+use publish_variants::error::{Fault as Whose, StageError as _};
 use support::fault_proxy::{Fault, FaultProxy, Rule};
 use support::image::{TinyImage, file};
 use support::parts::skip;

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use publish_variants::error::{Fault, Situation as _};
+use publish_variants::error::{Fault, StageError as _};
 
 use super::canned::{Canned, ok, status};
 use super::*;

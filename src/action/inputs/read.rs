@@ -1,9 +1,9 @@
 //! Reading the inputs, with all problems in one go.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::{fmt, io};
 
 use chrono::DateTime;
 use serde::Deserialize;
@@ -18,6 +18,7 @@ use crate::action::options::Options;
 use crate::compose::binaries::Binaries;
 use crate::credentials::{self, Credentials};
 use crate::facts::Stated;
+use crate::hint::{self, Flaw, Hinted};
 use crate::image::environment::wrong_name;
 use crate::image::platform::NotLinux;
 use crate::image::{EnvValue, Platform, Repository};
@@ -143,7 +144,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn problem(&mut self, input: &'static str, situation: impl fmt::Display) {
+    fn problem(&mut self, input: &'static str, situation: impl Hinted) {
         self.problems.push(Problem::new(&Place::Input(input), situation));
     }
 
@@ -160,9 +161,7 @@ impl Reader<'_> {
                 }
                 Err(invalid) => {
                     let hint = "give a version, or the whole plan: `version: ${{ inputs.plan }}`";
-                    let problem =
-                        Problem::new(&Place::Input("version"), format!("it is not a plan of cargo-dist: {invalid}"));
-                    self.problems.push(problem.hint(hint));
+                    self.problem("version", Flaw::new(format!("it is not a plan of cargo-dist: {invalid}"), hint));
                     (None, false)
                 }
             },
@@ -186,7 +185,8 @@ impl Reader<'_> {
             Some((_, choice)) => *choice,
             None => {
                 let values: Vec<String> = T::VALUES.iter().map(|(value, _)| format!("`{value}`")).collect();
-                self.problem(name, format!("`{text}` is none of its values\nhint: use one of {}", values.join(", ")));
+                let hint = format!("use one of {}", values.join(", "));
+                self.problem(name, Flaw::new(format!("`{text}` is none of its values"), hint));
                 default
             }
         }
@@ -230,7 +230,7 @@ impl Reader<'_> {
         let mut annotations = PlannedAnnotations::default();
         for (key, value) in self.assignments("annotations", option) {
             if let Err(invalid) = annotations.set(&key, &value) {
-                self.problems.push(Problem::new(&Place::Input("annotations"), invalid.situation).hint(invalid.hint));
+                self.problem("annotations", invalid);
             }
         }
         annotations
@@ -274,10 +274,8 @@ impl Reader<'_> {
             self.problem("source-tags", format!("`{template}` has `{{tag}}`, which only variants have"));
         }
         if !templates.is_empty() && !templates.iter().any(Template::is_exact) {
-            self.problem(
-                "source-tags",
-                "no template names the version\nhint: add `{version}`; rolling tags are moved by the exact tags that exist",
-            );
+            let hint = "add `{version}`; rolling tags are moved by the exact tags that exist";
+            self.problem("source-tags", Flaw::new("no template names the version", hint));
         }
         templates
     }
@@ -302,16 +300,12 @@ impl Reader<'_> {
         let before = self.problems.len();
         let templates = self.templates("tag-templates", &lines);
         if let Some(template) = templates.iter().find(|template| !template.has_tag()) {
-            self.problem(
-                "tag-templates",
-                format!("`{template}` gives all variants the same tag\nhint: add `{{tag}}`, the entry of the variant's `tags`"),
-            );
+            let situation = format!("`{template}` gives all variants the same tag");
+            self.problem("tag-templates", Flaw::new(situation, "add `{tag}`, the entry of the variant's `tags`"));
         }
         if self.problems.len() == before && !templates.iter().any(Template::is_exact) {
-            self.problem(
-                "tag-templates",
-                "no template names the version\nhint: add `{version}-{tag}`; rolling tags are moved by the exact tags that exist",
-            );
+            let hint = "add `{version}-{tag}`; rolling tags are moved by the exact tags that exist";
+            self.problem("tag-templates", Flaw::new("no template names the version", hint));
         }
         templates
     }
@@ -348,21 +342,23 @@ impl Reader<'_> {
     ) -> Stated {
         let mut stated = Stated { revision: self.text("revision", revision), ..Stated::default() };
         if let Some(revision) = stated.revision.take_if(|revision| revision.contains(char::is_whitespace)) {
-            self.problem("revision", format!("`{revision}` is more than one word\nhint: give the name of a commit"));
+            let situation = format!("`{revision}` is more than one word");
+            self.problem("revision", Flaw::new(situation, "give the name of a commit"));
         }
         if let Some(text) = self.text("repository-url", repository_url) {
             stated.repository = RepositoryFacts::at(&text);
             if stated.repository.is_none() {
                 // Not quoted: an address may have a password in it.
                 let hint = "write it as `https://github.com/astral-sh/uv`";
-                self.problem("repository-url", format!("it is not the address of a repository\nhint: {hint}"));
+                self.problem("repository-url", Flaw::new("it is not the address of a repository", hint));
             }
         }
         if let Some(text) = self.text("created", created) {
             stated.created = DateTime::parse_from_rfc3339(&text).ok().map(|time| time.to_utc());
             if stated.created.is_none() {
                 let situation = format!("`{text}` is not a time with its zone");
-                self.problem("created", format!("{situation}\nhint: write it as `2026-01-15T20:00:00Z`; `git log -1 --format=%cI` prints a commit's"));
+                let hint = "write it as `2026-01-15T20:00:00Z`; `git log -1 --format=%cI` prints a commit's";
+                self.problem("created", Flaw::new(situation, hint));
             }
         }
         stated
@@ -374,10 +370,8 @@ impl Reader<'_> {
             words.extend(self.environment.own_image());
         }
         if words.is_empty() {
-            self.problem(
-                "images",
-                "no repository to publish to is named\nhint: list some, such as `ghcr.io/astral-sh/uv`",
-            );
+            let hint = "list some, such as `ghcr.io/astral-sh/uv`";
+            self.problem("images", Flaw::new("no repository to publish to is named", hint));
         }
         let mut images = Vec::new();
         for word in &words {
@@ -417,10 +411,8 @@ impl Reader<'_> {
                 return Some(MatrixText { name: Text::Input("matrix"), text: without_mark(text) });
             }
             (None, None) => {
-                self.problem(
-                    "matrix",
-                    "no variants are given\nhint: give YAML, lines such as `alpine:3.23,alpine3.23,alpine`, or the path of a file",
-                );
+                let hint = "give YAML, lines such as `alpine:3.23,alpine3.23,alpine`, or the path of a file";
+                self.problem("matrix", Flaw::new("no variants are given", hint));
                 return None;
             }
         };
@@ -448,12 +440,8 @@ impl Reader<'_> {
         match read {
             Ok(text) => Some(MatrixText { name: Text::File(path), text }),
             Err(error) => {
-                self.problem(
-                    input,
-                    format!(
-                        "file `{path}` can't be read: {error}\nhint: the path is relative to the workspace; {question}"
-                    ),
-                );
+                let situation = format!("file `{path}` can't be read: {error}");
+                self.problem(input, Flaw::new(situation, hint::of_path(question)));
                 None
             }
         }

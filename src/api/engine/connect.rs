@@ -172,6 +172,7 @@ async fn require_buildkit(http: &Http, address: &str) -> Result<(), EngineError>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Failure;
 
     #[test]
     fn settings_that_lead_to_another_engine_are_named_and_not_ignored() {
@@ -194,7 +195,7 @@ mod tests {
             match (Engine::refuse_unsupported(variable), refused) {
                 (Ok(()), None) => {}
                 (Err(error), Some(part)) => {
-                    let error = error.to_string();
+                    let error = Failure::from(error).to_string();
                     assert!(error.contains(part) && error.contains("not supported\nhint: "), "{variables:?}: {error}");
                 }
                 (result, _) => panic!("{variables:?}: {result:?}"),

@@ -15,6 +15,7 @@ use super::janitor::{Chore, Making};
 use super::{Engine, EngineError, Shared, until_answered};
 use crate::api::retry::says_refused;
 use crate::credentials::Credential;
+use crate::hint::{Hints, Input};
 use crate::image::{Digest, PinnedReference, Platform};
 
 /// A pull that says nothing for so long is begun again. Engines tell twice a second how far they are.
@@ -244,16 +245,20 @@ impl ImageLease {
     }
 
     fn explain(&self, cause: Cause) -> EngineError {
-        let hint = if says_refused(cause.message()) && !self.engine.shared.is_private {
-            "\nhint: the engine is on another machine and is spoken to without TLS, so it gets no credentials; use one on this machine"
+        let hints = if says_refused(cause.message()) && !self.engine.shared.is_private {
+            "the engine is on another machine and is spoken to without TLS, so it gets no credentials; use one on this machine".into()
         } else if says_refused(cause.message()) {
-            "\nhint: check the line of this registry in `credentials`, and that its account may pull the image"
+            format!(
+                "check the line of this registry in {}, and that its account may pull the image",
+                Input("credentials")
+            )
+            .into()
         } else if cause.message().to_lowercase().contains("no space left") {
-            "\nhint: free disk space on the engine's machine"
+            "free disk space on the engine's machine".into()
         } else {
-            ""
+            Hints::none()
         };
-        EngineError::Pull { reference: self.reference.to_string(), hint, cause }
+        EngineError::Pull { reference: self.reference.to_string(), hints, cause }
     }
 }
 

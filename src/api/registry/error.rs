@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::api::retry::Failure;
-use crate::error::{Fault, Situation};
+use crate::error::{Fault, StageError};
+use crate::hint::{Hinted, Hints, Input};
 use crate::image::Digest;
 use crate::image::manifest::InvalidManifest;
 
@@ -13,14 +14,10 @@ use crate::image::manifest::InvalidManifest;
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     /// There is nothing to check a registry's certificate with.
-    #[error(
-        "no registry can be trusted\nhint: install `ca-certificates`, or set `SSL_CERT_FILE` to a file of certificates"
-    )]
+    #[error("no registry can be trusted")]
     Client(#[source] reqwest::Error),
     /// The registry's certificate is not signed by anybody we trust.
-    #[error(
-        "{request}: the certificate is not trusted\nhint: set `SSL_CERT_FILE` to a file that has the certificate of its CA"
-    )]
+    #[error("{request}: the certificate is not trusted")]
     Untrusted {
         /// What was asked.
         request: Box<Request>,
@@ -29,7 +26,7 @@ pub enum RegistryError {
         cause: Cause,
     },
     /// Without TLS, to a host that isn't this machine.
-    #[error("{request}: `{url}` is without TLS\nhint: if that is meant to be, add `{host}` to `insecure-registries`")]
+    #[error("{request}: `{url}` is without TLS")]
     PlainHttp {
         /// What was asked.
         request: Box<Request>,
@@ -39,12 +36,10 @@ pub enum RegistryError {
         host: String,
     },
     /// The tag, manifest or blob isn't there.
-    #[error(
-        "`{0}` does not exist\nhint: look for a typing error; if it is private, check that `credentials` may pull it"
-    )]
+    #[error("`{0}` does not exist")]
     Missing(String),
     /// We aren't allowed to.
-    #[error("{request} is refused: {answered}\nhint: {hint}")]
+    #[error("{request} is refused: {answered}")]
     Refused {
         /// What was asked.
         request: Box<Request>,
@@ -77,10 +72,7 @@ pub enum RegistryError {
         limit: u64,
     },
     /// A part of the tags is missing from the list that a registry gives.
-    #[error(
-        "the list of tags of `{repository}` is incomplete: {why}\nhint: run it again; if that doesn't help, the registry, or a \
-         proxy before it, has to be repaired"
-    )]
+    #[error("the list of tags of `{repository}` is incomplete: {why}")]
     TagsIncomplete {
         /// The repository, with its registry.
         repository: String,
@@ -115,7 +107,30 @@ impl RegistryError {
     }
 }
 
-impl Situation for RegistryError {
+impl Hinted for RegistryError {
+    fn hints(&self) -> Hints {
+        match self {
+            Self::Client(_) => "install `ca-certificates`, or set `SSL_CERT_FILE` to a file of certificates".into(),
+            Self::Untrusted { .. } => "set `SSL_CERT_FILE` to a file that has the certificate of its CA".into(),
+            Self::PlainHttp { host, .. } => {
+                format!("if that is meant to be, add `{host}` to {}", Input("insecure-registries")).into()
+            }
+            Self::Missing(_) => {
+                format!("look for a typing error; if it is private, check that {} may pull it", Input("credentials"))
+                    .into()
+            }
+            Self::Refused { hint, .. } => hint.as_str().into(),
+            Self::TagsIncomplete { .. } => {
+                "run it again; if that doesn't help, the registry, or a proxy before it, has to be repaired".into()
+            }
+            Self::Invalid { cause, .. } => cause.hints(),
+            Self::Failed { cause: Cause::Other(error), .. } => error.hints(),
+            Self::Failed { .. } | Self::TooLarge { .. } | Self::Disk { .. } => Hints::none(),
+        }
+    }
+}
+
+impl StageError for RegistryError {
     fn fault(&self) -> Fault {
         match self {
             Self::Missing(_) | Self::Invalid { .. } | Self::TooLarge { .. } | Self::PlainHttp { .. } => Fault::Input,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::error::Answered;
-
+use crate::hint::Input;
 use crate::quote::quoted;
 
 impl Answered {
@@ -56,12 +56,13 @@ impl Applicant<'_> {
             };
             return format!("make the repository first: `aws {command} create-repository --repository-name {name}`");
         }
-        format!("make the repository `{repository}` at `{registry}` first, or correct its name in `images`")
+        format!("make the repository `{repository}` at `{registry}` first, or correct its name in {}", Input("images"))
     }
 
     /// The setting that would allow it.
     pub(super) fn setting(self) -> String {
         let Self { registry, repository, .. } = self;
+        let credentials = Input("credentials");
         match (registry, self.has_credentials, self.pushes) {
             ("ghcr.io", _, true) => format!(
                 "give the job `permissions: packages: write`, and in the settings of the package `{repository}` give this \
@@ -70,18 +71,18 @@ impl Applicant<'_> {
             ("ghcr.io", true, false) => format!(
                 "in the settings of the package `{repository}` give this repository the role Read under `Manage Actions access`"
             ),
-            (_, false, _) => format!("add a line `{registry} USER PASSWORD` to `credentials`"),
+            (_, false, _) => format!("add a line `{registry} USER PASSWORD` to {credentials}"),
             ("docker.io", true, true) => format!(
                 "use an access token with the permissions `Read & Write`, of a user who may push to `{repository}`"
             ),
             (_, true, true) => {
                 format!(
-                    "check the line for `{registry}` in `credentials`, and that its user may push to `{repository}`"
+                    "check the line for `{registry}` in {credentials}, and that its user may push to `{repository}`"
                 )
             }
             (_, true, false) => {
                 format!(
-                    "check the line for `{registry}` in `credentials`, and that its user may pull from `{repository}`"
+                    "check the line for `{registry}` in {credentials}, and that its user may pull from `{repository}`"
                 )
             }
         }

@@ -6,16 +6,14 @@
 
 use crate::api::engine::{EngineError, EntryInImage, EntryKind, FilesLease};
 use crate::compose::recipe::Recipe;
-use crate::error::{Fault, Situation};
+use crate::error::{Fault, StageError};
+use crate::hint::{Hinted, Hints, REPORT_THIS};
 
 /// A folder in which the executables can't be put.
 #[derive(Debug, thiserror::Error)]
 pub enum UnusableFolder {
     /// A parent of the executables in the base is no folder.
-    #[error(
-        "`{path}` in the base of variant `{variant}` is {kind}, where the executables need a folder\n\
-         hint: use a base in which `{path}` is a folder; what is behind it would be hidden for some who pull the variant"
-    )]
+    #[error("`{path}` in the base of variant `{variant}` is {kind}, where the executables need a folder")]
     OfBase {
         /// The variant and its platform.
         variant: String,
@@ -26,7 +24,7 @@ pub enum UnusableFolder {
     },
     /// The engine has put the executables somewhere else than our layer would.
     #[error(
-        "`{path}` in the engine's image of variant `{variant}` is {kind}; it would be a folder in the published one\nhint: please report this; nothing was published"
+        "`{path}` in the engine's image of variant `{variant}` is {kind}; it would be a folder in the published one"
     )]
     Built {
         /// The variant and its platform.
@@ -38,7 +36,18 @@ pub enum UnusableFolder {
     },
 }
 
-impl Situation for UnusableFolder {
+impl Hinted for UnusableFolder {
+    fn hints(&self) -> Hints {
+        match self {
+            Self::OfBase { path, .. } => format!(
+                "use a base in which `{path}` is a folder; what is behind it would be hidden for some who pull the variant"
+            ).into(),
+            Self::Built { .. } => REPORT_THIS.into(),
+        }
+    }
+}
+
+impl StageError for UnusableFolder {
     fn fault(&self) -> Fault {
         match self {
             Self::OfBase { .. } => Fault::Input,
