@@ -1,18 +1,18 @@
-//! What is wrong with the input: every problem, each with its place and a hint, in one error.
+//! Problems of the input: all of them in one error, each with its place and a hint.
 
 use std::fmt;
 
 use crate::error::{Fault, Situation};
 use crate::quote::with_short_quotes;
 
-/// Where in the input something stands.
+/// A place in the input.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Place {
-    /// An input of the action, which is an option of the command line under the same name.
+    /// An input of the action. It is also the command-line option with the same name.
     Input(&'static str),
-    /// A line and column (both from 1) of a text: that of an input or of a file.
+    /// A line and a column (both counted from 1) of a text.
     Line {
-        /// The text.
+        /// The text, which is an input or a file.
         of: Text,
         /// The line.
         line: u64,
@@ -23,7 +23,7 @@ pub enum Place {
     Event(String),
 }
 
-/// A text of the input that has lines.
+/// A part of the input that consists of lines.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Text {
     /// The text of an input.
@@ -51,7 +51,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// One thing that is wrong.
+/// One problem of the input.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Problem {
     place: Place,
@@ -60,7 +60,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// `situation` may carry its hint on a second line, as the messages of our errors do.
+    /// `situation` may be followed by a hint on a second line, as in the messages of our errors.
     #[must_use]
     pub fn new(place: &Place, situation: impl fmt::Display) -> Self {
         let text = with_short_quotes(&situation.to_string());
@@ -71,13 +71,13 @@ impl Problem {
         Self { place: place.clone(), situation, hint }
     }
 
-    /// With what can be done about it.
+    /// Adds what the user can do about it.
     #[must_use]
     pub fn hint(self, hint: impl fmt::Display) -> Self {
         Self { hint: Some(with_short_quotes(&hint.to_string())), ..self }
     }
 
-    /// Where it is.
+    /// Where the problem is.
     #[must_use]
     pub fn place(&self) -> &Place {
         &self.place
@@ -91,7 +91,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// The input can't be used. Says everything that is wrong with it.
+/// The input can't be used, because of these problems.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanError(Vec<Problem>);
 
@@ -99,10 +99,9 @@ pub struct PlanError(Vec<Problem>);
 const SHOWN: usize = 30;
 
 impl PlanError {
-    /// `Err` with all `problems`, unless there are none.
+    /// Fails with `problems`, if there are any.
     ///
-    /// # Errors
-    /// There are some.
+    /// # Errors There is at least one problem.
     pub fn unless_none(problems: Vec<Problem>) -> Result<(), Self> {
         if problems.is_empty() { Ok(()) } else { Err(Self(problems)) }
     }
@@ -144,10 +143,10 @@ impl Situation for PlanError {
     }
 }
 
-/// The nearest of `known` to `word`, if one is near enough to have been meant.
+/// The word of `known` that is nearest to `word`, if it is near enough to have been meant.
 #[must_use]
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // The distance takes time and memory by the length of both; nobody mistypes that much.
+    // The time and memory that the distance takes depend on the length of both words; nobody mistypes a longer one.
     let known = known.into_iter().filter(|_| word.len() <= 64);
     known
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
