@@ -1,4 +1,4 @@
-# The action's container: one static executable and the certificates it trusts.
+# The action's container: one static executable, and the certificates that it trusts.
 #
 # BuildKit builds it. Behind a proxy that has its own CA: `docker build --secret id=ca,src=ca.pem .`
 ARG RUST=docker.io/library/rust:1.95-alpine
@@ -8,7 +8,7 @@ FROM ${RUST} AS build
 RUN apk add --no-cache gcc musl-dev ca-certificates
 WORKDIR /source
 COPY . .
-# The same path on every machine, and no time of the day in the layer.
+# Reproducible: the same path on every machine, and no build time in the layer.
 ARG SOURCE_DATE_EPOCH=0
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/source/target,sharing=locked \

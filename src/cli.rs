@@ -24,24 +24,24 @@ pub struct Cli {
 /// What to do.
 #[derive(Subcommand)]
 pub enum Command {
-    /// Print what would be published. Asks nothing remote
+    /// Print what would be published, without asking a registry, GitHub or an engine
     Plan {
-        /// The options.
+        /// The inputs, as options.
         #[command(flatten)]
         options: Box<Options>,
         /// How to print it
         #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
         format: Format,
-        /// Take the inputs from the step of this workflow that uses the action. Options count more
+        /// Take the inputs from the step of this workflow that uses the action. Options override them
         #[arg(long, value_name = "FILE")]
         workflow: Option<String>,
-        /// Which step of the workflow, by its id, its name or its job, where several use the action
+        /// Which step of the workflow, by its id, its name or its job, if several use the action
         #[arg(long, value_name = "STEP", requires = "workflow")]
         step: Option<String>,
     },
     /// Build the variants, verify them, publish them
     Publish {
-        /// The options.
+        /// The inputs, as options.
         #[command(flatten)]
         options: Box<Options>,
     },
@@ -55,14 +55,15 @@ pub enum Format {
     /// A table for people
     #[default]
     Table,
-    /// JSON, with all there is to know
+    /// JSON, with every detail
     Json,
-    /// A matrix for a job of a workflow, as one line of JSON
+    /// A job matrix for a workflow, as one line of JSON
     GithubMatrix,
 }
 
 impl Cli {
-    /// Parses the command line, and ends the process where that can't be done. The names of the inputs that it gives stand beside it.
+    /// Parses the command line, or ends the process with an error. Also returns the names of the inputs that were
+    /// given.
     #[must_use]
     pub fn read() -> (Self, BTreeSet<String>) {
         let matches = Self::command().get_matches();
@@ -77,7 +78,7 @@ impl Cli {
         (Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()), given)
     }
 
-    /// The command; `None` where none is given and GitHub Actions doesn't run us, so that help is what's needed.
+    /// The command to run. `None` if none is given outside of GitHub Actions: then the help is shown.
     #[must_use]
     pub fn chosen(self, environment: &Environment) -> Option<Command> {
         self.command.or_else(|| environment.is_action().then(|| Command::Publish { options: Box::default() }))

@@ -1,6 +1,7 @@
-//! How a run fails: a situation, its causes, hints and whose fault it was.
+//! How a run fails: with a situation, its causes, a hint, and an exit code that says whose fault it was.
 //!
-//! Every stage has one error enum. Its `Display` is the situation, its `source()` the cause, and its `hints()` what can be done.
+//! Every stage has one error enum. Its `Display` is the situation, its `source()` the cause, and its `hints()` say what the
+//! user can do about it.
 
 use std::error::Error;
 use std::fmt;
@@ -12,9 +13,9 @@ use crate::quote::quoted;
 /// Whose fault a failure is; it decides the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The input can't be used. Nothing was touched; a rerun fails the same way. Exit code 2.
+    /// The input can't be used. Nothing was written, and a rerun fails in the same way. Exit code 2.
     Input,
-    /// The input was fine and the publication failed. A rerun picks up what is missing. Exit code 1.
+    /// The input was fine, but publishing failed. A rerun adds what is missing. Exit code 1.
     Publication,
 }
 
@@ -23,13 +24,13 @@ pub trait StageError: Error + Hinted + Send + Sync + 'static {
     /// Whose fault it is.
     fn fault(&self) -> Fault;
 
-    /// Where in the input it stands, if it is about a place there; of several, the first.
+    /// The place in the input that the error is about, if any; the first of several.
     fn place(&self) -> Option<&Place> {
         None
     }
 }
 
-/// A stage's error on its way to the user.
+/// A stage's error, ready to be shown to the user.
 #[derive(Clone, Debug)]
 pub struct Failure {
     fault: Fault,
@@ -47,7 +48,8 @@ impl<E: StageError> From<E> for Failure {
 }
 
 impl Failure {
-    /// The same as the cause of `situation`, which came about after something was published: not the input's fault any more.
+    /// This failure as the cause of `situation`, after something was published: from then on, it isn't the input's
+    /// fault.
     #[must_use]
     pub fn after_publishing(mut self, situation: &str) -> Self {
         self.situations.insert(0, situation.to_owned());
@@ -73,7 +75,7 @@ impl Failure {
         &self.hints
     }
 
-    /// Where in the input it stands, for an annotation.
+    /// The place in the input that an annotation points at.
     #[must_use]
     pub fn place(&self) -> Option<&Place> {
         self.place.as_ref()
@@ -94,12 +96,12 @@ pub(crate) fn first_line(error: &dyn Error) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
-/// What an error says. The JSON parser repeats what it can't read, however long that is.
+/// The message of an error. The JSON parser repeats what it can't read at full length, so its messages are cut.
 fn message(error: &(dyn Error + 'static)) -> String {
     if error.is::<serde_json::Error>() { quoted(&error.to_string()) } else { error.to_string() }
 }
 
-/// What an error and its causes say: the situation and then each cause.
+/// A chain of errors in two parts: the situation with its causes, and the hints.
 fn situations(error: &(dyn Error + 'static)) -> Vec<String> {
     let mut situations = Vec::<String>::new();
     let mut next = Some(error);
@@ -114,7 +116,7 @@ fn situations(error: &(dyn Error + 'static)) -> Vec<String> {
     situations
 }
 
-/// Several errors as one message: each situation with its causes, those with the same causes together.
+/// Several errors as one message: each situation with its causes, grouped by equal causes, then every hint once.
 pub(crate) fn together<'a>(errors: impl IntoIterator<Item = &'a (dyn Error + 'static)>) -> String {
     let mut groups = Vec::<(Vec<String>, Vec<String>)>::new();
     for error in errors {
@@ -131,7 +133,7 @@ pub(crate) fn together<'a>(errors: impl IntoIterator<Item = &'a (dyn Error + 'st
     groups.collect::<Vec<_>>().join("\n")
 }
 
-/// The situation, then each cause, then each hint, on lines of their own.
+/// The situation, the causes and the hints, each on a line of its own.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.hints.below(&self.situation()))

@@ -1,4 +1,4 @@
-//! A run as a step of a job: from its environment to its outputs, whatever comes in between.
+//! A run as a step of a job: from its environment to its outputs, however the run ends.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,15 +21,16 @@ use crate::remotes::Remotes;
 use crate::report::{Report, Status, notes, outputs, summary};
 use crate::stages::Stages;
 
-/// How long removing what the run made on the engine may take.
+/// How long removing the run's images and containers from the engine may take.
 const CLEAN_UP: Duration = Duration::from_secs(60);
-/// The same for a run that is stopped, which ends within five seconds.
+/// The same for a stopped run, which must end within five seconds.
 const CLEAN_UP_WHEN_STOPPED: Duration = Duration::from_secs(4);
 
-/// How long a run that is stopped while it writes tags may take for its last look. Nothing is on the engine by then.
+/// How long a run that is stopped while it writes tags may take for its last look at them. Nothing is left on the
+/// engine by then.
 const LAST_LOOK: Duration = Duration::from_secs(4);
 
-/// Somebody stopped the run.
+/// A signal that ended the run, and the stage that it came in.
 #[derive(Debug, thiserror::Error)]
 #[error("the run was stopped by {signal} {}; {}", during(*.stage), visible(*.stage))]
 pub struct Interrupted {
@@ -53,7 +54,7 @@ fn during(stage: Option<&str>) -> String {
     stage.map_or_else(|| "before its first stage".to_owned(), |stage| format!("during the stage `{stage}`"))
 }
 
-/// What outsiders see of a run that ends in `stage`.
+/// What outsiders can see of a run that ends in `stage`.
 fn visible(stage: Option<&str>) -> &'static str {
     match stage {
         Some("tag") => "the tags that the log names were written, the others were not",
@@ -65,8 +66,9 @@ fn visible(stage: Option<&str>) -> &'static str {
 /// Publishes what `options`, `environment` and `files` ask for, and writes what the runner reads.
 ///
 /// # Errors
-/// The first stage that fails. What the run made on the engine is removed all the same, and the summary says how far it got. Where
-/// only the release's notes can't be written, everything is published, and outputs and summary are written.
+/// The error of the first stage that fails. What the run made on the engine is removed nevertheless, and the
+/// summary says how far it got. If only the release notes can't be written, everything is published, and outputs and
+/// summary are written.
 pub async fn publish(
     options: &Options,
     environment: &Environment,
@@ -75,7 +77,7 @@ pub async fn publish(
 ) -> Result<Report, Failure> {
     let stages = Stages::start();
     match end(options, environment, files, &stages, log).await {
-        // Outputs and summary come before the notes' error: the next steps need them.
+        // Outputs and summary come before the error about the notes: the next steps need them.
         Ok(ended) => tell(ended, environment, log),
         Err(failure) => {
             let redacted = failure.map(|text| log.redacted(text));
@@ -88,7 +90,7 @@ pub async fn publish(
     }
 }
 
-/// The end of a run, whatever comes in between.
+/// Runs until it ends, fails or is stopped.
 async fn end(
     options: &Options,
     environment: &Environment,
@@ -96,10 +98,10 @@ async fn end(
     stages: &Stages,
     log: &Log,
 ) -> Result<Ended, Failure> {
-    // From here on: the first process of a container gets no signal that it has no handler for.
+    // Listens from the beginning: the first process of a container gets no signal without a handler for it.
     let interruption = interruption();
     tokio::pin!(interruption);
-    // Before anything else is printed, and whether the input can be used or not.
+    // Before anything else is printed, whether or not the input can be used.
     inputs::secrets(options, environment).iter().for_each(|secret| log.mask(secret));
     let (plan, inputs, event) = Plan::read(options, environment, files)?;
     let known = inputs.credentials.settle(repositories(&plan)).await;
@@ -115,7 +117,7 @@ async fn end(
             outcome = &mut run => (outcome, CLEAN_UP),
             signal = &mut interruption => {
                 let interrupted = Interrupted { signal, stage: stages.current() };
-                // Writes under way are finished, and the tags that were written are looked at once more.
+                // Finishes the writes in flight, and looks at the written tags once more.
                 if interrupted.stage == Some("tag") {
                     stages.stop().request();
                     let _ = tokio::time::timeout(LAST_LOOK, run).await;
@@ -142,14 +144,14 @@ fn interruption() -> impl Future<Output = &'static str> {
     }
 }
 
-/// The repositories that a run has to do with.
+/// The repositories that a run reads from or writes to.
 fn repositories(plan: &Plan) -> impl Iterator<Item = &Repository> {
     let read = plan.variants.iter().filter_map(|variant| variant.made.repository());
     let sources = plan.sources().into_iter().filter_map(SourceName::repository);
     plan.destinations.iter().chain(sources).chain(read)
 }
 
-/// Something that is to be published has a secret in it.
+/// The published content would contain a secret, in this place.
 #[derive(Debug, thiserror::Error)]
 #[error("a password or token is part of what would be published: `{0}`")]
 pub struct SecretInPlan(String);
@@ -185,7 +187,7 @@ fn refuse_secrets(plan: &Plan, log: &Log) -> Result<(), SecretInPlan> {
     Ok(())
 }
 
-/// Outputs that would show a secret.
+/// These outputs would contain a secret.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "a password or token is part of {}, which the runner doesn't get; all else is done as the log says", listed(.0)
@@ -215,7 +217,7 @@ fn runner_files(environment: &Environment) -> workflow::Files {
     workflow::Files::of(|name| environment.get(name).map(str::to_owned))
 }
 
-/// Writes outputs and summary, and warnings into the log. Where the release's notes couldn't be written, that is the error.
+/// Writes outputs and summary, and logs warnings. Fails if the release notes couldn't be written.
 fn tell(ended: Ended, environment: &Environment, log: &Log) -> Result<Report, Failure> {
     let Ended { report, form, untold } = ended;
     let untold = untold
@@ -227,8 +229,8 @@ fn tell(ended: Ended, environment: &Environment, log: &Log) -> Result<Report, Fa
     failure.map_or(Ok(report), Err)
 }
 
-/// `report` with `***` for secrets in what others have said. In the Markdown that is made of it, they would be escaped, and not be found
-/// any more.
+/// `report` with `***` for secrets in texts that others wrote. In the Markdown made of it they would be escaped, and no
+/// longer found.
 fn without_secrets(report: &Report, log: &Log) -> Report {
     let mut report = report.clone();
     report.warnings.iter_mut().for_each(|warning| *warning = log.redacted(warning));
@@ -239,8 +241,8 @@ fn without_secrets(report: &Report, log: &Log) -> Report {
     report
 }
 
-/// Writes outputs, and warnings into the log. An output is written as it is or not at all: with `***` in it, it would be of no use
-/// to programs.
+/// Writes outputs, and logs warnings. An output is written unchanged or not at all: with `***` in it, no program could
+/// use it.
 fn set_outputs(report: &Report, form: ReleaseNotes, environment: &Environment, log: &Log) -> Result<(), Failure> {
     for warning in &report.warnings {
         log.annotate(Level::Warning, "publish-variants", warning);
@@ -270,7 +272,8 @@ fn set_outputs(report: &Report, form: ReleaseNotes, environment: &Environment, l
     if refused.is_empty() { Ok(()) } else { Err(SecretInOutput(refused).into()) }
 }
 
-/// The outputs that are files: output, name of the file, content. The notes have images that can be pulled, so a dry run has none.
+/// The outputs that are files: output, file name, content. The notes list images that can be pulled, so a dry run has
+/// none.
 fn files_of(report: &Report, form: ReleaseNotes, log: &Log) -> Vec<(&'static str, &'static str, String)> {
     let mut files = vec![("checksums", "publish-variants.sha256", outputs::checksums(report))];
     if report.status != Status::DryRun {
@@ -282,7 +285,8 @@ fn files_of(report: &Report, form: ReleaseNotes, log: &Log) -> Vec<(&'static str
     files
 }
 
-/// Writes a file of the workspace, which is the one folder that this step and the next ones share. The path is relative to it.
+/// Writes a file into the workspace, the only folder that this step shares with the next ones. The path is relative to
+/// it.
 fn write(name: &str, content: &str, environment: &Environment) -> Result<Option<PathBuf>, workflow::NotWritten> {
     let Some(workspace) = environment.workspace() else { return Ok(None) };
     let name = PathBuf::from(name);

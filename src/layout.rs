@@ -1,8 +1,9 @@
 //! [OCI image layouts](https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md): folders and tar archives, as
 //! `docker buildx build --output type=oci`, Skopeo and Podman write them.
 //!
-//! All of an image is read at once, manifests into memory and blobs into files of our own, each checked against its digest. So what happens in
-//! the workspace later changes nothing. What the image lists and the layout lacks is left out: a layout may have one platform of several.
+//! An image is read completely at the start, manifests into memory and blobs into files of our own, each checked
+//! against its digest, so later changes of the workspace don't matter. Blobs that the layout lacks are skipped: a
+//! layout may hold one of several platforms.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufReader, Read, Write as _};
@@ -22,17 +23,17 @@ use crate::image::unpack::archive::{Archive, Kind};
 use crate::image::unpack::compression;
 use crate::image::{Descriptor, Digest, Document, MediaType};
 
-/// The largest manifest, which is what registries take.
+/// The largest manifest that registries take, in bytes.
 const LARGEST_DOCUMENT: u64 = 4 << 20;
-/// More manifests, or more entries of an archive, than these are a mistake.
+/// A layout with more manifests, or an archive with more entries, is a mistake.
 const MOST_DOCUMENTS: usize = 1_000;
 const MOST_ENTRIES: usize = 100_000;
-/// The annotation with the name of an image, which is mostly a tag.
+/// The annotation with the name of an image, which is usually a tag.
 const NAME: &str = "org.opencontainers.image.ref.name";
-/// That of containerd and buildx, with its repository.
+/// The annotation of containerd and buildx, with the repository as well.
 const FULL_NAME: &str = "io.containerd.image.name";
 
-/// An image of a layout: its index or manifest, with all that it refers to.
+/// An image of a layout: its index or manifest, with everything that it refers to.
 #[derive(Debug)]
 pub struct Layout {
     top: Document,
@@ -130,10 +131,10 @@ impl StageError for LayoutError {
 }
 
 impl Layout {
-    /// Reads the image that `name` names. Blobs go to files of `directory`.
+    /// Reads the image that `name` names. Its blobs are written to files in `directory`.
     ///
     /// # Errors
-    /// There is no layout, or no such image; something in it is damaged; the disk is full.
+    /// There is no layout, it has no such image, it is damaged, or the disk is full.
     pub fn open(files: &dyn Files, name: &LayoutName, directory: &Path) -> Result<Self, LayoutError> {
         let reader = Reader::open(files, name, directory)?;
         let index = reader.index()?;
@@ -181,26 +182,27 @@ impl Layout {
         }
     }
 
-    /// The image's index, or its only manifest.
+    /// The image's index, or its manifest if it has no index.
     #[must_use]
     pub fn top(&self) -> &Document {
         &self.top
     }
 
-    /// A manifest or an index; `None` where the layout lacks it.
+    /// A manifest or an index; `None` if the layout lacks it.
     #[must_use]
     pub fn document(&self, digest: &Digest) -> Option<&Document> {
         self.documents.get(digest)
     }
 
-    /// Where the bytes of a blob are; `None` where the layout lacks it.
+    /// Where the bytes of a blob are; `None` if the layout lacks it.
     #[must_use]
     pub fn blob(&self, digest: &Digest) -> Option<&Origin> {
         self.blobs.get(digest)
     }
 }
 
-/// The entry of `index.json` that is the image; `None` where the entries are its platforms, as after `buildah manifest push --all`.
+/// The entry of `index.json` that is the image; `None` if its entries are the image's platforms, as after `buildah
+/// manifest push --all`.
 fn choose(index: &Index, name: &LayoutName) -> Result<Option<Descriptor>, LayoutError> {
     let is_named = |listed: &&Descriptor| match &name.image {
         Some(image) => [NAME, FULL_NAME].iter().any(|key| listed.annotations.get(*key) == Some(image)),
@@ -231,11 +233,11 @@ struct Reader<'a> {
     files: &'a dyn Files,
     name: &'a LayoutName,
     directory: &'a Path,
-    /// The files of an archive, which is read once. A folder's are read when they are asked for.
+    /// The files of an archive, which is read once. The files of a folder are read on demand.
     unpacked: Option<BTreeMap<String, Spooled>>,
 }
 
-/// A copy of a file.
+/// A copy of a file of the layout.
 #[derive(Clone)]
 struct Spooled {
     path: Arc<TempPath>,
@@ -253,7 +255,7 @@ impl<'a> Reader<'a> {
         Ok(reader)
     }
 
-    /// Takes what belongs to the layout out of an archive, under names of our own. A file that comes twice counts as it comes last.
+    /// Unpacks the layout's files from an archive, under names of our own. If a file occurs twice, the last one counts.
     fn unpack(&self, file: impl io::BufRead) -> Result<BTreeMap<String, Spooled>, LayoutError> {
         let no_archive = |cause| self.unreadable(cause);
         let mut archive = Archive::new(compression::open(file).map_err(no_archive)?);
@@ -272,7 +274,7 @@ impl<'a> Reader<'a> {
         Ok(unpacked)
     }
 
-    /// A file of the layout; `None` where there is none.
+    /// A file of the layout; `None` if there is none.
     fn file(&self, path: &str) -> Result<Option<Spooled>, LayoutError> {
         if let Some(unpacked) = &self.unpacked {
             return Ok(unpacked.get(&format!("/{path}")).cloned());
@@ -305,12 +307,12 @@ impl<'a> Reader<'a> {
         self.read(&index, MediaType::Index.as_str())
     }
 
-    /// A blob, checked; `None` where the layout lacks it.
+    /// A blob, checked against its digest; `None` if the layout lacks it.
     fn blob(&self, blob: &Descriptor) -> Result<Option<Arc<TempPath>>, LayoutError> {
         Ok(self.checked(blob)?.map(|spooled| spooled.path))
     }
 
-    /// A manifest or an index, checked; `None` where the layout lacks it, and for what is neither.
+    /// A manifest or an index, checked against its digest; `None` if the layout lacks it, and for other media types.
     fn document(&self, listed: &Descriptor) -> Result<Option<Document>, LayoutError> {
         if !listed.is_index() && !listed.is_manifest() {
             return Ok(None);

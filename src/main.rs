@@ -54,12 +54,12 @@ fn plan(
     workspace: &Folder,
     log: &Log,
 ) -> Result<ExitCode, Failure> {
-    // Where the plan is all that is printed, programs read it: masks come before an error and not before a plan.
+    // If only the plan is printed, programs read the output: secrets are masked before an error, but not before a plan.
     let plan = Plan::read(options, environment, workspace).inspect_err(|_| {
         inputs::secrets(options, environment).iter().for_each(|secret| log.mask(secret));
     });
     let (plan, ..) = plan?;
-    // Standard output is the plan's alone. The runner reads commands from standard error, too.
+    // Standard output is for the plan alone. The runner reads workflow commands from standard error, too.
     let log = if environment.is_action() { Log::workflow(std::io::stderr()) } else { Log::plain(std::io::stderr()) };
     plan.warnings.iter().for_each(|warning| log.warn(warning));
     print(&match format {
@@ -76,7 +76,7 @@ fn publish(options: &Options, environment: &Environment, workspace: &Folder, log
         .build()
         .expect("a process may have threads");
     let done = runtime.block_on(job::publish(options, environment, workspace, log));
-    // A stopped run doesn't wait for the layer that it was just compressing.
+    // Don't wait for a layer that a stopped run was still compressing.
     runtime.shutdown_background();
     let report = done?;
     log.line(&outcome::line(&report));

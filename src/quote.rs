@@ -1,12 +1,12 @@
-//! Words in messages: text from outside, of which nobody knows what it is, or how long; and numbers of things.
+//! Words in messages: quotes of untrusted text of any length, and counts.
 
-/// The most characters that a message quotes of one text.
+/// The longest quote in a message, in characters.
 pub const LONGEST: usize = 80;
 
-/// `text` in one line of at most [`LONGEST`] characters, without control characters.
+/// `text` on one line of at most [`LONGEST`] characters, without control characters.
 #[must_use]
 pub fn quoted(text: &str) -> String {
-    // What is cut off isn't looked at: it may be megabytes.
+    // What is cut off isn't processed: it may be megabytes.
     let beginning: String = text.chars().take(16 * LONGEST).collect();
     let words = beginning.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
     let line = words.collect::<Vec<_>>().join(" ");
@@ -28,7 +28,7 @@ pub fn count(number: usize, what: &str) -> String {
     }
 }
 
-/// `message` with everything between its backticks shortened: a name that was given may be anything.
+/// `message` with everything between backticks shortened: a quoted name may have any length.
 #[must_use]
 pub fn with_short_quotes(message: &str) -> String {
     if message.chars().count() <= LONGEST {

@@ -68,7 +68,7 @@ async fn a_release_gets_the_same_digests_in_both_registries_on_either_engine_and
     }
 }
 
-/// The tags that were written are in the order of the plan, exact ones first, and the last line has the numbers.
+/// The written tags are logged in the order of the plan, exact ones first, and the last line has the counts.
 fn assert_log_ends_well(done: &support::runner::Done) {
     let created: Vec<&str> = done.log.lines().filter_map(|line| line.strip_suffix("  created")).collect();
     let (exact, rolling): (Vec<&str>, Vec<&str>) =
@@ -105,7 +105,7 @@ async fn a_dry_run_builds_and_verifies_and_writes_nothing_anywhere() {
     let Some(world) = World::start(PLATFORMS, &["0.9.25", "0.9.26"]).await else { return };
     let notes = world.github.release("0.9.26").body;
     let before = (pushes(&world.open), pushes(&world.closed));
-    // No token and no password: it needs no permission to write.
+    // Neither a token nor a password: a dry run needs no permission to write.
     let step = world
         .step(&engine, "dry", "0.9.26")
         .input("dry-run", "true")
@@ -119,7 +119,7 @@ async fn a_dry_run_builds_and_verifies_and_writes_nothing_anywhere() {
     assert_eq!((pushes(&world.open), pushes(&world.closed)), before);
     assert_eq!(world.github.count("PATCH"), 0);
     assert_eq!(world.github.release("0.9.26").body, notes);
-    // What would be published is what is published then.
+    // The dry run's digests are those that the real run publishes.
     let published = world.step(&engine, "dry", "0.9.26").run().await.succeeded();
     assert_eq!(published.json("digests"), done.json("digests"));
 }

@@ -1,5 +1,5 @@
-//! The action in a container, as it is where people use it: started by the command of GitHub's runner, on the bridge network of
-//! the engine whose socket it gets; and by [act](https://nektosact.com), from a workflow.
+//! The action in a container, as people use it: started by the command of GitHub's runner, on the bridge network of the
+//! engine whose socket it gets; and from a workflow by [act](https://nektosact.com).
 
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -20,14 +20,14 @@ const BINARY: &str = env!("CARGO_BIN_EXE_publish-variants");
 const PLATFORMS: &[&str] = &["linux/amd64", "linux/arm64"];
 const PASSWORD: &str = "correct-horse-battery-staple";
 
-/// An engine, by its command line.
+/// An engine, through its command line.
 struct Engine {
     docker: PathBuf,
     socket: PathBuf,
 }
 
 impl Engine {
-    /// `None` where there is none with a Unix socket, or no command line.
+    /// `None` if there is no engine with a Unix socket, or no command line.
     fn find() -> Option<Self> {
         let socket = PathBuf::from(parts::engine_classic()?.strip_prefix("unix://")?);
         let docker = parts::tools()?.join("docker");
@@ -49,7 +49,7 @@ impl Engine {
         succeeded(&self.command(arguments).output().unwrap(), &format!("docker {arguments:?}"))
     }
 
-    /// The address of the machine on the bridge; `None` where the engine wants TLS from registries there.
+    /// The address of the machine on the bridge; `None` if the engine requires TLS from registries there.
     fn gateway(&self) -> Option<String> {
         let gateway = self.run(&["network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"]);
         let trusted = self.run(&["info", "--format", "{{json .RegistryConfig.InsecureRegistryCIDRs}}"]);
@@ -59,8 +59,8 @@ impl Engine {
         trusts.then(|| gateway.trim().to_owned())
     }
 
-    /// An image with our binary alone, as the last stage of the `Dockerfile` makes it; where it is not static, with its
-    /// libraries. `PV_STATIC_BINARY` may name one that is. It is removed when it is dropped.
+    /// An image with only our binary, like the last stage of the `Dockerfile`; if the binary isn't static, with its
+    /// libraries. `PV_STATIC_BINARY` may name a static one. The image is removed when the value is dropped.
     fn action(&self, name: &str) -> ActionImage<'_> {
         let binary = std::env::var("PV_STATIC_BINARY").unwrap_or_else(|_| BINARY.to_owned());
         let libraries = Command::new("ldd").arg(&binary).output().unwrap().stdout;
@@ -72,7 +72,7 @@ impl Engine {
         let import = ["import", "--change", "ENTRYPOINT [\"/publish-variants\"]", "-", name];
         let mut import = self.command(&import).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut archive = tar::Builder::new(import.stdin.take().unwrap());
-        // Engines don't know holes in files.
+        // Engines don't support holes in files.
         archive.sparse(false);
         for (path, file) in files.iter().filter(|(_, file)| Path::new(file).is_file()) {
             archive.append_path_with_name(file, path.trim_start_matches('/')).unwrap();
@@ -95,7 +95,7 @@ struct ActionImage<'a> {
 
 impl Drop for ActionImage<'_> {
     fn drop(&mut self) {
-        // What is left of a test that failed is no further failure.
+        // Leftovers of a failed test aren't another failure.
         let _ = self.engine.command(&["image", "rm", "--force", &self.name]).output();
     }
 }
@@ -107,7 +107,7 @@ fn succeeded(output: &Output, what: &str) -> String {
     out.into_owned()
 }
 
-/// Two registries, one with a password, and GitHub with a release; all on `address`.
+/// Two registries, one of them with a password, and GitHub with a release, all on `address`.
 struct World {
     open: Registry,
     closed: Registry,
@@ -191,7 +191,7 @@ async fn the_runners_command_publishes_from_a_container_on_the_bridge_network() 
     assert!(done.summary.contains("alpine3.23"), "{}", done.summary);
     world.assert_published(done.json("digests")["alpine3.23"].as_str().unwrap()).await;
 
-    // The next step has the same workspace, under another path.
+    // The next step has the same workspace under another path.
     let checksums = std::fs::read_to_string(step.workspace().join(&done.outputs["checksums"])).unwrap();
     assert!(checksums.lines().count() > 0, "{checksums}");
     let notes = std::fs::read_to_string(step.workspace().join(&done.outputs["notes"])).unwrap();
@@ -200,7 +200,8 @@ async fn the_runners_command_publishes_from_a_container_on_the_bridge_network() 
     assert_eq!(left, "");
 }
 
-/// The command with which the runner runs the step as a container action. Variables go by name, as it passes them.
+/// The command with which the runner runs the step as a container action. Variables are passed by name, as by the
+/// runner.
 fn in_a_container(step: &Step, image: &ActionImage<'_>) -> Command {
     let workspace = step.workspace();
     let folder = workspace.parent().unwrap();
@@ -217,7 +218,7 @@ fn in_a_container(step: &Step, image: &ActionImage<'_>) -> Command {
         ("GITHUB_OUTPUT", "/github/file_commands/output"),
         ("GITHUB_ENV", "/github/file_commands/env"),
         ("GITHUB_STEP_SUMMARY", "/github/file_commands/summary.md"),
-        // A folder of the machine, which isn't there in the container.
+        // A folder of the machine, which doesn't exist in the container.
         ("RUNNER_TEMP", "/home/runner/work/_temp"),
     ] {
         environment.insert(name.into(), path.into());
@@ -242,7 +243,7 @@ async fn act_runs_the_action_from_a_workflow_and_the_next_step_gets_its_outputs(
     let Some(engine) = Engine::find() else { return parts::skip("no engine, or no docker") };
     let act = parts::tools().map(|tools| tools.join("act")).filter(|act| act.is_file());
     let (Some(act), Some(layouts)) = (act, parts::oci_layouts()) else { return parts::skip("no act, or no bases") };
-    // The job is on the machine's own network.
+    // The job uses the machine's own network.
     let Some(world) = World::start("127.0.0.1").await else {
         return parts::skip("no docker-registry, or no description of GitHub's API");
     };
@@ -282,7 +283,7 @@ async fn act_runs_the_action_from_a_workflow_and_the_next_step_gets_its_outputs(
         .unwrap();
     let _ = engine.command(&["image", "rm", "--force", &runner]).output();
     let log = succeeded(&output, "act");
-    // act marks what a step prints.
+    // act prefixes the output of a step.
     let said = |name: &str| {
         let line = log.lines().find_map(|line| line.split_once(&format!("| {name} is ")));
         line.unwrap_or_else(|| panic!("no {name}:\n{log}")).1.trim().to_owned()
@@ -292,7 +293,7 @@ async fn act_runs_the_action_from_a_workflow_and_the_next_step_gets_its_outputs(
     assert!(!log.contains(PASSWORD), "the password is in the log");
 }
 
-/// A workflow, as JSON, which is YAML.
+/// A workflow as JSON, which is also YAML.
 fn workflow(world: &World) -> Value {
     let inputs: BTreeMap<_, _> = world.inputs().into_iter().collect();
     json!({

@@ -1,4 +1,4 @@
-//! The default variant's tags without a suffix, and the artifacts that a step declares, on a registry.
+//! The default variant's bare tags, and the artifacts that a step declares, with a registry.
 
 #![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
 
@@ -34,7 +34,7 @@ async fn the_bare_tags_move_with_the_releases_and_never_back() {
 }
 
 #[tokio::test]
-async fn the_images_are_declared_where_the_runner_has_a_file_for_artifacts() {
+async fn the_images_are_declared_if_the_runner_has_a_file_for_artifacts() {
     let registry = registry(&json!({}));
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("artifacts");

@@ -1,4 +1,4 @@
-//! What people read first: links lead somewhere, the README is short, and the workflows and commands that are shown are plans.
+//! The documentation: links aren't broken, the README is short, and the shown workflows and commands result in plans.
 
 #![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
 
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-/// What the variants of the shown workflows are when they are in a file.
+/// The variants for shown workflows that have theirs in a file.
 const MATRIX: &str = "alpine:3.23,alpine3.23,alpine\ndebian:trixie-slim,trixie-slim,debian-slim\n";
 
 fn pages() -> Vec<PathBuf> {
@@ -30,7 +30,7 @@ fn blocks(page: &str, language: &str) -> Vec<String> {
     of_language.map(str::to_owned).collect()
 }
 
-/// The anchors of the headings, as GitHub makes them.
+/// The anchors of the headings, by GitHub's rule.
 fn anchors(page: &str) -> BTreeSet<String> {
     let headings = prose(page);
     let headings =
@@ -44,7 +44,7 @@ fn anchors(page: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_link_within_the_project_leads_to_a_file_and_a_heading() {
+fn every_link_within_the_project_leads_to_an_existing_file_and_heading() {
     let mut broken = Vec::new();
     let mut seen = 0;
     for page in pages() {
@@ -126,7 +126,7 @@ fn the_commands_that_are_shown_are_plans() {
     assert!(seen >= 2, "{seen} commands");
 }
 
-/// The words of a command line with quotes of the simple kind.
+/// The words of a command line with single quotes.
 fn shlex(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     for (number, part) in line.split('\'').enumerate() {

@@ -13,7 +13,7 @@ use tool::{event, registry, step};
 
 const HEAD: &str = "ec26c3e57ca3a959ca5aad62de7213c562f8c821";
 
-/// A step on a pull request whose head is in the repository of this number.
+/// A step for a pull request whose head is in the repository with this id.
 fn on_pull_request(registry: &MemoryRegistry, head: u64) -> Step {
     let opened = event("pull_request.opened", |event| {
         event["pull_request"]["head"]["repo"]["id"] = head.into();
@@ -26,7 +26,7 @@ fn on_pull_request(registry: &MemoryRegistry, head: u64) -> Step {
 }
 
 #[tokio::test]
-async fn a_pull_request_pushes_development_images_where_it_is_told_to_and_is_no_forks() {
+async fn a_pull_request_pushes_development_images_if_told_to_and_not_from_a_fork() {
     let registry = registry(&json!({}));
     for (head, what, status) in
         [(1, "", "dry-run"), (1, "dry-run", "dry-run"), (2, "push", "dry-run"), (1, "push", "published")]
@@ -54,7 +54,7 @@ async fn a_pull_request_never_publishes_a_version() {
     assert!(registry.tags("acme/tool").is_empty());
 }
 
-/// A registry that gives its images only to those who have logged in, and a matrix with bases of both.
+/// A registry that requires a login for its images, and a matrix with bases from there and from elsewhere.
 fn hardened(registry: &MemoryRegistry) -> (MemoryRegistry, String) {
     let hardened = MemoryRegistry::start();
     let base = TinyImage::new(&["linux/amd64"]).layer(vec![executable("/bin/sh", "#!")]).build();
@@ -66,13 +66,13 @@ fn hardened(registry: &MemoryRegistry) -> (MemoryRegistry, String) {
 }
 
 #[tokio::test]
-async fn a_dry_run_leaves_out_variants_whose_base_needs_a_login_that_is_not_there() {
+async fn a_dry_run_leaves_out_variants_whose_base_needs_a_missing_login() {
     let registry = registry(&json!({}));
     let (hardened, matrix) = hardened(&registry);
     let host = hardened.host();
     let digests = |digests: Value| digests.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     let said = "left out of this dry run: `alpine-dhi`, since the base";
-    // The secret isn't there on a fork.
+    // A fork doesn't get the secret.
     let fork = on_pull_request(&registry, 2).input("matrix", &matrix).input("credentials", &format!("{host} user "));
     let done = fork.run().await.succeeded();
     assert_eq!(digests(done.json("digests")), ["alpine"]);
@@ -82,7 +82,7 @@ async fn a_dry_run_leaves_out_variants_whose_base_needs_a_login_that_is_not_ther
     let done = fork.input("credentials", &format!("{host} user password-of-a-user")).run().await.succeeded();
     assert_eq!(digests(done.json("digests")), ["alpine", "alpine-dhi"]);
     assert!(!done.log.contains(said));
-    // What is to be published is not left out, and a dry run of nothing is none.
+    // A real run doesn't leave a variant out, and a dry run of nothing fails.
     let release = step(&registry).input("version", "1.2.3").input("matrix", &matrix);
     let done = release.run().await;
     assert_ne!(done.code, Some(0));

@@ -1,7 +1,7 @@
-//! What a run says while it runs: one group per stage, one line per image, reference first.
+//! The log of a run: one group per stage, one line per image, which begins with the reference.
 //!
-//! In a workflow these are lines and [workflow commands](super::workflow) on standard output; at a terminal, plain
-//! lines with progress bars below them on standard error.
+//! In a workflow, it consists of lines and [workflow commands](super::workflow) on standard output; at a terminal, of
+//! plain lines with progress bars below them on standard error.
 
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write};
@@ -17,11 +17,11 @@ use crate::image::Platform;
 use crate::plan::{Place, Problem, Text};
 use crate::secret::Secret;
 
-/// Shorter tokens of token servers aren't masked. Such a text can be guessed, so it protects nothing, and without it (`t`, `anonymous`)
-/// little of a log would be left.
+/// Shorter tokens from token servers aren't masked: such a text (`t`, `anonymous`) can be guessed, so it protects
+/// nothing, and masking it would make much of a log unreadable.
 const SHORTEST_TOKEN: usize = 16;
 
-/// Says what happens. Clones write to the same place, from any task.
+/// The log of a run. Clones write to the same place, from any task.
 #[derive(Clone)]
 pub struct Log {
     shared: Arc<Mutex<Shared>>,
@@ -29,24 +29,24 @@ pub struct Log {
 
 struct Shared {
     target: Target,
-    /// What is never shown, the longest first.
+    /// Texts that are never shown, longest first.
     secrets: Vec<String>,
     group: Option<u64>,
     groups: u64,
 }
 
 enum Target {
-    /// The runner reads it.
+    /// The runner of a workflow reads it.
     Workflow(Box<dyn Write + Send>),
-    /// People read it, in a file or a pipe.
+    /// People read it in a file or a pipe.
     Plain(Box<dyn Write + Send>),
-    /// People watch it.
+    /// People watch it at a terminal.
     Terminal(MultiProgress),
 }
 
 impl Log {
-    /// The log of this process: workflow commands on standard output where `github_actions`, else text for people on standard
-    /// error.
+    /// The log of this process: workflow commands on standard output if `github_actions`, else text for people on
+    /// standard error.
     #[must_use]
     pub fn of_process(github_actions: bool) -> Self {
         if github_actions {
@@ -58,13 +58,13 @@ impl Log {
         }
     }
 
-    /// A log that the runner reads.
+    /// A log for the runner of a workflow.
     #[must_use]
     pub fn workflow(out: impl Write + Send + 'static) -> Self {
         Self::on(Target::Workflow(Box::new(out)))
     }
 
-    /// A log for people, without colours or bars.
+    /// A log for people, without colours or progress bars.
     #[must_use]
     pub fn plain(out: impl Write + Send + 'static) -> Self {
         Self::on(Target::Plain(Box::new(out)))
@@ -74,19 +74,19 @@ impl Log {
         Self { shared: Arc::new(Mutex::new(Shared { target, secrets: Vec::new(), group: None, groups: 0 })) }
     }
 
-    /// Masks `secret` from now on, with its base64, percent-encoded and JSON forms, here and by the runner.
+    /// Masks `secret` from now on, including its base64, percent-encoded and JSON forms, here and by the runner.
     pub fn mask(&self, secret: &Secret) {
         self.mask_all(forms(secret.expose()));
     }
 
-    /// Masks a password as [`Self::mask`] does, and what is sent of it: `user:password` in base64.
+    /// Masks a password like [`Self::mask`], and also the form in which it is sent: `user:password` in base64.
     pub fn mask_credential(&self, credential: &Credential) {
         let password = credential.password.expose();
         self.mask_all(forms(password));
         self.mask_all(base64_forms(&format!("{}:{password}", credential.username)));
     }
 
-    /// Masks a token that a token server has issued. It is sent as it is and in no other form.
+    /// Masks a token from a token server, which is sent in no other form.
     pub fn mask_token(&self, token: &Secret) {
         if token.expose().len() >= SHORTEST_TOKEN {
             self.mask_all(vec![token.expose().to_owned()]);
@@ -98,7 +98,7 @@ impl Log {
         for form in forms {
             if !shared.secrets.contains(&form) {
                 if let Target::Workflow(out) = &mut shared.target {
-                    // Written past `line`, which would hide the secret from the runner.
+                    // Not written by `line`, which would hide the secret from the runner as well.
                     let _ = writeln!(out, "{}", workflow::add_mask(&form));
                 }
                 shared.secrets.push(form);
@@ -107,13 +107,13 @@ impl Log {
         shared.secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     }
 
-    /// `text` with `***` for every secret of [`Self::mask`], to be written elsewhere.
+    /// `text` with `***` for every masked secret, for writing it elsewhere.
     #[must_use]
     pub fn redacted(&self, text: &str) -> String {
         self.shared().redacted(text)
     }
 
-    /// Starts a stage. Its lines are one group, which ends when the value is dropped or the next group starts.
+    /// Starts a stage. Its lines form a group, which ends when the value is dropped or the next group starts.
     pub fn group(&self, title: &str) -> Group {
         let mut shared = self.shared();
         shared.end_group();
@@ -139,12 +139,12 @@ impl Log {
         self.line(&format!("{reference}  {platform}{outcome}"));
     }
 
-    /// Says something about the run as a whole. It is never folded into a group.
+    /// Logs a message about the run as a whole, outside of any group.
     pub fn annotate(&self, level: Level, title: &str, message: &str) {
         self.annotate_at(level, title, None, message);
     }
 
-    /// The same about a place in the input. Where that is in a file of the repository, GitHub shows it there.
+    /// The same about a place in the input. If that is in a file of the repository, GitHub shows the message there.
     pub fn annotate_at(&self, level: Level, title: &str, place: Option<&Place>, message: &str) {
         let mut shared = self.shared();
         shared.end_group();
@@ -163,13 +163,13 @@ impl Log {
         shared.write(&text);
     }
 
-    /// Warns of something odd in the input.
+    /// Logs a warning about the input.
     pub fn warn(&self, problem: &Problem) {
         self.annotate_at(Level::Warning, "publish-variants", Some(problem.place()), &problem.with_hints());
     }
 
-    /// A bar below the log while something takes its time, of `total` steps or bytes (0 while that isn't known). Only a terminal
-    /// shows it.
+    /// Shows a progress bar below the log, for `total` steps or bytes (0 while that isn't known). Only a terminal shows
+    /// it.
     #[must_use]
     pub fn progress(&self, label: &str, total: u64) -> Progress {
         let shared = self.shared();
@@ -204,7 +204,7 @@ impl Shared {
     }
 
     fn lines(&mut self, text: &str) {
-        // A secret may have several lines, so it is looked for before they are parted.
+        // A secret may have several lines, so it is masked before the text is split into lines.
         for line in self.redacted(&printable(text)).lines() {
             match self.target {
                 Target::Workflow(_) => self.write(&workflow::not_a_command(line)),
@@ -220,7 +220,7 @@ impl Shared {
         }
     }
 
-    /// A log that nobody reads any more is no reason to stop publishing.
+    /// A log that can't be written is no reason to stop publishing.
     fn write(&mut self, line: &str) {
         let _ = match &mut self.target {
             Target::Workflow(out) | Target::Plain(out) => writeln!(out, "{line}").and_then(|()| out.flush()),
@@ -229,7 +229,7 @@ impl Shared {
     }
 }
 
-/// A stage's part of the log.
+/// The part of the log that belongs to a stage.
 #[derive(Debug)]
 #[must_use = "the group ends when this is dropped"]
 pub struct Group {
@@ -246,19 +246,19 @@ impl Drop for Group {
     }
 }
 
-/// A bar; it goes away when it is dropped.
+/// A progress bar, which disappears when this is dropped.
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
 }
 
 impl Progress {
-    /// Moves it on by one step.
+    /// Advances the bar by one step.
     pub fn step(&self) {
         self.bar.inc(1);
     }
 
-    /// Moves it to `done` of `total`.
+    /// Sets the bar to `done` of `total`.
     pub fn at(&self, done: u64, total: u64) {
         self.bar.set_length(total);
         self.bar.set_position(done);
@@ -271,7 +271,7 @@ impl Drop for Progress {
     }
 }
 
-/// The forms in which a secret may appear: as it is, line by line, in base64, percent-encoded and in JSON.
+/// The forms in which a secret may appear: unchanged, line by line, in base64, percent-encoded and in JSON.
 fn forms(secret: &str) -> Vec<String> {
     let lines = secret.lines().map(str::trim).filter(|line| line.len() >= 4 && *line != secret);
     let mut forms: Vec<String> = std::iter::once(secret).chain(lines).map(str::to_owned).collect();
@@ -295,7 +295,7 @@ fn base64_forms(text: &str) -> Vec<String> {
     forms
 }
 
-/// `text` without control characters, since it may come from an image under test.
+/// `text` without control characters, because it may come from an image under test.
 fn printable(text: &str) -> String {
     text.replace("\r\n", "\n").chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '�' } else { c }).collect()
 }
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_ends_the_one_before_and_only_itself() {
+    fn a_group_ends_the_previous_one_and_itself_only_once() {
         let written = Written::default();
         let log = Log::workflow(written.clone());
         let first = log.group("first");
@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_of_a_password_is_masked_in_every_base64() {
+    fn the_sent_form_of_a_password_is_masked_in_every_base64() {
         use base64::Engine as _;
         use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 

@@ -1,5 +1,5 @@
-//! The action's step in the file of a workflow, for `plan --workflow`: what its `with:` says, and the repository of the work tree, take
-//! the place of the variables that a runner would set.
+//! The action's step in a workflow file, for `plan --workflow`: its `with:` and the repository of the work tree replace
+//! the variables that a runner would set.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,20 +11,20 @@ use crate::plan::problem::nearest;
 use crate::plan::{Place, PlanError, Problem, RepositoryFacts, Text};
 use crate::work_tree::WorkTree;
 
-/// The largest workflow that is read.
+/// The largest workflow file that is read, in bytes.
 const LIMIT: u64 = 8 << 20;
-/// Inputs that a plan doesn't show, so that their values needn't be known.
+/// Inputs that a plan doesn't show, so their values don't have to be known.
 const NOT_SHOWN: [&str; 6] =
     ["concurrency", "credentials", "dry-run", "github-token", "insecure-registries", "release-notes"];
 
-/// A workflow, and which of its steps is meant.
+/// A workflow file, and which of its steps is meant.
 #[derive(Clone, Copy, Debug)]
 pub struct Workflow<'a> {
-    /// Its path.
+    /// The path of the file.
     pub path: &'a str,
-    /// The `id` or the `name` of the step, or the job that it is in. `None` where there is only one.
+    /// The `id` or the `name` of the step, or the job that it belongs to. `None` if there is only one.
     pub step: Option<&'a str>,
-    /// The inputs that the command line gives, whose values in the file don't matter.
+    /// The inputs from the command line, which override those in the file.
     pub given: &'a BTreeSet<String>,
 }
 
@@ -35,11 +35,11 @@ struct Step<'a> {
 }
 
 impl Workflow<'_> {
-    /// `environment` with the inputs of the step.
+    /// `environment`, with the inputs of the step.
     ///
     /// # Errors
-    /// There is no such step; it has inputs that the action doesn't have; or an expression that is known only when the workflow
-    /// runs, and that no option gives.
+    /// There is no such step; it has inputs that the action doesn't have; or an input is an expression whose
+    /// value is known only when the workflow runs, and no option overrides it.
     pub fn inputs(&self, environment: &Environment, files: &dyn Files) -> Result<Environment, PlanError> {
         let mut problems = Vec::new();
         let start = Place::Line { of: self.text(), line: 1, column: 1 };
@@ -67,11 +67,11 @@ impl Workflow<'_> {
         Text::File(self.path.to_owned())
     }
 
-    /// The one step that uses this action and is meant.
+    /// The step that uses this action, or of several the one that is meant.
     fn step<'n>(&self, root: &'n Node, start: &Place) -> Result<Step<'n>, Problem> {
         let jobs = root.get("jobs").map(Node::entries).unwrap_or_default();
         let jobs = jobs.iter().filter_map(|(name, job)| Some((name.as_text()?, job.get("steps")?)));
-        // The file of a composite action has its steps elsewhere.
+        // A composite action's file has its steps elsewhere.
         let composite = root.get("runs").and_then(|runs| runs.get("steps")).map(|steps| ("runs", steps));
         let steps =
             jobs.chain(composite).flat_map(|(job, steps)| steps.items().iter().map(move |node| Step { job, node }));
@@ -102,7 +102,7 @@ impl Workflow<'_> {
         })
     }
 
-    /// What `with` says, as variables.
+    /// The inputs in `with`, as environment variables.
     fn with(&self, step: &Step<'_>, problems: &mut Vec<Problem>) -> Vec<(String, String)> {
         let known = Options::names();
         let mut inputs = Vec::new();
@@ -116,7 +116,7 @@ impl Workflow<'_> {
                     None => problem.hint("GitHub ignores it, with a warning"),
                 });
             } else if self.given.contains(&name) {
-                // The option counts.
+                // The option takes precedence.
             } else if let Some(text) = value.as_text() {
                 match expression(text) {
                     None => inputs.push((variable(&name), text.to_owned())),
@@ -137,7 +137,7 @@ impl Workflow<'_> {
     }
 }
 
-/// The repository that the job would be of, which is where the defaults come from: that of the work tree, if it is at GitHub.
+/// The job's repository, which determines the defaults: the one of the work tree, if that is on GitHub.
 fn repository(environment: &Environment, files: &dyn Files) -> Option<(String, String)> {
     let name = "GITHUB_REPOSITORY";
     let tree = files.workspace().filter(|_| environment.get(name).is_none()).and_then(WorkTree::find)?;
@@ -146,7 +146,8 @@ fn repository(environment: &Environment, files: &dyn Files) -> Option<(String, S
     is_there.then(|| (name.to_owned(), origin.full_name))
 }
 
-/// Whether a step uses this action: from a repository or an image of its name, or from a path, where it has what only this one takes.
+/// Whether a step uses this action: from a repository or an image with its name, or from a path and with an input that
+/// only this action has.
 fn is_ours(step: &Node) -> bool {
     let Some(uses) = step.get("uses").and_then(Node::as_text) else { return false };
     let is_local = ["./", "../", "$/"].iter().any(|start| uses.starts_with(start)) || matches!(uses, "." | "$");
@@ -158,7 +159,7 @@ fn is_ours(step: &Node) -> bool {
     }
 }
 
-/// The first [expression](https://docs.github.com/en/actions/reference/workflows-and-actions/expressions) of a text.
+/// The first [expression](https://docs.github.com/en/actions/reference/workflows-and-actions/expressions) in a text.
 fn expression(text: &str) -> Option<&str> {
     let start = text.find("${{")?;
     let end = text[start..].find("}}").map_or(text.len(), |end| start + end + 2);

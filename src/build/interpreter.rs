@@ -1,4 +1,5 @@
-//! The interpreters of executables that are linked dynamically: each has to be in the base, or the executable doesn't start.
+//! The interpreters of dynamically linked executables: an executable doesn't start if its interpreter isn't in the
+//! base.
 
 use crate::compose::recipe::Recipe;
 use crate::error::{Fault, StageError};
@@ -36,7 +37,7 @@ impl StageError for MissingInterpreter {
     }
 }
 
-/// The executables of `recipe` with their interpreters, without those that the variant brings along.
+/// The executables of `recipe` and their interpreters, except for interpreters among the variant's own files.
 pub(super) fn needed(recipe: &Recipe) -> impl Iterator<Item = (&str, &str)> {
     let brought = |interpreter: &str| recipe.binaries.iter().any(|binary| binary.to() == interpreter);
     let needed =
@@ -44,7 +45,7 @@ pub(super) fn needed(recipe: &Recipe) -> impl Iterator<Item = (&str, &str)> {
     needed.filter(move |(_, interpreter)| !brought(interpreter))
 }
 
-/// The error for one of [`needed`].
+/// The error about one of [`needed`].
 pub(super) fn missing(recipe: &Recipe, executable: &str, interpreter: &str) -> MissingInterpreter {
     MissingInterpreter {
         variant: recipe.variant.clone(),
@@ -55,10 +56,10 @@ pub(super) fn missing(recipe: &Recipe, executable: &str, interpreter: &str) -> M
     }
 }
 
-/// Refuses executables that need an interpreter on `scratch`, where there is none.
+/// Refuses executables that need an interpreter on `scratch`, which has none.
 ///
 /// # Errors
-/// There is one.
+/// An executable needs an interpreter.
 pub(super) fn refuse_on_scratch(recipe: &Recipe) -> Result<(), MissingInterpreter> {
     match needed(recipe).next().filter(|_| recipe.base.image().is_none()) {
         Some((executable, interpreter)) => Err(missing(recipe, executable, interpreter)),

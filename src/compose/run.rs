@@ -6,14 +6,14 @@ use std::str::FromStr;
 use crate::hint::{Hinted, Hints};
 use serde::Serialize;
 
-/// What follows after `RUN`: a line, or several of which all but the last end with a backslash. Comments and blank lines, which
-/// BuildKit would leave out, are left out already.
+/// The text after `RUN`: a line, or several lines of which all but the last end with a backslash. Comments and blank
+/// lines, which BuildKit would ignore, have been removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct RunInstruction(String);
 
-/// A text that isn't the rest of one `RUN` instruction: BuildKit would read other instructions in it, or read on in those that
-/// follow.
+/// A text that isn't the rest of exactly one `RUN` instruction: BuildKit would find other instructions in it, or
+/// continue into the ones after it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidRun {
     /// There is nothing but blanks and comments.
@@ -59,11 +59,11 @@ impl Hinted for InvalidRun {
     }
 }
 
-/// The longest line: BuildKit reads up to 64 KiB, with the instruction's name and the line end.
+/// The longest line in bytes: BuildKit reads up to 64 KiB, including the instruction's name and the line end.
 const LONGEST: usize = 65_000;
 
 impl RunInstruction {
-    /// Whether it is a list of a program and its arguments, which needs no shell.
+    /// Whether it is a JSON list of a program and its arguments, which needs no shell.
     #[must_use]
     pub fn is_list(&self) -> bool {
         self.0.starts_with('[')
@@ -102,7 +102,7 @@ impl FromStr for RunInstruction {
         if let Some(word) = here_document(&instruction) {
             return Err(InvalidRun::HereDocument(word));
         }
-        // Without what was left out, an instruction may begin or end with blanks.
+        // Removing comments may leave blanks at the beginning or the end.
         Ok(Self(lines.join("\n").trim().to_owned()))
     }
 }
@@ -113,18 +113,19 @@ impl fmt::Display for RunInstruction {
     }
 }
 
-/// A line without the blanks that may follow a backslash.
+/// A line without the blanks that may follow its backslash.
 fn unblanked(line: &str) -> &str {
     line.trim_end_matches([' ', '\t'])
 }
 
-/// Whether the instruction goes on in the next line. BuildKit sees to the character before the backslash as well, which mustn't
-/// be another.
+/// Whether the instruction continues on the next line. BuildKit also looks at the character before the backslash, which
+/// must not be another backslash.
 fn is_continued(line: &str) -> bool {
     unblanked(line).ends_with('\\')
 }
 
-/// The word that begins a here-document, as BuildKit finds it: digits, `<<`, perhaps `-`, and a name, all outside of quotes.
+/// The word that begins a here-document, as BuildKit recognises it: digits, `<<`, an optional `-`, and a name, all
+/// outside of quotes.
 fn here_document(instruction: &str) -> Option<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
     let mut characters = instruction.chars();
@@ -160,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_one_instruction_is_taken() {
+    fn one_instruction_is_accepted() {
         for (text, instruction) in [
             ("apk add git", "apk add git"),
             ("  true  \n", "true"),
@@ -181,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_engines_would_read_as_something_else_is_refused() {
+    fn a_text_that_engines_would_read_differently_is_refused() {
         use InvalidRun::{Ambiguous, Continued, Control, Empty, Ends, HereDocument, Named, TooLong};
         let long = "x".repeat(70_000);
         for (text, why) in [

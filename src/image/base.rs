@@ -1,4 +1,4 @@
-//! The image under a variant, as a plan names it.
+//! The base image of a variant, as a plan names it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,20 +7,20 @@ use serde::{Serialize, Serializer};
 
 use super::reference::{InvalidName, Reference};
 
-/// The base's name in Dockerfiles, where there is none: it is in no registry.
+/// Dockerfiles use this name for having no base. It isn't an image.
 const SCRATCH: &str = "scratch";
 
-/// The image under a variant.
+/// The base image of a variant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Base {
-    /// None: the variant is the executables alone.
+    /// No base: the variant consists of the executables alone.
     Scratch,
-    /// An image of a registry.
+    /// An image in a registry.
     Image(Reference),
 }
 
 impl Base {
-    /// The image's name.
+    /// The name of the image; `None` for `scratch`.
     #[must_use]
     pub fn reference(&self) -> Option<&Reference> {
         match self {

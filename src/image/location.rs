@@ -1,5 +1,5 @@
-//! Where an image is that something else has built: in a registry, or on disk as an
-//! [OCI image layout](https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md).
+//! Where to find an image that was built elsewhere: in a registry, or on disk as an [OCI image
+//! layout](https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md).
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,19 +10,19 @@ use serde::{Serialize, Serializer};
 use super::reference::{Digest, InvalidName, Reference, Repository};
 use crate::hint::{Hinted, Hints};
 
-/// What a layout's path is written after, as skopeo writes it.
+/// The prefix of a layout's path, as in skopeo.
 const LAYOUT: &str = "oci:";
 
-/// Where an image is that something else has built.
+/// Where to find an image that was built elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Location {
     /// In a registry.
     Registry(Reference),
-    /// On disk.
+    /// On disk, in an OCI layout.
     Layout(LayoutPath),
 }
 
-/// The path of an OCI image layout, and the image in it.
+/// An image in an OCI image layout.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LayoutPath {
     path: PathBuf,
@@ -30,23 +30,23 @@ pub struct LayoutPath {
 }
 
 impl LayoutPath {
-    /// The folder, or the tar archive of one.
+    /// The layout: a folder, or a tar archive of one.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The image; `None` where the layout has only one.
+    /// The digest of the image; `None` if it is the layout's only one.
     #[must_use]
     pub fn digest(&self) -> Option<&Digest> {
         self.digest.as_ref()
     }
 }
 
-/// Why a text says nowhere that an image is.
+/// Why a text isn't the location of an image.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidLocation {
-    /// It isn't the name of an image.
+    /// It isn't a valid image name.
     #[error(transparent)]
     Name(#[from] InvalidName),
     /// `oci:` without a path.
@@ -66,7 +66,7 @@ impl Hinted for InvalidLocation {
 }
 
 impl Location {
-    /// The repository, if it is in a registry.
+    /// The repository, if the image is in a registry.
     #[must_use]
     pub fn repository(&self) -> Option<&Repository> {
         match self {
@@ -75,7 +75,7 @@ impl Location {
         }
     }
 
-    /// Whether its digest is in its name.
+    /// Whether the image is named by its digest.
     #[must_use]
     pub fn is_pinned(&self) -> bool {
         match self {
@@ -84,7 +84,7 @@ impl Location {
         }
     }
 
-    /// Whether another image may be there tomorrow: it is named by a tag.
+    /// Whether a different image may be there tomorrow, because it is named by a tag.
     #[must_use]
     pub fn may_move(&self) -> bool {
         matches!(self, Self::Registry(reference) if reference.digest().is_none())
@@ -132,7 +132,7 @@ mod tests {
     const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
     #[test]
-    fn a_location_reads_back_as_it_is_written() {
+    fn a_location_round_trips() {
         for (text, may_move) in [
             (format!("ghcr.io/acme/candidates@{DIGEST}"), false),
             (format!("ghcr.io/acme/candidates:full@{DIGEST}"), false),

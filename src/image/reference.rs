@@ -14,7 +14,7 @@ use crate::hint::{Hinted, Hints};
 use crate::loopback::is_loopback;
 use crate::quote::quoted;
 
-/// The registry that a name without one means.
+/// The registry that is meant by a name without one.
 pub const DOCKER_HUB: &str = "docker.io";
 
 /// Why a text isn't the name of an image.
@@ -63,7 +63,7 @@ impl Hinted for InvalidName {
 pub struct Tag(String);
 
 impl Tag {
-    /// The tag as it is written.
+    /// The tag without a repository: `0.9.26-alpine`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -85,13 +85,13 @@ impl FromStr for Tag {
     }
 }
 
-/// The digest of some bytes, `sha256:…`.
+/// The SHA-256 digest of some bytes: `sha256:…`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest(String);
 
 impl Digest {
-    /// The digest of `bytes`.
+    /// Hashes `bytes`.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         Self::from_hash(Sha256::new_with_prefix(bytes))
@@ -110,7 +110,7 @@ impl Digest {
         Self(text)
     }
 
-    /// The digest as it is written, with its algorithm.
+    /// The digest with its algorithm: `sha256:…`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -122,7 +122,7 @@ impl Digest {
         &self.0["sha256:".len()..]
     }
 
-    /// The first twelve digits, for people.
+    /// The first twelve hexadecimal digits, for people.
     #[must_use]
     pub fn short(&self) -> &str {
         &self.hex()[..12]
@@ -142,7 +142,7 @@ impl FromStr for Digest {
     }
 }
 
-/// A repository in a registry, always written in full: `docker.io/library/alpine`.
+/// A repository in a registry. It is always written in full: `docker.io/library/alpine`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Repository {
@@ -151,7 +151,7 @@ pub struct Repository {
 }
 
 impl Repository {
-    /// The registry's host, with its port where it has one. `docker.io` for Docker Hub.
+    /// The registry's host, and its port if there is one. `docker.io` for Docker Hub.
     #[must_use]
     pub fn registry(&self) -> &str {
         &self.registry
@@ -163,25 +163,25 @@ impl Repository {
         &self.path
     }
 
-    /// The last part of the path: `alpine`.
+    /// The last segment of the path: `alpine`.
     #[must_use]
     pub fn name(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or_default()
     }
 
-    /// Whether the registry is on this machine, so that its name means nothing elsewhere.
+    /// Whether the registry is on this machine, so that its name means nothing to others.
     #[must_use]
     pub fn is_on_loopback(&self) -> bool {
         url::Url::parse(&format!("http://{}/", self.registry)).is_ok_and(|url| is_loopback(&url))
     }
 
-    /// The reference of `tag` in this repository.
+    /// The reference to `tag` in this repository.
     #[must_use]
     pub fn tagged(&self, tag: Tag) -> Reference {
         Reference { repository: self.clone(), tag: Some(tag), digest: None }
     }
 
-    /// The reference of `digest` in this repository.
+    /// The reference to `digest` in this repository.
     #[must_use]
     pub fn pinned(&self, digest: Digest) -> PinnedReference {
         PinnedReference { repository: self.clone(), digest }
@@ -212,12 +212,12 @@ impl FromStr for Repository {
     }
 }
 
-/// Docker's rule for telling `localhost/x` and `ghcr.io/x` from `astral/uv`.
+/// Docker's rule to tell registries (`localhost/x`, `ghcr.io/x`) from paths on Docker Hub (`astral/uv`).
 fn is_host(first_component: &str) -> bool {
     first_component == "localhost" || first_component.contains(['.', ':']) || first_component.starts_with('[')
 }
 
-/// A host name or address with an optional port, and nothing that would change the meaning of a URL.
+/// A host name or address with an optional port, without anything that would change the meaning of a URL.
 fn is_authority(registry: &str) -> bool {
     url::Url::parse(&format!("https://{registry}/")).is_ok_and(|url| {
         let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
@@ -226,7 +226,7 @@ fn is_authority(registry: &str) -> bool {
     })
 }
 
-/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
+/// Matches `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`.
 fn is_path_component(text: &str) -> bool {
     let alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let bounded = text.bytes().next().is_some_and(alphanumeric) && text.bytes().last().is_some_and(alphanumeric);
@@ -235,7 +235,7 @@ fn is_path_component(text: &str) -> bool {
         && separators.filter(|s| !s.is_empty()).all(|s| matches!(s, "." | "_" | "__") || s.bytes().all(|b| b == b'-'))
 }
 
-/// A reference that may move: a tag, or a digest, or both (then the digest counts). `latest` where neither is written.
+/// A reference that may move: a tag, a digest, or both (then the digest counts). Without either, `latest` is meant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Reference {
@@ -251,19 +251,19 @@ impl Reference {
         &self.repository
     }
 
-    /// The tag, if one is written.
+    /// The tag, if there is one.
     #[must_use]
     pub fn tag(&self) -> Option<&Tag> {
         self.tag.as_ref()
     }
 
-    /// The digest, if one is written.
+    /// The digest, if there is one.
     #[must_use]
     pub fn digest(&self) -> Option<&Digest> {
         self.digest.as_ref()
     }
 
-    /// What to ask the registry for: the digest if there is one, else the tag.
+    /// What to request from the registry: the digest if there is one, else the tag.
     #[must_use]
     pub fn target(&self) -> &str {
         match (&self.digest, &self.tag) {
@@ -282,7 +282,7 @@ impl FromStr for Reference {
             Some((name, digest)) => (name, Some(digest.parse()?)),
             None => (text, None),
         };
-        // A colon before the last slash belongs to the registry's port.
+        // A colon before the last slash precedes the registry's port.
         let colon = name.rfind(':').filter(|&colon| !name[colon..].contains('/'));
         let (repository, tag) = match colon {
             Some(colon) => (&name[..colon], Some(name[colon + 1..].parse()?)),
@@ -306,7 +306,7 @@ impl fmt::Display for Reference {
     }
 }
 
-/// A reference that can't move.
+/// A reference by digest, which can't move.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PinnedReference {
@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_counts_before_a_tag() {
+    fn a_digest_takes_precedence_over_a_tag() {
         let reference: Reference = format!("python:3.13@sha256:{HEX}").parse().unwrap();
         assert_eq!(reference.target(), format!("sha256:{HEX}"));
         assert_eq!(reference.tag().unwrap().as_str(), "3.13");
@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_reference_is_refused() {
+    fn invalid_references_are_refused() {
         for text in [
             "",
             ":",

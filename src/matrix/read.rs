@@ -1,4 +1,4 @@
-//! From the tree of a matrix to its rows.
+//! Turns the tree of a matrix into its rows.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -12,9 +12,9 @@ use crate::image::Tag;
 use crate::plan::problem::nearest;
 use crate::plan::{Made, Place, Problem, Text};
 
-/// More problems than these are not looked for.
+/// The maximum number of problems that are collected.
 const MOST_PROBLEMS: usize = 1_000;
-/// More tags or exclusions than these in one entry are a mistake.
+/// An entry with more tags or exclusions is a mistake.
 const MOST_ITEMS: usize = 1_000;
 
 /// The keys of a variant.
@@ -41,10 +41,10 @@ const KEYS: [&str; 20] = [
     "deprecated",
 ];
 
-/// Those of them for which `null` says something: that the base's is kept.
+/// The keys whose value may be `null`, which keeps the base's value.
 const NULLABLE: [&str; 2] = ["cmd", "entrypoint"];
 
-/// Other names of `variants`: that of the list in the workflows of uv and Ruff, and that in a matrix of GitHub's.
+/// Other names of `variants`: the list in the workflows of uv and Ruff, and the one in GitHub's matrices.
 const SYNONYMS: [&str; 2] = ["image-mapping", "include"];
 
 /// The keys and values of a mapping.
@@ -98,12 +98,13 @@ pub(super) fn rows(matrix: &MatrixText, record: Option<&Record>, problems: &mut 
 
 pub(super) struct Reader<'a> {
     of: &'a Text,
-    /// The images of variants that the matrix doesn't name any for.
+    /// The images of variants for which the matrix names none.
     pub(super) record: Option<&'a Record>,
     problems: &'a mut Vec<Problem>,
-    /// A fault in `defaults` or in an entry with axes shows in each variant that is made of it.
+    /// Problems that have been reported: one in `defaults`, or in an entry with axes, occurs again in each of its
+    /// variants.
     said: HashSet<Problem>,
-    /// Variants that were made, with those that can't be used.
+    /// The number of variants so far, including invalid ones.
     made: usize,
 }
 
@@ -112,7 +113,7 @@ impl Reader<'_> {
         self.add(Problem::new(&at.place(self.of), situation));
     }
 
-    /// A problem with what can be done about it.
+    /// Reports a problem with a hint.
     pub(super) fn refuse(&mut self, at: &Node, situation: impl Hinted, hint: impl std::fmt::Display) {
         self.add(Problem::new(&at.place(self.of), situation).hint(hint));
     }
@@ -123,12 +124,12 @@ impl Reader<'_> {
         }
     }
 
-    /// The text that is read: an input, or a file.
+    /// The text that is being parsed: an input or a file.
     pub(super) fn of(&self) -> &Text {
         self.of
     }
 
-    /// How many problems were found.
+    /// How many problems have been found.
     pub(super) fn problems(&self) -> usize {
         self.problems.len()
     }
@@ -154,7 +155,7 @@ impl Reader<'_> {
         rows
     }
 
-    /// The keys of a mapping, which must all be `known`.
+    /// The keys of a mapping. Unknown ones are reported.
     pub(super) fn keys<'n>(&mut self, node: &'n Node, known: &[&'n str]) -> Keys<'n> {
         let Value::Map(entries) = &node.value else {
             self.expected(node, "a mapping");
@@ -162,7 +163,7 @@ impl Reader<'_> {
         };
         let mut keys = Keys::new();
         for (key, value) in entries {
-            // A key without a value is as good as none, save where that has a meaning.
+            // A key without a value is ignored, unless `null` has a meaning there.
             let unset = matches!(value.value, Value::Null);
             match &key.value {
                 Value::Text(name) if unset && known.contains(&name.as_str()) && !NULLABLE.contains(&name.as_str()) => {}
@@ -172,7 +173,7 @@ impl Reader<'_> {
                 Value::Text(name) => {
                     let hint = match nearest(name, known.iter().copied()) {
                         Some(nearest) => {
-                            // Taken for what was meant, so that it isn't missing as well.
+                            // Treated as the key that was meant, so that this one isn't reported as missing.
                             keys.entry(nearest).or_insert(value);
                             format!("did you mean `{nearest}`?")
                         }
@@ -189,7 +190,7 @@ impl Reader<'_> {
         keys
     }
 
-    /// The rows of one entry: one, or with `for` one for each combination.
+    /// The rows of one entry: one row, or with `for` one row for each combination.
     fn entry(&mut self, entry: &Node, defaults: &Keys<'_>) -> Vec<Row> {
         let line;
         let mut keys = defaults.clone();
@@ -220,7 +221,7 @@ impl Reader<'_> {
             if !excluded.is_empty() {
                 self.problem(entry, "`exclude` leaves no variant of this entry");
             }
-            // The other problems of the entry are to be found nevertheless.
+            // The row is parsed once more, to find the entry's other problems.
             let value = |values: &[String]| values.first().cloned().unwrap_or_else(|| "x".to_owned());
             let any = axes.iter().map(|(axis, values)| (axis.clone(), value(values))).collect();
             let _ = self.row(&entry_keys, &Combination(any), &mut newest);
@@ -306,13 +307,13 @@ impl Reader<'_> {
             run: self.run(entry, combination),
             verify: self.verify(entry, combination),
             deprecated: self.optional_text(entry, "deprecated", combination),
-            // The last, so that the problems of all others are found.
+            // Evaluated last, so that the problems of all other keys are found.
             made: made?,
         };
         (!row.tags.is_empty()).then_some(row)
     }
 
-    /// Where the variant is made the default.
+    /// The place that makes the variant the default.
     fn default(&mut self, entry: &Entry<'_>) -> Option<Place> {
         let node = entry.keys.get("default")?;
         match &node.value {
@@ -327,7 +328,7 @@ impl Reader<'_> {
         None
     }
 
-    /// A relative one would be below the base's, which nobody sees here.
+    /// A relative path would depend on the base's working directory, which isn't known here.
     fn workdir(&mut self, entry: &Entry<'_>, combination: &Combination) -> Option<String> {
         let path = self.optional_text(entry, "workdir", combination)?;
         if !path.starts_with('/') {
@@ -406,7 +407,7 @@ impl Reader<'_> {
     }
 }
 
-/// An entry with the defaults filled in.
+/// An entry together with the defaults.
 pub(super) struct Entry<'a> {
     pub(super) node: &'a Node,
     pub(super) keys: Keys<'a>,
@@ -414,14 +415,14 @@ pub(super) struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// The value of a key that the entry itself has, and not the defaults.
+    /// The value of a key that is set by the entry itself, not by the defaults.
     pub(super) fn own(&self, key: &str) -> Option<&'a Node> {
         let of_defaults = self.defaults.get(key).copied();
         self.keys.get(key).copied().filter(|node| !of_defaults.is_some_and(|default| std::ptr::eq(default, *node)))
     }
 }
 
-/// Who gets the tags of `newest-tags`: of all combinations that would give the same tag, the first.
+/// Decides which combination gets a tag of `newest-tags`: the first of those that would make the same tag.
 #[derive(Default)]
 struct Newest {
     given: BTreeSet<String>,
@@ -429,13 +430,13 @@ struct Newest {
 
 impl Newest {
     fn takes(&mut self, template: &str, filled: &str, combination: &Combination) -> bool {
-        // A tag that names every axis is another one for each combination; only the very first is the newest.
+        // A tag that names every axis is different for each combination; only the first combination gets it.
         let names_all = combination.0.iter().all(|(axis, _)| template.contains(&format!("{{{axis}}}")));
         self.given.insert(if names_all { template.to_owned() } else { filled.to_owned() })
     }
 }
 
-/// The keys that a line `base,tag,tag` stands for.
+/// The keys that a line `base,tag,tag` is short for.
 fn line_entry(at: &Node, line: &str) -> Vec<(&'static str, Node)> {
     let mut column = at.column;
     let mut parts = line.split(',').map(|part| {

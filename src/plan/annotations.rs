@@ -1,5 +1,5 @@
-//! Annotations that somebody asks for, with the level that docker/metadata-action and buildx write before the name:
-//! `index:org.opencontainers.image.title`.
+//! Annotations that the inputs ask for. Their names may be prefixed with a level, as in docker/metadata-action and
+//! buildx: `index:org.opencontainers.image.title`.
 
 use std::collections::BTreeMap;
 
@@ -9,35 +9,35 @@ use super::problem::nearest;
 use crate::hint::Flaw;
 use crate::image::manifest::Annotations;
 
-/// Annotations to set, by where they go. What is computed gives way before them.
+/// Annotations to set, by level. They override computed ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PlannedAnnotations {
-    /// Those of the index.
+    /// Annotations of the index.
     pub index: Annotations,
-    /// Those of the manifest of every platform.
+    /// Annotations of the manifest for every platform.
     pub manifest: Annotations,
 }
 
-/// Where an annotation goes.
+/// The document that an annotation is set on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Level {
     Index,
     Manifest,
 }
 
-/// The levels that we write.
+/// The supported levels.
 const LEVELS: [(&str, Level); 2] = [("index", Level::Index), ("manifest", Level::Manifest)];
-/// Levels of buildx that annotate descriptors, which are functions of what they point at here.
+/// buildx's levels for descriptors. They aren't supported: here, descriptors are determined by what they refer to.
 const DESCRIPTORS: [&str; 2] = ["index-descriptor", "manifest-descriptor"];
 
 impl PlannedAnnotations {
-    /// Sets an annotation, on both levels unless `name` begins with others: `index:`, `manifest:` or `index,manifest:`.
+    /// Sets an annotation on both levels, unless `name` has a prefix: `index:`, `manifest:` or `index,manifest:`.
     ///
     /// # Errors
-    /// The name is empty, or its level is none that we write.
+    /// The name is empty, or its level isn't supported.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), Flaw> {
         let (levels, name) = match name.split_once(':') {
-            // Everything else is a name of which the colon is a part.
+            // Otherwise the colon is a part of the name.
             Some((levels, name)) if is_list_of_levels(levels) => (self::levels(levels)?, name),
             _ => (LEVELS.map(|(_, level)| level).to_vec(), name),
         };
@@ -55,7 +55,7 @@ impl PlannedAnnotations {
         Ok(())
     }
 
-    /// These, and those of `other`, which count more.
+    /// These annotations, overridden by those of `other`.
     #[must_use]
     pub fn with(mut self, other: Self) -> Self {
         self.index.extend(other.index);
@@ -64,7 +64,8 @@ impl PlannedAnnotations {
     }
 }
 
-/// Words in lower case, apart by commas, with platforms in brackets after them.
+/// Whether `text` is a list of words in lower case, separated by commas, each possibly followed by platforms in
+/// brackets.
 fn is_list_of_levels(text: &str) -> bool {
     text.split(',').all(|level| {
         let (level, platform) = level.trim().split_once('[').unwrap_or((level.trim(), "]"));
@@ -102,7 +103,7 @@ fn levels(text: &str) -> Result<Vec<Level>, Flaw> {
     levels.collect()
 }
 
-/// As they are written: names on both levels without a prefix.
+/// In the form of the input: names without a prefix if they are set on both levels.
 impl Serialize for PlannedAnnotations {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut written = BTreeMap::<String, &String>::new();
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_annotated_is_refused_with_a_hint() {
+    fn invalid_annotations_are_refused_with_a_hint() {
         for (name, situation, hint) in [
             ("manifest-descriptor:a", "would annotate a descriptor", "use `index:`"),
             ("index,index-descriptor:a", "would annotate a descriptor", "use `index:`"),

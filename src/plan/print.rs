@@ -1,4 +1,4 @@
-//! The plan for people and for programs.
+//! Prints the plan, for people and for programs.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use crate::image::config::Changes;
 use crate::image::source::SourceFile;
 use crate::image::{Base, Location, Repository, SourceName, Tag};
 
-/// The width of the table.
+/// The width of the table in columns.
 const WIDTH: usize = 100;
 
 #[derive(Serialize)]
@@ -87,7 +87,7 @@ struct CheckJson<'a> {
 }
 
 impl<'a> TagsJson<'a> {
-    /// `not_final` is why no rolling tag goes to this version, if none does.
+    /// `not_final` is the reason if this version gets no rolling tags.
     fn of(tags: &'a Tags, not_final: Option<&'a str>) -> Self {
         let rolling = || tags.rolling.iter().map(|rolling| &rolling.tag);
         Self {
@@ -128,7 +128,7 @@ impl<'a> VariantJson<'a> {
 }
 
 impl Plan {
-    /// The plan as JSON, indented. Names stay what they are from release to release; more may come.
+    /// The plan as indented JSON. Names don't change from release to release; new ones may be added.
     #[must_use]
     pub fn to_json(&self) -> String {
         let not_final = self.not_final.as_deref();
@@ -180,7 +180,7 @@ impl Plan {
         serde_json::json!({ "include": include }).to_string()
     }
 
-    /// A table of at most 100 columns.
+    /// A table for people, at most 100 columns wide.
     #[must_use]
     pub fn to_table(&self) -> String {
         let mut out = String::new();
@@ -189,7 +189,7 @@ impl Plan {
             writeln!(out, "{name:<14}{value}").expect("a String takes every write");
         };
         field("version", self.version.to_string());
-        // Where each variant has its own, the general one isn't asked for.
+        // If each variant has its own source, the general one isn't used.
         if let Some(source) = self.source.as_ref().filter(|source| self.sources().contains(&source.name)) {
             field("source", source.name.to_string());
             files(&source.name).into_iter().for_each(|file| field("", file));
@@ -222,7 +222,7 @@ fn written(binaries: &Binaries) -> Vec<String> {
     binaries.iter().map(ToString::to_string).collect()
 }
 
-/// The files that a source is made of, as they are written.
+/// The lines of a source that is made of files.
 fn files(source: &SourceName) -> Vec<String> {
     match source {
         SourceName::Files(files) => files.iter().map(SourceFile::to_string).collect(),
@@ -258,14 +258,14 @@ fn cells(about: Vec<String>, tags: &Tags, not_final: bool) -> [Vec<String>; 3] {
     [about, exact, rolling.collect()]
 }
 
-/// The short form in which people know images of Docker Hub.
+/// The short form of a Docker Hub image that people know.
 fn familiar(base: &Base) -> String {
     let text = base.to_string();
     let short = text.strip_prefix("docker.io/library/").or_else(|| text.strip_prefix("docker.io/"));
     short.map_or_else(|| text.clone(), str::to_owned)
 }
 
-/// An image that is made elsewhere, with as much of its digest as tells it from others.
+/// An image made elsewhere, with enough digits of its digest to tell it from others.
 fn shortened(image: &Location) -> String {
     let text = image.to_string();
     match text.rsplit_once("@sha256:") {
@@ -274,7 +274,8 @@ fn shortened(image: &Location) -> String {
     }
 }
 
-/// Lays out rows of cells of lines. Columns are as wide as they need to be, and where that is too much as wide as fits.
+/// Lays out rows of cells, each with several lines. Columns are as wide as they need to be, or if that is too much, as
+/// wide as possible.
 fn table(rows: &[[Vec<String>; 3]]) -> String {
     const GAP: usize = 2;
     let longest =
@@ -310,7 +311,8 @@ fn table(rows: &[[Vec<String>; 3]]) -> String {
     out
 }
 
-/// `text` in pieces of at most `width` characters, at blanks where there are some; later pieces are indented as the first.
+/// `text` in pieces of at most `width` characters, split at blanks if possible. Later pieces are indented like the
+/// first.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let indent: String = text.chars().take_while(|c| *c == ' ').take(width / 2).collect();
     let mut lines = Vec::new();

@@ -1,4 +1,4 @@
-//! What is wrong with the input: every problem, each with its place and a hint, in one error.
+//! Problems of the input: all of them in one error, each with its place and a hint.
 
 use std::fmt;
 
@@ -6,14 +6,14 @@ use crate::error::{Fault, StageError};
 use crate::hint::{Hinted, Hints, Input};
 use crate::quote::with_short_quotes;
 
-/// Where in the input something stands.
+/// A place in the input.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Place {
-    /// An input of the action, which is an option of the command line under the same name.
+    /// An input of the action. It is also the command-line option with the same name.
     Input(&'static str),
-    /// A line and column (both from 1) of a text: that of an input or of a file.
+    /// A line and a column (both counted from 1) of a text.
     Line {
-        /// The text.
+        /// The text, which is an input or a file.
         of: Text,
         /// The line.
         line: u64,
@@ -24,7 +24,7 @@ pub enum Place {
     Event(String),
 }
 
-/// A text of the input that has lines.
+/// A part of the input that consists of lines.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Text {
     /// The text of an input.
@@ -52,7 +52,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// One thing that is wrong.
+/// One problem of the input.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Problem {
     place: Place,
@@ -61,20 +61,20 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// `situation` brings its hints along, if it has any.
+    /// A problem at `place`, with the hints of `situation`.
     #[must_use]
     pub fn new(place: &Place, situation: impl Hinted) -> Self {
         let hints = situation.hints().map(with_short_quotes);
         Self { place: place.clone(), situation: with_short_quotes(&situation.to_string()), hints }
     }
 
-    /// With what can be done about it.
+    /// Adds what the user can do about it.
     #[must_use]
     pub fn hint(self, hint: impl fmt::Display) -> Self {
         Self { hints: with_short_quotes(&hint.to_string()).into(), ..self }
     }
 
-    /// Where it is.
+    /// Where the problem is.
     #[must_use]
     pub fn place(&self) -> &Place {
         &self.place
@@ -93,7 +93,7 @@ impl Hinted for Problem {
     }
 }
 
-/// The input can't be used. Says everything that is wrong with it.
+/// The input can't be used, because of these problems.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanError(Vec<Problem>);
 
@@ -101,10 +101,10 @@ pub struct PlanError(Vec<Problem>);
 const SHOWN: usize = 30;
 
 impl PlanError {
-    /// `Err` with all `problems`, unless there are none.
+    /// Fails with `problems`, if there are any.
     ///
     /// # Errors
-    /// There are some.
+    /// There is at least one problem.
     pub fn unless_none(problems: Vec<Problem>) -> Result<(), Self> {
         if problems.is_empty() { Ok(()) } else { Err(Self(problems)) }
     }
@@ -153,10 +153,10 @@ impl StageError for PlanError {
     }
 }
 
-/// The nearest of `known` to `word`, if one is near enough to have been meant.
+/// The word of `known` that is nearest to `word`, if it is near enough to have been meant.
 #[must_use]
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // The distance takes time and memory by the length of both; nobody mistypes that much.
+    // The time and memory that the distance takes depend on the length of both words; nobody mistypes a longer one.
     let known = known.into_iter().filter(|_| word.len() <= 64);
     known
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))

@@ -1,4 +1,4 @@
-//! Sources as they are written, in the input and the key `source`: an image of a registry, an OCI layout, or files for each platform.
+//! The syntax of the input and the key `source`: an image in a registry, an OCI layout, or files for each platform.
 
 use crate::action::inputs::list;
 use crate::hint::Flaw;
@@ -10,19 +10,19 @@ use crate::version::Version;
 
 use super::template::{InvalidTemplate, Template};
 
-/// What the name of an archive ends with. A path that ends so and names no file in it was cut short.
+/// File name extensions of archives. A path that ends with one, without a path in the archive, is incomplete.
 const ARCHIVES: [&str; 6] = [".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.zst", ".zip"];
 
-/// A source, with placeholders.
+/// A source as it was written, with placeholders.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WrittenSource {
-    /// The name of an image.
+    /// An image in a registry or in a layout.
     Named(Template),
-    /// Files that an image is to be made of.
+    /// Files to make an image of.
     Files(Vec<WrittenFile>),
 }
 
-/// A line `linux/amd64=dist/tool -> /tool`.
+/// A line of the form `linux/amd64=dist/tool -> /tool`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrittenFile {
     platform: Platform,
@@ -32,10 +32,10 @@ pub struct WrittenFile {
 }
 
 impl WrittenSource {
-    /// Reads the text of the input or the key.
+    /// Parses the text of the input or the key.
     ///
     /// # Errors
-    /// Everything that is wrong with it.
+    /// All problems of the text.
     pub fn read(text: &str) -> Result<Self, Vec<Flaw>> {
         let mut lines = list::lines(text);
         let first = lines.next().unwrap_or_default();
@@ -57,10 +57,10 @@ impl WrittenSource {
         template(first).map(Self::Named).map_err(|problem| vec![problem])
     }
 
-    /// The source of `version`. An image of a registry without a tag has that of the version.
+    /// The source for `version`. An image in a registry without a tag gets the version as its tag.
     ///
     /// # Errors
-    /// The version lacks what a placeholder asks for, or what is filled in isn't a name.
+    /// The version lacks what a placeholder asks for, or the result isn't a valid name.
     pub fn fill(&self, version: &Version) -> Result<SourceName, Flaw> {
         let fill = |template: &Template| -> Result<String, Flaw> {
             template
@@ -70,7 +70,7 @@ impl WrittenSource {
         match self {
             Self::Named(template) => {
                 let mut text = fill(template)?;
-                // `latest` may be another version by now.
+                // `latest` may name another version by now.
                 let has_tag = text.contains('@') || text.rsplit('/').next().is_some_and(|name| name.contains(':'));
                 if !text.starts_with(LAYOUT) && !has_tag {
                     text = format!("{text}:{}", version.tag_text());
@@ -150,7 +150,7 @@ fn file(line: &str) -> Result<WrittenFile, Flaw> {
     })
 }
 
-/// The platform of a line of files, and what is behind it.
+/// The platform at the beginning of a line of files, and the rest of the line.
 fn file_of(line: &str) -> Option<(Platform, &str)> {
     let (platform, rest) = line.split_once('=')?;
     Some((platform.trim().parse().ok()?, rest))

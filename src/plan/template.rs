@@ -1,6 +1,6 @@
-//! Tag templates: what the tags of an image are called, and how such a tag can be read back.
+//! Tag templates: they make the tags of an image, and parse such tags.
 //!
-//! A template with `{version}` (or `{sha}`) gives an exact tag, one without gives a rolling tag.
+//! A template with `{version}` (or `{sha}`) makes an exact tag, any other one a rolling tag.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use std::str::FromStr;
 use crate::hint::{Hinted, Hints};
 use crate::version::Version;
 
-/// One tag template: `{major}.{minor}-{tag}`.
+/// A template for one tag: `{major}.{minor}-{tag}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Template {
     parts: Vec<Part>,
@@ -82,25 +82,26 @@ impl Template {
         BARE.iter().filter_map(|template| template.parse().ok()).collect()
     }
 
-    /// Whether the tag names one version, or one commit.
+    /// Whether its tags name a single version or commit.
     #[must_use]
     pub fn is_exact(&self) -> bool {
         self.has(Field::Version) || self.has(Field::Sha)
     }
 
-    /// Whether the tag differs from variant to variant.
+    /// Whether its tags differ between variants.
     #[must_use]
     pub fn has_tag(&self) -> bool {
         self.has(Field::Tag)
     }
 
-    /// Whether the tag names a commit, so that it is meant for development builds.
+    /// Whether its tags name a commit, so that it is for development builds.
     #[must_use]
     pub fn has_sha(&self) -> bool {
         self.has(Field::Sha)
     }
 
-    /// The text of the tag for `version` and the entry `tag`. `None` where the version has no such number or commit.
+    /// The tag for `version` and the entry `tag`; `None` if the version lacks a number or commit that the template
+    /// needs.
     #[must_use]
     pub fn render(&self, version: &Version, tag: &str) -> Option<String> {
         let mut text = String::new();
@@ -118,7 +119,7 @@ impl Template {
         Some(text)
     }
 
-    /// Whether it gives `text` for `version` and the entry `tag`; [`Self::render`] without making a text.
+    /// Whether the template makes `text` for `version` and the entry `tag`: [`Self::render`] without allocating.
     #[must_use]
     pub fn gives(&self, text: &str, version: &Version, tag: &str) -> bool {
         let rest = self.parts.iter().try_fold(text, |rest, part| match part {
@@ -137,7 +138,7 @@ impl Template {
         self.parts.contains(&Part::Field(field))
     }
 
-    /// The text before and after the version in the exact tags of `entry`; `None` for templates without `{version}`.
+    /// The text before and after the version in exact tags of `entry`; `None` for templates without `{version}`.
     #[must_use]
     pub fn around_version(&self, entry: &str) -> Option<(String, String)> {
         let at = self.parts.iter().position(|part| *part == Part::Field(Field::Version))?;
@@ -154,8 +155,8 @@ impl Template {
         Some((literal(&self.parts[..at])?, literal(&self.parts[at + 1..])?))
     }
 
-    /// The versions and entries that may have given `tag`: each way in which the text can be cut. Empty for templates without
-    /// `{version}`; the entry is empty for those without `{tag}`.
+    /// The versions and entries for which the template may have made `tag`: one pair for each way to split the text.
+    /// Empty for templates without `{version}`; the entry is empty for those without `{tag}`.
     #[must_use]
     pub fn cuts<'a>(&self, tag: &'a str) -> Vec<(&'a str, &'a str)> {
         let mut cuts = Vec::new();
@@ -166,7 +167,7 @@ impl Template {
     }
 }
 
-/// Adds to `cuts` each way in which `parts` give `text`. `found` are version and entry so far.
+/// Adds to `cuts` each way in which `parts` match `text`. `found` is the version and the entry so far.
 fn cut<'a>(parts: &[Part], text: &'a str, found: (&'a str, &'a str), cuts: &mut Vec<(&'a str, &'a str)>) {
     let (version, entry) = found;
     match parts.split_first() {
@@ -252,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_can_be_cut_in_every_way_that_gives_it() {
+    fn a_tag_is_split_in_every_possible_way() {
         let cuts = |template: &str, tag| template.parse::<Template>().unwrap().cuts(tag);
         assert_eq!(cuts("{version}-{tag}", "1.2-22-slim"), [("1.2", "22-slim"), ("1.2-22", "slim")]);
         assert_eq!(cuts("{tag}-{version}", "21-1.2.3"), [("1.2.3", "21")]);

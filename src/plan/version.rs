@@ -1,4 +1,4 @@
-//! Which version is to be published, and the release and the commit that it belongs to.
+//! Determines the version to publish, with its release and its commit.
 
 use super::{Place, Problem, Release};
 use crate::action::event::{DRY_RUN, Kind, ReleaseEvent};
@@ -7,27 +7,27 @@ use crate::action::{Event, Inputs};
 use crate::hint::Input;
 use crate::version::Version;
 
-/// The version with what is known about it.
+/// The version, and what is known about it.
 #[derive(Debug)]
 pub(super) struct Determined {
     pub(super) version: Version,
     pub(super) release: Option<Release>,
     pub(super) revision: Option<String>,
-    /// Why no rolling tag goes to it, if none does.
+    /// Why it gets no rolling tags, if that is the case.
     pub(super) not_final: Option<String>,
 }
 
-/// Whether a dry run was asked for in place of a version.
+/// Whether a dry run was requested instead of a version.
 pub(super) fn asks_for_dry_run(inputs: &Inputs, event: &Event) -> bool {
     event.asks_for_dry_run() || inputs.version.as_deref() == Some(DRY_RUN)
 }
 
-/// The version that the input names.
+/// The version in the input.
 fn named(inputs: &Inputs) -> Option<&str> {
     inputs.version.as_deref().filter(|version| *version != DRY_RUN)
 }
 
-/// From the input, else from the event. `None` if that fails, with the reason in `problems`.
+/// The version from the input, else from the event. `None` if there is none; `problems` then says why.
 pub(super) fn determine(inputs: &Inputs, event: &Event, problems: &mut Vec<Problem>) -> Option<Determined> {
     let before = problems.len();
     let from_event = from_event(inputs, event, problems);
@@ -59,7 +59,7 @@ pub(super) fn determine(inputs: &Inputs, event: &Event, problems: &mut Vec<Probl
         (Some(given), Some(_)) if !same => given,
         (_, Some(found)) => found,
         (None, None) => development(inputs, event).or_else(|| {
-            // What can't be read is said already.
+            // An input or event that can't be parsed has been reported already.
             let is_said = |problem: &Problem| matches!(problem.place(), Place::Event(_) | Place::Input("version"));
             if !problems.iter().any(is_said) {
                 problems.push(nothing_found(inputs, event));
@@ -78,7 +78,7 @@ pub(super) fn determine(inputs: &Inputs, event: &Event, problems: &mut Vec<Probl
     Some(determined)
 }
 
-/// The version of the event, if it has one.
+/// The version in the event, if there is one.
 fn from_event(inputs: &Inputs, event: &Event, problems: &mut Vec<Problem>) -> Option<Determined> {
     let place = Place::Event(event.name.clone());
     match &event.kind {
@@ -94,7 +94,7 @@ fn from_event(inputs: &Inputs, event: &Event, problems: &mut Vec<Problem>) -> Op
                 release.prerelease.then(|| format!("release `{}` is marked as a pre-release", release.tag));
             Some(found)
         }
-        // With a version of its own, a run may be on any tag, such as `nightly`.
+        // A run whose input names the version may be on any tag, such as `nightly`.
         Kind::Tag(tag) => {
             let mut ignored = Vec::new();
             let problems = if named(inputs).is_some() { &mut ignored } else { problems };
@@ -130,9 +130,9 @@ fn refused(release: &ReleaseEvent, place: &Place) -> Option<Problem> {
 }
 
 enum Origin {
-    /// A tag of the repository, which must fit `version-pattern`.
+    /// A tag of the repository, which must match `version-pattern`.
     Tag,
-    /// An input, written by a person: a version or a tag.
+    /// An input that a person wrote: a version or a tag.
     Input,
 }
 
@@ -180,7 +180,7 @@ fn parse(
     }
 }
 
-/// The names that the release's tag may have, if `text` was written for the version `bare`.
+/// The possible tags of the release, if `text` was written for the version `bare`.
 fn tags_of(text: &str, bare: &str, pattern: &VersionPattern) -> Vec<String> {
     let text = text.trim();
     if !pattern.is_plain() && pattern.version_in(text).is_none() {
@@ -193,15 +193,15 @@ fn tags_of(text: &str, bare: &str, pattern: &VersionPattern) -> Vec<String> {
     vec![text.to_owned(), other]
 }
 
-/// `tool-v{version}` for `tool-v1.2.3`.
+/// The pattern that a tag suggests: `tool-v{version}` for `tool-v1.2.3`.
 fn guess_pattern(tag: &str, inputs: &Inputs) -> Option<String> {
     let starts = tag.char_indices().filter(|(at, c)| *at > 0 && c.is_ascii_digit());
     let start = starts.map(|(at, _)| at).find(|at| Version::parse(&tag[*at..], inputs.version_scheme).is_ok())?;
     Some(format!("{}{{version}}", &tag[..start]))
 }
 
-/// The development build of the run's commit: for pull requests, for dry runs without a version, and where a template with `{sha}`
-/// asks for it.
+/// The development build of the run's commit: for pull requests, for dry runs without a version, and if a template with
+/// `{sha}` asks for it.
 fn development(inputs: &Inputs, event: &Event) -> Option<Determined> {
     let asked = asks_for_dry_run(inputs, event) || inputs.tag_templates.iter().any(super::Template::has_sha);
     let commit = match &event.kind {

@@ -1,4 +1,4 @@
-//! Content by digest: blobs, then manifests, then indexes, the source's index last. No tag moves here.
+//! Content by digest: first blobs, then manifests, then indexes, and the source's index last. No tag moves here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,18 +11,18 @@ use crate::compose::{Blob, Origin};
 use crate::image::{Digest, Document, Repository};
 use crate::survey::Surveyed;
 
-/// How blobs got to a destination, in numbers of blobs.
+/// How the blobs of an image got to a destination, as numbers of blobs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Blobs {
-    /// Present already.
+    /// They were there already.
     pub already_there: u64,
-    /// Mounted from another repository of the registry.
+    /// They were mounted from another repository of the registry.
     pub mounted: u64,
-    /// Copied from another registry.
+    /// They were copied from another registry.
     pub copied: u64,
-    /// Uploaded from this machine.
+    /// They were uploaded from this machine.
     pub pushed: u64,
-    /// Manifests and indexes that were sent.
+    /// Manifests and indexes that were pushed.
     #[serde(skip)]
     pub manifests: u64,
 }
@@ -66,8 +66,9 @@ impl std::fmt::Display for Blobs {
     }
 }
 
-/// Makes sure that every destination has all content of every index that a tag names there or is to name. Manifests and blobs are
-/// looked up one by one: an index may outlive them. Returns the tally of each index at each destination; `done` is skipped.
+/// Ensures that every destination has all content of every index that a tag names there, or is about to name. Manifests
+/// and blobs are looked up one by one, because an index may outlive them. Returns the tally of each index at each
+/// destination; indexes in `done` are skipped.
 ///
 /// # Errors
 /// A registry refuses a request, or doesn't confirm a manifest.
@@ -86,7 +87,7 @@ pub(super) async fn ensure(
         }
     }
     let bar = log.progress("blobs", wanted.len() as u64);
-    // Each blob once, to all destinations that lack it, so that it is read from its source once.
+    // Each blob goes to all destinations that lack it, so that it is read from its source only once.
     let ensured_blobs: BTreeMap<(Repository, Digest), Ensured> = stream::iter(wanted.into_values())
         .map(async |(blob, to)| {
             let to: Vec<Repository> = to.into_iter().cloned().collect();
@@ -121,7 +122,7 @@ pub(super) async fn ensure(
 
     let mut tallies = BTreeMap::new();
     for (to, artifact, content) in contents {
-        // Attestations, and whatever else an index lists beside images.
+        // Attestations, and other non-images that an index lists.
         let (mut all, mut others, mut entries) = (Blobs::default(), Blobs::default(), 0);
         let name = surveyed.wanted.artifacts[artifact].tags.exact.first();
         let name = name.map_or_else(|| to.to_string(), |tag| to.tagged(tag.clone()).to_string());
@@ -163,7 +164,8 @@ fn origin(blob: &Blob) -> BlobOrigin<'_> {
     }
 }
 
-/// Sends documents, each once to each destination, as many at once as the registries allow. Returns those that were missing.
+/// Pushes documents, each once to each destination, as many in parallel as the registries allow. Returns those that
+/// were missing.
 async fn push(
     registries: &Registries,
     documents: Vec<(&Repository, &Document)>,
@@ -182,7 +184,7 @@ async fn push(
         .await
 }
 
-/// Looks up everything that was pushed, by digest. The rest was looked up before the push.
+/// Looks up everything that was pushed, by digest. Everything else was looked up before the push.
 async fn read_back(registries: &Registries, pushed: &BTreeSet<(Repository, Digest)>) -> Result<(), PublishError> {
     stream::iter(pushed)
         .map(async |(to, digest)| {

@@ -1,4 +1,4 @@
-//! The step summary of a run that has failed: what is published, what isn't, why, and what to do.
+//! The step summary of a failed run: what is published, what isn't, why, and what to do.
 
 use std::fmt::Write as _;
 
@@ -12,8 +12,8 @@ use crate::image::Reference;
 use crate::quote::count;
 use crate::stages::Ledger;
 
-/// The summary, as Markdown. `error` is what the run has said of its failure; `stages` are those that were begun, and it has failed in
-/// the last one.
+/// The summary, as Markdown. `error` is the error's message; `stages` are those that began, of which the last one
+/// failed.
 #[must_use]
 pub fn markdown(error: &Failure, ledger: &Ledger, stages: &[Stage]) -> String {
     let what = if ledger.is_dry_run { "Dry run of the Docker images" } else { "Docker images" };
@@ -33,7 +33,7 @@ pub fn markdown(error: &Failure, ledger: &Ledger, stages: &[Stage]) -> String {
     text + &where_the_time_went(stages)
 }
 
-/// What outsiders see of it.
+/// What outsiders can see of the run.
 fn outcome(ledger: &Ledger, stages: &[Stage]) -> String {
     let Some(stage) = stages.last() else {
         return "Failed before anything was looked up; nothing was published.".to_owned();
@@ -70,14 +70,14 @@ fn outcome(ledger: &Ledger, stages: &[Stage]) -> String {
     text
 }
 
-/// An error, and what to do about it.
+/// An error, with its hints.
 pub(super) fn alert(error: &Failure) -> String {
     let situation = error.situation();
     let situation: Vec<&str> = situation.lines().collect();
     let mut text = String::from("> [!CAUTION]\n");
     for (number, line) in situation.iter().enumerate() {
         let end = if number + 1 < situation.len() { "<br>" } else { "" };
-        // What a command of an image has printed.
+        // The output of a command in an image.
         let line = match line.trim_start().strip_prefix("| ") {
             Some(output) => code(output),
             None => prose(line),

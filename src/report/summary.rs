@@ -1,5 +1,6 @@
-//! The job's [step summary](https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands#adding-a-job-summary):
-//! what the run has done, for the maintainers: the variants, what changed, how to take it back, and where the time went.
+//! The job's [step
+//! summary](https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands#adding-a-job-summary):
+//! what the run did, for the maintainers: the variants, what changed, how to roll back, and where the time went.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -17,10 +18,10 @@ use crate::quote::count;
 
 pub use super::failure::markdown as of_failure;
 
-/// A stage that took less isn't in the timeline.
+/// A shorter stage isn't shown in the timeline.
 const SHORTEST: Duration = Duration::from_millis(50);
 
-/// The summary, as Markdown. `error` is what went wrong after everything was published.
+/// The summary, as Markdown. `error` is what failed after everything was published.
 #[must_use]
 pub fn markdown(report: &Report, error: Option<&Failure>) -> String {
     let what = if report.status == Status::DryRun { "Dry run of the Docker images" } else { "Docker images" };
@@ -65,7 +66,7 @@ fn folded(title: &str, content: &str) -> String {
     format!("\n<details><summary>{title}</summary>\n\n{}\n\n</details>\n", content.trim_end())
 }
 
-/// What has changed in the matrix since the release before.
+/// The changes of the matrix since the previous release.
 fn differences(report: &Report) -> String {
     let mut text = String::new();
     let named = |names: &[String]| names.iter().map(|name| code(name)).collect::<Vec<_>>().join(", ");
@@ -78,7 +79,7 @@ fn differences(report: &Report) -> String {
     text
 }
 
-/// Where the images are, with links, and which tags they have.
+/// The destinations, with links, and the forms of the tags.
 fn introduction(report: &Report) -> String {
     let places: Vec<String> = report.repositories().map(|repository| link(repository, &report.version)).collect();
     let places = and(&places).unwrap_or_default();
@@ -99,11 +100,11 @@ fn introduction(report: &Report) -> String {
     text
 }
 
-/// The repository, with a link to its page where its registry has one.
+/// The repository, with a link to its page if its registry has one.
 fn link(repository: &Repository, version: &str) -> String {
     let (registry, path) = (repository.registry(), repository.path());
     let page = match registry {
-        // It leads to the page of the package, whoever owns it.
+        // It redirects to the page of the package, whoever owns that.
         "ghcr.io" => format!("https://ghcr.io/{path}"),
         DOCKER_HUB => match path.strip_prefix("library/") {
             Some(name) => format!("https://hub.docker.com/_/{name}/tags?name={version}"),
@@ -115,7 +116,7 @@ fn link(repository: &Repository, version: &str) -> String {
     format!("[{}]({page})", code(&repository.to_string()))
 }
 
-/// A row for each variant. The platforms are a column where they, or the checks on them, differ.
+/// A row for each variant. There is a column for platforms if they differ, or the checks on them do.
 fn table(report: &Report) -> String {
     let forms = Forms::of(report);
     let common = common_platforms(report);
@@ -123,7 +124,7 @@ fn table(report: &Report) -> String {
     let mut text = format!("| Base | Tags | Digest |{name}\n| --- | --- | --- |{line}\n");
     for variant in &report.variants {
         let mut tags = match (&variant.digest, report.status) {
-            // Of a development build, people want to know what the next release will have.
+            // For a development build, people want to know the tags of the next release.
             (Some(_), _) if !report.next_tag_forms.is_empty() => entries(variant),
             (Some(_), _) => forms.cell(variant),
             (None, Status::DryRun) => code(&variant.name),
@@ -150,7 +151,7 @@ fn table(report: &Report) -> String {
     text
 }
 
-/// The platforms of a variant, with a mark on those that every check was run on.
+/// The platforms of a variant, with a mark on those on which every check was run.
 fn platforms(variant: &Variant) -> String {
     let marked = |built: &BuiltPlatform| {
         let mark = if was_run(built) { "\u{a0}✓" } else { "" };
@@ -159,7 +160,7 @@ fn platforms(variant: &Variant) -> String {
     variant.platforms.iter().map(marked).collect::<Vec<_>>().join(", ")
 }
 
-/// The same for all variants, if there is one.
+/// The platforms with marks, if they are the same for all variants.
 fn common_platforms(report: &Report) -> Option<String> {
     let mut all = report.variants.iter().filter(|variant| variant.digest.is_some()).map(platforms);
     let first = all.next().filter(|platforms| !platforms.is_empty())?;
@@ -170,12 +171,12 @@ fn entries(variant: &Variant) -> String {
     variant.entries.iter().map(|entry| code(entry)).collect::<Vec<_>>().join(", ")
 }
 
-/// Whether everything that was to be run on the platform was run.
+/// Whether all checks were run on the platform.
 fn was_run(built: &BuiltPlatform) -> bool {
     !built.checks.is_empty() && built.checks.iter().all(|check| check.outcome == Outcome::Passed)
 }
 
-/// Why checks were skipped: a line for each reason, with what it is true of.
+/// Why checks were skipped: a line for each reason, with the variants and platforms that it is true of.
 fn skipped(report: &Report) -> String {
     let mut by_reason = BTreeMap::<&str, Vec<(&Variant, &BuiltPlatform)>>::new();
     for variant in &report.variants {
@@ -247,7 +248,7 @@ pub(super) fn where_the_time_went(stages: &[Stage]) -> String {
     if stages.is_empty() { String::new() } else { folded("Where the time went", &timeline(&stages)) }
 }
 
-/// Where the section is that no release's notes have.
+/// Where to find the section if there are no release notes.
 fn notes_elsewhere(status: Status) -> &'static str {
     match status {
         Status::DryRun => ".",
@@ -257,7 +258,7 @@ fn notes_elsewhere(status: Status) -> &'static str {
     }
 }
 
-/// A [Gantt diagram](https://mermaid.js.org/syntax/gantt.html), counted from the start of the run.
+/// A [Gantt diagram](https://mermaid.js.org/syntax/gantt.html); time begins at the start of the run.
 fn timeline(stages: &[&Stage]) -> String {
     let end = stages.iter().map(|stage| stage.start + stage.duration).max().unwrap_or_default();
     let axis = if end < Duration::from_secs(60) { "%-S s" } else { "%-M:%S" };
@@ -267,7 +268,7 @@ fn timeline(stages: &[&Stage]) -> String {
     );
     for stage in stages {
         let (start, end) = (stage.start.as_millis(), (stage.start + stage.duration).as_millis());
-        // `:` and `;` would end the name, `#` starts an entity.
+        // `:` and `;` would end the name, and `#` would begin an entity.
         let name: String = stage.name.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).collect();
         let _ = writeln!(text, "    {name} {} : {start}, {}", duration(stage.duration), end.max(start + 1));
     }

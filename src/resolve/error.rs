@@ -123,7 +123,8 @@ pub enum ResolveError {
 }
 
 impl ResolveError {
-    /// The same with the place of the entry in the matrix, if that is what it is about: a base or platforms, and not the source.
+    /// The error with the variant's place in the matrix, if it is about the variant's base or platforms, and not about
+    /// the source.
     pub(super) fn of(self, variant: &Variant) -> Self {
         match self {
             Self::PlatformMissing { .. }
@@ -137,7 +138,7 @@ impl ResolveError {
         }
     }
 
-    /// The same about an entry of the matrix.
+    /// The error with a place in the matrix.
     pub(super) fn at(self, place: &Place) -> Self {
         match self {
             Self::Entry { .. } => self,
@@ -218,11 +219,11 @@ fn of_variants(names: &[String]) -> String {
 }
 
 impl ResolveError {
-    /// Whether `other` is the same trouble, perhaps of another variant, which is then added to this.
+    /// Whether `other` is the same problem, possibly of another variant, whose name is then added to this error.
     fn takes_in(&mut self, other: &Self) -> bool {
         let text = |error: &Self| (together([error as &(dyn Error + 'static)]), error.hints());
         match (&mut *self, other) {
-            // The first of them points to its entry.
+            // The place stays that of the first variant.
             (Self::Entry { error, .. }, Self::Entry { error: other, .. }) => error.takes_in(other),
             (
                 Self::PlatformMissing { role, image, platform, variants, .. },
@@ -245,7 +246,7 @@ impl ResolveError {
     }
 }
 
-/// All problems as one. What several variants have in common is said once.
+/// All problems as one error. A problem that several variants share is reported once.
 pub(super) fn one_or_several(problems: Vec<ResolveError>) -> Result<(), ResolveError> {
     let mut distinct = Vec::<ResolveError>::new();
     for problem in problems {
@@ -276,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_trouble_of_many_variants_is_said_once() {
+    fn a_problem_of_many_variants_is_reported_once() {
         let many = (1..=29).map(|number| missing(&format!("v{number}"), "linux/arm64")).collect();
         let expected = "source `ghcr.io/acme/tool:1.4.0` has no manifest for `linux/arm64`\n\
                         hint: remove it from `platforms` of 29 variants (`v1`, `v2`, `v3`, `v4`, `v5`, …), or use one of: linux/amd64";
@@ -284,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn bases_that_are_missing_keep_each_its_cause_and_share_the_hint() {
+    fn missing_bases_keep_their_own_causes_and_share_the_hint() {
         let base = |name: &str| ResolveError::Unavailable {
             role: Role::Base,
             image: name.parse().unwrap(),

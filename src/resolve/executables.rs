@@ -1,8 +1,8 @@
-//! The executables: found in the layers of the source image, made into the one layer that all variants share.
+//! The executables: found in the layers of the source image, and put into the one layer that all variants share.
 //!
-//! First the layers are read from the top down, until it is known which of their entries are the files that `binaries` asks for. Then
-//! these entries are read, and nothing else gets to the disk. Whatever mode and owner the files had, the layer gives them mode 0755 (0644
-//! those that are no executables) and root.
+//! First the layers are read from the top down, until the entries for all files of `binaries` are known. Then only
+//! these entries are written to disk. Whatever their mode and owner were, in the layer the files belong to root and
+//! have mode 0755, or 0644 if they aren't executable.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write as _};
@@ -26,9 +26,9 @@ use crate::image::unpack::compression;
 use crate::image::unpack::tree::{File, Found, Tree};
 use crate::image::{Digest, PinnedName, Platform, SourceName};
 
-/// The largest file that is taken from a source: 2 GiB.
+/// The largest file that is taken from a source, in bytes.
 const LARGEST: u64 = 2 << 30;
-/// How many of the other files are offered in an error.
+/// How many files an error suggests.
 const OFFERED: usize = 8;
 
 /// The source image that an error is about.
@@ -36,7 +36,7 @@ const OFFERED: usize = 8;
 pub struct SourceImage {
     /// The source.
     pub reference: PinnedName,
-    /// What it is published for, whatever its config says.
+    /// The platform that it is published for, whatever its config says.
     pub platform: Platform,
 }
 
@@ -184,11 +184,12 @@ fn offer(available: &[String]) -> String {
     format!("check {}; the image has {}", Input("binaries"), available.join(", "))
 }
 
-/// Reads `binaries` out of `source`, which is published for `platform`, and makes the layer of them. Files go to `directory` and are gone
-/// with the layer.
+/// Reads `binaries` from `source`, which is published for `platform`, and makes their layer. Files are written to
+/// `directory`, and removed together with the layer.
 ///
 /// # Errors
-/// A file that the source doesn't have, that isn't for the platform, or that can't be carried over; a registry that doesn't answer.
+/// A file is missing in the source, isn't for the platform, or would lose privileges; or a registry doesn't
+/// answer.
 pub(super) async fn layer(
     registries: &Registries,
     store: &Store,
@@ -200,7 +201,7 @@ pub(super) async fn layer(
     let image = SourceImage { reference: source.name.clone(), platform: platform.clone() };
     let damaged = |cause| SourceError::Damaged { image: image.clone(), cause };
     let (mut tree, mut blobs) = (Tree::default(), Vec::new());
-    // From the top down: what the uppermost layers decide needs no others.
+    // From the top down: once the upper layers decide a path, the lower ones aren't needed.
     let mut undecided = source.manifest.layers.iter().rev();
     while binaries.iter().any(|binary| tree.find(binary.from()) == Found::Undecided) {
         let Some(descriptor) = undecided.next() else {
@@ -240,7 +241,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
-/// The entries to read, by layer and number, each with all that is to be made of it.
+/// The entries to read, by layer and number, each with the files to make of it.
 #[derive(Debug)]
 struct Wanted(BTreeMap<usize, BTreeMap<usize, Vec<Binary>>>);
 
@@ -265,7 +266,7 @@ impl Wanted {
         Ok(Self(wanted))
     }
 
-    /// Reads the entries. `blobs` are the layers, from the top down.
+    /// Reads the entries. `blobs` are the layers, uppermost first.
     fn extract(
         &self,
         image: &SourceImage,
@@ -282,7 +283,7 @@ impl Wanted {
     }
 }
 
-/// Whether all that makes the file what it is can be published.
+/// Refuses a file with privileges that a layer of ours wouldn't preserve.
 fn carried_over(file: &File, image: &SourceImage, path: &str) -> Result<(), SourceError> {
     let (image, path) = (image.clone(), path.to_owned());
     let privilege = match file.mode & 0o6000 {
@@ -327,7 +328,8 @@ fn extract(
     Ok(())
 }
 
-/// Whether a file that begins like this runs on the platform. A script is taken as it is: its interpreter comes with the base.
+/// Whether a file that begins with `head` can run on the platform. Scripts are accepted: their interpreter is in the
+/// base.
 fn is_executable(head: &[u8], binaries: &[Binary], image: &SourceImage) -> Result<bool, SourceError> {
     let found = match (Format::of(head), image.platform.elf()) {
         (Format::Script, _) | (Format::Elf(_), None) => return Ok(true),
@@ -344,7 +346,7 @@ fn is_executable(head: &[u8], binaries: &[Binary], image: &SourceImage) -> Resul
 
 type Written = (Arc<NamedTempFile>, u64, Digest);
 
-/// Writes `head` and what is left of the current entry to a file.
+/// Writes `head` and the rest of the current entry to a file.
 fn write(
     head: Vec<u8>,
     archive: &mut impl Read,
@@ -371,7 +373,7 @@ mod tests {
     use super::*;
     use crate::error::Failure;
 
-    /// An archive of files, each with its mode and content.
+    /// An archive with files, each with mode and content.
     fn archive(files: &[(&str, u32, &[u8])]) -> Vec<u8> {
         let mut archive = tar::Builder::new(Vec::new());
         for (path, mode, content) in files {
@@ -400,7 +402,7 @@ mod tests {
         Ok(files)
     }
 
-    /// The first bytes of an executable for arm64, and some more.
+    /// The first bytes of an executable for arm64, and a few more.
     const ARM64: &[u8] = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\xb7\0 and more than the head of it";
 
     #[test]
@@ -464,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn rights_that_would_be_lost_are_refused() {
+    fn privileges_that_would_be_lost_are_refused() {
         for (mode, expected) in [(0o4755, "is setuid"), (0o2755, "is setgid"), (0o6755, "is setuid")] {
             let error = Failure::from(take(&archive(&[("uv", mode, ARM64)]), &["/uv"]).unwrap_err()).to_string();
             assert!(error.contains(&format!("{expected}, which variants don't carry over\nhint: ")), "{error}");

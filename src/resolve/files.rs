@@ -1,7 +1,7 @@
 //! The scratch image of `source: files`: files of the workspace, or of archives in it, one layer for each platform.
 //!
-//! A function of the files, the facts and the labels alone: times, owners and modes of the workspace don't matter. What Linux executes
-//! (ELF and scripts) becomes 0755, all else 0644.
+//! It depends on the files, the facts and the labels alone: times, owners and modes in the workspace don't matter.
+//! Files that Linux can execute (ELF and scripts) get mode 0755, all others 0644.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek as _, Write as _};
@@ -25,7 +25,7 @@ use crate::image::platform::Format;
 use crate::image::source::SourceFile;
 use crate::image::{Digest, Platform};
 
-/// The largest file: 2 GiB.
+/// The largest file that is taken, in bytes.
 const LARGEST: u64 = 2 << 30;
 
 /// Why an image can't be made of files.
@@ -115,10 +115,11 @@ impl StageError for FilesError {
     }
 }
 
-/// Makes an image of `listed`. Its labels are `labels`, which are annotations of its manifests as well. Files go to `directory`.
+/// Makes an image of `listed`. `labels` are set on its config, and as annotations on its manifests. Files are written
+/// to `directory`.
 ///
 /// # Errors
-/// A file that can't be read, isn't for its platform, or can't be carried over; the disk is full.
+/// A file can't be read, isn't for its platform, or would lose privileges; or the disk is full.
 pub(super) fn image(
     files: &dyn Files,
     listed: &[SourceFile],
@@ -147,7 +148,7 @@ pub(super) fn image(
     Ok((content, composed))
 }
 
-/// Copies a file to `directory`, if it can be executed on its platform or isn't an executable.
+/// Copies a file to `directory`, unless it is an executable for another platform.
 fn install(files: &dyn Files, file: &SourceFile, directory: &Path) -> Result<InstalledFile, FilesError> {
     let unreadable = |cause| FilesError::Unreadable { path: file.path.clone(), cause };
     let mut opened = files.open(Path::new(&file.path)).map_err(unreadable)?;

@@ -1,8 +1,8 @@
 //! [OCI image layouts](https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md) on disk: a folder, or a tar archive of
 //! one, as `docker buildx build --output type=oci` writes it.
 //!
-//! A document is checked against its digest when it is read. Layers stay where they are: the registry that they are sent to checks
-//! them. Nothing is followed out of the layout.
+//! A document is checked against its digest when it is read. Layers aren't copied; the registry that receives them
+//! checks their digests. Links that lead out of the layout aren't followed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -18,12 +18,12 @@ use crate::image::location::LayoutPath;
 use crate::image::manifest::{InvalidManifest, ManifestOrIndex};
 use crate::image::{Descriptor, Digest, Document, Index};
 
-/// The most that a document may have: an index, a manifest or a config.
+/// The largest document that is read (an index, a manifest or a config), in bytes.
 const DOCUMENT: u64 = 8 << 20;
-/// More entries than these in an archive are a mistake.
+/// An archive with more entries is a mistake.
 const MOST_ENTRIES: usize = 100_000;
 
-/// An OCI image layout.
+/// An OCI image layout, opened.
 #[derive(Debug)]
 pub struct Layout {
     name: LayoutPath,
@@ -33,9 +33,9 @@ pub struct Layout {
 
 #[derive(Debug)]
 enum Files {
-    /// In this folder, which no link leads to.
+    /// A folder, by its path with links resolved.
     Folder(PathBuf),
-    /// In this archive: where the content of each file begins, and its length.
+    /// An archive, with the offset and length of each file in it.
     Archive(PathBuf, BTreeMap<String, (u64, u64)>),
 }
 
@@ -93,7 +93,7 @@ fn choice(path: &str, has: &[Digest]) -> String {
     }
 }
 
-/// There is no layout at the path of `name`.
+/// The error for a path at which there is no layout.
 pub(super) fn unreadable(name: &LayoutPath, cause: io::Error) -> LayoutError {
     LayoutError::Unreadable { path: name.path().display().to_string(), cause }
 }
@@ -119,7 +119,7 @@ impl StageError for LayoutError {
 }
 
 impl Layout {
-    /// Opens the layout `name` at `real`, its path without links.
+    /// Opens the layout `name` at `real`, its path with links resolved.
     ///
     /// # Errors
     /// There is no layout.
@@ -136,10 +136,10 @@ impl Layout {
         Ok(Self { name: name.clone(), files, index })
     }
 
-    /// The image in it: the one that was chosen, else the only one. Several names of one image are one.
+    /// Its image: the one that was chosen, else the only one. An image with several names counts once.
     ///
     /// # Errors
-    /// There are several, or none.
+    /// There are several images, or none.
     pub fn top(&self) -> Result<&Descriptor, LayoutError> {
         let has: BTreeSet<&Digest> = self.index.manifests.iter().map(|listed| &listed.digest).collect();
         let wanted = match (self.name.digest(), has.len()) {
@@ -158,7 +158,7 @@ impl Layout {
     /// A manifest or an index.
     ///
     /// # Errors
-    /// It isn't there, is damaged, or is something else.
+    /// It is missing or damaged, or isn't a manifest or an index.
     pub fn document(&self, listed: &Descriptor) -> Result<(Document, ManifestOrIndex), LayoutError> {
         let bytes = self.small_blob(listed)?;
         let content = ManifestOrIndex::parse(&listed.media_type, &bytes)
@@ -169,7 +169,7 @@ impl Layout {
     /// A small blob, such as a config.
     ///
     /// # Errors
-    /// It isn't there, or is damaged.
+    /// It is missing or damaged.
     pub fn small_blob(&self, blob: &Descriptor) -> Result<Bytes, LayoutError> {
         let bytes = self
             .files
@@ -181,10 +181,10 @@ impl Layout {
         Ok(bytes.into())
     }
 
-    /// Where a blob of any size is.
+    /// The location of a blob of any size.
     ///
     /// # Errors
-    /// It isn't there, or has another length.
+    /// It is missing, or its length is wrong.
     pub fn section(&self, blob: &Descriptor) -> Result<Section, LayoutError> {
         let (section, length) = self
             .files
@@ -206,7 +206,7 @@ impl Layout {
 }
 
 impl Files {
-    /// Where a file is, and its length.
+    /// The location of a file, and its length.
     fn find(&self, name: &str) -> io::Result<(Section, u64)> {
         match self {
             Self::Folder(folder) => {
@@ -245,7 +245,7 @@ fn file_of(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
 
-/// The files of a tar archive: where the content of each begins, and its length. Contents are skipped, not read.
+/// The files of a tar archive, each with offset and length. Contents are skipped, not read.
 fn entries(path: &Path) -> io::Result<BTreeMap<String, (u64, u64)>> {
     let mut file = File::open(path)?;
     if !file.metadata()?.is_file() {

@@ -1,4 +1,4 @@
-//! action.yml, the options of the command line and the reference say the same.
+//! action.yml, the command-line options and the reference agree.
 
 use std::collections::BTreeMap;
 
@@ -44,13 +44,13 @@ fn inputs_and_outputs_are_described_and_the_action_is_a_container() {
     }
     let outputs: Vec<&String> = action.outputs.keys().collect();
     assert_eq!(outputs, ["checksums", "digests", "images", "kept", "notes", "status", "tags", "version"]);
-    // A release names the image that was built of it.
+    // A release names the image that was built from it.
     let released = concat!("docker://ghcr.io/astral-sh/publish-variants:", env!("CARGO_PKG_VERSION"));
     assert_eq!(action.runs["using"], "docker");
     assert!(["Dockerfile", released].contains(&action.runs["image"].as_str()), "{:?}", action.runs);
 }
 
-/// The names in the first column of the table under a heading; a row may have several.
+/// The names in the first column of the table under a heading; a row may have several of them.
 fn table(reference: &str, heading: &str) -> Vec<String> {
     let section = reference.split_once(heading).unwrap().1.split("\n## ").next().unwrap();
     let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split(" |").next());

@@ -1,4 +1,4 @@
-//! What people and programs see of a plan, and the binary from outside.
+//! What people and programs see of a plan, and how the binary behaves.
 
 use std::process::{Command, Output};
 
@@ -62,7 +62,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn options_and_variables_are_the_same_inputs_and_options_count_more() {
+fn options_and_variables_are_the_same_inputs_and_options_take_precedence() {
     let options = [
         "plan",
         "--version",
@@ -103,7 +103,7 @@ fn bad_input_is_one_message_with_exit_code_2() {
 }
 
 #[test]
-fn warnings_are_not_in_what_is_printed() {
+fn warnings_are_not_printed_to_standard_output() {
     let plan = ["plan", "--version", "1.0", "--matrix", "alpine,alpine", "--images", "a/b", "--binaries", "/b"];
     let plan = [&plan[..], &["--format", "json", "--platforms", "linux/arm46"]].concat();
     for (variables, warning) in

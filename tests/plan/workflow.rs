@@ -1,4 +1,4 @@
-//! The step in the file of a workflow, and a matrix on standard input.
+//! The step in a workflow file, and a matrix on standard input.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -79,7 +79,7 @@ fn every_way_of_using_the_action_is_found() {
 }
 
 #[test]
-fn what_is_known_only_when_the_workflow_runs_is_told_with_its_place() {
+fn inputs_that_are_known_only_when_the_workflow_runs_are_reported_with_their_place() {
     let unknown = WORKFLOW
         .replace("images: ghcr.io/astral-sh/uv", "images: ghcr.io/${{ github.repository }}\n          matricks: x");
     insta::assert_snapshot!(message(&unknown, None, &[]), @"
@@ -94,7 +94,7 @@ fn what_is_known_only_when_the_workflow_runs_is_told_with_its_place() {
 }
 
 #[test]
-fn of_several_steps_one_is_chosen() {
+fn one_of_several_steps_is_chosen() {
     let second = "  nightly:\n    steps:\n      - name: Nightly images\n        uses: ./\n        with: { matrix: 'alpine,nightly' }\n";
     let text = format!("{WORKFLOW}{second}");
     insta::assert_snapshot!(message(&text, None, &[]), @"
@@ -122,7 +122,7 @@ fn the_repository_of_the_work_tree_gives_the_defaults_that_the_job_has() {
     assert!(table.contains("ghcr.io/acme/uv"), "{table}{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Runs `plan` with a text on standard input; what it printed and its exit code.
+/// Runs `plan` with a text on standard input. Returns what it printed, and its exit code.
 fn plan(arguments: &[&str], input: &str) -> (String, Option<i32>) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("release.yml"), WORKFLOW).unwrap();
@@ -135,7 +135,7 @@ fn plan(arguments: &[&str], input: &str) -> (String, Option<i32>) {
 }
 
 #[test]
-fn the_command_line_reads_workflows_and_standard_input_and_options_count_more() {
+fn the_command_line_reads_workflows_and_standard_input_and_options_take_precedence() {
     let inputs =
         ["--version", "0.9.26", "--binaries", "/uv /uvx", "--images", "ghcr.io/astral-sh/uv", "--verify", "false"];
     let json = ["--format", "json"];

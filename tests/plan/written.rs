@@ -1,4 +1,5 @@
-//! Inputs and matrices as people write them: several lines, comments, empty items, editors' marks, and other tools' spellings.
+//! Inputs and matrices as people write them: on several lines, with comments, empty items, byte order marks, and the
+//! spellings of other tools.
 
 use publish_variants::hint::Hinted;
 use publish_variants::plan::{Plan, Platforms};
@@ -9,13 +10,13 @@ fn with(matrix: &str) -> Given {
     given().input("version", "0.9.26").input("matrix", matrix)
 }
 
-/// A variant with more keys.
+/// A variant with additional keys.
 fn variant(keys: &str) -> Given {
     let keys: String = keys.lines().map(|line| format!("    {line}\n")).collect();
     with(&format!("variants:\n  - base: alpine\n    tags: [alpine]\n{keys}"))
 }
 
-/// The commands that the matrix asks for, after those that are always run.
+/// The commands that the matrix asks for, after the default ones.
 fn verified(keys: &str) -> Vec<Vec<String>> {
     variant(keys).plan().variants[0].checks.iter().skip(2).map(|check| check.command.clone()).collect()
 }
@@ -41,7 +42,7 @@ fn every_line_of_verify_is_a_command() {
 }
 
 #[test]
-fn what_is_to_be_one_command_has_one_line() {
+fn a_single_command_has_a_single_line() {
     let one = "cmd: |\n  # the tool\n  uv \\\n    'a\n  b'\nentrypoint: >\n  env\n  -i\n";
     let plan = variant(one).plan();
     assert_eq!(plan.variants[0].changes.cmd.as_deref().unwrap(), ["uv", "a\nb"]);
@@ -196,7 +197,7 @@ fn levels_of_annotations_are_those_of_metadata_action() {
 }
 
 #[test]
-fn a_check_that_needs_a_shell_is_refused_where_there_is_none() {
+fn a_check_that_needs_a_shell_is_refused_if_there_is_none() {
     let checks = "    verify:\n      - tool --version | grep 1\n      - tool --help\n";
     let failure = with(&format!("variants:\n  - base: scratch\n    tags: bare\n{checks}")).failure();
     let expected =

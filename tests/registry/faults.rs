@@ -1,4 +1,4 @@
-//! What must happen when something breaks between us and a registry: a table, each fault with its name, and faults at random.
+//! What must happen if something breaks between us and a registry: a table of named faults, and random faults.
 
 use support::fault_proxy::{Fault, FaultProxy, LocationForm, RetryAfter, Rule, Sent};
 use support::parts::skip;
@@ -7,7 +7,7 @@ use support::registry::{Auth, Registry};
 use super::canned::{Canned, status};
 use super::*;
 
-/// A registry with an image, another one to copy it to, and a proxy before each.
+/// A registry with an image, another one to copy it to, and a proxy in front of each.
 struct Setup {
     image: Image,
     _from: Registry,
@@ -28,7 +28,7 @@ impl Setup {
         Some(Self { image, _from: from, to, from_proxy, to_proxy })
     }
 
-    /// Copies the image from one registry to the other, to the repository `path`.
+    /// Copies the image from one registry to the repository `path` in the other.
     async fn copy(&self, client: &Client, path: &str) -> Result<(), RegistryError> {
         let from = repository(&self.from_proxy.host(), "library/base");
         let to = repository(&self.to_proxy.host(), path);
@@ -45,7 +45,7 @@ impl Setup {
         Ok(())
     }
 
-    /// Asks the registry itself, not through the proxy.
+    /// Asks the registry directly instead of the proxy.
     async fn assert_copied(&self, path: &str, name: &str) {
         let manifest = self.to.manifest(path, "latest").await;
         assert_eq!(manifest.unwrap().bytes, self.image.manifest.bytes()[..], "{name}: the manifest");
@@ -63,9 +63,9 @@ enum At {
 
 /// What must happen.
 enum Then {
-    /// The copy succeeds; it takes so many more attempts.
+    /// The copy succeeds after this many more attempts.
     Copied(u64),
-    /// It fails, and the error has all these.
+    /// It fails, with all these texts in the error.
     Fails(&'static [&'static str]),
 }
 
@@ -228,7 +228,7 @@ async fn each_fault_has_its_outcome() {
         match (copied, then) {
             (Ok(()), Copied(again)) => {
                 setup.assert_copied(&path, name).await;
-                // On a machine that stands still for a while, others have to be made again as well.
+                // On a machine that stalls for a while, other requests are retried as well.
                 let retried = client.registries.retried();
                 assert!((again..=again + 3).contains(&retried), "{name}: {retried} attempts were made again");
             }
@@ -272,11 +272,11 @@ async fn an_upload_whose_answer_was_lost_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn where_an_upload_at_once_is_refused_it_is_sent_in_chunks_and_that_is_remembered() {
+async fn a_refused_monolithic_upload_is_sent_in_chunks_and_that_is_remembered() {
     let Some(registry) = Registry::start(Auth::None).await else { return skip("no docker-registry") };
     let proxy = FaultProxy::start(registry.host());
     proxy.inject(Rule::on("PUT", "/blobs/uploads/", Fault::too_large()).times(1));
-    // Too large for the first two sizes of chunks, too.
+    // Too large for the first two chunk sizes as well.
     proxy.inject(Rule::on("PATCH", "", Fault::too_large()).times(1));
     let (client, to) = (Client::new(), repository(&proxy.host(), "acme/tool"));
     for seed in [23, 24] {

@@ -1,4 +1,4 @@
-//! Reading the inputs, with all problems in one go.
+//! Reads the inputs, and collects all their problems.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -27,18 +27,18 @@ use crate::plan::{Place, PlannedAnnotations, Platforms, Problem, RepositoryFacts
 use crate::secret::Secret;
 use crate::version::{Scheme, VersionSet};
 
-/// The tags of a variant, where `tag-templates` doesn't say otherwise.
+/// The default of `tag-templates`.
 const DEFAULT_TEMPLATES: [&str; 3] = ["{version}-{tag}", "{major}.{minor}-{tag}", "{tag}"];
-/// The largest matrix that is read.
+/// The largest matrix that is read, in bytes.
 const MATRIX_LIMIT: u64 = 8 << 20;
 
 impl Inputs {
-    /// Reads the options, or else the variables that GitHub sets for the action's inputs. What is wrong with them goes
-    /// to `problems`, and a default takes its place.
+    /// Reads the options, or else the variables that GitHub sets for the action's inputs. What is wrong with them is
+    /// added to `problems`, and replaced by a default.
     #[must_use]
     #[deny(unused_variables, reason = "an input that is described and not read must not compile")]
     pub fn read(options: &Options, environment: &Environment, files: &dyn Files, problems: &mut Vec<Problem>) -> Self {
-        // All of them by name, and no `..`: a new one has to be read here.
+        // Every field by name, without `..`, so that a new option must be read here.
         let Options {
             version,
             version_pattern,
@@ -109,7 +109,7 @@ impl Inputs {
     }
 }
 
-/// Everything that options and environment hold and nobody may see, whether the inputs can be used or not.
+/// Every secret in options and environment, whether or not the inputs can be used.
 #[must_use]
 pub fn secrets(options: &Options, environment: &Environment) -> Vec<Secret> {
     let given = credentials::secrets(&lines("credentials", &options.credentials, environment));
@@ -118,7 +118,7 @@ pub fn secrets(options: &Options, environment: &Environment) -> Vec<Secret> {
     given.into_iter().chain(token.into_iter().chain(tokens).filter_map(Secret::new)).collect()
 }
 
-/// What was written for an input, on the command line or else in the workflow.
+/// The text of an input, from the command line or else from the workflow.
 fn written(name: &str, option: Option<&str>, environment: &Environment) -> Option<String> {
     option.or_else(|| environment.input(name)).map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
 }
@@ -127,17 +127,18 @@ fn lines(name: &str, option: &[String], environment: &Environment) -> String {
     if option.is_empty() { environment.input(name).unwrap_or_default().to_owned() } else { option.join("\n") }
 }
 
-/// What `dist plan --output-format=json` says of the release, as far as it is needed.
+/// The fields that we need of the release in `dist plan --output-format=json`.
 #[derive(Deserialize)]
 struct DistPlan {
-    /// The tag; `None` where nothing is announced.
+    /// The tag; `None` if nothing is announced.
     announcement_tag: Option<String>,
-    /// Whether cargo-dist has made the tag up from the versions of the packages, as on pull requests: nobody has asked for a release.
+    /// Whether cargo-dist derived the tag from the versions of the packages, as it does for pull requests: then nobody
+    /// has asked for a release.
     #[serde(default)]
     announcement_tag_is_implicit: bool,
 }
 
-/// Reads one input after the other. `option` is what the command line says.
+/// Reads one input after another. `option` is the value on the command line.
 struct Reader<'a> {
     environment: &'a Environment,
     problems: &'a mut Vec<Problem>,
@@ -152,7 +153,7 @@ impl Reader<'_> {
         written(name, option.as_deref(), self.environment)
     }
 
-    /// The version as it was written, or the one in the plan of cargo-dist; and whether that plan announces nothing yet.
+    /// The version as it was written, or the one in cargo-dist's plan; and whether that plan announces nothing yet.
     fn version(&mut self, option: &Option<String>) -> (Option<String>, bool) {
         match self.text("version", option) {
             Some(text) if text.starts_with('{') => match serde_json::from_str::<DistPlan>(&text) {
@@ -169,12 +170,12 @@ impl Reader<'_> {
         }
     }
 
-    /// Lines, without blank ones and comments.
+    /// The lines, without blank ones and comments.
     fn lines(&self, name: &str, option: &[String]) -> Vec<String> {
         list::lines(&lines(name, option, self.environment)).map(str::to_owned).collect()
     }
 
-    /// Words apart by blanks, commas or line ends, without comments.
+    /// The words, separated by blanks, commas or line breaks, without comments.
     fn words(&self, name: &str, option: &[String]) -> Vec<String> {
         list::words(&lines(name, option, self.environment)).map(str::to_owned).collect()
     }
@@ -192,7 +193,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Lines `NAME=value`.
+    /// Lines of the form `NAME=value`.
     fn assignments(&mut self, name: &'static str, option: &[String]) -> Vec<(String, String)> {
         let mut assignments = Vec::new();
         for line in self.lines(name, option) {
@@ -348,7 +349,7 @@ impl Reader<'_> {
         if let Some(text) = self.text("repository-url", repository_url) {
             stated.repository = RepositoryFacts::at(&text);
             if stated.repository.is_none() {
-                // Not quoted: an address may have a password in it.
+                // Not quoted, because an address may contain a password.
                 let hint = "write it as `https://github.com/astral-sh/uv`";
                 self.problem("repository-url", Flaw::new("it is not the address of a repository", hint));
             }
@@ -396,7 +397,7 @@ impl Reader<'_> {
     fn matrix(&mut self, option: &Option<String>, file: &Option<String>, files: &dyn Files) -> Option<MatrixText> {
         let text = match (file, option) {
             (Some(_), _) => None,
-            // Not trimmed: columns are to be those of the text.
+            // Not trimmed, so that columns are those of the text.
             (None, Some(text)) => Some(text.clone()),
             (None, None) => self.environment.input("matrix").map(str::to_owned),
         };
@@ -448,7 +449,7 @@ impl Reader<'_> {
     }
 }
 
-/// One line that is neither YAML nor `base,tag`: a path.
+/// Whether the text is a single line that is neither YAML nor `base,tag`: then it is a path.
 fn is_path(text: &str) -> bool {
     let text = text.trim();
     let one_word = !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || matches!(c, ',' | '{' | '['));
@@ -456,7 +457,7 @@ fn is_path(text: &str) -> bool {
     one_word && (matches!(extension, "yml" | "yaml" | "json" | "txt") || !text.contains(':'))
 }
 
-/// An input with few values, which are written as these.
+/// An input with a fixed set of values, spelled like this.
 trait Choice: Copy + Default + 'static {
     const VALUES: &'static [(&'static str, Self)];
 }
@@ -480,7 +481,7 @@ impl Choice for OnConflict {
 }
 
 impl Choice for ReleaseNotes {
-    // `true` is what it was called while there was one form.
+    // `true` was the only form once.
     const VALUES: &'static [(&'static str, Self)] =
         &[("compact", Self::Compact), ("full", Self::Full), ("false", Self::Off), ("true", Self::Compact)];
 }

@@ -117,12 +117,12 @@ pub struct Cause {
 }
 
 impl Cause {
-    /// The engine has answered, and not with what was asked for.
+    /// An answer from the engine other than the expected one.
     pub(super) fn refused(status: u16, message: impl Into<String>) -> Self {
         Self { status: Some(status), message: message.into().trim().to_owned(), is_ours: false }
     }
 
-    /// An error of a library, with all of its causes: the outer messages of HTTP clients say nothing.
+    /// An error of a library with all of its causes, because the outer messages of HTTP clients say nothing.
     pub(super) fn new(error: &dyn std::error::Error) -> Self {
         let mut message = error.to_string();
         let mut next = error.source();
@@ -158,7 +158,7 @@ impl Cause {
         })
     }
 
-    /// Whether the engine has given no answer, or not all of it.
+    /// Whether there was no answer from the engine, or only a part of it.
     pub(super) fn is_lost_connection(&self) -> bool {
         self.is_ours
     }
@@ -169,7 +169,7 @@ impl Cause {
         self.status
     }
 
-    /// The message.
+    /// The engine's message, or the client's.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message

@@ -162,7 +162,7 @@ pub enum Error {
     },
 }
 
-/// A request that came to nothing.
+/// A failed request.
 pub(super) struct Asked {
     pub(super) request: String,
     pub(super) writing: bool,
@@ -253,7 +253,7 @@ impl StageError for Error {
             | Self::NoTag { .. }
             | Self::NoCommit { .. }
             | Self::NoRepository { .. } => Fault::Input,
-            // What is read is read before anything is published.
+            // Everything that is read is read before anything is published.
             Self::Unauthorized { writing, .. } | Self::Forbidden { writing, .. } | Self::NotFound { writing, .. } => {
                 if *writing {
                     Fault::Publication
@@ -270,7 +270,7 @@ impl StageError for Error {
     }
 }
 
-/// What a library says of a failure, with its causes, each said once.
+/// The message of a library's error with its causes, without repetitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause(String);
 
@@ -279,7 +279,7 @@ impl Cause {
         let mut said = Vec::<String>::new();
         for cause in std::iter::successors(Some(error), |error| error.source()) {
             let text = cause.to_string();
-            // The wrapper's text ends with that of what it wraps.
+            // A wrapper's text ends with the text of what it wraps.
             said.retain(|earlier| !earlier.ends_with(&text));
             if !said.iter().any(|earlier| earlier.contains(&text)) {
                 said.push(text);

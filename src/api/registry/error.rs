@@ -144,7 +144,7 @@ impl StageError for RegistryError {
     }
 }
 
-/// What happened to one attempt.
+/// Why one attempt failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Cause {
     /// The registry answered with an unexpected status.
@@ -181,7 +181,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// The same for the table of what is retried.
+    /// The same in the terms of the table of retries.
     pub(super) fn failure(&self) -> Failure<'_> {
         match self {
             Self::Answered(answered) => Failure::Answered {
@@ -191,7 +191,7 @@ impl Cause {
                 asks_to_wait: answered.retry_after.is_some(),
             },
             Self::Broken(error) if is_untrusted(error) => Failure::Settled,
-            // A typing error more often than an outage.
+            // More often a typing error than an outage.
             Self::Broken(error) if error.is_dns() => Failure::UnknownHost,
             Self::Broken(_) | Self::Stalled(_) | Self::Cut { .. } => Failure::Connection,
             Self::Mismatch { .. } => Failure::Mismatch,
@@ -202,11 +202,11 @@ impl Cause {
     }
 }
 
-/// Whether the server has shown a certificate that we can't accept.
+/// Whether the server's certificate wasn't accepted.
 fn is_untrusted(error: &reqwest::Error) -> bool {
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
-        // An `io::Error` doesn't have what it wraps as its source.
+        // The `source()` of an `io::Error` isn't the error that it wraps.
         let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
         let tls = inner.and_then(|inner| inner.downcast_ref()).or_else(|| cause.downcast_ref());
         if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
@@ -220,14 +220,14 @@ fn is_untrusted(error: &reqwest::Error) -> bool {
     false
 }
 
-/// A request, as an error names it: without query, which may hold a signature.
+/// A request, as errors name it: without its query, which may contain a signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// The repository, with its registry.
     pub repository: String,
-    /// `GET`, `PUT` …
+    /// The HTTP method: `GET`.
     pub method: String,
-    /// The path; with its host in front where that isn't the registry's.
+    /// The path, prefixed with the host if that isn't the registry's.
     pub path: String,
 }
 
@@ -244,9 +244,9 @@ pub struct Answered {
     pub status: u16,
     /// The registry's own code for the error: `DENIED`.
     pub code: Option<String>,
-    /// What the registry says, on one line of bounded length. It may be empty.
+    /// The registry's message, on one line of bounded length. It may be empty.
     pub message: String,
-    /// How long it asks us to wait.
+    /// The wait that the registry asks for.
     pub retry_after: Option<Duration>,
 }
 
@@ -266,7 +266,7 @@ impl fmt::Display for Answered {
     }
 }
 
-/// ` after 7 attempts in 300 s`, where there was more than one.
+/// ` after 7 attempts in 300 s`, if there was more than one attempt.
 struct Effort {
     attempts: u32,
     elapsed: Duration,

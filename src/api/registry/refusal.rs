@@ -1,6 +1,7 @@
-//! Refusals of registries: how they read, and the setting to change.
+//! Refusals of registries: their messages, and the settings that would allow the request.
 //!
-//! The body: [error codes](https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes).
+//! The format of their bodies: [error
+//! codes](https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes).
 
 use std::time::Duration;
 
@@ -11,13 +12,13 @@ use crate::hint::Input;
 use crate::quote::quoted;
 
 impl Answered {
-    /// Reads the body of an answer, which may be anything.
+    /// Parses the body of an error response, which may contain anything.
     pub(super) fn read(status: u16, body: &[u8], retry_after: Option<Duration>) -> Self {
         let first = serde_json::from_slice::<Value>(body).ok();
         let error = first.as_ref().map(|json| json.pointer("/errors/0").unwrap_or(json));
         let field = |name: &str| error.and_then(|error| error.get(name)).and_then(Value::as_str);
         let (code, message) = match error {
-            // `details` and `error` are what token servers have.
+            // Token servers write `details` or `error`.
             Some(_) => (field("code"), field("message").or(field("details")).or(field("error")).map(str::to_owned)),
             None => (None, Some(without_tags(&String::from_utf8_lossy(body)))),
         };
@@ -25,13 +26,13 @@ impl Answered {
         Self { status, code, message: quoted(&message.unwrap_or_default()), retry_after }
     }
 
-    /// Whether the request had the wrong scheme: that's how servers of TLS answer plain HTTP.
+    /// Whether the request should have used TLS: this is how TLS servers answer plain HTTP.
     pub(super) fn wants_tls(&self) -> bool {
         self.status == 400 && self.message.contains("HTTPS")
     }
 }
 
-/// Whom a refusal is about.
+/// Whom and what a refusal is about.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Applicant<'a> {
     pub(super) registry: &'a str,
@@ -41,14 +42,14 @@ pub(super) struct Applicant<'a> {
 }
 
 impl Applicant<'_> {
-    /// What to do where there is no such repository to push to. Most registries make one, and some want it made first.
+    /// What to do if there is no such repository to push to. Most registries create it, but some want it created first.
     pub(super) fn repository_to_make(self) -> String {
         let Self { registry, repository, .. } = self;
         let is_ecr =
             registry == "public.ecr.aws" || (registry.contains(".dkr.ecr") && registry.contains(".amazonaws."));
         if is_ecr {
             let command = if registry == "public.ecr.aws" { "ecr-public" } else { "ecr" };
-            // At ECR Public, the first part is the registry's alias.
+            // At ECR Public, the first path segment is the registry's alias.
             let name = if registry == "public.ecr.aws" {
                 repository.split_once('/').map_or(repository, |(_, name)| name)
             } else {
@@ -59,7 +60,7 @@ impl Applicant<'_> {
         format!("make the repository `{repository}` at `{registry}` first, or correct its name in {}", Input("images"))
     }
 
-    /// The setting that would allow it.
+    /// The setting that would allow the request.
     pub(super) fn setting(self) -> String {
         let Self { registry, repository, .. } = self;
         let credentials = Input("credentials");
@@ -89,7 +90,7 @@ impl Applicant<'_> {
     }
 }
 
-/// The text of an HTML page: its title where it has one.
+/// The text of an HTML page, or its title if it has one.
 fn without_tags(text: &str) -> String {
     let lower = text.to_ascii_lowercase();
     let title = lower.find("<title>").and_then(|start| {

@@ -1,7 +1,8 @@
-//! The compression of a layer, recognised by its first bytes, as engines do.
+//! The compression of a layer, which is recognised by its first bytes, as in engines.
 //!
 //! [gzip](https://www.rfc-editor.org/rfc/rfc1952#section-2.2) may have several members, and
-//! [zstd](https://www.rfc-editor.org/rfc/rfc8878#section-3.1) several frames, some of them skippable: eStargz, `zstd:chunked`, pzstd.
+//! [zstd](https://www.rfc-editor.org/rfc/rfc8878#section-3.1) several frames, some of them skippable, as in eStargz,
+//! `zstd:chunked` and pzstd.
 
 use std::io::{self, BufRead, Read};
 
@@ -9,17 +10,17 @@ use lzma_rust2::XzReader;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
-/// The most that one layer of a source may have, unpacked: 16 GiB.
+/// The largest layer of a source, unpacked: 16 GiB.
 pub const LIMIT: u64 = 16 << 30;
 
-/// Whether a layer of this media type is one that we read.
+/// Whether we can read layers of this media type.
 #[must_use]
 pub fn is_read(media_type: &str) -> bool {
     let suffix = media_type.rsplit_once(".tar").map(|(_, suffix)| suffix);
     matches!(suffix, Some("" | "+gzip" | ".gzip" | "+zstd" | ".zstd"))
 }
 
-/// The archive in `blob`: a layer, or an archive of a release.
+/// The archive in `blob`, which is a layer or a release's archive.
 ///
 /// # Errors
 /// Reading fails.
@@ -28,13 +29,13 @@ pub fn open<'a>(mut blob: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
     Ok(match head {
         [0x1f, 0x8b, ..] => Box::new(Bounded::new(flate2::bufread::MultiGzDecoder::new(blob))),
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Box::new(Bounded::new(Frames::new(blob))),
-        // Archives of releases are often compressed by xz; layers of images aren't.
+        // Release archives are often compressed by xz; image layers aren't.
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Box::new(Bounded::new(XzReader::new(blob, true))),
         _ => Box::new(Bounded::new(blob)),
     })
 }
 
-/// At most [`LIMIT`] bytes; more are an error.
+/// Passes on at most [`LIMIT`] bytes, and fails after them.
 struct Bounded<R> {
     from: R,
     left: u64,
@@ -56,7 +57,7 @@ impl<R: Read> Read for Bounded<R> {
     }
 }
 
-/// The content of all frames of a zstd stream.
+/// The contents of all frames of a zstd stream.
 struct Frames<R> {
     from: R,
     decoder: FrameDecoder,
@@ -68,7 +69,7 @@ impl<R: BufRead> Frames<R> {
         Self { from, decoder: FrameDecoder::new(), inside: false }
     }
 
-    /// Goes to the next frame that has content; `false` at the end of the stream.
+    /// Goes to the next frame with content; `false` at the end of the stream.
     fn next(&mut self) -> io::Result<bool> {
         loop {
             if self.from.fill_buf()?.is_empty() {
@@ -128,7 +129,7 @@ mod tests {
         ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest)
     }
 
-    /// A skippable frame with three bytes in it.
+    /// A skippable frame with three bytes of data.
     const SKIPPED: &[u8] = b"\x5a\x2a\x4d\x18\x03\0\0\0abc";
 
     fn unpacked(blob: &[u8]) -> io::Result<Vec<u8>> {
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn members_and_frames_are_one_content_and_skippable_frames_are_none() {
+    fn members_and_frames_are_joined_and_skippable_frames_are_dropped() {
         let (a, b) = (vec![b'a'; 300_000], b"b".to_vec());
         let whole = [a.clone(), b.clone()].concat();
         for (what, blob) in [
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_too_early_is_an_error() {
+    fn a_truncated_layer_is_an_error() {
         let (gzip, zstd) = (gzip(&[b'a'; 1000]), zstd(&[b'a'; 1000]));
         for blob in [&gzip[..gzip.len() - 9], &zstd[..zstd.len() - 1], &SKIPPED[..SKIPPED.len() - 1], &SKIPPED[..5]] {
             assert!(unpacked(blob).is_err(), "{blob:?}");

@@ -1,8 +1,10 @@
-//! What the tests and the demo run against: real registries, and a stand-in for GitHub that is held to GitHub's own description.
+//! What the tests and the demo run against: real registries, and a stand-in for GitHub that is validated with GitHub's
+//! own description.
 //!
-//! Everything listens on 127.0.0.1, on a port that was free, and ends when it is dropped: servers with their connections,
-//! child processes by their id. The servers run on threads of their own, so a test may block while it runs the program.
-//! Paths of real parts come from the environment ([`parts`]); what isn't there gives `None`, and a test says so:
+//! Everything listens on 127.0.0.1, on a port that was free, and ends when it is dropped: servers with their
+//! connections, child processes by their id. The servers run on threads of their own, so a test may block while it runs
+//! the program. Paths of real parts come from the environment ([`parts`]). A missing part is `None`, and the test says
+//! so:
 //!
 //! ```no_run
 //! use support::fault_proxy::{Fault, FaultProxy, Rule};

@@ -1,4 +1,4 @@
-//! What each operation answers, from what the stand-in knows.
+//! The answer of each operation, from the state of the stand-in.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::route::{Operation, Route};
 use super::{Access, Shared, State, failure};
 use crate::http::{Body, full};
 
-/// An answer before it is judged.
+/// An answer before it is validated.
 pub(super) struct Reply {
     pub(super) status: u16,
     media_type: &'static str,
@@ -99,7 +99,7 @@ impl Shared {
 }
 
 impl State {
-    /// Answers with a release, then makes the edit that was to follow its reading.
+    /// Answers with a release, then makes the edit that has to follow its reading.
     fn read(&mut self, place: &Place, release: Option<Release>) -> Reply {
         let Some(release) = release else { return Reply::error(404, "Not Found", "/releases/releases") };
         let body = payload::release(place, &release);

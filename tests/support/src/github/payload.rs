@@ -1,4 +1,4 @@
-//! Bodies as GitHub's API writes them: every property that its description requires, and those that clients read.
+//! Bodies in the form of GitHub's API: with every property that its description requires, and those that clients read.
 
 use serde_json::{Map, Value, json};
 
@@ -6,7 +6,7 @@ use super::release::{Release, object_name};
 
 const SITE: &str = "https://github.com";
 
-/// Where the objects of a repository are.
+/// The addresses of a repository's objects.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
     /// The API's URL, as the client reached it.

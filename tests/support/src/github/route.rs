@@ -1,4 +1,4 @@
-//! Which operation of the description a request means.
+//! Maps requests to operations of the description.
 
 use hyper::Method;
 
@@ -18,7 +18,7 @@ pub(super) enum Operation {
     TagObject(String),
 }
 
-/// An operation, with the repository that it is for.
+/// An operation, and the repository that it is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Route {
     pub(super) owner: String,
@@ -27,7 +27,7 @@ pub(super) struct Route {
 }
 
 impl Route {
-    /// The route of a request, or `None` where the stand-in serves no such thing. A reference may contain slashes.
+    /// The route of a request; `None` if the stand-in doesn't serve it. A reference may contain slashes.
     pub(super) fn of(method: &Method, path: &str) -> Option<Self> {
         let mut steps = path.strip_prefix("/repos/")?.splitn(3, '/').map(decoded);
         let (owner, repository, rest) = (steps.next()?, steps.next()?, steps.next().unwrap_or_default());

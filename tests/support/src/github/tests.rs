@@ -76,7 +76,7 @@ async fn every_operation_answers_as_the_description_says() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_refused_in_githubs_words() {
+async fn missing_objects_are_refused_in_githubs_words() {
     let Some(client) = Client::new(vec![Release::new("1.0.0"), Release::new("2.0.0").draft()]) else { return };
     for path in ["/releases/tags/3.0.0", "/releases/tags/2.0.0", "/releases/1", "/git/ref/tags/3.0.0"] {
         let answer = client.get(path).await;
@@ -87,7 +87,7 @@ async fn what_is_not_there_is_refused_in_githubs_words() {
 }
 
 #[tokio::test]
-async fn a_tag_may_be_there_without_a_release_and_beside_a_draft() {
+async fn a_tag_may_exist_without_a_release_and_beside_a_draft() {
     let Some(client) = Client::new(vec![Release::new("1.1.0").draft()]) else { return };
     assert_eq!(client.get("/git/ref/tags/1.1.0").await.status, 404);
     for tag in ["1.1.0", "tool/1.2.0"] {
@@ -190,7 +190,7 @@ async fn a_prerelease_is_never_the_latest_one() {
 }
 
 #[tokio::test]
-async fn failures_come_as_often_as_asked_for() {
+async fn failures_occur_as_often_as_requested() {
     let Some(client) = Client::new(vec![Release::new("1.0.0")]) else { return };
     client.github.fail("GET", 1, Failure::RateLimit { reset_in: 60 });
     client.github.fail("GET", 1, Failure::SecondaryRateLimit { status: 429, retry_after: Some(7) });
