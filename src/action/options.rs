@@ -1,6 +1,6 @@
 //! The options of the command line, which are the inputs of the action under the same names.
 //!
-//! `action.yml` describes them once more, for GitHub; a test sees to it that both agree.
+//! `action.yml` describes them for GitHub, in words that begin with these here; `tests/reference.rs` compares them.
 
 /// The options as they were written, on the command line or as inputs of the action.
 #[derive(Clone, Default, clap::Args)]
