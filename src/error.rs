@@ -19,6 +19,33 @@ pub enum Fault {
     Publication,
 }
 
+impl Fault {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Publication, Self::Input];
+
+    /// The exit code of the process.
+    #[must_use]
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Publication => 1,
+            Self::Input => 2,
+        }
+    }
+
+    /// What the exit code means, for the reference.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Publication => {
+                "the publication failed or was stopped, as every failure after the first write; run it again, it picks up what is missing"
+            }
+            Self::Input => {
+                "the input can't be used (inputs, event, matrix, a base that doesn't exist, no engine); nothing was published"
+            }
+        }
+    }
+}
+
 /// An error that a run may end with.
 pub trait StageError: Error + Hinted + Send + Sync + 'static {
     /// Whose fault it is.
@@ -84,10 +111,7 @@ impl Failure {
     /// The exit code of the process.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        match self.fault {
-            Fault::Publication => 1,
-            Fault::Input => 2,
-        }
+        self.fault.exit_code()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The options of the command line. The inputs of the action have the same names.
 //!
-//! `action.yml` describes them again for GitHub; a test ensures that both agree.
+//! `action.yml` describes them for GitHub, in words that begin with these here; `tests/reference.rs` compares them.
 
 /// The options as they were written, on the command line or as inputs of the action.
 #[derive(Clone, Default, clap::Args)]

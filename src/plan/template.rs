@@ -31,17 +31,18 @@ enum Field {
 }
 
 impl Field {
-    const ALL: [(Self, &'static str); 6] = [
-        (Self::Version, "version"),
-        (Self::Major, "major"),
-        (Self::Minor, "minor"),
-        (Self::Patch, "patch"),
-        (Self::Sha, "sha"),
-        (Self::Tag, "tag"),
+    /// Each with its name and what it stands for.
+    const ALL: [(Self, &'static str, &'static str); 6] = [
+        (Self::Version, "version", "the version, without a leading `v`: `0.9.26`"),
+        (Self::Major, "major", "its first number"),
+        (Self::Minor, "minor", "its second number, or 0"),
+        (Self::Patch, "patch", "its third number, or 0"),
+        (Self::Sha, "sha", "the first seven digits of a development build's commit"),
+        (Self::Tag, "tag", "each entry of the variant's `tags`"),
     ];
 
     fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(field, _)| *field == self).map_or("", |(_, name)| name)
+        Self::ALL.iter().find(|(field, ..)| *field == self).map_or("", |(_, name, _)| name)
     }
 }
 
@@ -66,7 +67,7 @@ impl Hinted for InvalidTemplate {
         match self {
             Self::Brace(_) => "placeholders are written as `{version}`".into(),
             Self::Placeholder { .. } => {
-                format!("use {}", Field::ALL.map(|(_, name)| format!("`{{{name}}}`")).join(", ")).into()
+                format!("use {}", Field::ALL.map(|(_, name, _)| format!("`{{{name}}}`")).join(", ")).into()
             }
         }
     }
@@ -76,6 +77,11 @@ impl Hinted for InvalidTemplate {
 pub const BARE: [&str; 3] = ["{version}", "{major}.{minor}", "latest"];
 
 impl Template {
+    /// The placeholders, each with what it stands for.
+    pub fn placeholders() -> impl Iterator<Item = (String, &'static str)> {
+        Field::ALL.into_iter().map(|(_, name, meaning)| (format!("{{{name}}}"), meaning))
+    }
+
     /// The templates of [`BARE`].
     #[must_use]
     pub fn bare() -> Vec<Self> {
@@ -204,7 +210,7 @@ impl FromStr for Template {
             }
             let (name, after) =
                 rest[brace..].strip_prefix('{').and_then(|open| open.split_once('}')).ok_or_else(unbalanced)?;
-            let field = Field::ALL.iter().find(|(_, known)| *known == name).map(|(field, _)| *field);
+            let field = Field::ALL.iter().find(|(_, known, _)| *known == name).map(|(field, ..)| *field);
             let field = field.ok_or_else(|| InvalidTemplate::Placeholder {
                 template: text.to_owned(),
                 placeholder: name.to_owned(),
