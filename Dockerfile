@@ -1,7 +1,7 @@
 # The action's container: one static executable, and the certificates that it trusts.
 #
 # BuildKit builds it. Behind a proxy that has its own CA: `docker build --secret id=ca,src=ca.pem .`
-ARG RUST=docker.io/library/rust:1.95-alpine
+ARG RUST=docker.io/library/rust:1.95-alpine@sha256:606fd313a0f49743ee2a7bd49a0914bab7deedb12791f3a846a34a4711db7ed2
 
 FROM ${RUST} AS build
 # C compiler and headers for ring and libdeflate.
