@@ -7,6 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::Value;
+
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// What the variants of the shown workflows are when they are in a file.
 const MATRIX: &str = "alpine:3.23,alpine3.23,alpine\ndebian:trixie-slim,trixie-slim,debian-slim\n";
@@ -137,4 +139,70 @@ fn shlex(line: &str) -> Vec<String> {
         }
     }
     words
+}
+
+/// The matrices in a YAML document: itself, if it is one, else those that are inputs of a step. Texts are read as a file would be.
+fn matrices(document: &Value) -> Vec<Value> {
+    let is_row = |row: &Value| {
+        row.as_str().is_some_and(|line| line.contains(',')) || row["base"].is_string() || row["image"].is_string()
+    };
+    match document {
+        Value::String(lines) if is_row(document) && !lines.contains(": ") => vec![document.clone()],
+        Value::Array(rows) if rows.iter().any(is_row) => vec![document.clone()],
+        // A job may be called `variants`, too.
+        Value::Object(keys)
+            if ["variants", "image-mapping", "include"]
+                .iter()
+                .any(|key| keys.get(*key).is_some_and(|rows| rows.is_array() || rows.is_string())) =>
+        {
+            vec![document.clone()]
+        }
+        Value::Object(keys) => {
+            let inline = keys.get("matrix").and_then(Value::as_str).filter(|text| !text.contains("${{"));
+            let inline = inline.and_then(|text| serde_saphyr::from_str(text).ok());
+            let below = keys.iter().filter(|(name, _)| *name != "matrix").map(|(_, value)| value);
+            inline.iter().chain(below).flat_map(matrices).collect()
+        }
+        Value::Array(items) => items.iter().flat_map(matrices).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn the_schema_takes_every_matrix_that_is_shown_and_every_fixture() {
+    let schema = serde_json::to_value(publish_variants::matrix::schema()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let keys_of_variant = schema.pointer("/$defs/VariantEntry/properties").and_then(Value::as_object).unwrap();
+    let mut texts = Vec::new();
+    for page in pages() {
+        let blocks = blocks(&fs::read_to_string(&page).unwrap(), "yaml");
+        texts.extend(blocks.into_iter().map(|block| (page.clone(), block)));
+    }
+    let pages = texts.len();
+    for folder in ["tests/fixtures/matrix", "examples", ".github"] {
+        let files = fs::read_dir(Path::new(ROOT).join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        texts.extend(files.filter(|path| path.is_file()).map(|path| (path.clone(), fs::read_to_string(path).unwrap())));
+    }
+    let mut seen = (0, 0);
+    for (number, (path, text)) in texts.iter().enumerate() {
+        // Some blocks show only the lines that matter, which may not be a document.
+        let Ok(document) = serde_saphyr::from_str::<Value>(text) else { continue };
+        // Keys of a variant on their own.
+        let is_of_variant =
+            document.as_object().is_some_and(|keys| keys.keys().all(|key| keys_of_variant.contains_key(key)));
+        let found = if is_of_variant { vec![Value::Array(vec![document])] } else { matrices(&document) };
+        for matrix in found {
+            let problems: Vec<String> = validator.iter_errors(&matrix).map(|error| error.to_string()).collect();
+            assert!(problems.is_empty(), "{}: {problems:?}\n{matrix}", path.display());
+            if number < pages {
+                seen.0 += 1;
+            } else {
+                seen.1 += 1;
+            }
+        }
+    }
+    assert!(seen.0 >= 8 && seen.1 >= 12, "matrices of pages, and of files: {seen:?}");
+    // The line for editors has the schema's own address.
+    let docs = fs::read_to_string(Path::new(ROOT).join("docs/matrix.md")).unwrap();
+    assert!(docs.contains(&format!("$schema={}\n", schema["$id"].as_str().unwrap())), "{}", schema["$id"]);
 }
