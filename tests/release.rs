@@ -50,7 +50,9 @@ impl Project {
         let heading = format!("## {VERSION}\n");
         project.edit("CHANGELOG.md", |text| text.replace("## Unreleased\n", &heading));
         // While a release is made, action.yml has its image.
-        project.edit("action.yml", |text| format!("{}\n  image: Dockerfile\n", text.rsplit_once("\n  image: ").unwrap().0));
+        project.edit("action.yml", |text| {
+            format!("{}\n  image: Dockerfile\n", text.rsplit_once("\n  image: ").unwrap().0)
+        });
         project.git(&["init", "--quiet", "--initial-branch=main"]);
         project.git(&["remote", "add", "origin", origin.to_str().unwrap()]);
         project.commit();
@@ -316,7 +318,8 @@ async fn a_release_is_an_image_under_its_digest_with_variants_then_archives_a_ta
     let image = succeeded(&mut publish).trim().to_owned();
     let digest = image.strip_prefix(&format!("{repository}@")).unwrap();
     let index = registry.manifest("astral-sh/publish-variants", digest).await.unwrap().json();
-    let platforms: Vec<&Value> = index["manifests"].as_array().unwrap().iter().map(|entry| &entry["platform"]).collect();
+    let platforms: Vec<&Value> =
+        index["manifests"].as_array().unwrap().iter().map(|entry| &entry["platform"]).collect();
     assert_eq!(platforms.len(), 2, "{index}");
     for tag in [VERSION, VERSION.split('.').next().unwrap(), "latest"] {
         assert_eq!(registry.manifest("astral-sh/publish-variants", tag).await.unwrap().digest(), digest, "{tag}");
