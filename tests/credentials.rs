@@ -106,6 +106,40 @@ async fn credentials_are_found_where_docker_podman_and_their_helpers_keep_them()
     assert_eq!(asked, expected, "once for each registry that it is for");
 }
 
+#[tokio::test]
+async fn on_the_runner_itself_its_logins_and_registries_on_localhost_are_used() {
+    let Some(world) = World::start(AMD64, &["0.9.26"]).await else { return };
+    let Some(docker) = login_by_docker(world.closed.host()) else {
+        return parts::skip("no Docker command line, or no engine");
+    };
+    let home = tempfile::tempdir().unwrap();
+    std::fs::rename(docker.path(), home.path().join(".docker")).unwrap();
+    let program = Path::new(env!("CARGO_BIN_EXE_publish-variants"));
+    let (open, closed) = (world.open.host(), world.closed.host());
+    // As a workflow has it, with the shell that the runner takes; in a job there are no inputs, but GitHub's variables.
+    let script = format!(
+        "publish-variants publish --version \"$VERSION\" --source {open}/astral-sh/uv:{{version}} --binaries '/uv /uvx' \
+         --builder registry --images '{} {closed}/runner/uv' --matrix {open}/library/alpine:3.23,alpine --release-notes false",
+        format_args!("localhost:{}/runner/uv", open.rsplit_once(':').unwrap().1),
+    );
+    let job = world.step("unix:///nowhere", "runner", "0.9.26");
+    let mut command = Command::new("bash");
+    for (name, value) in job.command().get_envs().filter(|(name, _)| !name.to_string_lossy().starts_with("INPUT_")) {
+        command.env(name, value.unwrap());
+    }
+    let path = format!("{}:/usr/bin:/bin", program.parent().unwrap().display());
+    command.current_dir(job.workspace()).env("PATH", path).env("HOME", home.path()).env("VERSION", "0.9.26");
+    command.env("INPUT_GITHUB-TOKEN", WRITE_TOKEN).args(["--noprofile", "--norc", "-eo", "pipefail", "-c", &script]);
+    let output = command.output().unwrap();
+    let done = job.done(&output).succeeded();
+    assert_eq!(done.outputs["status"], "published", "{}", done.log);
+    for registry in [&world.open, &world.closed] {
+        assert!(registry.manifest("runner/uv", "0.9.26-alpine").await.is_some(), "{}", registry.host());
+    }
+    assert!(!shown(&done).contains(PASSWORD), "{}", done.log);
+    assert!(done.summary.contains("localhost:"), "{}", done.summary);
+}
+
 /// A folder with the `config.json` that `docker login` writes.
 fn login_by_docker(host: &str) -> Option<tempfile::TempDir> {
     let (tools, engine) = (parts::tools()?, parts::engine_classic()?);

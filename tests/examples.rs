@@ -148,8 +148,8 @@ fn the_command_of_the_gitlab_job_makes_a_plan_from_its_variables() {
     let text = fs::read_to_string(examples().join("gitlab-ci.yml")).unwrap();
     let pipeline: Value = serde_saphyr::from_str(&text).unwrap();
     let script = strings(&pipeline["variants"]["script"]);
-    let command = script.iter().find(|line| line.starts_with("./publish-variants publish ")).unwrap();
-    let command = command.replace("./publish-variants publish", "\"$PROGRAM\" plan --format json");
+    let command = script.iter().find(|line| line.starts_with("publish-variants publish ")).unwrap();
+    let command = command.replace("publish-variants publish", "\"$PROGRAM\" plan --format json");
     let output = Command::new("sh")
         .current_dir(repository().path())
         .env_clear()
@@ -170,6 +170,39 @@ fn the_command_of_the_gitlab_job_makes_a_plan_from_its_variables() {
     assert_eq!(strings(&plan["destinations"]), ["registry.gitlab.com/acme/tool"]);
     assert_eq!(plan["source"]["reference"], "registry.gitlab.com/acme/tool/scratch:1.2.3");
     assert!(["1.2.3-alpine", "1.2.3", "latest"].iter().all(|tag| tags(&plan).contains(tag)));
+}
+
+/// The scripts of a job, by the names of their steps.
+fn scripts(example: &str) -> Vec<(String, String)> {
+    let workflow: Value = serde_saphyr::from_str(&fs::read_to_string(examples().join(example)).unwrap()).unwrap();
+    let steps = workflow["jobs"]["variants"]["steps"].as_array().unwrap();
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    steps.iter().filter_map(|step| Some((text(&step["name"])?, text(&step["run"])?))).collect()
+}
+
+#[test]
+fn the_commands_on_the_runner_are_plans() {
+    let scripts = scripts("on-the-runner.yml");
+    let published: Vec<_> =
+        scripts.iter().filter(|(_, script)| script.starts_with("publish-variants publish ")).collect();
+    assert_eq!(published.len(), 2);
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("variants.yml"), "alpine:3.23,alpine3.23,alpine\n").unwrap();
+    for ((_, script), destination) in published.iter().zip(["localhost:5000/acme/tool", "ghcr.io/acme/tool"]) {
+        let command = script.replace("publish-variants publish", "\"$PROGRAM\" plan --format json");
+        let output = Command::new("sh")
+            .current_dir(folder.path())
+            .env_clear()
+            .env("PROGRAM", env!("CARGO_BIN_EXE_publish-variants"))
+            .env("VERSION", "1.2.3")
+            .args(["-c", &command])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+        let plan: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(strings(&plan["destinations"]), [destination]);
+        assert_eq!(plan["source"]["reference"], "ghcr.io/acme/tool:1.2.3");
+    }
 }
 
 #[test]

@@ -312,3 +312,67 @@ fn a_snippet_that_is_wrong_is_found() {
     assert_eq!(block("run by tests/plan.rs").is_tried(), Err("tests/plan.rs doesn't read docs/tags.md".into()));
     assert_eq!(block("not run: why").is_tried(), Ok(Tried::NotRun("docs/tags.md:1: why".into())));
 }
+
+/// The matrices in a YAML document: itself, if it is one, else those that are inputs of a step. Texts are read as a file would be.
+fn matrices(document: &Value) -> Vec<Value> {
+    let is_row = |row: &Value| {
+        row.as_str().is_some_and(|line| line.contains(',')) || row["base"].is_string() || row["image"].is_string()
+    };
+    match document {
+        Value::String(lines) if is_row(document) && !lines.contains(": ") => vec![document.clone()],
+        Value::Array(rows) if rows.iter().any(is_row) => vec![document.clone()],
+        // A job may be called `variants`, too.
+        Value::Object(keys)
+            if ["variants", "image-mapping", "include"]
+                .iter()
+                .any(|key| keys.get(*key).is_some_and(|rows| rows.is_array() || rows.is_string())) =>
+        {
+            vec![document.clone()]
+        }
+        Value::Object(keys) => {
+            let inline = keys.get("matrix").and_then(Value::as_str).filter(|text| !text.contains("${{"));
+            let inline = inline.and_then(|text| serde_saphyr::from_str(text).ok());
+            let below = keys.iter().filter(|(name, _)| *name != "matrix").map(|(_, value)| value);
+            inline.iter().chain(below).flat_map(matrices).collect()
+        }
+        Value::Array(items) => items.iter().flat_map(matrices).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn the_schema_takes_every_matrix_that_is_shown_and_every_fixture() {
+    let schema = serde_json::to_value(publish_variants::matrix::schema()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let keys_of_variant = schema.pointer("/$defs/VariantEntry/properties").and_then(Value::as_object).unwrap();
+    let shown = pages().into_iter().flat_map(|page| blocks(&page)).filter(|block| block.language == "yaml");
+    let mut texts: Vec<(String, String)> = shown.map(|block| (block.place, block.text)).collect();
+    let pages = texts.len();
+    for folder in ["tests/fixtures/matrix", "examples", ".github"] {
+        let files = fs::read_dir(Path::new(ROOT).join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        let files = files.filter(|path| path.is_file());
+        texts.extend(files.map(|path| (path.display().to_string(), fs::read_to_string(&path).unwrap())));
+    }
+    let mut seen = (0, 0);
+    for (number, (place, text)) in texts.iter().enumerate() {
+        // Some blocks show only the lines that matter, which may not be a document.
+        let Ok(document) = serde_saphyr::from_str::<Value>(text) else { continue };
+        // Keys of a variant on their own.
+        let is_of_variant =
+            document.as_object().is_some_and(|keys| keys.keys().all(|key| keys_of_variant.contains_key(key)));
+        let found = if is_of_variant { vec![Value::Array(vec![document])] } else { matrices(&document) };
+        for matrix in found {
+            let problems: Vec<String> = validator.iter_errors(&matrix).map(|error| error.to_string()).collect();
+            assert!(problems.is_empty(), "{place}: {problems:?}\n{matrix}");
+            if number < pages {
+                seen.0 += 1;
+            } else {
+                seen.1 += 1;
+            }
+        }
+    }
+    assert!(seen.0 >= 8 && seen.1 >= 12, "matrices of pages, and of files: {seen:?}");
+    // The line for editors has the schema's own address.
+    let docs = fs::read_to_string(Path::new(ROOT).join("docs/matrix.md")).unwrap();
+    assert!(docs.contains(&format!("$schema={}\n", schema["$id"].as_str().unwrap())), "{}", schema["$id"]);
+}

@@ -14,6 +14,8 @@ pub(super) enum MatrixFile {
     Rows(Vec<Row>),
     /// The variants, and what they have in common.
     Mapping(Box<Mapping>),
+    /// Lines `base,tag,tag`.
+    Lines(#[schemars(regex(pattern = ","))] String),
 }
 
 /// The variants, and what they have in common.
@@ -167,8 +169,17 @@ pub(super) struct ExpectedCommand {
     pub(super) contains: Option<Scalar>,
 }
 
+/// Where editors find the schema: that of the newest release with this major version.
+const ADDRESS: &str = concat!(
+    "https://raw.githubusercontent.com/astral-sh/publish-variants/v",
+    env!("CARGO_PKG_VERSION_MAJOR"),
+    "/docs/variants.schema.json"
+);
+
 /// The JSON Schema of a matrix file.
 #[must_use]
 pub fn schema() -> schemars::Schema {
-    schemars::schema_for!(MatrixFile)
+    let mut schema = schemars::schema_for!(MatrixFile);
+    schema.insert("$id".to_owned(), ADDRESS.into());
+    schema
 }
