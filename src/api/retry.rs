@@ -168,7 +168,12 @@ const TABLE: &[Row] = &[
         Class::UsuallyPermanent,
         "a registry's refusal: the run has read the same image itself",
     ),
-    row(ENGINE, When::Status(&[400..=407, 409..=428, 430..=499]), Class::Permanent, "other 4xx, except for 408 and 429"),
+    row(
+        ENGINE,
+        When::Status(&[400..=407, 409..=428, 430..=499]),
+        Class::Permanent,
+        "other 4xx, except for 408 and 429",
+    ),
     row(ENGINE, When::Connection, Class::UsuallyPermanent, "the connection to the engine itself"),
     row(
         ENGINE,
