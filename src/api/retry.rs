@@ -107,7 +107,7 @@ const TABLE: &[Row] = &[
         REGISTRY,
         When::BareDenied,
         Class::UsuallyPermanent,
-        "401 or 403 with a bare `denied`: GHCR sometimes answers authorised requests so",
+        "401 or 403 with a bare `denied`, with which GHCR sometimes answers authorised requests",
     ),
     row(
         REGISTRY,
@@ -120,7 +120,7 @@ const TABLE: &[Row] = &[
             "BLOB_UNKNOWN",
         ]),
         Class::UsuallyPermanent,
-        "an upload that the registry has lost or mixed up, a blob that it doesn't see everywhere yet (by error code)",
+        "an upload that the registry lost or mixed up, a blob that isn't visible everywhere yet (by error code)",
     ),
     row(REGISTRY, When::Status(&[416..=416]), Class::UsuallyPermanent, "416"),
     row(
@@ -129,13 +129,13 @@ const TABLE: &[Row] = &[
         Class::Transient,
         "408, 500, 502 to 504, 506 and above",
     ),
-    row(HTTP, When::Connection, Class::Transient, "no connection, a broken one, one that stalls"),
+    row(HTTP, When::Connection, Class::Transient, "no connection, or one that breaks or stalls"),
     row(REGISTRY, When::UnknownHost, Class::UsuallyPermanent, "an unknown host name"),
     row(
         REGISTRY,
         When::MismatchOrMalformed,
         Class::UsuallyPermanent,
-        "bytes that don't have their digest, an answer that makes no sense",
+        "bytes with a wrong digest, an answer that can't be parsed",
     ),
     row(
         HTTP,
@@ -160,7 +160,7 @@ const TABLE: &[Row] = &[
             "was interrupted",
         ]),
         Class::Permanent,
-        "a missing image, a full disk, a `run` line that fails, a build that took too long (by its words)",
+        "a missing image, a full disk, a failing `run` line, a build that took too long (by its words)",
     ),
     row(
         ENGINE,
@@ -168,7 +168,12 @@ const TABLE: &[Row] = &[
         Class::UsuallyPermanent,
         "a registry's refusal: the run has read the same image itself",
     ),
-    row(ENGINE, When::Status(&[400..=407, 409..=428, 430..=499]), Class::Permanent, "other 4xx, save 408 and 429"),
+    row(
+        ENGINE,
+        When::Status(&[400..=407, 409..=428, 430..=499]),
+        Class::Permanent,
+        "other 4xx, except for 408 and 429",
+    ),
     row(ENGINE, When::Connection, Class::UsuallyPermanent, "the connection to the engine itself"),
     row(
         ENGINE,
@@ -196,9 +201,9 @@ const TABLE: &[Row] = &[
             "verification failed",
         ]),
         Class::Transient,
-        "what a registry, or the way to it, has on a bad day (by its words)",
+        "a temporary failure of a registry or of the network (by its words)",
     ),
-    row(ENGINE, When::Otherwise, Class::UsuallyPermanent, "words that nobody knows"),
+    row(ENGINE, When::Otherwise, Class::UsuallyPermanent, "unknown words"),
 ];
 
 const REFUSED: &[&str] =

@@ -82,7 +82,8 @@ fn may_differ(name: &str) -> bool {
     facts::is_fact(name) || name == facts::VERSION
 }
 
-/// A config without the allowed differences: facts, the last `dropped` layers, and the times of the other `own` layers on top.
+/// A config without the allowed differences: facts, the last `dropped` layers, and the dates of the other `own` layers
+/// on top.
 fn neutral_config(config: &Config, own: usize, dropped: usize) -> Map<String, Value> {
     let mut config = config.as_json().clone();
     config.remove("created");

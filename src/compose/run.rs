@@ -28,7 +28,8 @@ pub enum InvalidRun {
     /// The last line is continued.
     #[error("the last line of this item of `run` ends with `\\`: `{0}`")]
     Continued(String),
-    /// Whether this line is continued depends on the engine: BuildKit up to Docker 20.10 goes by the last backslash alone.
+    /// Whether this line is continued depends on the engine: up to Docker 20.10, BuildKit goes by the last backslash
+    /// alone.
     #[error("`{0}` ends with two backslashes, which not all engines read alike")]
     Ambiguous(String),
     /// A here-document, of which the lines would be those of the Dockerfile.

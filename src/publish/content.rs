@@ -113,7 +113,8 @@ pub(super) async fn ensure(
         manifests.extend(images.map(|manifest| (*to, manifest)));
         if is_source(*artifact) { &mut source } else { &mut indexes }.push((*to, &content.index));
     }
-    // GHCR orders a package's versions by the first push of a manifest: a new source index that comes last heads the page.
+    // GHCR orders a package's versions by the first push of a manifest: a new source index that comes last heads the
+    // page.
     let mut pushed = BTreeSet::new();
     for documents in [manifests, indexes, source] {
         pushed.extend(push(registries, documents).await?);

@@ -267,7 +267,7 @@ impl OfRun<'_> {
         // Several platforms of a variant may have the same warning.
         let folders: BTreeSet<String> = self.verified.iter().flat_map(|image| image.warnings.clone()).collect();
         let unseen =
-            self.surveyed.unseen.iter().map(|(repository, why)| format!("`{repository}` couldn't be looked at: {why}"));
+            self.surveyed.unseen.iter().map(|(repository, why)| format!("`{repository}` couldn't be read: {why}"));
         // Tags with the same reason share a warning.
         let mut by_reason = Vec::<(&Reason, Vec<String>)>::new();
         for decision in &self.surveyed.decisions.tags {

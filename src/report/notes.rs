@@ -138,7 +138,7 @@ fn write(report: &Report, form: Form) -> String {
     }
     if !report.dropped_variants.is_empty() {
         let names: Vec<String> = report.dropped_variants.iter().map(|name| code(name)).collect();
-        let _ = writeln!(text, "\nThe release before also had: {}.", names.join(", "));
+        let _ = writeln!(text, "\nThe previous release also had: {}.", names.join(", "));
     }
     let pins = pins(report);
     match form {

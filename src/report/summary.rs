@@ -71,10 +71,10 @@ fn differences(report: &Report) -> String {
     let mut text = String::new();
     let named = |names: &[String]| names.iter().map(|name| code(name)).collect::<Vec<_>>().join(", ");
     if !report.new_variants.is_empty() {
-        let _ = writeln!(text, "New since the release before: {}.\n", named(&report.new_variants));
+        let _ = writeln!(text, "New since the previous release: {}.\n", named(&report.new_variants));
     }
     if !report.dropped_variants.is_empty() {
-        let _ = writeln!(text, "The release before also had: {}.\n", named(&report.dropped_variants));
+        let _ = writeln!(text, "The previous release also had: {}.\n", named(&report.dropped_variants));
     }
     text
 }
@@ -263,7 +263,7 @@ fn timeline(stages: &[&Stage]) -> String {
     let end = stages.iter().map(|stage| stage.start + stage.duration).max().unwrap_or_default();
     let axis = if end < Duration::from_secs(60) { "%-S s" } else { "%-M:%S" };
     let mut text = format!(
-        "```mermaid\ngantt\n    title {} in all\n    dateFormat x\n    axisFormat {axis}\n    todayMarker off\n",
+        "```mermaid\ngantt\n    title {} in total\n    dateFormat x\n    axisFormat {axis}\n    todayMarker off\n",
         duration(end)
     );
     for stage in stages {

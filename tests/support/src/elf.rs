@@ -5,7 +5,8 @@
 //!
 //! [spec]: https://refspecs.linuxfoundation.org/elf/gabi4+/contents.html
 
-/// A static executable of `platform` (`linux/amd64` or `linux/arm64`) that prints `text`, whatever its arguments, and ends with status 0.
+/// A static executable for `platform` (`linux/amd64` or `linux/arm64`) that prints `text`, whatever its arguments are,
+/// and ends with status 0.
 pub fn printing(platform: &str, text: &str) -> Vec<u8> {
     const BASE: u64 = 0x40_0000;
     const HEADERS: u64 = 64 + 56;
