@@ -1,9 +1,10 @@
-//! GitHub's [REST API](https://docs.github.com/en/rest): releases, tags and facts of one repository.
+//! GitHub's [REST API](https://docs.github.com/en/rest): releases, tags, files and facts of one repository.
 //!
 //! The only place that names `octocrab`. Requests are retried as `api/retry.rs` says; TLS roots come from the system or from `SSL_CERT_FILE`, proxies from the usual variables.
 
 mod answer;
 mod commits;
+mod contents;
 mod error;
 mod notes;
 mod releases;

@@ -134,6 +134,12 @@ impl fmt::Display for PlanError {
 
 impl std::error::Error for PlanError {}
 
+impl From<Problem> for PlanError {
+    fn from(problem: Problem) -> Self {
+        Self(vec![problem])
+    }
+}
+
 impl Situation for PlanError {
     fn fault(&self) -> Fault {
         Fault::Input
