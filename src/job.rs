@@ -16,9 +16,10 @@ use crate::error::{Failure, Fault, StageError};
 use crate::hint::{Hinted, Hints};
 use crate::image::{Repository, SourceName};
 use crate::plan::Plan;
+use crate::pull_request::{self, Given};
 use crate::quote::quoted;
 use crate::remotes::Remotes;
-use crate::report::{Report, Status, notes, outputs, summary};
+use crate::report::{Comparison, Report, Status, notes, outputs, summary};
 use crate::stages::Stages;
 
 /// How long removing the run's images and containers from the engine may take.
@@ -111,7 +112,16 @@ async fn end(
     known.warnings.iter().for_each(|warning| log.annotate(Level::Warning, "publish-variants", warning));
     let remotes = Remotes::prepare(&inputs, known.credentials, environment, log)?;
     let (outcome, patience) = {
-        let run = crate::run(plan, &inputs, &event, &remotes, files, stages, log);
+        let run = async {
+            let given = Given { options, environment, files };
+            let compared = pull_request::compare(&plan, &inputs, &event, given, remotes.github.as_ref());
+            let run = crate::run(plan.clone(), &inputs, &event, &remotes, files, stages, log);
+            let (mut outcome, comparison) = tokio::join!(run, compared);
+            if let Ok(ended) = &mut outcome {
+                ended.report.comparison = comparison;
+            }
+            outcome
+        };
         tokio::pin!(run);
         tokio::select! {
             outcome = &mut run => (outcome, CLEAN_UP),
@@ -234,6 +244,13 @@ fn tell(ended: Ended, environment: &Environment, log: &Log) -> Result<Report, Fa
 fn without_secrets(report: &Report, log: &Log) -> Report {
     let mut report = report.clone();
     report.warnings.iter_mut().for_each(|warning| *warning = log.redacted(warning));
+    match &mut report.comparison {
+        Some(Comparison::Known { differences, .. }) => {
+            differences.iter_mut().for_each(|line| *line = log.redacted(line));
+        }
+        Some(Comparison::Unknown(reason)) => *reason = log.redacted(reason),
+        None => {}
+    }
     let destinations = report.variants.iter_mut().flat_map(|variant| &mut variant.destinations);
     let of_source = report.source.iter_mut().flat_map(|source| &mut source.destinations);
     let kept = destinations.chain(of_source).flat_map(|destination| &mut destination.kept);

@@ -27,6 +27,7 @@ pub mod matrix;
 pub mod ownership;
 pub mod plan;
 pub mod publish;
+pub mod pull_request;
 pub mod quote;
 pub mod remotes;
 pub mod report;

@@ -214,6 +214,19 @@ impl Tags {
         self.reasons.get(tag).map_or("", |reason| reason.entry.as_str())
     }
 
+    /// The entries that the tags were made from, the most specific first.
+    #[must_use]
+    pub fn entries(&self) -> Vec<String> {
+        let mut entries = Vec::<String>::new();
+        for tag in self.iter() {
+            let entry = self.entry_of(tag);
+            if !entries.iter().any(|known| known == entry) {
+                entries.push(entry.to_owned());
+            }
+        }
+        entries
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

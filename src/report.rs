@@ -13,6 +13,7 @@ pub use crate::publish::Blobs;
 
 use crate::image::{self, Digest, Location, Platform, Reference, Repository, SourceName, Tag};
 
+pub mod difference;
 mod failure;
 mod gather;
 mod markdown;
@@ -48,6 +49,9 @@ pub struct Report {
     /// Variants that the previous release lacked; empty if nothing is known about it.
     #[serde(skip)]
     pub new_variants: Vec<String>,
+    /// For a pull request, what it changes.
+    #[serde(skip)]
+    pub comparison: Option<Comparison>,
     /// For a development build, the tags that the templates of the next release would make: `{version}-<tag>`.
     #[serde(skip)]
     pub next_tag_forms: Vec<String>,
@@ -80,6 +84,20 @@ impl Report {
         let destinations = self.variants.iter().flat_map(|variant| &variant.destinations);
         destinations.map(|destination| &destination.repository).filter(move |repository| seen.insert(*repository))
     }
+}
+
+/// The plan of a pull request, compared with that of the branch that it is to be merged into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// Both are known.
+    Known {
+        /// The commit of the branch.
+        base: String,
+        /// A line for each difference.
+        differences: Vec<String>,
+    },
+    /// Why the other plan isn't known, as a clause.
+    Unknown(String),
 }
 
 /// Numbers of tags by their outcome; in a dry run, by their expected outcome.

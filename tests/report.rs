@@ -108,6 +108,7 @@ fn report() -> Report {
             stage("Publish", 16_900, 5_450),
         ],
         new_variants: vec![],
+        comparison: None,
         next_tag_forms: vec![],
         tag_forms: FORMS.map(str::to_owned).into(),
         tally: Tally { created: 6, moved: 5, kept: 1, ..Tally::default() },

@@ -57,6 +57,8 @@ pub enum Kind {
     PullRequest {
         /// The commit at its head.
         head: Option<String>,
+        /// The commit of the branch that it is to be merged into, which is always one of this repository.
+        base: Option<String>,
         /// Whether its head is a branch of the same repository, and the event is about the pull request itself. Other
         /// events may be about a fork.
         is_own: bool,
@@ -233,9 +235,11 @@ impl Event {
         let date = payload.date_of(commit.as_deref());
         let is_on_pull_request = git_ref.as_deref().is_some_and(|git_ref| git_ref.starts_with("refs/pull/"));
         let kind = match name {
-            _ if is_on_pull_request || payload.is_of_pull_request(name) => {
-                Kind::PullRequest { head: payload.head_of_pull_request(), is_own: payload.is_of_own_pull_request(name) }
-            }
+            _ if is_on_pull_request || payload.is_of_pull_request(name) => Kind::PullRequest {
+                head: payload.head_of_pull_request(),
+                base: payload.pull_request.as_ref().and_then(|request| request.base.as_ref()?.sha.clone()),
+                is_own: payload.is_of_own_pull_request(name),
+            },
             "release" => match payload.release {
                 Some(release) => Kind::Release(ReleaseEvent {
                     action: text(payload.action.as_ref()).unwrap_or_default(),
@@ -274,6 +278,15 @@ impl Event {
     #[must_use]
     pub fn is_own_pull_request(&self) -> bool {
         matches!(self.kind, Kind::PullRequest { is_own: true, .. })
+    }
+
+    /// The commit of the branch that a pull request is to be merged into.
+    #[must_use]
+    pub fn base_of_pull_request(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::PullRequest { base, .. } => base.as_deref(),
+            _ => None,
+        }
     }
 
     /// Whether the event is about a pull request, or was caused by one.

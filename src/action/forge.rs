@@ -97,7 +97,11 @@ pub(super) fn pipeline(environment: &Environment) -> Event {
             let source = get("CI_MERGE_REQUEST_SOURCE_PROJECT_ID");
             let is_own = source.is_some() && source == get("CI_MERGE_REQUEST_PROJECT_ID");
             // GitLab makes the commit of a merged result up, so it belongs to no branch.
-            Kind::PullRequest { head: get("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA").or_else(|| commit.clone()), is_own }
+            Kind::PullRequest {
+                head: get("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA").or_else(|| commit.clone()),
+                base: None,
+                is_own,
+            }
         }
         (Some(tag), _) => Kind::Tag(tag.clone()),
         (None, Some(branch)) => Kind::Branch(branch),

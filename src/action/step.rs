@@ -1,7 +1,7 @@
 //! The action's step in a workflow file, for `plan --workflow`: its `with:` and the repository of the work tree replace
 //! the variables that a runner would set.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::environment::{Environment, Files, read_text, variable};
@@ -42,17 +42,14 @@ impl Workflow<'_> {
     /// value is known only when the workflow runs, and no option overrides it.
     pub fn inputs(&self, environment: &Environment, files: &dyn Files) -> Result<Environment, PlanError> {
         let mut problems = Vec::new();
-        let start = Place::Line { of: self.text(), line: 1, column: 1 };
-        let root = match read_text(files, Path::new(self.path), LIMIT) {
-            Ok(text) => Node::parse(&text).map_err(|(line, column, message)| {
-                Problem::new(&Place::Line { of: self.text(), line, column }, message)
-            }),
-            Err(error) => {
-                Err(Problem::new(&start, format!("it can't be read: {error}")).hint("give the path of a workflow"))
-            }
-        };
+        let root =
+            match read_text(files, Path::new(self.path), LIMIT) {
+                Ok(text) => self.parse(&text),
+                Err(error) => Err(Problem::new(&self.start(), format!("it can't be read: {error}"))
+                    .hint("give the path of a workflow")),
+            };
         let inputs = match root {
-            Ok(root) => self.step(&root, &start).map(|step| self.with(&step, &mut problems)),
+            Ok(root) => self.step(&root).map(|step| self.with(&step, &mut problems)),
             Err(problem) => Err(problem),
         };
         let inputs = inputs.unwrap_or_else(|problem| {
@@ -63,12 +60,52 @@ impl Workflow<'_> {
         Ok(environment.with(inputs.into_iter().chain(repository(environment, files))))
     }
 
+    /// `environment`, which is that of a run, with the inputs that the step has in `text`: the workflow as it was at another commit.
+    /// An input with an expression stays as it is: its value is known from the run.
+    ///
+    /// # Errors
+    /// The text is no workflow, there is no such step, or the matrix has an expression.
+    pub fn inputs_at(&self, text: &str, environment: &Environment) -> Result<Environment, PlanError> {
+        let read = || {
+            let root = self.parse(text)?;
+            let step = self.step(&root)?;
+            let mut inputs: BTreeMap<String, String> =
+                Options::names().into_iter().map(|name| (name, String::new())).collect();
+            // It has a default.
+            inputs.remove("github-token");
+            for (key, value) in step.node.get("with").map(Node::entries).unwrap_or_default() {
+                let (name, text) = (key.as_text().unwrap_or_default().to_lowercase(), value.as_text());
+                match text.and_then(expression) {
+                    None => inputs.extend(text.map(|text| (name, text.to_owned()))),
+                    Some(expression) if name == "matrix" => {
+                        let situation =
+                            format!("the matrix has `{expression}`, which is known only when the workflow runs");
+                        return Err(Problem::new(&value.place(&self.text()), situation));
+                    }
+                    Some(_) => drop(inputs.remove(&name)),
+                }
+            }
+            Ok(environment.with(inputs.into_iter().map(|(name, value)| (variable(&name), value))))
+        };
+        read().map_err(PlanError::from)
+    }
+
+    fn parse(&self, text: &str) -> Result<Node, Problem> {
+        Node::parse(text)
+            .map_err(|(line, column, message)| Problem::new(&Place::Line { of: self.text(), line, column }, message))
+    }
+
+    fn start(&self) -> Place {
+        Place::Line { of: self.text(), line: 1, column: 1 }
+    }
+
     fn text(&self) -> Text {
         Text::File(self.path.to_owned())
     }
 
     /// The step that uses this action, or of several the one that is meant.
-    fn step<'n>(&self, root: &'n Node, start: &Place) -> Result<Step<'n>, Problem> {
+    fn step<'n>(&self, root: &'n Node) -> Result<Step<'n>, Problem> {
+        let start = self.start();
         let jobs = root.get("jobs").map(Node::entries).unwrap_or_default();
         let jobs = jobs.iter().filter_map(|(name, job)| Some((name.as_text()?, job.get("steps")?)));
         // A composite action's file has its steps elsewhere.
@@ -77,7 +114,7 @@ impl Workflow<'_> {
             jobs.chain(composite).flat_map(|(job, steps)| steps.items().iter().map(move |node| Step { job, node }));
         let mut ours: Vec<Step<'_>> = steps.filter(|step| is_ours(step.node)).collect();
         if ours.is_empty() {
-            let problem = Problem::new(start, "no step of this workflow uses this action");
+            let problem = Problem::new(&start, "no step of this workflow uses this action");
             return Err(
                 problem.hint("such a step has `uses: astral-sh/publish-variants@v1`, or a local path and a `matrix`")
             );
@@ -97,7 +134,7 @@ impl Workflow<'_> {
         one.ok_or_else(|| {
             let count =
                 if self.step.is_none() { "several steps use this action" } else { "`--step` names none, or several" };
-            Problem::new(start, format!("{count}: {}", all.join(", ")))
+            Problem::new(&start, format!("{count}: {}", all.join(", ")))
                 .hint("choose one with `--step`: its `id`, its `name`, or the job that it is in")
         })
     }

@@ -1,10 +1,11 @@
-//! GitHub's [REST API](https://docs.github.com/en/rest): releases, tags and facts of one repository.
+//! GitHub's [REST API](https://docs.github.com/en/rest): releases, tags, files and facts of one repository.
 //!
 //! The only module that names `octocrab`. Requests are retried by the rule in `api/retry.rs`. TLS roots come from the
 //! system or from `SSL_CERT_FILE`, proxies from the usual environment variables.
 
 mod answer;
 mod commits;
+mod contents;
 mod error;
 mod notes;
 mod releases;

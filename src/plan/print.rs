@@ -127,6 +127,15 @@ impl<'a> VariantJson<'a> {
     }
 }
 
+/// What a variant's settings are, by name: all of its JSON but what it is called and made of.
+#[must_use]
+pub fn settings(variant: &Variant, plan: &Plan) -> serde_json::Map<String, serde_json::Value> {
+    let json = serde_json::to_value(VariantJson::of(variant, plan)).expect("texts and lists are JSON");
+    let serde_json::Value::Object(mut settings) = json else { return serde_json::Map::new() };
+    settings.retain(|name, _| !["name", "base", "image", "version_label", "tags", "reasons"].contains(&name.as_str()));
+    settings
+}
+
 impl Plan {
     /// The plan as indented JSON. Names don't change from release to release; new ones may be added.
     #[must_use]

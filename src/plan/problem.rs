@@ -136,6 +136,12 @@ impl fmt::Display for PlanError {
 
 impl std::error::Error for PlanError {}
 
+impl From<Problem> for PlanError {
+    fn from(problem: Problem) -> Self {
+        Self(vec![problem])
+    }
+}
+
 impl Hinted for PlanError {
     /// Of several problems, each has its hint below it.
     fn hints(&self) -> Hints {

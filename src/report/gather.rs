@@ -13,7 +13,7 @@ use crate::facts;
 use crate::image::manifest::ManifestOrIndex;
 use crate::image::{Digest, Platform, Repository, SourceName, Tag};
 use crate::ownership::{Decision, Image, Reason, TagKind, Verdict};
-use crate::plan::{self, Made, Plan, Tags, Template};
+use crate::plan::{self, Made, Plan, Template};
 use crate::publish::{Blobs, Published, TagOutcome};
 use crate::resolve::{self, Resolved, ResolvedVariant};
 use crate::survey::Surveyed;
@@ -97,6 +97,7 @@ impl OfRun<'_> {
             unreleased: resolved.unreleased.clone(),
             dropped_variants: Vec::new(),
             new_variants: Vec::new(),
+            comparison: None,
             next_tag_forms: next_tag_forms(&resolved.plan),
             warnings: self.warnings(),
             stages,
@@ -141,7 +142,7 @@ impl OfRun<'_> {
         let is_known = resolved.copied.is_none() || self.surveyed.wanted.artifacts[number].composed == digest;
         Variant {
             name: resolved.variant.name.clone(),
-            entries: entries(&resolved.variant.tags),
+            entries: resolved.variant.tags.entries(),
             is_vouched_for: made || (resolved.variant.run.is_empty() && is_known),
             source: own_source,
             base: match &resolved.variant.made {
@@ -311,18 +312,6 @@ fn next_tag_forms(plan: &Plan) -> Vec<String> {
     }
     let templates = plan.tag_templates.iter().filter(|template| !template.has_sha());
     templates.map(|template| template.to_string().replace("{tag}", ENTRY)).collect()
-}
-
-/// The entries that tags were made from, most specific first.
-fn entries(tags: &Tags) -> Vec<String> {
-    let mut entries = Vec::<String>::new();
-    for tag in tags.iter() {
-        let entry = tags.entry_of(tag);
-        if !entries.iter().any(|known| known == entry) {
-            entries.push(entry.to_owned());
-        }
-    }
-    entries
 }
 
 /// The bytes that a pull of the source transfers, for each platform that variants have.

@@ -10,8 +10,7 @@ use super::failure::alert;
 use super::markdown::{Checks, code, details, kept_tags, of_base, prose};
 use super::outcome::{self, duration};
 use super::tags::{Forms, and};
-use super::{Blobs, BuiltPlatform, Destination, Outcome, Report, Stage, Status, Variant};
-use crate::error::Failure;
+use super::{Blobs, BuiltPlatform, Comparison, Destination, Outcome, Report, Stage, Status, Variant};
 use crate::image::reference::DOCKER_HUB;
 use crate::image::{Digest, Repository};
 use crate::quote::count;
@@ -38,6 +37,7 @@ pub fn markdown(report: &Report, error: Option<&Failure>) -> String {
         let _ = writeln!(text, "{}{}\n", prose(unreleased), notes_elsewhere(report.status));
     }
     text.push_str(&differences(report));
+    text.push_str(&report.comparison.as_ref().map(comparison).unwrap_or_default());
     text.push_str(&table(report));
     let skipped = skipped(report);
     if !skipped.is_empty() {
@@ -77,6 +77,29 @@ fn differences(report: &Report) -> String {
         let _ = writeln!(text, "The previous release also had: {}.\n", named(&report.dropped_variants));
     }
     text
+}
+
+/// The most lines of differences that are shown.
+const MOST_DIFFERENCES: usize = 200;
+
+/// What a pull request changes.
+fn comparison(comparison: &Comparison) -> String {
+    let (base, differences) = match comparison {
+        Comparison::Unknown(reason) => {
+            return format!("What changes against the base branch isn't known: {}.\n\n", prose(reason));
+        }
+        Comparison::Known { base, differences } => (code(base.get(..7).unwrap_or(base)), differences),
+    };
+    if differences.is_empty() {
+        return format!("The variants are those of the base branch, at {base}.\n\n");
+    }
+    let shown = differences.iter().take(MOST_DIFFERENCES).map(|line| line.replace('`', "'"));
+    let mut text =
+        format!("Against the base branch, at {base}:\n\n```diff\n{}\n", shown.collect::<Vec<_>>().join("\n"));
+    if let Some(more) = differences.len().checked_sub(MOST_DIFFERENCES).filter(|more| *more > 0) {
+        let _ = writeln!(text, "… and {more} more");
+    }
+    text + "```\n\n"
 }
 
 /// The destinations, with links, and the forms of the tags.

@@ -7,6 +7,7 @@
 //!
 //! [documentation]: https://docs.github.com/en/rest/releases/releases
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -94,6 +95,9 @@ struct State {
     store: Store,
     failures: failure::Failures,
     edits: Vec<(String, String)>,
+    /// By commit and path.
+    files: BTreeMap<(String, String), String>,
+    contents_are_refused: bool,
     requests: Vec<Asked>,
     violations: Vec<String>,
 }
@@ -129,6 +133,8 @@ impl GitHub {
             store: Store::open(setup.releases.clone(), setup.state.clone()),
             failures: failure::Failures::default(),
             edits: Vec::new(),
+            files: BTreeMap::new(),
+            contents_are_refused: false,
             requests: Vec::new(),
             violations: Vec::new(),
         };
@@ -205,6 +211,16 @@ impl GitHub {
     /// client's reading and writing.
     pub fn edit_after_next_read(&self, tag: &str, body: &str) {
         self.shared.state().edits.push((tag.into(), body.into()));
+    }
+
+    /// Commits a file, or replaces the one that the commit has.
+    pub fn put_file(&self, commit: &str, path: &str, text: &str) {
+        self.shared.state().files.insert((commit.into(), path.into()), text.into());
+    }
+
+    /// From now on nobody may read files, as with a token that lacks `contents: read`.
+    pub fn refuse_contents(&self) {
+        self.shared.state().contents_are_refused = true;
     }
 
     /// Makes the next `times` requests of `method` (`*` for any) fail.

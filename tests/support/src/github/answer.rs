@@ -87,6 +87,17 @@ impl Shared {
                     }
                 }
             }
+            Operation::Contents(_) if state.contents_are_refused => {
+                Reply::error(403, "Resource not accessible by integration", "/repos/contents#get-repository-content")
+            }
+            Operation::Contents(path) => {
+                let reference = query.iter().find(|(key, _)| key == "ref").map_or("HEAD", |(_, reference)| reference);
+                let text = state.files.get(&(reference.to_owned(), path.clone()));
+                match text {
+                    Some(text) => Reply::json(200, payload::file(&place, path, reference, text)),
+                    None => Reply::error(404, "Not Found", "/repos/contents#get-repository-content"),
+                }
+            }
             Operation::TagRef(reference) => {
                 let tagged = reference.strip_prefix("tags/").and_then(|tag| state.store.tagged(tag));
                 Reply::found(tagged.map(|release| payload::git_ref(&place, release)))

@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 /// The operations that the stand-in serves.
-const OPERATIONS: [(&str, &str); 9] = [
+const OPERATIONS: [(&str, &str); 10] = [
     ("get", "/repos/{owner}/{repo}"),
     ("get", "/repos/{owner}/{repo}/releases"),
     ("get", "/repos/{owner}/{repo}/releases/latest"),
@@ -24,6 +24,7 @@ const OPERATIONS: [(&str, &str); 9] = [
     ("get", "/repos/{owner}/{repo}/releases/{release_id}"),
     ("patch", "/repos/{owner}/{repo}/releases/{release_id}"),
     ("get", "/repos/{owner}/{repo}/commits/{ref}"),
+    ("get", "/repos/{owner}/{repo}/contents/{path}"),
     ("get", "/repos/{owner}/{repo}/git/ref/{ref}"),
     ("get", "/repos/{owner}/{repo}/git/tags/{tag_sha}"),
 ];
