@@ -11,6 +11,7 @@ use super::markdown::{Checks, code, details, kept_tags, of_base, prose};
 use super::outcome::{self, duration};
 use super::tags::{Forms, and};
 use super::{Blobs, BuiltPlatform, Comparison, Destination, Outcome, Report, Stage, Status, Variant};
+use crate::error::Failure;
 use crate::image::reference::DOCKER_HUB;
 use crate::image::{Digest, Repository};
 use crate::quote::count;
