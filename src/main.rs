@@ -18,7 +18,7 @@ use publish_variants::{job, matrix};
 fn main() -> ExitCode {
     let environment = Environment::of_process();
     let workspace = Folder::workspace(&environment);
-    let log = Log::of_process(environment.is_action());
+    let log = Log::of_process(&environment);
     let (cli, given) = Cli::read();
     let Some(command) = cli.chosen(&environment) else {
         let _ = Cli::command().print_help();

@@ -4,17 +4,19 @@
 //! lines with progress bars below them on standard error.
 
 use std::fmt;
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use super::environment::Environment;
 use super::workflow::{self, Level};
 use crate::credentials::Credential;
 use crate::image::Platform;
 use crate::plan::{Place, Problem, Text};
 use crate::secret::Secret;
+use crate::terminal;
 
 /// Shorter tokens of token servers aren't masked. Such a text can be guessed, so it protects nothing, and without it (`t`, `anonymous`)
 /// little of a log would be left.
@@ -47,13 +49,13 @@ impl Log {
     /// The log of this process: workflow commands on standard output where `github_actions`, else text for people on standard
     /// error.
     #[must_use]
-    pub fn of_process(github_actions: bool) -> Self {
-        if github_actions {
-            Self::workflow(io::stdout())
-        } else if io::stderr().is_terminal() {
-            Self::on(Target::Terminal(MultiProgress::new()))
-        } else {
-            Self::plain(io::stderr())
+    pub fn of_process(environment: &Environment) -> Self {
+        if environment.is_action() {
+            return Self::workflow(io::stdout());
+        }
+        match terminal::bars(environment.get("TERM")) {
+            Some(bars) => Self::on(Target::Terminal(bars)),
+            None => Self::plain(io::stderr()),
         }
     }
 
@@ -174,7 +176,7 @@ impl Log {
         let shared = self.shared();
         let bar = match &shared.target {
             Target::Terminal(bars) => {
-                let style = ProgressStyle::with_template("{msg:40!}  {bar:24} {percent:>3} %  {elapsed}")
+                let style = ProgressStyle::with_template("{bar:24} {percent:>3} %  {elapsed:>3}  {wide_msg}")
                     .expect("a valid template");
                 let bar = bars.add(ProgressBar::new(total).with_style(style));
                 bar.set_message(shared.redacted(&printable(label)).replace('\n', " "));
@@ -223,7 +225,7 @@ impl Shared {
     fn write(&mut self, line: &str) {
         let _ = match &mut self.target {
             Target::Workflow(out) | Target::Plain(out) => writeln!(out, "{line}").and_then(|()| out.flush()),
-            Target::Terminal(bars) => bars.println(line),
+            Target::Terminal(bars) => bars.suspend(|| writeln!(io::stderr(), "{line}")),
         };
     }
 }

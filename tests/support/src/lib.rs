@@ -39,6 +39,7 @@
 //! | [`process`] | [`Process`](process::Process): a child with its log, killed when dropped |
 //! | [`parts`] | which real parts this machine has, and `skip` |
 //! | [`runner`] | [`Step`](runner::Step): runs the action's binary as GitHub's runner does, to its end or until it is killed, and reads what it wrote |
+//! | [`terminal`] | [`run`](terminal::run): a program at a pseudo-terminal, and the lines that are on the screen then |
 //! | [`http`] | a server and a client of a few lines |
 
 pub mod elf;
@@ -51,4 +52,5 @@ pub mod parts;
 pub mod process;
 pub mod registry;
 pub mod runner;
+pub mod terminal;
 pub mod token_server;

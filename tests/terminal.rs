@@ -1,0 +1,54 @@
+//! What people see at a terminal of 80 columns.
+
+#![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
+
+mod tool;
+
+use std::process::Command;
+
+use serde_json::json;
+use support::terminal::{Done, run};
+
+use tool::{registry, step};
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_publish-variants"));
+    command.env_clear().env("TERM", "xterm-256color").args(arguments);
+    command
+}
+
+/// Lines end where they were ended, and nothing is padded.
+fn assert_tidy(done: &Done) {
+    let blanks = " ".repeat(10);
+    assert!(done.written.ends_with("\r\n") || done.written.ends_with("\u{1b}[2K"), "{:?}", done.written);
+    for line in &done.lines {
+        assert!(!line.trim_start().contains(&blanks) && !line.ends_with(' '), "{:#?}", done.lines);
+    }
+}
+
+#[test]
+fn an_error_of_several_lines_keeps_its_lines() {
+    let done = run(&command(&["plan", "--version", "1.2.3", "--images", "Acme", "--platforms", "linux"]), 80);
+    assert_eq!(done.code, Some(2));
+    assert_tidy(&done);
+    assert!(!done.written.contains(&" ".repeat(10)), "{:?}", done.written);
+    assert_eq!(done.lines[0], "error: the input has 4 problems");
+    assert!(done.lines.len() > 5 && done.lines[1..].iter().all(|line| line.starts_with("  ")), "{:#?}", done.lines);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_of_a_run_keeps_its_lines_and_leaves_no_bars_behind() {
+    let registry = registry(&json!({}));
+    let host = registry.host();
+    let step = step(&registry).variable("GITHUB_ACTIONS", "").variable("TERM", "xterm").input("version", "1.2.3");
+    let mut command = step.command();
+    command.arg("publish");
+    let done = tokio::task::spawn_blocking(move || run(&command, 80)).await.unwrap();
+    assert_eq!(done.code, Some(0), "{:#?}", done.lines);
+    assert_tidy(&done);
+    assert!(!done.lines.iter().any(|line| line.contains('█') || line.contains('░')), "{:#?}", done.lines);
+    for line in ["resolve", "survey", "push", "tag", &format!("  {host}/acme/tool:1.2.3-alpine  created")] {
+        assert!(done.lines.iter().any(|written| written == line), "`{line}` is missing: {:#?}", done.lines);
+    }
+    assert!(done.lines.last().unwrap().starts_with("Published 1 variant of tool 1.2.3"), "{:#?}", done.lines);
+}
