@@ -3,7 +3,6 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::CommandFactory as _;
 use publish_variants::action::inputs;
 use publish_variants::action::log::Log;
 use publish_variants::action::step::Workflow;
@@ -13,7 +12,7 @@ use publish_variants::cli::{Cli, Command, Format};
 use publish_variants::error::Failure;
 use publish_variants::plan::Plan;
 use publish_variants::report::outcome;
-use publish_variants::{job, matrix};
+use publish_variants::{job, matrix, terminal};
 
 fn main() -> ExitCode {
     let environment = Environment::of_process();
@@ -21,11 +20,12 @@ fn main() -> ExitCode {
     let log = Log::of_process(&environment);
     let (cli, given) = Cli::read();
     let Some(command) = cli.chosen(&environment) else {
-        let _ = Cli::command().print_help();
+        let _ = Cli::offered().print_help();
         return ExitCode::from(2);
     };
     let done = match command {
         Command::Schema => print(&serde_json::to_string_pretty(&matrix::schema()).expect("a schema is JSON")),
+        Command::Completions { shell } => print(&Cli::completions(shell)),
         Command::Plan { options, format, workflow: None, .. } => plan(&options, format, &environment, &workspace, &log),
         Command::Plan { options, format, workflow: Some(path), step } => {
             let workflow = Workflow { path: &path, step: step.as_deref(), given: &given };
@@ -59,9 +59,10 @@ fn plan(
     let log = if environment.is_action() { Log::workflow(std::io::stderr()) } else { Log::plain(std::io::stderr()) };
     plan.warnings.iter().for_each(|warning| log.warn(warning));
     print(&match format {
-        Format::Table => plan.to_table(),
+        Format::Table => plan.to_table(terminal::width(environment.get("COLUMNS"))),
         Format::Json => plan.to_json(),
         Format::GithubMatrix => plan.to_github_matrix(),
+        Format::Markdown => plan.to_markdown(),
     })
 }
 

@@ -9,6 +9,16 @@ use terminal_size::{Height, Width, terminal_size_of};
 /// How often bars are drawn in a second, at most.
 const HERTZ: u8 = 20;
 
+/// The columns of a table where nobody knows how many there are.
+const COLUMNS: usize = 100;
+
+/// How wide standard output is. `columns` is the variable of that name, which counts where there is no terminal.
+#[must_use]
+pub fn width(columns: Option<&str>) -> usize {
+    let given = || columns.and_then(|columns| columns.trim().parse().ok()).filter(|columns| *columns > 0);
+    terminal_size_of(io::stdout()).map(|(Width(columns), _)| columns.into()).or_else(given).unwrap_or(COLUMNS)
+}
+
 /// Bars on standard error; `None` where that is no terminal, or one that can't take a line back.
 #[must_use]
 pub fn bars(term: Option<&str>) -> Option<MultiProgress> {

@@ -1,5 +1,6 @@
 //! The inputs of the action, read: every one has a type, and its default.
 
+pub(crate) mod choice;
 pub(crate) mod list;
 mod read;
 

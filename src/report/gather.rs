@@ -13,7 +13,7 @@ use crate::facts;
 use crate::image::manifest::ManifestOrIndex;
 use crate::image::{Digest, Platform, Repository, SourceName, Tag};
 use crate::ownership::{Decision, Image, Reason, TagKind, Verdict};
-use crate::plan::{self, Made, Plan, Tags, Template};
+use crate::plan::{self, Made, Plan};
 use crate::publish::{Blobs, Published, TagOutcome};
 use crate::resolve::{self, Resolved, ResolvedVariant};
 use crate::survey::Surveyed;
@@ -100,7 +100,7 @@ impl OfRun<'_> {
             next_tag_forms: next_tag_forms(&resolved.plan),
             warnings: self.warnings(),
             stages,
-            tag_forms: tag_forms(&resolved.plan),
+            tag_forms: resolved.plan.tag_forms(ENTRY),
             tally: self.tally(),
         }
     }
@@ -140,7 +140,7 @@ impl OfRun<'_> {
         let is_known = resolved.copied.is_none() || self.surveyed.wanted.artifacts[number].composed == digest;
         Variant {
             name: resolved.variant.name.clone(),
-            entries: entries(&resolved.variant.tags),
+            entries: resolved.variant.tags.entries(),
             is_vouched_for: made || (resolved.variant.run.is_empty() && is_known),
             source: own_source,
             base: match &resolved.variant.made {
@@ -289,20 +289,6 @@ impl OfRun<'_> {
     }
 }
 
-/// What the templates of the plan make of an entry, in their order.
-fn tag_forms(plan: &Plan) -> Vec<String> {
-    let mut forms = Vec::new();
-    for variant in &plan.variants {
-        for tag in variant.tags.iter() {
-            let Some(reason) = variant.tags.reasons.get(tag) else { continue };
-            let template = reason.template.parse::<Template>().ok();
-            let form = template.and_then(|template| template.render(&plan.version, ENTRY));
-            forms.extend(form.filter(|form| !forms.contains(form)));
-        }
-    }
-    forms
-}
-
 /// What the templates of the next release make of an entry, in terms of its version; empty where this is a release.
 fn next_tag_forms(plan: &Plan) -> Vec<String> {
     if plan.version.as_commit().is_none() {
@@ -310,18 +296,6 @@ fn next_tag_forms(plan: &Plan) -> Vec<String> {
     }
     let templates = plan.tag_templates.iter().filter(|template| !template.has_sha());
     templates.map(|template| template.to_string().replace("{tag}", ENTRY)).collect()
-}
-
-/// The entries that tags were made from, the most specific first.
-fn entries(tags: &Tags) -> Vec<String> {
-    let mut entries = Vec::<String>::new();
-    for tag in tags.iter() {
-        let entry = tags.entry_of(tag);
-        if !entries.iter().any(|known| known == entry) {
-            entries.push(entry.to_owned());
-        }
-    }
-    entries
 }
 
 /// What a pull of the source transfers, for each platform that variants have.

@@ -8,7 +8,6 @@ use std::fmt::Write as _;
 
 use super::tags::{and, listed};
 use super::{BuiltPlatform, Copied, Destination, Outcome, Report, Variant};
-use crate::image::reference::DOCKER_HUB;
 use crate::image::{self, Location, Reference};
 
 /// `text` in a code span, in one line.
@@ -72,13 +71,6 @@ pub(super) fn size(bytes: u64) -> String {
     }
 }
 
-/// A base as people write it: `alpine:3.23` for `docker.io/library/alpine:3.23`.
-pub(super) fn familiar(base: &image::Base) -> String {
-    let text = base.to_string();
-    let short = text.strip_prefix(DOCKER_HUB).and_then(|text| text.strip_prefix('/'));
-    short.map_or(text.as_str(), |path| path.strip_prefix("library/").unwrap_or(path)).to_owned()
-}
-
 /// The reference to pull a variant by: its most specific tag at the first destination, else its name.
 pub(super) fn pull_name(variant: &Variant) -> String {
     let mut references = variant.destinations.iter().flat_map(Destination::references);
@@ -126,7 +118,7 @@ fn in_one_unit(sizes: impl Iterator<Item = u64>) -> String {
 
 /// The base of a variant; of an image that something else has built it may be unknown.
 pub(super) fn of_base(variant: &Variant) -> String {
-    variant.base.as_ref().map_or_else(|| "–".to_owned(), |base| code(&familiar(&base.reference)))
+    variant.base.as_ref().map_or_else(|| "–".to_owned(), |base| code(&base.reference.familiar()))
 }
 
 /// Everything about one variant.

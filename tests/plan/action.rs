@@ -25,7 +25,8 @@ fn action() -> Action {
 #[test]
 fn every_input_is_an_option_of_both_commands() {
     let inputs: Vec<String> = action().inputs.into_keys().collect();
-    for command in Cli::command().get_subcommands().filter(|command| command.get_name() != "schema") {
+    let commands = Cli::command();
+    for command in ["plan", "publish"].map(|name| commands.find_subcommand(name).unwrap()) {
         let mut options: Vec<String> = command
             .get_arguments()
             .filter_map(|argument| argument.get_long().map(str::to_owned))
