@@ -6,6 +6,7 @@ use clap::parser::ValueSource;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::action::log::Verbosity;
 use crate::action::options::NOT_IN_A_PLAN;
 use crate::action::{Environment, Options};
 
@@ -47,6 +48,9 @@ pub enum Command {
         /// The options.
         #[command(flatten)]
         options: Box<Options>,
+        /// How much is said.
+        #[command(flatten)]
+        wish: Wish,
     },
     /// Print the JSON Schema of a matrix file
     Schema,
@@ -55,6 +59,17 @@ pub enum Command {
         /// The shell
         shell: Shell,
     },
+}
+
+/// How much is to be said.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct Wish {
+    /// Say nothing but errors, warnings and the outcome
+    #[arg(short, long, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Say something of every platform and every tag
+    #[arg(short, long)]
+    verbose: bool,
 }
 
 /// How a plan is printed.
@@ -69,6 +84,20 @@ pub enum Format {
     GithubMatrix,
     /// A list of bases and tags, for a page about the images
     Markdown,
+}
+
+impl Command {
+    /// How much is to be said. A job that is run again
+    /// [with debug logging](https://docs.github.com/en/actions/how-tos/monitor-workflows/enable-debug-logging) says everything.
+    #[must_use]
+    pub fn verbosity(&self, environment: &Environment) -> Verbosity {
+        match self {
+            Self::Publish { wish: Wish { quiet: true, .. }, .. } => Verbosity::Quiet,
+            Self::Publish { wish: Wish { verbose: true, .. }, .. } => Verbosity::Verbose,
+            _ if environment.get("RUNNER_DEBUG") == Some("1") => Verbosity::Verbose,
+            _ => Verbosity::Normal,
+        }
+    }
 }
 
 impl Cli {
@@ -117,6 +146,8 @@ impl Cli {
     /// The command; `None` where none is given and GitHub Actions doesn't run us, so that help is what's needed.
     #[must_use]
     pub fn chosen(self, environment: &Environment) -> Option<Command> {
-        self.command.or_else(|| environment.is_action().then(|| Command::Publish { options: Box::default() }))
+        self.command.or_else(|| {
+            environment.is_action().then(|| Command::Publish { options: Box::default(), wish: Wish::default() })
+        })
     }
 }

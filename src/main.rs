@@ -17,12 +17,12 @@ use publish_variants::{job, matrix, terminal};
 fn main() -> ExitCode {
     let environment = Environment::of_process();
     let workspace = Folder::workspace(&environment);
-    let log = Log::of_process(&environment);
     let (cli, given) = Cli::read();
     let Some(command) = cli.chosen(&environment) else {
         let _ = Cli::offered().print_help();
         return ExitCode::from(2);
     };
+    let log = Log::of_process(&environment, command.verbosity(&environment));
     let done = match command {
         Command::Schema => print(&serde_json::to_string_pretty(&matrix::schema()).expect("a schema is JSON")),
         Command::Completions { shell } => print(&Cli::completions(shell)),
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
             let inputs = workflow.inputs(&environment, &workspace).map_err(Failure::from);
             inputs.and_then(|inputs| plan(&options, format, &inputs, &workspace, &log))
         }
-        Command::Publish { options } => publish(&options, &environment, &workspace, &log),
+        Command::Publish { options, .. } => publish(&options, &environment, &workspace, &log),
     };
     match done {
         Ok(code) => code,
@@ -56,7 +56,7 @@ fn plan(
     });
     let (plan, ..) = plan?;
     // Standard output is the plan's alone. The runner reads commands from standard error, too.
-    let log = if environment.is_action() { Log::workflow(std::io::stderr()) } else { Log::plain(std::io::stderr()) };
+    let log = if environment.is_action() { Log::workflow(std::io::stderr()) } else { log.clone() };
     plan.warnings.iter().for_each(|warning| log.warn(warning));
     print(&match format {
         Format::Table => plan.to_table(terminal::width(environment.get("COLUMNS"))),
@@ -76,7 +76,7 @@ fn publish(options: &Options, environment: &Environment, workspace: &Folder, log
     // A stopped run doesn't wait for the layer that it was just compressing.
     runtime.shutdown_background();
     let report = done?;
-    log.line(&outcome::line(&report));
+    log.conclude(&outcome::line(&report));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,8 +1,10 @@
-//! The terminal that people sit at: its width, and progress bars that leave the log's lines as they are.
+//! The terminal that people sit at: its width, its colours, and progress bars that leave the log's lines as they are.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::{Mutex, PoisonError};
 
+use anstream::{AutoStream, ColorChoice};
+use anstyle::{AnsiColor, Style};
 use indicatif::{MultiProgress, ProgressDrawTarget, TermLike};
 use terminal_size::{Height, Width, terminal_size_of};
 
@@ -17,6 +19,40 @@ const COLUMNS: usize = 100;
 pub fn width(columns: Option<&str>) -> usize {
     let given = || columns.and_then(|columns| columns.trim().parse().ok()).filter(|columns| *columns > 0);
     terminal_size_of(io::stdout()).map(|(Width(columns), _)| columns.into()).or_else(given).unwrap_or(COLUMNS)
+}
+
+/// Errors.
+pub const ERROR: Style = AnsiColor::Red.on_default().bold();
+/// Warnings.
+pub const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+/// Hints, and whatever else is good to know.
+pub const HINT: Style = AnsiColor::Cyan.on_default().bold();
+/// Titles.
+pub const TITLE: Style = Style::new().bold();
+
+/// Whether a stream gets colours: a terminal does, unless it is a dumb one or [`NO_COLOR`](https://no-color.org) is set, and whatever
+/// there is does with [`CLICOLOR_FORCE`](https://bixense.com/clicolors/).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Colours(bool);
+
+impl Colours {
+    /// Those of standard output.
+    #[must_use]
+    pub fn of_output() -> Self {
+        Self(AutoStream::choice(&io::stdout()) != ColorChoice::Never)
+    }
+
+    /// Those of standard error.
+    #[must_use]
+    pub fn of_error() -> Self {
+        Self(AutoStream::choice(&io::stderr()) != ColorChoice::Never)
+    }
+
+    /// `text` in a style.
+    #[must_use]
+    pub fn paint(self, style: Style, text: &str) -> String {
+        if self.0 { format!("{style}{text}{style:#}") } else { text.to_owned() }
+    }
 }
 
 /// Bars on standard error; `None` where that is no terminal, or one that can't take a line back.

@@ -1,7 +1,7 @@
 //! What a run says while it runs: one group per stage, one line per image, reference first.
 //!
 //! In a workflow these are lines and [workflow commands](super::workflow) on standard output; at a terminal, plain
-//! lines with progress bars below them on standard error.
+//! lines with progress bars below them on standard error. A stage that says nothing has no group.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -16,7 +16,7 @@ use crate::credentials::Credential;
 use crate::image::Platform;
 use crate::plan::{Place, Problem, Text};
 use crate::secret::Secret;
-use crate::terminal;
+use crate::terminal::{self, Colours};
 
 /// Shorter tokens of token servers aren't masked. Such a text can be guessed, so it protects nothing, and without it (`t`, `anonymous`)
 /// little of a log would be left.
@@ -30,10 +30,26 @@ pub struct Log {
 
 struct Shared {
     target: Target,
+    colours: Colours,
+    verbosity: Verbosity,
     /// What is never shown, the longest first.
     secrets: Vec<String>,
     group: Option<u64>,
     groups: u64,
+    /// The title of the group that nothing was said in yet.
+    title: Option<String>,
+}
+
+/// How much is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verbosity {
+    /// Errors, warnings and the outcome.
+    Quiet,
+    /// A line for each image, and what many images share once.
+    #[default]
+    Normal,
+    /// A line for each platform and each tag.
+    Verbose,
 }
 
 enum Target {
@@ -49,30 +65,36 @@ impl Log {
     /// The log of this process: workflow commands on standard output where `github_actions`, else text for people on standard
     /// error.
     #[must_use]
-    pub fn of_process(environment: &Environment) -> Self {
-        if environment.is_action() {
-            return Self::workflow(io::stdout());
-        }
-        match terminal::bars(environment.get("TERM")) {
-            Some(bars) => Self::on(Target::Terminal(bars)),
-            None => Self::plain(io::stderr()),
-        }
+    pub fn of_process(environment: &Environment, verbosity: Verbosity) -> Self {
+        let (target, colours) = match terminal::bars(environment.get("TERM")) {
+            _ if environment.is_action() => (Target::Workflow(Box::new(io::stdout())), Colours::of_output()),
+            Some(bars) => (Target::Terminal(bars), Colours::of_error()),
+            None => (Target::Plain(Box::new(io::stderr())), Colours::of_error()),
+        };
+        Self::on(target, colours, verbosity)
     }
 
     /// A log that the runner reads.
     #[must_use]
     pub fn workflow(out: impl Write + Send + 'static) -> Self {
-        Self::on(Target::Workflow(Box::new(out)))
+        Self::on(Target::Workflow(Box::new(out)), Colours::default(), Verbosity::default())
     }
 
     /// A log for people, without colours or bars.
     #[must_use]
     pub fn plain(out: impl Write + Send + 'static) -> Self {
-        Self::on(Target::Plain(Box::new(out)))
+        Self::on(Target::Plain(Box::new(out)), Colours::default(), Verbosity::default())
     }
 
-    fn on(target: Target) -> Self {
-        Self { shared: Arc::new(Mutex::new(Shared { target, secrets: Vec::new(), group: None, groups: 0 })) }
+    fn on(target: Target, colours: Colours, verbosity: Verbosity) -> Self {
+        let shared = Shared { target, colours, verbosity, secrets: Vec::new(), group: None, groups: 0, title: None };
+        Self { shared: Arc::new(Mutex::new(shared)) }
+    }
+
+    /// Whether every platform and every tag is to have its line.
+    #[must_use]
+    pub fn is_verbose(&self) -> bool {
+        self.shared().verbosity == Verbosity::Verbose
     }
 
     /// Masks `secret` from now on, with its base64, percent-encoded and JSON forms, here and by the runner.
@@ -114,24 +136,31 @@ impl Log {
         self.shared().redacted(text)
     }
 
-    /// Starts a stage. Its lines are one group, which ends when the value is dropped or the next group starts.
+    /// Starts a stage. Its lines are one group, which ends when the value is dropped or the next group starts. The title comes with the
+    /// first line, or when something takes its time.
     pub fn group(&self, title: &str) -> Group {
         let mut shared = self.shared();
         shared.end_group();
         shared.groups += 1;
         let number = shared.groups;
         shared.group = Some(number);
-        let title = shared.redacted(&printable(title));
-        match shared.target {
-            Target::Workflow(_) => shared.write(&workflow::group(&title)),
-            Target::Plain(_) | Target::Terminal(_) => shared.write(&title),
-        }
+        shared.title = Some(shared.redacted(&printable(title)));
         Group { log: self.clone(), number }
     }
 
     /// Logs `text`, line by line.
     pub fn line(&self, text: &str) {
-        self.shared().lines(text);
+        let mut shared = self.shared();
+        if shared.verbosity != Verbosity::Quiet {
+            shared.lines(text);
+        }
+    }
+
+    /// Logs the outcome of the run, however little is to be said.
+    pub fn conclude(&self, text: &str) {
+        let mut shared = self.shared();
+        shared.end_group();
+        shared.lines(text);
     }
 
     /// Logs the outcome for an image: `ghcr.io/acme/tool:1.4-alpine  linux/arm64  3 mounted, 1 pushed`.
@@ -148,7 +177,10 @@ impl Log {
     /// The same about a place in the input. Where that is in a file of the repository, GitHub shows it there.
     pub fn annotate_at(&self, level: Level, title: &str, place: Option<&Place>, message: &str) {
         let mut shared = self.shared();
-        shared.end_group();
+        // A group that nothing was said in is still to come.
+        if shared.title.is_none() {
+            shared.end_group();
+        }
         let (title, message) = (shared.redacted(&printable(title)), shared.redacted(&printable(message)));
         let at = match place {
             Some(Place::Line { of: Text::File(path), line, column }) => {
@@ -159,7 +191,7 @@ impl Log {
         let at = at.as_ref().map(|(path, line, column)| (path.as_str(), *line, *column));
         let text = match &shared.target {
             Target::Workflow(_) => workflow::annotation(level, &title, at, &message),
-            Target::Plain(_) | Target::Terminal(_) => format!("{}: {message}", level.as_str()),
+            Target::Plain(_) | Target::Terminal(_) => shared.for_people(level, &message),
         };
         shared.write(&text);
     }
@@ -173,9 +205,12 @@ impl Log {
     /// shows it.
     #[must_use]
     pub fn progress(&self, label: &str, total: u64) -> Progress {
-        let shared = self.shared();
+        let mut shared = self.shared();
+        if total > 0 {
+            shared.begin_group();
+        }
         let bar = match &shared.target {
-            Target::Terminal(bars) => {
+            Target::Terminal(bars) if shared.verbosity != Verbosity::Quiet => {
                 let style = ProgressStyle::with_template("{bar:24} {percent:>3} %  {elapsed:>3}  {wide_msg}")
                     .expect("a valid template");
                 let bar = bars.add(ProgressBar::new(total).with_style(style));
@@ -183,7 +218,7 @@ impl Log {
                 bar.enable_steady_tick(Duration::from_millis(200));
                 bar
             }
-            Target::Workflow(_) | Target::Plain(_) => ProgressBar::hidden(),
+            _ => ProgressBar::hidden(),
         };
         Progress { bar }
     }
@@ -204,7 +239,40 @@ impl Shared {
         self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "***"))
     }
 
+    /// A message at a terminal: what it is, and the hints in it, are in colour.
+    fn for_people(&self, level: Level, message: &str) -> String {
+        let style = match level {
+            Level::Error => terminal::ERROR,
+            Level::Warning => terminal::WARNING,
+            Level::Notice => terminal::HINT,
+        };
+        let lines = message.lines().map(|line| match line.trim_start().strip_prefix("hint: ") {
+            Some(hint) => {
+                let indent = &line[..line.len() - line.trim_start().len()];
+                format!(
+                    "{indent}{}{} {hint}",
+                    self.colours.paint(terminal::HINT, "hint"),
+                    self.colours.paint(terminal::TITLE, ":")
+                )
+            }
+            None => line.to_owned(),
+        });
+        let (word, colon) = (self.colours.paint(style, level.as_str()), self.colours.paint(terminal::TITLE, ":"));
+        format!("{word}{colon} {}", lines.collect::<Vec<_>>().join("\n"))
+    }
+
+    /// Writes the title of the group, unless it is there already.
+    fn begin_group(&mut self) {
+        let Some(title) = self.title.take().filter(|_| self.verbosity != Verbosity::Quiet) else { return };
+        let title = self.colours.paint(terminal::TITLE, &title);
+        match self.target {
+            Target::Workflow(_) => self.write(&workflow::group(&title)),
+            Target::Plain(_) | Target::Terminal(_) => self.write(&title),
+        }
+    }
+
     fn lines(&mut self, text: &str) {
+        self.begin_group();
         // A secret may have several lines, so it is looked for before they are parted.
         for line in self.redacted(&printable(text)).lines() {
             match self.target {
@@ -216,7 +284,8 @@ impl Shared {
     }
 
     fn end_group(&mut self) {
-        if self.group.take().is_some() && matches!(self.target, Target::Workflow(_)) {
+        let is_there = self.title.take().is_none() && self.verbosity != Verbosity::Quiet;
+        if self.group.take().is_some() && is_there && matches!(self.target, Target::Workflow(_)) {
             self.write(workflow::END_GROUP);
         }
     }
@@ -380,11 +449,17 @@ mod tests {
         let written = Written::default();
         let log = Log::workflow(written.clone());
         let first = log.group("first");
+        log.line("in the first");
+        drop(log.group("nothing is said in it"));
+        drop(first);
+        let first = log.group("nor in this one");
         let second = log.group("second");
+        log.annotate(Level::Notice, "said", "before");
         drop(first);
         log.line("in the second");
         drop(second);
-        assert_eq!(written.text(), "::group::first\n::endgroup::\n::group::second\nin the second\n::endgroup::\n");
+        let expected = "::group::first\nin the first\n::endgroup::\n::notice title=said::before\n::group::second\nin the second\n::endgroup::\n";
+        assert_eq!(written.text(), expected);
     }
 
     #[test]
@@ -408,11 +483,13 @@ mod tests {
         );
         log.line(&everything);
         let _group = log.group(&everything);
+        log.line("x");
         log.annotate(Level::Warning, &everything, &everything);
         assert_eq!(
             written.text(),
             "*** *** *** {\"p\":\"***\"} ***\n\
              ::group::*** *** *** {\"p\":\"***\"} ***\n\
+             x\n\
              ::endgroup::\n\
              ::warning title=*** *** *** {\"p\"%3A\"***\"} ***::*** *** *** {\"p\":\"***\"} ***\n"
         );

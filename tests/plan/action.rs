@@ -30,7 +30,7 @@ fn every_input_is_an_option_of_both_commands() {
         let mut options: Vec<String> = command
             .get_arguments()
             .filter_map(|argument| argument.get_long().map(str::to_owned))
-            .filter(|long| !["file", "format", "help", "step", "workflow"].contains(&long.as_str()))
+            .filter(|long| !["file", "format", "help", "quiet", "step", "verbose", "workflow"].contains(&long.as_str()))
             .collect();
         options.sort();
         assert_eq!(options, inputs, "{}", command.get_name());
