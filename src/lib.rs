@@ -35,6 +35,8 @@ pub mod resolve;
 pub mod secret;
 pub mod stages;
 pub mod survey;
+mod tag_lines;
+pub mod terminal;
 pub mod verify;
 pub mod version;
 pub mod work_tree;

@@ -8,6 +8,7 @@ pub mod print;
 pub mod problem;
 mod repository;
 mod source;
+mod table;
 mod tags;
 pub mod template;
 mod version;
@@ -88,6 +89,21 @@ impl Plan {
     pub fn own_source<'a>(&self, variant: &'a Variant) -> Option<&'a SourceName> {
         let is_own = |name: &&SourceName| self.source.as_ref().is_none_or(|source| source.name != **name);
         variant.source.as_ref().filter(is_own)
+    }
+
+    /// What the templates make of `entry`, in their order.
+    #[must_use]
+    pub fn tag_forms(&self, entry: &str) -> Vec<String> {
+        let mut forms = Vec::new();
+        for variant in &self.variants {
+            for tag in variant.tags.iter() {
+                let Some(reason) = variant.tags.reasons.get(tag) else { continue };
+                let template = reason.template.parse::<Template>().ok();
+                let form = template.and_then(|template| template.render(&self.version, entry));
+                forms.extend(form.filter(|form| !forms.contains(form)));
+            }
+        }
+        forms
     }
 }
 

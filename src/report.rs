@@ -20,6 +20,7 @@ mod markdown;
 pub mod notes;
 pub mod outcome;
 pub mod outputs;
+mod page;
 mod record;
 pub mod section;
 pub mod summary;

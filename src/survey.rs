@@ -24,6 +24,7 @@ use crate::ownership::{
 use crate::plan::Platforms;
 use crate::quote::count;
 use crate::resolve::{Resolved, ResolvedVariant};
+use crate::tag_lines::{self, Said, Word};
 use crate::verify::Verified;
 use answers::Answer;
 use error::platforms;
@@ -159,11 +160,24 @@ impl<'a> Surveyed<'a> {
         };
         let (tags, built) = (count(tags, "tag"), count(built.len(), "variant"));
         log.line(&format!("{tags}, {writes} to be written; {built} to be built{copied}"));
-        if self.resolved.plan.dry_run {
+        if !self.resolved.plan.dry_run {
+            return;
+        }
+        if log.is_verbose() {
             for decision in &self.decisions.tags {
                 log.image(&decision.reference(), None, &decision.to_string());
             }
+            return;
         }
+        let word = |decision: &Decision| match (&decision.verdict, &decision.now) {
+            (Verdict::Right, _) => Word::Unchanged,
+            (Verdict::Write(_), None) => Word::Written("to be created:".to_owned()),
+            (Verdict::Write(_), Some(_)) => Word::Written("to be moved:".to_owned()),
+            (Verdict::Give { version, .. }, _) => Word::Written(format!("to be given to {version}, which is newer:")),
+            (Verdict::Stays(reason), _) => Word::Kept(reason.to_string()),
+        };
+        let said = self.decisions.tags.iter().map(|decision| Said::of(decision, word(decision)));
+        tag_lines::lines(said).iter().for_each(|line| log.line(line));
     }
 
     /// Adds the verified images. The digests of variants with `run` lines are known only from now on.

@@ -6,18 +6,20 @@
 //! and a time limit. Without an engine the checks are reported as skipped. An image built elsewhere is pulled to be
 //! run; its content isn't compared.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 
 use crate::action::Log;
 use crate::api::engine::{Attempt, EngineError};
-use crate::build::{Built, NOTHING_RUNS};
+use crate::build::Built;
 use crate::compose::Composed;
 use crate::error::{Failure, Fault, StageError};
 use crate::hint::{Hinted, Hints};
 use crate::image::Platform;
 use crate::plan::{Check, CheckOrigin};
+use crate::quote::count;
 
 /// How long a command may run in a variant, including under emulation.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -98,16 +100,16 @@ pub struct Verified {
 /// The first image that doesn't do what the plan says.
 pub async fn verify(
     built: impl Stream<Item = Result<Built<'_>, Failure>>,
-    count: usize,
+    images: usize,
     at_once: usize,
     log: &Log,
 ) -> Result<Vec<Verified>, Failure> {
-    let bar = log.progress("images", count as u64);
+    let bar = log.progress("images", images as u64);
     let verified: Vec<Verified> = built
         .map(async |built| {
             let verified = image(built?).await?;
             bar.step();
-            if !verified.ran_nothing() {
+            if verified.not_run().is_none() || log.is_verbose() {
                 log.line(&format!("{}  {}  {}", verified.variant, verified.image.platform, told(&verified.checks)));
             }
             Ok::<_, Failure>(verified)
@@ -115,18 +117,22 @@ pub async fn verify(
         .buffer_unordered(at_once)
         .try_collect()
         .await?;
-    let not_run = verified.iter().filter(|image| image.ran_nothing()).count();
-    if not_run > 0 {
-        log.line(&format!("{not_run} of {} images composed and not run: {NOTHING_RUNS}", verified.len()));
+    let mut not_run = BTreeMap::<&str, usize>::new();
+    for reason in verified.iter().filter_map(Verified::not_run).filter(|_| !log.is_verbose()) {
+        *not_run.entry(reason).or_default() += 1;
+    }
+    for (reason, number) in not_run {
+        log.line(&format!("{number} of {} not run: {reason}", count(verified.len(), "image")));
     }
     Ok(verified)
 }
 
 impl Verified {
     /// Whether nothing was run because there was no engine.
-    fn ran_nothing(&self) -> bool {
-        let is_skipped = |outcome: &Outcome| matches!(outcome, Outcome::Skipped(reason) if reason == NOTHING_RUNS);
-        !self.checks.is_empty() && self.checks.iter().all(|(_, outcome)| is_skipped(outcome))
+    fn not_run(&self) -> Option<&str> {
+        let (_, Outcome::Skipped(why)) = self.checks.first()? else { return None };
+        let all = self.checks.iter().all(|(_, outcome)| matches!(outcome, Outcome::Skipped(other) if other == why));
+        all.then_some(why.as_str())
     }
 }
 

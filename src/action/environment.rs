@@ -8,9 +8,15 @@ use std::io::{self, Read, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
+use crate::plan::Text;
+
 /// Environment variables. An empty one counts as unset, as GitHub treats inputs.
 #[derive(Clone, Default)]
-pub struct Environment(BTreeMap<String, String>);
+pub struct Environment {
+    variables: BTreeMap<String, String>,
+    /// The files that the texts of inputs are parts of, at the same lines and columns.
+    files: BTreeMap<&'static str, String>,
+}
 
 impl Environment {
     /// The variables of this process, except for those that aren't Unicode.
@@ -24,7 +30,7 @@ impl Environment {
     /// The value of a variable, if it is set.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str).filter(|value| !value.trim().is_empty())
+        self.variables.get(name).map(String::as_str).filter(|value| !value.trim().is_empty())
     }
 
     /// The value of an input of the action: `dry-run` is `INPUT_DRY-RUN`.
@@ -37,8 +43,21 @@ impl Environment {
     #[must_use]
     pub fn with(&self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut all = self.clone();
-        all.0.extend(variables);
+        all.variables.extend(variables);
         all
+    }
+
+    /// The same where the text of an input has the lines and columns of a file.
+    #[must_use]
+    pub fn with_text_in(mut self, input: &'static str, file: &str) -> Self {
+        self.files.insert(input, file.to_owned());
+        self
+    }
+
+    /// What the lines and columns of an input's text are of.
+    #[must_use]
+    pub fn text_of(&self, input: &'static str) -> Text {
+        self.files.get(input).map_or(Text::Input(input), |file| Text::File(file.clone()))
     }
 
     /// Whether this runs in GitHub Actions or in something compatible: `GITHUB_ACTIONS` is `true`, or
@@ -51,7 +70,8 @@ impl Environment {
 
 impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Environment {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(variables: I) -> Self {
-        Self(variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+        let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        Self { variables, files: BTreeMap::new() }
     }
 }
 

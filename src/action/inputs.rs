@@ -1,5 +1,6 @@
 //! The inputs of the action, parsed: each has a type and a default.
 
+pub(crate) mod choice;
 pub(crate) mod list;
 mod read;
 

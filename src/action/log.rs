@@ -4,18 +4,20 @@
 //! plain lines with progress bars below them on standard error.
 
 use std::fmt;
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use super::environment::Environment;
 use super::workflow::{self, Level};
 use crate::credentials::Credential;
 use crate::hint::Hinted as _;
 use crate::image::Platform;
 use crate::plan::{Place, Problem, Text};
 use crate::secret::Secret;
+use crate::terminal::{self, Colours};
 
 /// Shorter tokens from token servers aren't masked: such a text (`t`, `anonymous`) can be guessed, so it protects
 /// nothing, and masking it would make much of a log unreadable.
@@ -29,10 +31,26 @@ pub struct Log {
 
 struct Shared {
     target: Target,
+    colours: Colours,
+    verbosity: Verbosity,
     /// Texts that are never shown, longest first.
     secrets: Vec<String>,
     group: Option<u64>,
     groups: u64,
+    /// The title of the group that nothing was said in yet.
+    title: Option<String>,
+}
+
+/// How much is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verbosity {
+    /// Errors, warnings and the outcome.
+    Quiet,
+    /// A line for each image, and what many images share once.
+    #[default]
+    Normal,
+    /// A line for each platform and each tag.
+    Verbose,
 }
 
 enum Target {
@@ -48,30 +66,36 @@ impl Log {
     /// The log of this process: workflow commands on standard output if `github_actions`, else text for people on
     /// standard error.
     #[must_use]
-    pub fn of_process(github_actions: bool) -> Self {
-        if github_actions {
-            Self::workflow(io::stdout())
-        } else if io::stderr().is_terminal() {
-            Self::on(Target::Terminal(MultiProgress::new()))
-        } else {
-            Self::plain(io::stderr())
-        }
+    pub fn of_process(environment: &Environment, verbosity: Verbosity) -> Self {
+        let (target, colours) = match terminal::bars(environment.get("TERM")) {
+            _ if environment.is_action() => (Target::Workflow(Box::new(io::stdout())), Colours::of_output()),
+            Some(bars) => (Target::Terminal(bars), Colours::of_error()),
+            None => (Target::Plain(Box::new(io::stderr())), Colours::of_error()),
+        };
+        Self::on(target, colours, verbosity)
     }
 
     /// A log for the runner of a workflow.
     #[must_use]
     pub fn workflow(out: impl Write + Send + 'static) -> Self {
-        Self::on(Target::Workflow(Box::new(out)))
+        Self::on(Target::Workflow(Box::new(out)), Colours::default(), Verbosity::default())
     }
 
     /// A log for people, without colours or progress bars.
     #[must_use]
     pub fn plain(out: impl Write + Send + 'static) -> Self {
-        Self::on(Target::Plain(Box::new(out)))
+        Self::on(Target::Plain(Box::new(out)), Colours::default(), Verbosity::default())
     }
 
-    fn on(target: Target) -> Self {
-        Self { shared: Arc::new(Mutex::new(Shared { target, secrets: Vec::new(), group: None, groups: 0 })) }
+    fn on(target: Target, colours: Colours, verbosity: Verbosity) -> Self {
+        let shared = Shared { target, colours, verbosity, secrets: Vec::new(), group: None, groups: 0, title: None };
+        Self { shared: Arc::new(Mutex::new(shared)) }
+    }
+
+    /// Whether every platform and every tag is to have its line.
+    #[must_use]
+    pub fn is_verbose(&self) -> bool {
+        self.shared().verbosity == Verbosity::Verbose
     }
 
     /// Masks `secret` from now on, including its base64, percent-encoded and JSON forms, here and by the runner.
@@ -120,17 +144,23 @@ impl Log {
         shared.groups += 1;
         let number = shared.groups;
         shared.group = Some(number);
-        let title = shared.redacted(&printable(title));
-        match shared.target {
-            Target::Workflow(_) => shared.write(&workflow::group(&title)),
-            Target::Plain(_) | Target::Terminal(_) => shared.write(&title),
-        }
+        shared.title = Some(shared.redacted(&printable(title)));
         Group { log: self.clone(), number }
     }
 
     /// Logs `text`, line by line.
     pub fn line(&self, text: &str) {
-        self.shared().lines(text);
+        let mut shared = self.shared();
+        if shared.verbosity != Verbosity::Quiet {
+            shared.lines(text);
+        }
+    }
+
+    /// Logs the outcome of the run, however little is to be said.
+    pub fn conclude(&self, text: &str) {
+        let mut shared = self.shared();
+        shared.end_group();
+        shared.lines(text);
     }
 
     /// Logs the outcome for an image: `ghcr.io/acme/tool:1.4-alpine  linux/arm64  3 mounted, 1 pushed`.
@@ -147,7 +177,10 @@ impl Log {
     /// The same about a place in the input. If that is in a file of the repository, GitHub shows the message there.
     pub fn annotate_at(&self, level: Level, title: &str, place: Option<&Place>, message: &str) {
         let mut shared = self.shared();
-        shared.end_group();
+        // A group that nothing was said in is still to come.
+        if shared.title.is_none() {
+            shared.end_group();
+        }
         let (title, message) = (shared.redacted(&printable(title)), shared.redacted(&printable(message)));
         let at = match place {
             Some(Place::Line { of: Text::File(path), line, column }) => {
@@ -158,7 +191,7 @@ impl Log {
         let at = at.as_ref().map(|(path, line, column)| (path.as_str(), *line, *column));
         let text = match &shared.target {
             Target::Workflow(_) => workflow::annotation(level, &title, at, &message),
-            Target::Plain(_) | Target::Terminal(_) => format!("{}: {message}", level.as_str()),
+            Target::Plain(_) | Target::Terminal(_) => shared.for_people(level, &message),
         };
         shared.write(&text);
     }
@@ -172,17 +205,20 @@ impl Log {
     /// it.
     #[must_use]
     pub fn progress(&self, label: &str, total: u64) -> Progress {
-        let shared = self.shared();
+        let mut shared = self.shared();
+        if total > 0 {
+            shared.begin_group();
+        }
         let bar = match &shared.target {
-            Target::Terminal(bars) => {
-                let style = ProgressStyle::with_template("{msg:40!}  {bar:24} {percent:>3} %  {elapsed}")
+            Target::Terminal(bars) if shared.verbosity != Verbosity::Quiet => {
+                let style = ProgressStyle::with_template("{bar:24} {percent:>3} %  {elapsed:>3}  {wide_msg}")
                     .expect("a valid template");
                 let bar = bars.add(ProgressBar::new(total).with_style(style));
                 bar.set_message(shared.redacted(&printable(label)).replace('\n', " "));
                 bar.enable_steady_tick(Duration::from_millis(200));
                 bar
             }
-            Target::Workflow(_) | Target::Plain(_) => ProgressBar::hidden(),
+            _ => ProgressBar::hidden(),
         };
         Progress { bar }
     }
@@ -203,7 +239,40 @@ impl Shared {
         self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "***"))
     }
 
+    /// A message at a terminal: what it is, and the hints in it, are in colour.
+    fn for_people(&self, level: Level, message: &str) -> String {
+        let style = match level {
+            Level::Error => terminal::ERROR,
+            Level::Warning => terminal::WARNING,
+            Level::Notice => terminal::HINT,
+        };
+        let lines = message.lines().map(|line| match line.trim_start().strip_prefix("hint: ") {
+            Some(hint) => {
+                let indent = &line[..line.len() - line.trim_start().len()];
+                format!(
+                    "{indent}{}{} {hint}",
+                    self.colours.paint(terminal::HINT, "hint"),
+                    self.colours.paint(terminal::TITLE, ":")
+                )
+            }
+            None => line.to_owned(),
+        });
+        let (word, colon) = (self.colours.paint(style, level.as_str()), self.colours.paint(terminal::TITLE, ":"));
+        format!("{word}{colon} {}", lines.collect::<Vec<_>>().join("\n"))
+    }
+
+    /// Writes the title of the group, unless it is there already.
+    fn begin_group(&mut self) {
+        let Some(title) = self.title.take().filter(|_| self.verbosity != Verbosity::Quiet) else { return };
+        let title = self.colours.paint(terminal::TITLE, &title);
+        match self.target {
+            Target::Workflow(_) => self.write(&workflow::group(&title)),
+            Target::Plain(_) | Target::Terminal(_) => self.write(&title),
+        }
+    }
+
     fn lines(&mut self, text: &str) {
+        self.begin_group();
         // A secret may have several lines, so it is masked before the text is split into lines.
         for line in self.redacted(&printable(text)).lines() {
             match self.target {
@@ -215,7 +284,8 @@ impl Shared {
     }
 
     fn end_group(&mut self) {
-        if self.group.take().is_some() && matches!(self.target, Target::Workflow(_)) {
+        let is_there = self.title.take().is_none() && self.verbosity != Verbosity::Quiet;
+        if self.group.take().is_some() && is_there && matches!(self.target, Target::Workflow(_)) {
             self.write(workflow::END_GROUP);
         }
     }
@@ -224,7 +294,7 @@ impl Shared {
     fn write(&mut self, line: &str) {
         let _ = match &mut self.target {
             Target::Workflow(out) | Target::Plain(out) => writeln!(out, "{line}").and_then(|()| out.flush()),
-            Target::Terminal(bars) => bars.println(line),
+            Target::Terminal(bars) => bars.suspend(|| writeln!(io::stderr(), "{line}")),
         };
     }
 }
@@ -379,11 +449,17 @@ mod tests {
         let written = Written::default();
         let log = Log::workflow(written.clone());
         let first = log.group("first");
+        log.line("in the first");
+        drop(log.group("nothing is said in it"));
+        drop(first);
+        let first = log.group("nor in this one");
         let second = log.group("second");
+        log.annotate(Level::Notice, "said", "before");
         drop(first);
         log.line("in the second");
         drop(second);
-        assert_eq!(written.text(), "::group::first\n::endgroup::\n::group::second\nin the second\n::endgroup::\n");
+        let expected = "::group::first\nin the first\n::endgroup::\n::notice title=said::before\n::group::second\nin the second\n::endgroup::\n";
+        assert_eq!(written.text(), expected);
     }
 
     #[test]
@@ -407,11 +483,13 @@ mod tests {
         );
         log.line(&everything);
         let _group = log.group(&everything);
+        log.line("x");
         log.annotate(Level::Warning, &everything, &everything);
         assert_eq!(
             written.text(),
             "*** *** *** {\"p\":\"***\"} ***\n\
              ::group::*** *** *** {\"p\":\"***\"} ***\n\
+             x\n\
              ::endgroup::\n\
              ::warning title=*** *** *** {\"p\"%3A\"***\"} ***::*** *** *** {\"p\":\"***\"} ***\n"
         );

@@ -2,6 +2,25 @@
 //!
 //! `action.yml` describes them for GitHub, in words that begin with these here; `tests/reference.rs` compares them.
 
+use super::inputs::choice::values;
+use super::inputs::{Builder, OnConflict, PullRequest, ReleaseNotes, Rolling};
+use crate::version::Scheme;
+
+/// What doesn't change a plan: `plan` doesn't offer these options. It takes them, so that the command line of a publication can be tried
+/// with it.
+pub const NOT_IN_A_PLAN: [&str; 10] = [
+    "concurrency",
+    "created",
+    "credentials",
+    "github-token",
+    "ignore-versions",
+    "insecure-registries",
+    "on-conflict",
+    "release-notes",
+    "repository-url",
+    "rolling",
+];
+
 /// The options as they were written, on the command line or as inputs of the action.
 #[derive(Clone, Default, clap::Args)]
 pub struct Options {
@@ -12,7 +31,7 @@ pub struct Options {
     #[arg(long, value_name = "PATTERN", help_heading = "What to publish")]
     pub version_pattern: Option<String>,
     /// How versions are parsed: `auto` (PEP 440, else semver), `pep440` or `semver`
-    #[arg(long, value_name = "SCHEME", help_heading = "What to publish")]
+    #[arg(long, value_name = "SCHEME", value_parser = values::<Scheme>(), ignore_case = true, help_heading = "What to publish")]
     pub version_scheme: Option<String>,
     /// The scratch image with the executables, `oci:PATH` for an OCI layout, or `files` and lines `linux/amd64=dist/tool`
     /// [default: the first of `images`, tagged `{version}`]
@@ -71,28 +90,28 @@ pub struct Options {
     #[arg(long, value_name = "HOSTS", help_heading = "Where to publish")]
     pub insecure_registries: Vec<String>,
     /// What builds the images: `engine` (the Docker Engine, which also runs them), or `registry` (nothing does)
-    #[arg(long, value_name = "BUILDER", help_heading = "How to publish")]
+    #[arg(long, value_name = "BUILDER", value_parser = values::<Builder>(), ignore_case = true, help_heading = "How to publish")]
     pub builder: Option<String>,
     /// Do everything but push
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "How to publish")]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", value_parser = values::<bool>(), ignore_case = true, help_heading = "How to publish")]
     pub dry_run: Option<String>,
-    /// What a pull request of the same repository does: `dry-run`, or `push` development images
-    #[arg(long, value_name = "WHAT", help_heading = "How to publish")]
+    /// What a pull request of the same repository does; `push` is for development images
+    #[arg(long, value_name = "WHAT", value_parser = values::<PullRequest>(), ignore_case = true, help_heading = "How to publish")]
     pub pull_request: Option<String>,
     /// Whether to run every variant before it is published
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "How to publish")]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", value_parser = values::<bool>(), ignore_case = true, help_heading = "How to publish")]
     pub verify: Option<String>,
     /// When rolling tags move: `guard` (never back), `always` or `never`
-    #[arg(long, value_name = "WHEN", help_heading = "How to publish")]
+    #[arg(long, value_name = "WHEN", value_parser = values::<Rolling>(), ignore_case = true, help_heading = "How to publish")]
     pub rolling: Option<String>,
     /// If an exact tag names something else already: `keep` it, `fail`, or `replace` it
-    #[arg(long, value_name = "WHAT", help_heading = "How to publish")]
+    #[arg(long, value_name = "WHAT", value_parser = values::<OnConflict>(), ignore_case = true, help_heading = "How to publish")]
     pub on_conflict: Option<String>,
     /// Versions that own no rolling tag, such as withdrawn ones: `1.3.0 >=2024`
     #[arg(long, value_name = "VERSIONS", help_heading = "How to publish")]
     pub ignore_versions: Vec<String>,
     /// The section about the images in the release notes: `compact`, `full`, or `false` for none
-    #[arg(long, value_name = "FORM", num_args = 0..=1, default_missing_value = "true", help_heading = "How to publish")]
+    #[arg(long, value_name = "FORM", num_args = 0..=1, default_missing_value = "compact", value_parser = values::<ReleaseNotes>(), ignore_case = true, help_heading = "How to publish")]
     pub release_notes: Option<String>,
     /// How many requests and builds may run in parallel
     #[arg(long, value_name = "NUMBER", help_heading = "How to publish")]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::environment::{Environment, Files, read_text, variable};
-use super::options::Options;
+use super::options::{NOT_IN_A_PLAN, Options};
 use crate::matrix::node::Node;
 use crate::plan::problem::nearest;
 use crate::plan::{Place, PlanError, Problem, RepositoryFacts, Text};
@@ -13,9 +13,6 @@ use crate::work_tree::WorkTree;
 
 /// The largest workflow file that is read, in bytes.
 const LIMIT: u64 = 8 << 20;
-/// Inputs that a plan doesn't show, so their values don't have to be known.
-const NOT_SHOWN: [&str; 6] =
-    ["concurrency", "credentials", "dry-run", "github-token", "insecure-registries", "release-notes"];
 
 /// A workflow file, and which of its steps is meant.
 #[derive(Clone, Copy, Debug)]
@@ -42,22 +39,36 @@ impl Workflow<'_> {
     /// value is known only when the workflow runs, and no option overrides it.
     pub fn inputs(&self, environment: &Environment, files: &dyn Files) -> Result<Environment, PlanError> {
         let mut problems = Vec::new();
-        let root =
-            match read_text(files, Path::new(self.path), LIMIT) {
-                Ok(text) => self.parse(&text),
-                Err(error) => Err(Problem::new(&self.start(), format!("it can't be read: {error}"))
-                    .hint("give the path of a workflow")),
-            };
-        let inputs = match root {
-            Ok(root) => self.step(&root).map(|step| self.with(&step, &mut problems)),
-            Err(problem) => Err(problem),
+        let start = Place::Line { of: self.text(), line: 1, column: 1 };
+        let mut source = String::new();
+        let root = match read_text(files, Path::new(self.path), LIMIT) {
+            Ok(text) => {
+                source = text;
+                Node::parse(&source).map_err(|(line, column, message)| {
+                    Problem::new(&Place::Line { of: self.text(), line, column }, message)
+                })
+            }
+            Err(error) => {
+                Err(Problem::new(&start, format!("it can't be read: {error}")).hint("give the path of a workflow"))
+            }
+        };
+        let inputs = match &root {
+            Ok(root) => self.step(root, &start).map(|step| self.with(&step, &mut problems)),
+            Err(problem) => Err(problem.clone()),
         };
         let inputs = inputs.unwrap_or_else(|problem| {
             problems.push(problem);
             Vec::new()
         });
         PlanError::unless_none(problems)?;
-        Ok(environment.with(inputs.into_iter().chain(repository(environment, files))))
+        let variables =
+            inputs.iter().map(|(name, value)| (variable(name), value.as_text().unwrap_or_default().to_owned()));
+        let environment = environment.with(variables.chain(repository(environment, files)));
+        let matrix = inputs.iter().find(|(name, _)| name == "matrix").and_then(|(_, node)| in_place(node, &source));
+        Ok(match matrix {
+            Some(text) => environment.with([(variable("matrix"), text)]).with_text_in("matrix", self.path),
+            None => environment,
+        })
     }
 
     /// `environment`, which is that of a run, with the inputs that the step has in `text`: the workflow as it was at another commit.
@@ -140,7 +151,7 @@ impl Workflow<'_> {
     }
 
     /// The inputs in `with`, as environment variables.
-    fn with(&self, step: &Step<'_>, problems: &mut Vec<Problem>) -> Vec<(String, String)> {
+    fn with<'n>(&self, step: &Step<'n>, problems: &mut Vec<Problem>) -> Vec<(String, &'n Node)> {
         let known = Options::names();
         let mut inputs = Vec::new();
         for (key, value) in step.node.get("with").map(Node::entries).unwrap_or_default() {
@@ -156,8 +167,9 @@ impl Workflow<'_> {
                 // The option takes precedence.
             } else if let Some(text) = value.as_text() {
                 match expression(text) {
-                    None => inputs.push((variable(&name), text.to_owned())),
-                    Some(_) if NOT_SHOWN.contains(&name.as_str()) => {}
+                    None => inputs.push((name, value)),
+                    // A plan is the same without them, but for the line `dry run`.
+                    Some(_) if name == "dry-run" || NOT_IN_A_PLAN.contains(&name.as_str()) => {}
                     Some(expression) => problems.push(
                         Problem::new(
                             &value.place(&self.text()),
@@ -194,6 +206,36 @@ fn is_ours(step: &Node) -> bool {
         true => step.get("with").is_some_and(|with| with.get("matrix").is_some()),
         false => name == Some("publish-variants"),
     }
+}
+
+/// The text of `node` with so many line ends and blanks before its lines that each has its place in `source`. `None` where lines of the
+/// source have become one, or don't stand as they are.
+fn in_place(node: &Node, source: &str) -> Option<String> {
+    let text = node.as_text()?;
+    let source: Vec<&str> = source.lines().collect();
+    let at = |line: u64| usize::try_from(line).ok()?.checked_sub(1);
+    // A block begins in the line after its indicator, and a text in quotes or without them where it stands.
+    let block = [node.line, node.line + 1].into_iter().filter_map(at).find_map(|first| {
+        let indent = |(number, line): (usize, &str)| {
+            let before = source.get(first + number)?.strip_suffix(line)?;
+            before.chars().all(|c| c == ' ').then_some((first, before.len()))
+        };
+        let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(indent);
+        let place = lines.next()??;
+        lines.all(|other| other == Some(place)).then_some(place)
+    });
+    let (first, indent) = match block {
+        Some(place) => place,
+        None => {
+            let line = source.get(at(node.line)?)?;
+            let column = usize::try_from(node.column).ok()?.checked_sub(1)?;
+            let rest: String = line.chars().skip(column).collect();
+            let quote = usize::from(rest.starts_with(['"', '\'']));
+            (!text.contains('\n') && rest[quote..].starts_with(text)).then_some((at(node.line)?, column + quote))?
+        }
+    };
+    let lines = text.lines().map(|line| format!("{}{line}\n", " ".repeat(if line.is_empty() { 0 } else { indent })));
+    Some("\n".repeat(first) + &lines.collect::<String>())
 }
 
 /// The first [expression](https://docs.github.com/en/actions/reference/workflows-and-actions/expressions) in a text.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-use super::reference::{InvalidName, Reference};
+use super::reference::{DOCKER_HUB, InvalidName, Reference};
 
 /// Dockerfiles use this name for having no base. It isn't an image.
 const SCRATCH: &str = "scratch";
@@ -27,6 +27,14 @@ impl Base {
             Self::Scratch => None,
             Self::Image(reference) => Some(reference),
         }
+    }
+
+    /// As people write it: `alpine:3.23` for `docker.io/library/alpine:3.23`.
+    #[must_use]
+    pub fn familiar(&self) -> String {
+        let text = self.to_string();
+        let short = text.strip_prefix(DOCKER_HUB).and_then(|text| text.strip_prefix('/'));
+        short.map_or(text.as_str(), |path| path.strip_prefix("library/").unwrap_or(path)).to_owned()
     }
 }
 

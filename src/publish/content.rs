@@ -9,6 +9,7 @@ use crate::action::Log;
 use crate::api::registry::{BlobOrigin, Ensured, Registries};
 use crate::compose::{Blob, Origin};
 use crate::image::{Digest, Document, Repository};
+use crate::quote::count;
 use crate::survey::Surveyed;
 
 /// How the blobs of an image got to a destination, as numbers of blobs.
@@ -61,7 +62,7 @@ impl std::fmt::Display for Blobs {
             (self.pushed, "pushed"),
         ];
         let said: Vec<String> =
-            counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+            counts.iter().filter(|(number, _)| *number > 0).map(|(number, what)| format!("{number} {what}")).collect();
         f.write_str(&said.join(", "))
     }
 }
@@ -121,7 +122,7 @@ pub(super) async fn ensure(
     }
     read_back(registries, &pushed).await?;
 
-    let mut tallies = BTreeMap::new();
+    let (mut tallies, mut complete) = (BTreeMap::new(), BTreeMap::<Repository, usize>::new());
     for (to, artifact, content) in contents {
         // Attestations, and other non-images that an index lists.
         let (mut all, mut others, mut entries) = (Blobs::default(), Blobs::default(), 0);
@@ -133,7 +134,8 @@ pub(super) async fn ensure(
                 tally.count(ensured_blobs[&(to.clone(), blob.descriptor.digest.clone())]);
             }
             match &image.platform {
-                Some(_) => log.image(&name, image.platform.as_ref(), &tally.to_string()),
+                Some(_) if log.is_verbose() => log.image(&name, image.platform.as_ref(), &tally.to_string()),
+                Some(_) => {}
                 None => {
                     others.add(tally);
                     entries += 1;
@@ -141,7 +143,7 @@ pub(super) async fn ensure(
             }
             all.add(tally);
         }
-        if entries > 0 {
+        if entries > 0 && log.is_verbose() {
             log.image(&name, None, &format!("{others} of {entries} entries without a platform"));
         }
         let of_content = |(repository, digest): &&(Repository, Digest)| {
@@ -149,7 +151,19 @@ pub(super) async fn ensure(
                 && (digest == content.digest() || content.images.iter().any(|image| image.manifest.digest() == digest))
         };
         all.manifests = pushed.iter().filter(of_content).count() as u64;
+        if all.is_unchanged() {
+            *complete.entry(to.clone()).or_default() += 1;
+        } else if !log.is_verbose() {
+            log.image(
+                &name,
+                None,
+                &format!("{all}, {}", count(usize::try_from(all.manifests).unwrap_or(usize::MAX), "manifest")),
+            );
+        }
         tallies.insert((to.clone(), content.digest().clone()), all);
+    }
+    for (to, images) in complete.into_iter().filter(|_| !log.is_verbose()) {
+        log.image(&to, None, &format!("{} complete already", count(images, "image")));
     }
     Ok(tallies)
 }

@@ -23,6 +23,7 @@ use crate::image::{Digest, Document, Reference, Repository, Tag};
 use crate::ownership::{Decision, Reason, TagKind, Verdict};
 use crate::stages::Stages;
 use crate::survey::Surveyed;
+use crate::tag_lines::{self, Said, Word};
 use crate::version::Version;
 
 /// The outcome for a tag at a destination.
@@ -48,6 +49,19 @@ impl fmt::Display for TagOutcome {
             Self::Moved(from) => write!(f, "moved from {from}"),
             Self::Kept(reason) => write!(f, "kept: {reason}"),
             Self::GivenTo(version) => write!(f, "given to {version}, which is newer"),
+        }
+    }
+}
+
+impl TagOutcome {
+    /// The same for a line about several tags.
+    fn word(&self) -> Word {
+        match self {
+            Self::Unchanged => Word::Unchanged,
+            Self::Created => Word::Written("created".to_owned()),
+            Self::Moved(_) => Word::Written("moved".to_owned()),
+            Self::Kept(reason) => Word::Kept(reason.to_string()),
+            Self::GivenTo(version) => Word::Written(format!("given to {version}, which is newer:")),
         }
     }
 }
@@ -105,10 +119,11 @@ pub(super) async fn write<'a>(
         if open.is_empty() {
             return done.finish(surveyed, blobs, log);
         }
+        let lines = Lines { log, written: Mutex::default() };
         // A phase begins when the previous one is complete. If a tag has changed, later phases wait for the next look.
         for phase in [Phase::Replaced, Phase::Exact, Phase::Rolling, Phase::Source] {
             let writes = open.iter().filter(|decision| Phase::of(&surveyed, decision) == phase);
-            let through = done.write(registries, &surveyed, writes, stages, stopped, log).await;
+            let through = done.write(registries, &surveyed, writes, stages, stopped, &lines).await;
             if !through {
                 break;
             }
@@ -121,7 +136,7 @@ pub(super) async fn write<'a>(
 }
 
 /// The order in which tags are written.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     /// Rolling tags that couldn't be told from exact ones any more after this version's exact tags are replaced.
     Replaced,
@@ -194,12 +209,11 @@ impl Done {
         decisions: impl Iterator<Item = &'d Decision>,
         stages: &Stages,
         stopped: bool,
-        log: &Log,
+        lines: &Lines<'_>,
     ) -> bool {
         let documents = decisions
             .filter(|decision| !self.waits_for_exact(surveyed, decision))
             .filter_map(|decision| Some((decision, surveyed.document(decision.verdict.digest()?)?)));
-        let lines = &Lines { log, written: Mutex::default() };
         let attempts: Vec<(&Decision, Attempt)> = stream::iter(documents.enumerate())
             .map(async |(number, (decision, document))| {
                 if stages.stop().is_requested() && !stopped {
@@ -208,7 +222,7 @@ impl Done {
                 let attempt = write_one(registries, decision, document).await.unwrap_or_else(Attempt::Failed);
                 if matches!(attempt, Attempt::Written) {
                     stages.note(|ledger| ledger.written.extend([decision.reference()]));
-                    lines.add(number, decision);
+                    lines.add(Phase::of(surveyed, decision), number, decision);
                 }
                 (decision, attempt)
             })
@@ -241,7 +255,7 @@ impl Done {
             .into_iter()
             .map(|(place, error)| (place, Flaw::new(together([&error as &(dyn Error + 'static)]), error.hints())))
             .collect();
-        let mut outcomes = BTreeMap::new();
+        let (mut outcomes, mut said) = (BTreeMap::new(), Vec::new());
         for decision in &surveyed.decisions.tags {
             let place = (decision.destination.clone(), decision.tag.clone());
             let outcome = match self.written.get(&place) {
@@ -261,10 +275,11 @@ impl Done {
                 failed.entry(place.clone()).or_insert_with(|| Flaw::from(cause.clone()));
             }
             if !self.written.contains_key(&place) {
-                log.image(&decision.reference(), None, &outcome.to_string());
+                said.push((decision, outcome.clone()));
             }
             outcomes.insert(place, outcome);
         }
+        tell(&said, log);
         if failed.is_empty() {
             return Ok(Published { surveyed, blobs, outcomes });
         }
@@ -277,21 +292,31 @@ impl Done {
 /// is dropped, even if the run ends in between.
 struct Lines<'a> {
     log: &'a Log,
-    written: Mutex<BTreeMap<usize, (Reference, TagOutcome)>>,
+    written: Mutex<BTreeMap<(Phase, usize), (Decision, TagOutcome)>>,
 }
 
 impl Lines<'_> {
-    fn add(&self, number: usize, decision: &Decision) {
-        let line = (decision.reference(), outcome(decision, decision.now.as_ref()));
-        self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(number, line);
+    fn add(&self, phase: Phase, number: usize, decision: &Decision) {
+        let line = (decision.clone(), outcome(decision, decision.now.as_ref()));
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).insert((phase, number), line);
     }
 }
 
 impl Drop for Lines<'_> {
     fn drop(&mut self) {
-        for (reference, outcome) in self.written.lock().unwrap_or_else(PoisonError::into_inner).values() {
-            self.log.image(reference, None, &outcome.to_string());
-        }
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let said: Vec<_> = written.values().map(|(decision, outcome)| (decision, outcome.clone())).collect();
+        tell(&said, self.log);
+    }
+}
+
+/// Logs what became of tags: each on its own where much is to be said, else those of an image together.
+fn tell(said: &[(&Decision, TagOutcome)], log: &Log) {
+    if log.is_verbose() {
+        said.iter().for_each(|(decision, outcome)| log.image(&decision.reference(), None, &outcome.to_string()));
+    } else {
+        let said = said.iter().map(|(decision, outcome)| Said::of(decision, outcome.word()));
+        tag_lines::lines(said).iter().for_each(|line| log.line(line));
     }
 }
 

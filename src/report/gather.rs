@@ -13,7 +13,7 @@ use crate::facts;
 use crate::image::manifest::ManifestOrIndex;
 use crate::image::{Digest, Platform, Repository, SourceName, Tag};
 use crate::ownership::{Decision, Image, Reason, TagKind, Verdict};
-use crate::plan::{self, Made, Plan, Template};
+use crate::plan::{self, Made, Plan};
 use crate::publish::{Blobs, Published, TagOutcome};
 use crate::resolve::{self, Resolved, ResolvedVariant};
 use crate::survey::Surveyed;
@@ -101,7 +101,7 @@ impl OfRun<'_> {
             next_tag_forms: next_tag_forms(&resolved.plan),
             warnings: self.warnings(),
             stages,
-            tag_forms: tag_forms(&resolved.plan),
+            tag_forms: resolved.plan.tag_forms(ENTRY),
             tally: self.tally(),
         }
     }

@@ -8,7 +8,6 @@ use std::fmt::Write as _;
 
 use super::tags::{and, listed};
 use super::{BuiltPlatform, Copied, Destination, Outcome, Report, Variant};
-use crate::image::reference::DOCKER_HUB;
 use crate::image::{self, Location, Reference};
 
 /// `text` in a code span, on one line.
@@ -126,7 +125,7 @@ fn in_one_unit(sizes: impl Iterator<Item = u64>) -> String {
 
 /// The base of a variant, which may be unknown for an image built elsewhere.
 pub(super) fn of_base(variant: &Variant) -> String {
-    variant.base.as_ref().map_or_else(|| "–".to_owned(), |base| code(&familiar(&base.reference)))
+    variant.base.as_ref().map_or_else(|| "–".to_owned(), |base| code(&base.reference.familiar()))
 }
 
 /// Everything about one variant.

@@ -98,7 +98,7 @@ fn a_release_that_github_marks_as_a_prerelease_moves_no_rolling_tag() {
     let plan = given_matrix().recorded("release.published", &[("/release/prerelease", json!(true))]).plan();
     let json: serde_json::Value = serde_json::from_str(&plan.to_json()).unwrap();
     assert_eq!(json["variants"][0]["tags"]["rolling"], json!([]));
-    assert!(plan.to_table().contains("No rolling tag moves: release `0.9.26` is marked as a pre-release."));
+    assert!(plan.to_table(100).contains("No rolling tag moves: release `0.9.26` is marked as a pre-release."));
 }
 
 #[test]

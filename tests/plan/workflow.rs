@@ -5,9 +5,10 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use publish_variants::action::Environment;
 use publish_variants::action::step::Workflow;
+use publish_variants::action::{Environment, Options};
 use publish_variants::error::Failure;
+use publish_variants::plan::{Plan, Text};
 
 const WORKFLOW: &str = "\
 name: Release
@@ -53,7 +54,7 @@ fn the_inputs_are_those_of_the_step() {
     let inputs = inputs(WORKFLOW, None, &["version"]).unwrap();
     let all = ["version", "binaries", "images", "credentials", "verify"].map(|name| inputs.input(name));
     assert_eq!(all, [None, Some("/uv /uvx"), Some("ghcr.io/astral-sh/uv"), None, Some("false")]);
-    assert_eq!(inputs.input("matrix").unwrap().lines().count(), 2);
+    assert_eq!(inputs.input("matrix").unwrap().trim().lines().count(), 2);
 }
 
 #[test]
@@ -102,10 +103,38 @@ fn one_of_several_steps_is_chosen() {
     hint: choose one with `--step`: its `id`, its `name`, or the job that it is in
     ");
     for step in ["nightly", "Nightly images"] {
-        assert_eq!(inputs(&text, Some(step), &[]).unwrap().input("matrix"), Some("alpine,nightly"), "{step}");
+        let inputs = inputs(&text, Some(step), &[]).unwrap();
+        assert_eq!(inputs.input("matrix").map(str::trim), Some("alpine,nightly"), "{step}");
     }
     assert!(inputs(&text, Some("variants"), &["version"]).is_ok());
     assert!(message(&text, Some("nothing"), &[]).contains("`--step` names none"));
+}
+
+#[test]
+fn what_is_wrong_in_the_matrix_has_its_place_in_the_file() {
+    let place = |matrix: &str, wrong: &str| {
+        let text = WORKFLOW.split("          matrix: |").next().unwrap().to_owned() + "          matrix: " + matrix;
+        let (line, column) =
+            text.lines().zip(1..).find_map(|(text, line)| Some((line, text.find(wrong)? + 1))).unwrap();
+        let files = BTreeMap::from([(PathBuf::from("release.yml"), text)]);
+        let given = BTreeSet::from(["version".to_owned()]);
+        let inputs =
+            Workflow { path: "release.yml", step: None, given: &given }.inputs(&Environment::default(), &files);
+        let inputs = inputs.unwrap().with([("INPUT_VERSION".to_owned(), "1.2.3".to_owned())]);
+        let error = Plan::read(&Options::default(), &inputs, &files).map(|(plan, ..)| plan.to_json()).unwrap_err();
+        assert!(error.to_string().contains(&format!("release.yml:{line}:{column}: ")), "{line}:{column}: {error}");
+    };
+    place("|\n            alpine,alpine\n\n            # a comment\n            debian,de/bian\n", "de/bian");
+    place(
+        "|\n            defaults: {}\n            variants:\n              - base: alpine\n                tagz: [a]\n",
+        "tagz",
+    );
+    place("'{ variants: [{ base: alpine, tagz: [a] }] }'\n", "tagz");
+    place("alpine,al/pine\n", "al/pine");
+    // What stands elsewhere in the file than in the text keeps the places of the text.
+    let folded = WORKFLOW.replace("matrix: |", "matrix: >").replace("debian:trixie-slim,trixie-slim,debian", "de/bian");
+    let inputs = inputs(&folded, None, &["version"]).unwrap();
+    assert_eq!(inputs.text_of("matrix"), Text::Input("matrix"));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::path::Path;
 use chrono::DateTime;
 use serde::Deserialize;
 
+use super::choice::{self, Choice};
 use super::{
     Builder, Inputs, MatrixText, OnConflict, PullRequest, RecordText, ReleaseNotes, Rolling, VersionPattern, list,
 };
@@ -182,15 +183,10 @@ impl Reader<'_> {
 
     fn choice<T: Choice>(&mut self, name: &'static str, option: &Option<String>, default: T) -> T {
         let Some(text) = self.text(name, option) else { return default };
-        match T::VALUES.iter().find(|(value, _)| text.eq_ignore_ascii_case(value)) {
-            Some((_, choice)) => *choice,
-            None => {
-                let values: Vec<String> = T::VALUES.iter().map(|(value, _)| format!("`{value}`")).collect();
-                let hint = format!("use one of {}", values.join(", "));
-                self.problem(name, Flaw::new(format!("`{text}` is none of its values"), hint));
-                default
-            }
-        }
+        choice::read(&text).unwrap_or_else(|(situation, hint)| {
+            self.problems.push(Problem::new(&Place::Input(name), situation).hint(hint));
+            default
+        })
     }
 
     /// Lines of the form `NAME=value`.
@@ -409,7 +405,7 @@ impl Reader<'_> {
                 return None;
             }
             (None, Some(text)) => {
-                return Some(MatrixText { name: Text::Input("matrix"), text: without_mark(text) });
+                return Some(MatrixText { name: self.environment.text_of("matrix"), text: without_mark(text) });
             }
             (None, None) => {
                 let hint = "give YAML, lines such as `alpine:3.23,alpine3.23,alpine`, or the path of a file";
@@ -455,42 +451,4 @@ fn is_path(text: &str) -> bool {
     let one_word = !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || matches!(c, ',' | '{' | '['));
     let extension = Path::new(text).extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     one_word && (matches!(extension, "yml" | "yaml" | "json" | "txt") || !text.contains(':'))
-}
-
-/// An input with a fixed set of values, spelled like this.
-trait Choice: Copy + Default + 'static {
-    const VALUES: &'static [(&'static str, Self)];
-}
-
-impl Choice for Builder {
-    const VALUES: &'static [(&'static str, Self)] = &[("engine", Self::Engine), ("registry", Self::Registry)];
-}
-
-impl Choice for PullRequest {
-    const VALUES: &'static [(&'static str, Self)] = &[("dry-run", Self::DryRun), ("push", Self::Push)];
-}
-
-impl Choice for Rolling {
-    const VALUES: &'static [(&'static str, Self)] =
-        &[("guard", Self::Guard), ("always", Self::Always), ("never", Self::Never)];
-}
-
-impl Choice for OnConflict {
-    const VALUES: &'static [(&'static str, Self)] =
-        &[("keep", Self::Keep), ("fail", Self::Fail), ("replace", Self::Replace)];
-}
-
-impl Choice for ReleaseNotes {
-    // `true` was the only form once.
-    const VALUES: &'static [(&'static str, Self)] =
-        &[("compact", Self::Compact), ("full", Self::Full), ("false", Self::Off), ("true", Self::Compact)];
-}
-
-impl Choice for Scheme {
-    const VALUES: &'static [(&'static str, Self)] =
-        &[("auto", Self::Auto), ("pep440", Self::Pep440), ("semver", Self::Semver)];
-}
-
-impl Choice for bool {
-    const VALUES: &'static [(&'static str, Self)] = &[("true", true), ("false", false)];
 }

@@ -53,4 +53,5 @@ pub mod parts;
 pub mod process;
 pub mod registry;
 pub mod runner;
+pub mod terminal;
 pub mod token_server;
