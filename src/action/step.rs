@@ -39,21 +39,18 @@ impl Workflow<'_> {
     /// value is known only when the workflow runs, and no option overrides it.
     pub fn inputs(&self, environment: &Environment, files: &dyn Files) -> Result<Environment, PlanError> {
         let mut problems = Vec::new();
-        let start = Place::Line { of: self.text(), line: 1, column: 1 };
         let mut source = String::new();
         let root = match read_text(files, Path::new(self.path), LIMIT) {
             Ok(text) => {
                 source = text;
-                Node::parse(&source).map_err(|(line, column, message)| {
-                    Problem::new(&Place::Line { of: self.text(), line, column }, message)
-                })
+                self.parse(&source)
             }
             Err(error) => {
-                Err(Problem::new(&start, format!("it can't be read: {error}")).hint("give the path of a workflow"))
+                Err(Problem::new(&self.start(), format!("it can't be read: {error}")).hint("give the path of a workflow"))
             }
         };
         let inputs = match &root {
-            Ok(root) => self.step(root, &start).map(|step| self.with(&step, &mut problems)),
+            Ok(root) => self.step(root).map(|step| self.with(&step, &mut problems)),
             Err(problem) => Err(problem.clone()),
         };
         let inputs = inputs.unwrap_or_else(|problem| {

@@ -1,6 +1,5 @@
 //! How a plan differs from another one, a line for each variant: what a pull request changes.
 
-use super::markdown::familiar;
 use crate::plan::print::settings;
 use crate::plan::{Made, Plan, Tags, Variant};
 
@@ -77,7 +76,7 @@ fn made(made: &Made) -> String {
 
 fn image(made: &Made) -> String {
     match made {
-        Made::Here(base) => familiar(base),
+        Made::Here(base) => base.familiar(),
         Made::Elsewhere(image) => image.to_string(),
     }
 }

@@ -291,20 +291,6 @@ impl OfRun<'_> {
     }
 }
 
-/// The tags that the plan's templates make of an entry, in their order.
-fn tag_forms(plan: &Plan) -> Vec<String> {
-    let mut forms = Vec::new();
-    for variant in &plan.variants {
-        for tag in variant.tags.iter() {
-            let Some(reason) = variant.tags.reasons.get(tag) else { continue };
-            let template = reason.template.parse::<Template>().ok();
-            let form = template.and_then(|template| template.render(&plan.version, ENTRY));
-            forms.extend(form.filter(|form| !forms.contains(form)));
-        }
-    }
-    forms
-}
-
 /// The tags that the templates make of an entry in the next release; empty if this is a release.
 fn next_tag_forms(plan: &Plan) -> Vec<String> {
     if plan.version.as_commit().is_none() {

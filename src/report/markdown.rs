@@ -71,13 +71,6 @@ pub(super) fn size(bytes: u64) -> String {
     }
 }
 
-/// A base in the form that people use: `alpine:3.23` for `docker.io/library/alpine:3.23`.
-pub(super) fn familiar(base: &image::Base) -> String {
-    let text = base.to_string();
-    let short = text.strip_prefix(DOCKER_HUB).and_then(|text| text.strip_prefix('/'));
-    short.map_or(text.as_str(), |path| path.strip_prefix("library/").unwrap_or(path)).to_owned()
-}
-
 /// The reference by which to pull a variant: its most specific tag at the first destination, or just its name.
 pub(super) fn pull_name(variant: &Variant) -> String {
     let mut references = variant.destinations.iter().flat_map(Destination::references);
