@@ -7,7 +7,8 @@ use std::fmt;
 
 pub use crate::hint::{Hinted, Hints};
 use crate::plan::Place;
-use crate::quote::quoted;
+use crate::quote::{quoted, without_numbers_of_errors};
+use crate::troubleshooting::Topic;
 
 /// Whose fault a failure is; it decides the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,9 @@ pub trait StageError: Error + Hinted + Send + Sync + 'static {
     /// Whose fault it is.
     fn fault(&self) -> Fault;
 
+    /// The section of the troubleshooting page about it; of several, the first one's.
+    fn topic(&self) -> Topic;
+
     /// Where in the input it stands, if it is about a place there; of several, the first.
     fn place(&self) -> Option<&Place> {
         None
@@ -34,6 +38,7 @@ pub trait StageError: Error + Hinted + Send + Sync + 'static {
 pub struct Failure {
     fault: Fault,
     place: Option<Place>,
+    topic: Topic,
     /// The situation, then each cause.
     situations: Vec<String>,
     hints: Hints,
@@ -42,7 +47,7 @@ pub struct Failure {
 impl<E: StageError> From<E> for Failure {
     fn from(error: E) -> Self {
         let (situations, hints) = (situations(&error), error.hints());
-        Self { fault: error.fault(), place: error.place().cloned(), situations, hints }
+        Self { fault: error.fault(), place: error.place().cloned(), topic: error.topic(), situations, hints }
     }
 }
 
@@ -73,6 +78,12 @@ impl Failure {
         &self.hints
     }
 
+    /// The section of the troubleshooting page about it.
+    #[must_use]
+    pub fn topic(&self) -> Topic {
+        self.topic
+    }
+
     /// Where in the input it stands, for an annotation.
     #[must_use]
     pub fn place(&self) -> Option<&Place> {
@@ -91,12 +102,13 @@ impl Failure {
 
 /// The first line of an error.
 pub(crate) fn first_line(error: &dyn Error) -> String {
-    error.to_string().lines().next().unwrap_or_default().to_owned()
+    without_numbers_of_errors(error.to_string().lines().next().unwrap_or_default())
 }
 
 /// What an error says. The JSON parser repeats what it can't read, however long that is.
 fn message(error: &(dyn Error + 'static)) -> String {
-    if error.is::<serde_json::Error>() { quoted(&error.to_string()) } else { error.to_string() }
+    let message = error.to_string();
+    if error.is::<serde_json::Error>() { quoted(&message) } else { without_numbers_of_errors(&message) }
 }
 
 /// What an error and its causes say: the situation and then each cause.
@@ -159,6 +171,10 @@ mod tests {
     impl StageError for Stage {
         fn fault(&self) -> Fault {
             Fault::Input
+        }
+
+        fn topic(&self) -> Topic {
+            Topic::NotFound
         }
     }
 

@@ -20,6 +20,7 @@ use crate::quote::quoted;
 use crate::remotes::Remotes;
 use crate::report::{Report, Status, notes, outputs, summary};
 use crate::stages::Stages;
+use crate::troubleshooting::Topic;
 
 /// How long removing what the run made on the engine may take.
 const CLEAN_UP: Duration = Duration::from_secs(60);
@@ -44,6 +45,10 @@ impl Hinted for Interrupted {
 }
 
 impl StageError for Interrupted {
+    fn topic(&self) -> Topic {
+        Topic::Stopped
+    }
+
     fn fault(&self) -> Fault {
         Fault::Publication
     }
@@ -161,6 +166,10 @@ impl Hinted for SecretInPlan {
 }
 
 impl StageError for SecretInPlan {
+    fn topic(&self) -> Topic {
+        Topic::Secret
+    }
+
     fn fault(&self) -> Fault {
         Fault::Input
     }
@@ -206,6 +215,10 @@ impl Hinted for SecretInOutput {
 }
 
 impl StageError for SecretInOutput {
+    fn topic(&self) -> Topic {
+        Topic::Secret
+    }
+
     fn fault(&self) -> Fault {
         Fault::Publication
     }

@@ -34,6 +34,7 @@ pub mod resolve;
 pub mod secret;
 pub mod stages;
 pub mod survey;
+pub mod troubleshooting;
 pub mod verify;
 pub mod version;
 pub mod work_tree;

@@ -28,6 +28,8 @@ use record::Record;
 pub struct Row {
     /// Where it stands.
     pub place: Place,
+    /// The axes of its entry.
+    pub axes: Vec<String>,
     /// Where its image is made.
     pub made: Made,
     /// What it is called in tags, the most specific first, each with its place. At least one.

@@ -17,6 +17,7 @@ use crate::error::{Failure, Fault, StageError};
 use crate::hint::{Hinted, Hints};
 use crate::image::Platform;
 use crate::plan::{Check, CheckOrigin};
+use crate::troubleshooting::Topic;
 
 /// How long a command of a variant may take, emulated ones included.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -58,6 +59,13 @@ impl Hinted for VerifyError {
 }
 
 impl StageError for VerifyError {
+    fn topic(&self) -> Topic {
+        match self {
+            Self::Command { .. } => Topic::Verify,
+            Self::Engine(error) => error.topic(),
+        }
+    }
+
     fn fault(&self) -> Fault {
         match self {
             Self::Engine(error) => error.fault(),

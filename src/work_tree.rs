@@ -13,6 +13,7 @@ use chrono::{DateTime, Utc};
 
 use crate::error::{Fault, StageError};
 use crate::hint::{Hinted, Hints, Input};
+use crate::troubleshooting::Topic;
 use object::{Kind, Objects};
 
 /// The longest file of references or settings that is read.
@@ -48,6 +49,10 @@ impl Hinted for Unreadable {
 }
 
 impl StageError for Unreadable {
+    fn topic(&self) -> Topic {
+        Topic::WorkTree
+    }
+
     fn fault(&self) -> Fault {
         Fault::Input
     }

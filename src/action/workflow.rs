@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Fault, StageError};
 use crate::hint::{Hinted, Hints};
+use crate::troubleshooting::Topic;
 
 /// GitHub shows no step summary that is longer.
 pub const LONGEST_SUMMARY: usize = 1024 * 1024;
@@ -100,6 +101,10 @@ impl Hinted for NotWritten {
 }
 
 impl StageError for NotWritten {
+    fn topic(&self) -> Topic {
+        Topic::Runner
+    }
+
     fn fault(&self) -> Fault {
         Fault::Publication
     }

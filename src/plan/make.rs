@@ -287,6 +287,7 @@ fn variant(
     // All of them by name, and no `..`: what the matrix says and nobody reads must not compile.
     let Row {
         place,
+        axes: _,
         default: _,
         made,
         tags: entries,

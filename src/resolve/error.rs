@@ -8,12 +8,13 @@ use super::files::FilesError;
 use super::layout::LayoutError;
 use crate::api::registry::RegistryError;
 use crate::error::{Fault, StageError, together};
-use crate::hint::{Flaw, Hinted, Hints};
+use crate::hint::{Flaw, Hinted, Hints, Input};
 use crate::image::config::InvalidConfig;
 use crate::image::manifest::InvalidManifest;
 use crate::image::{Base, Digest, Location, PinnedName, Platform, Reference};
 use crate::layout;
 use crate::plan::{Place, Variant};
+use crate::troubleshooting::Topic;
 
 /// Why the plan can't be resolved.
 #[derive(Debug, thiserror::Error)]
@@ -154,6 +155,16 @@ impl Hinted for ResolveError {
                     .into()
             }
             Self::NoPlatform { source_has, .. } => format!("the source has {}", list(source_has)).into(),
+            Self::Unavailable { role: Role::Source, image, cause: RegistryError::Missing(_) }
+                if image.tag().is_some_and(|tag| tag.as_str().starts_with("sha-")) =>
+            {
+                format!(
+                    "nothing was pushed for this commit yet: push it in a job before, or set {} to an image that is there, such as \
+                     that of the latest release",
+                    Input("source")
+                )
+                .into()
+            }
             Self::Unavailable { cause, .. } => cause.hints(),
             Self::Manifest { cause, .. } => cause.hints(),
             Self::Config { cause, .. } => cause.hints(),
@@ -170,6 +181,20 @@ impl Hinted for ResolveError {
 }
 
 impl StageError for ResolveError {
+    fn topic(&self) -> Topic {
+        match self {
+            Self::PlatformMissing { .. } | Self::NoPlatform { .. } | Self::NoImage { .. } => Topic::Platforms,
+            Self::Unavailable { cause, .. } => cause.topic(),
+            Self::Manifest { .. } | Self::Config { .. } | Self::Copied { .. } => Topic::Unusable,
+            Self::Layout(error) => error.topic(),
+            Self::Source(error) => error.topic(),
+            Self::SourceLayout(error) => error.topic(),
+            Self::Files(error) => error.topic(),
+            Self::Entry { error, .. } => error.topic(),
+            Self::Several(errors) => errors.first().map_or(Topic::NotFound, Self::topic),
+        }
+    }
+
     fn place(&self) -> Option<&Place> {
         match self {
             Self::Entry { place, .. } => Some(place),

@@ -65,7 +65,7 @@ impl Applicant<'_> {
         let credentials = Input("credentials");
         match (registry, self.has_credentials, self.pushes) {
             ("ghcr.io", _, true) => format!(
-                "give the job `permissions: packages: write`, and in the settings of the package `{repository}` give this \
+                "give the job `permissions: packages: write` (a personal access token needs the scope `write:packages`), and in the settings of the package `{repository}` give this \
                  repository the role Write under `Manage Actions access`"
             ),
             ("ghcr.io", true, false) => format!(
@@ -77,7 +77,8 @@ impl Applicant<'_> {
             ),
             (_, true, true) => {
                 format!(
-                    "check the line for `{registry}` in {credentials}, and that its user may push to `{repository}`"
+                    "check the line for `{registry}` in {credentials}, and that its user may push to `{repository}`, with the scope \
+                     `repository:{repository}:pull,push`"
                 )
             }
             (_, true, false) => {
