@@ -324,4 +324,17 @@ mod tests {
                         hint: remove it from `platforms` of variant `v`, or use one of: linux/amd64";
         assert_eq!(Failure::from(error).to_string(), expected);
     }
+
+    #[test]
+    fn where_nothing_was_pushed_for_a_commit_another_source_is_what_helps() {
+        let missing = |name: &str| ResolveError::Unavailable {
+            role: Role::Source,
+            image: name.parse().unwrap(),
+            cause: RegistryError::Missing(name.to_owned()),
+        };
+        let hint = |name: &str| missing(name).hints().iter().collect::<Vec<_>>().join("\n");
+        let of_commit = hint("ghcr.io/acme/tool:sha-0123456");
+        assert!(of_commit.contains("nothing was pushed for this commit yet") && of_commit.contains("set `source`"));
+        assert!(hint("ghcr.io/acme/tool:1.2.3").starts_with("look for a typing error"));
+    }
 }

@@ -172,6 +172,8 @@ mod tests {
             (applicant("docker.io", true, true), "access token"),
             (applicant("docker.io", false, true), "`docker.io USER PASSWORD`"),
             (applicant("reg.lan", true, true), "may push to `REPO`"),
+            (applicant("reg.lan", true, true), "`repository:REPO:pull,push`"),
+            (applicant("ghcr.io", false, true), "`write:packages`"),
             (applicant("reg.lan", true, false), "may pull from `REPO`"),
         ] {
             assert!(setting.contains(part), "{setting}");
