@@ -22,6 +22,7 @@ use crate::hint::{FREE_DISK, Hinted, Hints, Input, REPORT_THIS};
 use crate::image::layer::{Compressed, InstalledFile, Layer};
 use crate::image::{PinnedReference, Platform};
 use crate::resolve::{CopiedImage, Resolved, ResolvedVariant};
+use crate::troubleshooting::Topic;
 use copied::PulledImage;
 use engine::{BuiltImage, Hold};
 
@@ -129,6 +130,14 @@ impl Hinted for Mismatch {
 }
 
 impl StageError for Mismatch {
+    fn topic(&self) -> Topic {
+        match self {
+            Self::FolderUnseen { .. } => Topic::Folder,
+            Self::Executable { .. } => Topic::Mismatch,
+            Self::Run(..) => Topic::Disk,
+        }
+    }
+
     fn fault(&self) -> Fault {
         match self {
             Self::FolderUnseen { .. } => Fault::Input,

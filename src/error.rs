@@ -8,7 +8,8 @@ use std::fmt;
 
 pub use crate::hint::{Hinted, Hints};
 use crate::plan::Place;
-use crate::quote::quoted;
+use crate::quote::{quoted, without_numbers_of_errors};
+use crate::troubleshooting::Topic;
 
 /// Whose fault a failure is; it decides the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +52,9 @@ pub trait StageError: Error + Hinted + Send + Sync + 'static {
     /// Whose fault it is.
     fn fault(&self) -> Fault;
 
+    /// The section of the troubleshooting page about it; of several, the first one's.
+    fn topic(&self) -> Topic;
+
     /// The place in the input that the error is about, if any; the first of several.
     fn place(&self) -> Option<&Place> {
         None
@@ -62,6 +66,7 @@ pub trait StageError: Error + Hinted + Send + Sync + 'static {
 pub struct Failure {
     fault: Fault,
     place: Option<Place>,
+    topic: Topic,
     /// The situation, then each cause.
     situations: Vec<String>,
     hints: Hints,
@@ -70,7 +75,7 @@ pub struct Failure {
 impl<E: StageError> From<E> for Failure {
     fn from(error: E) -> Self {
         let (situations, hints) = (situations(&error), error.hints());
-        Self { fault: error.fault(), place: error.place().cloned(), situations, hints }
+        Self { fault: error.fault(), place: error.place().cloned(), topic: error.topic(), situations, hints }
     }
 }
 
@@ -102,6 +107,12 @@ impl Failure {
         &self.hints
     }
 
+    /// The section of the troubleshooting page about it.
+    #[must_use]
+    pub fn topic(&self) -> Topic {
+        self.topic
+    }
+
     /// The place in the input that an annotation points at.
     #[must_use]
     pub fn place(&self) -> Option<&Place> {
@@ -117,12 +128,13 @@ impl Failure {
 
 /// The first line of an error.
 pub(crate) fn first_line(error: &dyn Error) -> String {
-    error.to_string().lines().next().unwrap_or_default().to_owned()
+    without_numbers_of_errors(error.to_string().lines().next().unwrap_or_default())
 }
 
 /// The message of an error. The JSON parser repeats what it can't read at full length, so its messages are cut.
 fn message(error: &(dyn Error + 'static)) -> String {
-    if error.is::<serde_json::Error>() { quoted(&error.to_string()) } else { error.to_string() }
+    let message = error.to_string();
+    if error.is::<serde_json::Error>() { quoted(&message) } else { without_numbers_of_errors(&message) }
 }
 
 /// A chain of errors in two parts: the situation with its causes, and the hints.
@@ -185,6 +197,10 @@ mod tests {
     impl StageError for Stage {
         fn fault(&self) -> Fault {
             Fault::Input
+        }
+
+        fn topic(&self) -> Topic {
+            Topic::NotFound
         }
     }
 

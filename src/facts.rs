@@ -18,6 +18,7 @@ use crate::hint::{Hinted, Hints};
 use crate::image::manifest::Annotations;
 use crate::image::{Config, Digest, Reference};
 use crate::plan::{Plan, RepositoryFacts};
+use crate::troubleshooting::Topic;
 use crate::work_tree::{Unreadable, WorkTree};
 
 /// The facts, by their [pre-defined keys](https://github.com/opencontainers/image-spec/blob/v1.1.1/annotations.md) of
@@ -95,6 +96,14 @@ impl Hinted for FactsError {
 }
 
 impl StageError for FactsError {
+    fn topic(&self) -> Topic {
+        match self {
+            Self::NoRelease(_) => Topic::Release,
+            Self::GitHub(error) => error.topic(),
+            Self::WorkTree(error) => error.topic(),
+        }
+    }
+
     fn fault(&self) -> Fault {
         match self {
             Self::GitHub(error) => error.fault(),

@@ -150,6 +150,15 @@ pub fn of_path(question: &str) -> Hints {
     }
 }
 
+/// For a matrix that can't be read.
+#[must_use]
+pub fn of_matrix() -> Hints {
+    match Reader::of_process() {
+        Reader::Job => of_path("is there an `actions/checkout` step before?"),
+        Reader::Terminal => "give the path of a YAML file, or `-f -` to read it from standard input".into(),
+    }
+}
+
 /// The question about a file that some step of the job has to bring.
 pub const MADE_BEFORE: &str = "was it made or downloaded by a step before?";
 

@@ -21,6 +21,7 @@ use crate::quote::quoted;
 use crate::remotes::Remotes;
 use crate::report::{Comparison, Report, Status, notes, outputs, summary};
 use crate::stages::Stages;
+use crate::troubleshooting::Topic;
 
 /// How long removing the run's images and containers from the engine may take.
 const CLEAN_UP: Duration = Duration::from_secs(60);
@@ -46,6 +47,10 @@ impl Hinted for Interrupted {
 }
 
 impl StageError for Interrupted {
+    fn topic(&self) -> Topic {
+        Topic::Stopped
+    }
+
     fn fault(&self) -> Fault {
         Fault::Publication
     }
@@ -173,6 +178,10 @@ impl Hinted for SecretInPlan {
 }
 
 impl StageError for SecretInPlan {
+    fn topic(&self) -> Topic {
+        Topic::Secret
+    }
+
     fn fault(&self) -> Fault {
         Fault::Input
     }
@@ -218,6 +227,10 @@ impl Hinted for SecretInOutput {
 }
 
 impl StageError for SecretInOutput {
+    fn topic(&self) -> Topic {
+        Topic::Secret
+    }
+
     fn fault(&self) -> Fault {
         Fault::Publication
     }

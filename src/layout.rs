@@ -22,6 +22,7 @@ use crate::image::source::{LAYOUT, LayoutName};
 use crate::image::unpack::archive::{Archive, Kind};
 use crate::image::unpack::compression;
 use crate::image::{Descriptor, Digest, Document, MediaType};
+use crate::troubleshooting::Topic;
 
 /// The largest manifest that registries take, in bytes.
 const LARGEST_DOCUMENT: u64 = 4 << 20;
@@ -118,6 +119,17 @@ impl Hinted for LayoutError {
 }
 
 impl StageError for LayoutError {
+    fn topic(&self) -> Topic {
+        match self {
+            Self::Unreadable { .. }
+            | Self::NoLayout(_)
+            | Self::Document { .. }
+            | Self::Damaged { .. }
+            | Self::Choice { .. } => Topic::Files,
+            Self::Disk { .. } => Topic::Disk,
+        }
+    }
+
     fn fault(&self) -> Fault {
         match self {
             Self::Disk { .. } => Fault::Publication,

@@ -37,6 +37,7 @@ pub mod stages;
 pub mod survey;
 mod tag_lines;
 pub mod terminal;
+pub mod troubleshooting;
 pub mod verify;
 pub mod version;
 pub mod work_tree;

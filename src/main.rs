@@ -41,7 +41,12 @@ fn main() -> ExitCode {
     match done {
         Ok(code) => code,
         Err(failure) => {
-            log.annotate_at(Level::Error, "publish-variants", failure.place(), &failure.to_string());
+            log.annotate_at(
+                Level::Error,
+                "publish-variants",
+                failure.place(),
+                &format!("{failure}\nsee {}", failure.topic().link()),
+            );
             ExitCode::from(failure.exit_code())
         }
     }

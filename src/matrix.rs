@@ -29,6 +29,8 @@ use record::Record;
 pub struct Row {
     /// Its line in the matrix.
     pub place: Place,
+    /// The axes of its entry.
+    pub axes: Vec<String>,
     /// Where its image is made.
     pub made: Made,
     /// Its names in tags, the most specific first, each with its place. At least one.

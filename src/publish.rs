@@ -20,6 +20,7 @@ use crate::image::{Digest, Reference, Repository};
 use crate::plan::Plan;
 use crate::stages::Stages;
 use crate::survey::{SurveyError, Surveyed};
+use crate::troubleshooting::Topic;
 use crate::verify::Verified;
 
 /// Why a publication failed.
@@ -74,6 +75,17 @@ impl Hinted for PublishError {
 }
 
 impl StageError for PublishError {
+    fn topic(&self) -> Topic {
+        match self {
+            Self::Registry(error) => error.topic(),
+            Self::Preflight(errors) => errors.first().map_or(Topic::Refused, StageError::topic),
+            Self::ReadBack { .. } => Topic::Registry,
+            Self::Survey(error) => error.topic(),
+            Self::Tags(_) => Topic::Tags,
+            Self::Contended => Topic::Contended,
+        }
+    }
+
     fn fault(&self) -> Fault {
         match self {
             Self::Preflight(errors) if errors.iter().all(|error| error.fault() == Fault::Input) => Fault::Input,

@@ -19,6 +19,7 @@ use crate::error::{Fault, StageError};
 use crate::hint::{Hinted, Hints};
 use crate::plan::RepositoryFacts;
 use crate::secret::Listener;
+use crate::troubleshooting::Topic;
 
 /// Builds in parallel. An engine gains little from more, and each one takes memory and disk there.
 const BUILDS_AT_ONCE: usize = 4;
@@ -73,6 +74,16 @@ impl Hinted for RemoteError {
 }
 
 impl StageError for RemoteError {
+    fn topic(&self) -> Topic {
+        match self {
+            Self::Deadline(_) => Topic::Inputs,
+            Self::Engine(error) => error.topic(),
+            Self::Registry(error) => error.topic(),
+            Self::GitHub(error) => error.topic(),
+            Self::Disk(_) => Topic::Disk,
+        }
+    }
+
     fn fault(&self) -> Fault {
         match self {
             Self::Deadline(_) => Fault::Input,

@@ -20,6 +20,7 @@ use crate::hint::{Hinted, Hints};
 use crate::image::Platform;
 use crate::plan::{Check, CheckOrigin};
 use crate::quote::count;
+use crate::troubleshooting::Topic;
 
 /// How long a command may run in a variant, including under emulation.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -61,6 +62,13 @@ impl Hinted for VerifyError {
 }
 
 impl StageError for VerifyError {
+    fn topic(&self) -> Topic {
+        match self {
+            Self::Command { .. } => Topic::Verify,
+            Self::Engine(error) => error.topic(),
+        }
+    }
+
     fn fault(&self) -> Fault {
         match self {
             Self::Engine(error) => error.fault(),

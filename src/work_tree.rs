@@ -14,6 +14,7 @@ use chrono::{DateTime, Utc};
 
 use crate::error::{Fault, StageError};
 use crate::hint::{Hinted, Hints, Input};
+use crate::troubleshooting::Topic;
 use object::{Kind, Objects};
 
 /// The largest file of references or settings that is read, in bytes.
@@ -49,6 +50,10 @@ impl Hinted for Unreadable {
 }
 
 impl StageError for Unreadable {
+    fn topic(&self) -> Topic {
+        Topic::WorkTree
+    }
+
     fn fault(&self) -> Fault {
         Fault::Input
     }

@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use publish_variants::troubleshooting::Topic;
+
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 fn pages() -> Vec<PathBuf> {
@@ -62,4 +64,41 @@ fn every_link_within_the_project_leads_to_an_existing_file_and_heading() {
 fn the_readme_is_read_in_a_minute() {
     let lines = fs::read_to_string(Path::new(ROOT).join("README.md")).unwrap().lines().count();
     assert!(lines <= 120, "{lines} lines");
+}
+
+/// The headings of the sections about errors: those below the parts of a run.
+fn sections_about_errors() -> Vec<String> {
+    let page = fs::read_to_string(Path::new(ROOT).join("docs/troubleshooting.md")).unwrap();
+    page.lines().filter(|line| line.starts_with("### ")).flat_map(anchors).collect()
+}
+
+#[test]
+fn every_error_has_its_section_of_the_troubleshooting_page() {
+    let expected: Vec<&str> = Topic::ALL.iter().map(|topic| topic.anchor()).collect();
+    assert_eq!(sections_about_errors(), expected, "in the order in which a run meets them");
+    for topic in Topic::ALL {
+        assert!(topic.link().ends_with(&format!("/v1/docs/troubleshooting.md#{}", topic.anchor())));
+    }
+}
+
+/// All Rust files below `folder`.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
+}
+
+#[test]
+fn every_section_of_the_troubleshooting_page_is_led_to_by_an_error() {
+    let files = sources(&Path::new(ROOT).join("src"));
+    let errors: String = files
+        .iter()
+        .filter(|path| !path.ends_with("troubleshooting.rs"))
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    let used = |topic: &Topic| {
+        let name = format!("Topic::{topic:?}");
+        errors.split(&name).skip(1).any(|rest| !rest.starts_with(|c: char| c.is_alphanumeric()))
+    };
+    let unused: Vec<&Topic> = Topic::ALL.iter().filter(|topic| !used(topic)).collect();
+    assert!(unused.is_empty(), "{unused:?}");
 }

@@ -14,7 +14,7 @@ use publish_variants::build::engine::{BuildError, BuiltImage, build, hold};
 use publish_variants::compose::binaries::Binaries;
 use publish_variants::compose::recipe::{Recipe, ResolvedBase, ResolvedImage};
 use publish_variants::credentials::Credential;
-use publish_variants::error::{Failure, Fault, StageError as _};
+use publish_variants::error::{Failure, Fault, Hinted as _, StageError as _};
 use publish_variants::image::config::Changes;
 use publish_variants::image::layer::{InstalledFile, Layer};
 use publish_variants::image::manifest::ManifestOrIndex;
@@ -924,7 +924,7 @@ async fn anonymous_records_stay_if_the_engine_did_not_list_the_build_cache_befor
 
 async fn refused(address: &str, expected: &str) {
     let error: EngineError = Engine::connect(Some(address)).await.unwrap_err();
-    assert!(error.to_string().contains(expected), "{address}: {error}");
-    assert!(error.to_string().contains(&format!("`{address}`")), "{error}");
     assert_eq!(error.fault(), Fault::Input);
+    let said = error.with_hints();
+    assert!(said.contains(expected) && said.contains(&format!("`{address}`")), "{address}: {said}");
 }

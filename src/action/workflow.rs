@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Fault, StageError};
 use crate::hint::{Hinted, Hints};
+use crate::troubleshooting::Topic;
 
 /// The longest step summary that GitHub shows, in bytes.
 pub const LONGEST_SUMMARY: usize = 1024 * 1024;
@@ -104,6 +105,10 @@ impl Hinted for NotWritten {
 }
 
 impl StageError for NotWritten {
+    fn topic(&self) -> Topic {
+        Topic::Runner
+    }
+
     fn fault(&self) -> Fault {
         Fault::Publication
     }

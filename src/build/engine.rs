@@ -26,6 +26,7 @@ use crate::error::{Fault, StageError};
 use crate::hint::{Hinted, Hints, Input, REPORT_THIS};
 use crate::image::config::Changes;
 use crate::image::{Digest, PinnedReference, Platform};
+use crate::troubleshooting::Topic;
 
 /// Why an image was not built, or not as it should be.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +77,16 @@ impl Hinted for BuildError {
 }
 
 impl StageError for BuildError {
+    fn topic(&self) -> Topic {
+        match self {
+            Self::Engine(error) => error.topic(),
+            Self::Folder(error) => error.topic(),
+            Self::Interpreter(error) => error.topic(),
+            Self::Zstd(_) => Topic::EngineFailed,
+            Self::Layers { .. } | Self::Config { .. } => Topic::Mismatch,
+        }
+    }
+
     fn fault(&self) -> Fault {
         match self {
             Self::Engine(error) => error.fault(),

@@ -5,6 +5,7 @@ use crate::compose::recipe::Recipe;
 use crate::error::{Fault, StageError};
 use crate::hint::{Hinted, Hints};
 use crate::image::Platform;
+use crate::troubleshooting::Topic;
 
 /// A base without the interpreter of an executable.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,10 @@ impl Hinted for MissingInterpreter {
 }
 
 impl StageError for MissingInterpreter {
+    fn topic(&self) -> Topic {
+        Topic::Executables
+    }
+
     fn fault(&self) -> Fault {
         Fault::Input
     }

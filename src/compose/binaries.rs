@@ -92,7 +92,7 @@ impl Binaries {
         // Kept even if it is invalid, so that it isn't reported as missing as well.
         self.0.push(Binary { from: from.to_owned(), to: to.clone() });
         if let Some(path) = [from, &to].into_iter().find(|path| !is_plain(path)) {
-            let hint = format!("write `/{}`", path.trim_matches(['/', '.']));
+            let hint = format!("write `/{}`", path.trim_matches(['/', '.', '\'', '"']));
             problems.push(Flaw::new(format!("`{path}` is not the absolute path of a file"), hint));
             return;
         }

@@ -47,14 +47,25 @@ impl Hinted for InvalidName {
                 "a tag has 1 to 128 letters, digits, `_`, `.` and `-`, and starts with none of the last two".into()
             }
             Self::Digest(_) => "a digest is `sha256:` followed by 64 lower-case hexadecimal digits".into(),
-            Self::Repository(_) => {
-                "a repository looks like `ghcr.io/astral-sh/uv`, in lower case and without a tag".into()
-            }
+            Self::Repository(text) => match corrected(text) {
+                Some(repository) => format!("write `{repository}`").into(),
+                None => "a repository looks like `ghcr.io/astral-sh/uv`, in lower case and without a tag".into(),
+            },
             Self::Layout(_) => {
                 "write `oci:` and the path of a folder or a tar archive, such as `oci:dist/image.tar`".into()
             }
         }
     }
+}
+
+/// The repository that `text` probably means: without a scheme, a tag and capital letters.
+fn corrected(text: &str) -> Option<String> {
+    let name = text.trim().trim_end_matches('/');
+    let name = name.strip_prefix("https://").or_else(|| name.strip_prefix("docker://")).unwrap_or(name);
+    let (path, last) = name.rsplit_once('/').unwrap_or(("", name));
+    let last = last.split(['@', ':']).next().unwrap_or_default();
+    let name = if path.is_empty() { last.to_lowercase() } else { format!("{path}/{last}").to_lowercase() };
+    Repository::from_str(&name).is_ok().then_some(name)
 }
 
 /// A tag that every registry accepts.

@@ -59,7 +59,8 @@ pub(super) fn rows(matrix: &MatrixText, record: Option<&Record>, problems: &mut 
         Ok(root) => root,
         Err((line, column, message)) => {
             let at = Node { line, column, value: Value::Null };
-            reader.refuse(&at, message, "the matrix is YAML, JSON, or lines such as `alpine:3.23,alpine3.23,alpine`");
+            let hint = what_is_meant(&matrix.text, line);
+            reader.refuse(&at, message, hint);
             return Vec::new();
         }
     };
@@ -93,6 +94,21 @@ pub(super) fn rows(matrix: &MatrixText, record: Option<&Record>, problems: &mut 
             }
             rows
         }
+    }
+}
+
+/// What to do about a text whose `line` can't be read.
+fn what_is_meant(text: &str, line: u64) -> &'static str {
+    let at = |number: u64| text.lines().nth(usize::try_from(number).unwrap_or(usize::MAX)).unwrap_or_default().trim();
+    let is_quoted = |line: &str| line.starts_with(['"', '\'']) && line.contains(',');
+    // Where the parser stumbles, and the line before.
+    let near = [line.saturating_sub(2), line.saturating_sub(1)].map(at);
+    if near.into_iter().any(|line| line.contains(":{") || line.contains(":[")) {
+        "write values with braces in quotes, such as `base: \"python:{python}\"`"
+    } else if near.into_iter().any(is_quoted) {
+        "write lines `base,tag,tag` without quotes"
+    } else {
+        "the matrix is YAML, JSON, or lines such as `alpine:3.23,alpine3.23,alpine`"
     }
 }
 
@@ -292,6 +308,7 @@ impl Reader<'_> {
         }
         let row = Row {
             place: entry.node.place(self.of),
+            axes: combination.0.iter().map(|(axis, _)| axis.clone()).collect(),
             tags,
             default: self.default(entry),
             source: self.source(entry, combination),

@@ -288,6 +288,7 @@ fn variant(
     // Every field by name, without `..`, so that a key that nobody reads doesn't compile.
     let Row {
         place,
+        axes: _,
         default: _,
         made,
         tags: entries,

@@ -4,7 +4,8 @@ use std::fmt;
 
 use crate::error::{Fault, StageError};
 use crate::hint::{Hinted, Hints, Input};
-use crate::quote::with_short_quotes;
+use crate::quote::{with_short_quotes, without_numbers_of_errors};
+use crate::troubleshooting::Topic;
 
 /// A place in the input.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -65,7 +66,8 @@ impl Problem {
     #[must_use]
     pub fn new(place: &Place, situation: impl Hinted) -> Self {
         let hints = situation.hints().map(with_short_quotes);
-        Self { place: place.clone(), situation: with_short_quotes(&situation.to_string()), hints }
+        let situation = with_short_quotes(&without_numbers_of_errors(&situation.to_string()));
+        Self { place: place.clone(), situation, hints }
     }
 
     /// Adds what the user can do about it.
@@ -150,6 +152,15 @@ impl Hinted for PlanError {
 }
 
 impl StageError for PlanError {
+    fn topic(&self) -> Topic {
+        match self.0.first().map(Problem::place) {
+            Some(Place::Input("version" | "version-pattern" | "version-scheme") | Place::Event(_)) => Topic::Version,
+            Some(Place::Input("credentials")) => Topic::Credentials,
+            Some(Place::Input("matrix" | "images-from") | Place::Line { .. }) => Topic::Matrix,
+            Some(Place::Input(_)) | None => Topic::Inputs,
+        }
+    }
+
     fn fault(&self) -> Fault {
         Fault::Input
     }

@@ -191,13 +191,18 @@ impl Claims {
                     // Two clashing entries clash in each of their tags; one report is enough.
                     let clash = (entry.to_owned(), other.place.to_string());
                     if !named.contains(&clash) {
-                        problems.push(
-                            Problem::new(
-                                place,
-                                format!("tag `{tag}` is claimed here and by {} at {}", other.who, other.place),
-                            )
-                            .hint(&other.hint),
-                        );
+                        problems.push(if other.place == *place {
+                            let axes: Vec<String> = row.axes.iter().map(|axis| format!("`{{{axis}}}`")).collect();
+                            let message = format!("more than one combination of `for` gives the tag `{tag}`");
+                            Problem::new(place, message).hint(format!(
+                                "put {} into the entry of `tags`, or move the entry to `newest-tags`, which only the first \
+                                 combination gets",
+                                axes.join(" or ")
+                            ))
+                        } else {
+                            let message = format!("tag `{tag}` is claimed here and by {} at {}", other.who, other.place);
+                            Problem::new(place, message).hint(&other.hint)
+                        });
                         named.push(clash);
                     }
                 }

@@ -66,6 +66,9 @@ impl Hinted for InvalidTemplate {
     fn hints(&self) -> Hints {
         match self {
             Self::Brace(_) => "placeholders are written as `{version}`".into(),
+            Self::Placeholder { template, .. } if template.contains("{{") => {
+                "placeholders have single braces here, other than docker/metadata-action's: `{version}`".into()
+            }
             Self::Placeholder { .. } => {
                 format!("use {}", Field::ALL.map(|(_, name, _)| format!("`{{{name}}}`")).join(", ")).into()
             }

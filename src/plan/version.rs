@@ -197,7 +197,9 @@ fn tags_of(text: &str, bare: &str, pattern: &VersionPattern) -> Vec<String> {
 fn guess_pattern(tag: &str, inputs: &Inputs) -> Option<String> {
     let starts = tag.char_indices().filter(|(at, c)| *at > 0 && c.is_ascii_digit());
     let start = starts.map(|(at, _)| at).find(|at| Version::parse(&tag[*at..], inputs.version_scheme).is_ok())?;
-    Some(format!("{}{{version}}", &tag[..start]))
+    // A date isn't how a tool is called.
+    let name = &tag[..start];
+    name.contains(char::is_alphabetic).then(|| format!("{name}{{version}}"))
 }
 
 /// The development build of the run's commit: for pull requests, for dry runs without a version, and if a template with

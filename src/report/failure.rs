@@ -93,6 +93,7 @@ pub(super) fn alert(error: &Failure) -> String {
     if error.hints().is_empty() {
         text.push_str("- Correct what the error names, or run the job again: it goes on from what is there.\n");
     }
+    let _ = writeln!(text, "- [More about errors of this kind]({})", error.topic().link());
     text
 }
 

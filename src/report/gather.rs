@@ -10,6 +10,7 @@ use super::{
 use crate::compose::recipe::{DESTINATION, ResolvedSource};
 use crate::compose::{Composed, Content};
 use crate::facts;
+use crate::hint::Input;
 use crate::image::manifest::ManifestOrIndex;
 use crate::image::{Digest, Platform, Repository, SourceName, Tag};
 use crate::ownership::{Decision, Image, Reason, TagKind, Verdict};
@@ -185,10 +186,11 @@ impl OfRun<'_> {
         (manifests(ours) != manifests(published)).then(|| {
             format!(
                 "`{}` was published for this version before, as `{}`, of another image than `{}`: that one stays, unless \
-                 `on-conflict: replace` is set",
+                 {replace} is set",
                 resolved.variant.name,
                 published.digest(),
-                resolved.variant.made.elsewhere().map(ToString::to_string).unwrap_or_default()
+                resolved.variant.made.elsewhere().map(ToString::to_string).unwrap_or_default(),
+                replace = Input("on-conflict").set_to("replace")
             )
         })
     }
@@ -329,7 +331,8 @@ fn kept(reason: &Reason, tags: &[String]) -> String {
     match reason {
         Reason::Unknown(cause) => format!("{names} {stay}: {cause}"),
         Reason::Taken { .. } => {
-            format!("{names} {stay}: {each} {reason}; `on-conflict: replace` puts this run's image there")
+            let replace = Input("on-conflict").set_to("replace");
+            format!("{names} {stay}: {each} {reason}; {replace} publishes this run's image there")
         }
         _ => format!("{names} {stay}: {each} {reason}"),
     }
@@ -414,7 +417,7 @@ mod tests {
         assert_eq!(
             kept(&taken, &tags[..1]),
             format!(
-                "`v1` stays as it is: it names {digest} already, which another tool has published; `on-conflict: replace` puts this \
+                "`v1` stays as it is: it names {digest} already, which another tool has published; `on-conflict: replace` publishes this \
                  run's image there"
             )
         );

@@ -17,6 +17,7 @@ use crate::action::inputs::ReleaseNotes;
 use crate::error::{Fault, StageError};
 use crate::hint::{Hinted, Hints};
 use crate::image::{Platform, Reference};
+use crate::troubleshooting::Topic;
 
 /// The longest notes that GitHub accepts, in characters.
 pub const LONGEST_BODY: usize = 125_000;
@@ -39,6 +40,10 @@ impl Hinted for TooLong {
 }
 
 impl StageError for TooLong {
+    fn topic(&self) -> Topic {
+        Topic::Notes
+    }
+
     fn fault(&self) -> Fault {
         Fault::Publication
     }

@@ -8,12 +8,13 @@ use super::files::FilesError;
 use super::layout::LayoutError;
 use crate::api::registry::RegistryError;
 use crate::error::{Fault, StageError, together};
-use crate::hint::{Flaw, Hinted, Hints};
+use crate::hint::{Flaw, Hinted, Hints, Input};
 use crate::image::config::InvalidConfig;
 use crate::image::manifest::InvalidManifest;
 use crate::image::{Base, Digest, Location, PinnedName, Platform, Reference};
 use crate::layout;
 use crate::plan::{Place, Variant};
+use crate::troubleshooting::Topic;
 
 /// Why the plan can't be resolved.
 #[derive(Debug, thiserror::Error)]
@@ -155,6 +156,16 @@ impl Hinted for ResolveError {
                     .into()
             }
             Self::NoPlatform { source_has, .. } => format!("the source has {}", list(source_has)).into(),
+            Self::Unavailable { role: Role::Source, image, cause: RegistryError::Missing(_) }
+                if image.tag().is_some_and(|tag| tag.as_str().starts_with("sha-")) =>
+            {
+                format!(
+                    "nothing was pushed for this commit yet: push it in a job before, or set {} to an image that is there, such as \
+                     that of the latest release",
+                    Input("source")
+                )
+                .into()
+            }
             Self::Unavailable { cause, .. } => cause.hints(),
             Self::Manifest { cause, .. } => cause.hints(),
             Self::Config { cause, .. } => cause.hints(),
@@ -171,6 +182,20 @@ impl Hinted for ResolveError {
 }
 
 impl StageError for ResolveError {
+    fn topic(&self) -> Topic {
+        match self {
+            Self::PlatformMissing { .. } | Self::NoPlatform { .. } | Self::NoImage { .. } => Topic::Platforms,
+            Self::Unavailable { cause, .. } => cause.topic(),
+            Self::Manifest { .. } | Self::Config { .. } | Self::Copied { .. } => Topic::Unusable,
+            Self::Layout(error) => error.topic(),
+            Self::Source(error) => error.topic(),
+            Self::SourceLayout(error) => error.topic(),
+            Self::Files(error) => error.topic(),
+            Self::Entry { error, .. } => error.topic(),
+            Self::Several(errors) => errors.first().map_or(Topic::NotFound, Self::topic),
+        }
+    }
+
     fn place(&self) -> Option<&Place> {
         match self {
             Self::Entry { place, .. } => Some(place),
@@ -299,5 +324,18 @@ mod tests {
                         hint: look for a typing error; if it is private, check that `credentials` may pull it\n\
                         hint: remove it from `platforms` of variant `v`, or use one of: linux/amd64";
         assert_eq!(Failure::from(error).to_string(), expected);
+    }
+
+    #[test]
+    fn where_nothing_was_pushed_for_a_commit_another_source_is_what_helps() {
+        let missing = |name: &str| ResolveError::Unavailable {
+            role: Role::Source,
+            image: name.parse().unwrap(),
+            cause: RegistryError::Missing(name.to_owned()),
+        };
+        let hint = |name: &str| missing(name).hints().iter().collect::<Vec<_>>().join("\n");
+        let of_commit = hint("ghcr.io/acme/tool:sha-0123456");
+        assert!(of_commit.contains("nothing was pushed for this commit yet") && of_commit.contains("set `source`"));
+        assert!(hint("ghcr.io/acme/tool:1.2.3").starts_with("look for a typing error"));
     }
 }

@@ -25,6 +25,7 @@ use crate::image::unpack::archive::Archive;
 use crate::image::unpack::compression;
 use crate::image::unpack::tree::{File, Found, Tree};
 use crate::image::{Digest, PinnedName, Platform, SourceName};
+use crate::troubleshooting::Topic;
 
 /// The largest file that is taken from a source, in bytes.
 const LARGEST: u64 = 2 << 30;
@@ -161,6 +162,20 @@ impl Hinted for SourceError {
 }
 
 impl StageError for SourceError {
+    fn topic(&self) -> Topic {
+        match self {
+            Self::Missing { .. }
+            | Self::NoFile { .. }
+            | Self::WrongMachine { .. }
+            | Self::Privileged { .. }
+            | Self::TooLarge { .. } => Topic::Executables,
+            Self::Compression { .. } | Self::Damaged { .. } => Topic::Unusable,
+            Self::Incomplete { .. } => Topic::Files,
+            Self::Registry(error) => error.topic(),
+            Self::Disk { .. } => Topic::Disk,
+        }
+    }
+
     fn fault(&self) -> Fault {
         match self {
             Self::Registry(error) => error.fault(),

@@ -24,6 +24,7 @@ use crate::image::manifest::Annotations;
 use crate::image::platform::Format;
 use crate::image::source::SourceFile;
 use crate::image::{Digest, Platform};
+use crate::troubleshooting::Topic;
 
 /// The largest file that is taken, in bytes.
 const LARGEST: u64 = 2 << 30;
@@ -102,6 +103,14 @@ impl Hinted for FilesError {
 }
 
 impl StageError for FilesError {
+    fn topic(&self) -> Topic {
+        match self {
+            Self::WrongMachine { .. } | Self::Privileged(..) => Topic::Executables,
+            Self::Unreadable { .. } | Self::Missing { .. } | Self::NoFile { .. } | Self::TooLarge(_) => Topic::Files,
+            Self::Disk(_) => Topic::Disk,
+        }
+    }
+
     fn fault(&self) -> Fault {
         match self {
             Self::Disk(_) => Fault::Publication,

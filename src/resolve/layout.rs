@@ -17,6 +17,7 @@ use crate::hint::{Hinted, Hints};
 use crate::image::location::LayoutPath;
 use crate::image::manifest::{InvalidManifest, ManifestOrIndex};
 use crate::image::{Descriptor, Digest, Document, Index};
+use crate::troubleshooting::Topic;
 
 /// The largest document that is read (an index, a manifest or a config), in bytes.
 const DOCUMENT: u64 = 8 << 20;
@@ -113,6 +114,10 @@ impl Hinted for LayoutError {
 }
 
 impl StageError for LayoutError {
+    fn topic(&self) -> Topic {
+        Topic::Files
+    }
+
     fn fault(&self) -> Fault {
         Fault::Input
     }

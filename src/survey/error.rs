@@ -6,6 +6,7 @@ use crate::error::{Fault, StageError};
 use crate::hint::{Hinted, Hints, Input};
 use crate::image::{Digest, Platform, Reference};
 use crate::resolve::ResolveError;
+use crate::troubleshooting::Topic;
 
 /// Why a run ends before anything is built.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +53,16 @@ impl Hinted for SurveyError {
 }
 
 impl StageError for SurveyError {
+    fn topic(&self) -> Topic {
+        match self {
+            Self::Registry(error) => error.topic(),
+            Self::GitHub(error) => error.topic(),
+            Self::Resolve(error) => error.topic(),
+            Self::Conflicts(_) => Topic::Conflicts,
+            Self::Platforms { .. } => Topic::LostPlatforms,
+        }
+    }
+
     fn fault(&self) -> Fault {
         match self {
             Self::Registry(error) => error.fault(),

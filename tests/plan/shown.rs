@@ -299,6 +299,26 @@ fn bad_input_is_one_message_with_exit_code_2() {
 }
 
 #[test]
+fn at_a_terminal_a_message_speaks_of_options_and_leads_to_its_section() {
+    let given = ["plan", "--version", "1.0", "--images", "a/b", "--binaries", "/b"];
+    let missing = text(&run(&[&given[..], &["-f", "nowhere.yml"]].concat(), &[]).stderr);
+    let page = "https://github.com/astral-sh/publish-variants/blob/v1/docs/troubleshooting.md";
+    assert_eq!(
+        missing,
+        format!(
+            "error: `--matrix`: file `nowhere.yml` can't be read: No such file or directory\n\
+             hint: give the path of a YAML file, or `-f -` to read it from standard input\n\
+             see {page}#the-matrix-cant-be-used\n"
+        )
+    );
+    let in_a_job = text(&run(&[&given[..], &["-f", "nowhere.yml"]].concat(), &[("GITHUB_ACTIONS", "true")]).stdout);
+    let message = "input `matrix`: file `nowhere.yml` can't be read: No such file or directory%0A\
+                   hint: the path is relative to the workspace; is there an `actions/checkout` step before?%0Asee ";
+    let expected = format!("{message}{page}#the-matrix-cant-be-used");
+    assert!(in_a_job.lines().any(|line| line.starts_with("::error") && line.ends_with(&expected)), "{in_a_job}");
+}
+
+#[test]
 fn warnings_are_not_printed_to_standard_output() {
     let plan = ["plan", "--version", "1.0", "--matrix", "alpine,alpine", "--images", "a/b", "--binaries", "/b"];
     let plan = [&plan[..], &["--format", "json", "--platforms", "linux/arm46"]].concat();

@@ -222,3 +222,29 @@ fn a_platform_that_nobody_knows_is_a_warning_with_the_nearest() {
     let known = with("alpine,a").input("platforms", "linux/amd64 linux/arm/v6 linux/aarch64").plan();
     assert_eq!(warnings(&known), [""; 0]);
 }
+
+#[test]
+fn mistakes_that_are_often_made_are_answered_with_what_was_meant() {
+    let lines = |name: &str, value: &str| with("alpine:3.23,alpine3.23").input(name, value);
+    let seen = failures([
+        (
+            "an axis that an entry doesn't have",
+            with("- { for: { python: ['3.14', '3.13'] }, base: 'python:{python}', tags: [python] }"),
+        ),
+        ("braces without quotes", with("- { base: python:{python}, tags: [python] }")),
+        ("quoted lines", with("\"alpine:3.23,alpine3.23\"\n\"debian:13,debian\"")),
+        ("a date as the version", given().input("matrix", "alpine,alpine").input("version", "2024-01-01")),
+        ("a tool's name before the version", given().input("matrix", "alpine,alpine").input("version", "tool-v1.2.3")),
+        ("double braces", lines("tag-templates", "{{version}}-{tag}")),
+        ("templates on one line", lines("tag-templates", "v{version}-{tag}, {tag}")),
+        ("a template without the variant", lines("tag-templates", "{version}")),
+        ("capitals in a repository", lines("images", "ghcr.io/Astral-SH/uv")),
+        ("a URL as a repository", lines("images", "https://ghcr.io/astral-sh/uv/")),
+        ("a tag at a repository", lines("images", "ghcr.io/astral-sh/uv:latest")),
+        ("a path in quotes", lines("binaries", "'/uv'")),
+        ("a blank in a name", lines("env", "A B=c")),
+        ("no number", lines("concurrency", "0")),
+        ("a file that isn't there", with("nowhere.yml")),
+    ]);
+    insta::assert_snapshot!(seen);
+}

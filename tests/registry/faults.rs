@@ -234,7 +234,7 @@ async fn each_fault_has_its_outcome() {
             }
             (Err(error), Fails(parts)) => {
                 let said = said(error);
-                for part in parts {
+                for part in parts.iter().chain(&["\nhint: "]) {
                     assert!(said.contains(part), "{name}: {part:?} is not in {said:?}");
                 }
             }
@@ -353,7 +353,43 @@ async fn a_registry_that_is_not_there_is_named_with_the_reason() {
     let client = Client::impatient(options, tempfile::tempdir().unwrap());
     let said = said(client.registries.check_push(&repository(&port.to_string(), "a/b")).await.unwrap_err());
     assert!(said.contains(&format!("`{port}/a/b`: `POST /v2/a/b/blobs/uploads/` failed after ")), "{said}");
-    assert!(said.contains("Connection refused"), "{said}");
+    let expected = format!(
+        "\n  cause: Connection refused\nhint: is `{port}` the right host and port? If so, the registry is down; when it is back, run it \
+         again: what was sent is found there"
+    );
+    assert!(said.ends_with(&expected), "{said}");
+}
+
+#[tokio::test]
+async fn a_host_that_nobody_knows_is_named_with_one_cause() {
+    let options = Options { deadline: Duration::from_secs(1), ..Options::default() };
+    let client = Client::impatient(options, tempfile::tempdir().unwrap());
+    let said = said(client.registries.check_push(&repository("registry.invalid", "a/b")).await.unwrap_err());
+    assert!(said.contains("\n  cause: the host isn't known (") && said.matches("cause: ").count() == 1, "{said}");
+    assert!(said.ends_with("\nhint: is `registry.invalid` the right host?"), "{said}");
+}
+
+#[tokio::test]
+async fn plain_http_where_tls_was_expected_names_the_input_that_allows_it() {
+    // Loopback needs no TLS, so the server is asked at another address of this machine. Nothing is sent to find it out.
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    if socket.connect("192.0.2.1:9").is_err() {
+        return skip("no address but loopback");
+    }
+    let listener = std::net::TcpListener::bind((socket.local_addr().unwrap().ip(), 0)).unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = std::io::Write::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    let client = Client::new();
+    let error = client.registries.check_push(&repository(&host, "a/b")).await.unwrap_err();
+    let said = said(error);
+    let expected = format!(
+        "\n  cause: the answer isn't TLS\nhint: `{host}` speaks plain HTTP; if that is meant, add it to `insecure-registries`"
+    );
+    assert!(said.ends_with(&expected), "{said}");
 }
 
 #[tokio::test]

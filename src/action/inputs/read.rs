@@ -19,7 +19,7 @@ use crate::action::options::Options;
 use crate::compose::binaries::Binaries;
 use crate::credentials::{self, Credentials};
 use crate::facts::Stated;
-use crate::hint::{self, Flaw, Hinted};
+use crate::hint::{self, Flaw, Hinted, Hints};
 use crate::image::environment::wrong_name;
 use crate::image::platform::NotLinux;
 use crate::image::{EnvValue, Platform, Repository};
@@ -184,7 +184,7 @@ impl Reader<'_> {
     fn choice<T: Choice>(&mut self, name: &'static str, option: &Option<String>, default: T) -> T {
         let Some(text) = self.text(name, option) else { return default };
         choice::read(&text).unwrap_or_else(|(situation, hint)| {
-            self.problems.push(Problem::new(&Place::Input(name), situation).hint(hint));
+            self.problem(name, Flaw::new(situation, hint));
             default
         })
     }
@@ -236,6 +236,11 @@ impl Reader<'_> {
     fn templates(&mut self, name: &'static str, lines: &[String]) -> Vec<Template> {
         let mut templates = Vec::new();
         for line in lines {
+            if line.contains(',') {
+                let situation = format!("`{line}` has a comma, which no tag has");
+                self.problem(name, Flaw::new(situation, "write one template a line"));
+                continue;
+            }
             match line.parse::<Template>() {
                 Ok(template) if templates.contains(&template) => {}
                 Ok(template) => templates.push(template),
@@ -295,11 +300,13 @@ impl Reader<'_> {
             lines = DEFAULT_TEMPLATES.map(str::to_owned).to_vec();
         }
         let before = self.problems.len();
-        let templates = self.templates("tag-templates", &lines);
+        let mut templates = self.templates("tag-templates", &lines);
         if let Some(template) = templates.iter().find(|template| !template.has_tag()) {
             let situation = format!("`{template}` gives all variants the same tag");
             self.problem("tag-templates", Flaw::new(situation, "add `{tag}`, the entry of the variant's `tags`"));
         }
+        // What they give isn't to be found fault with again.
+        templates.retain(Template::has_tag);
         if self.problems.len() == before && !templates.iter().any(Template::is_exact) {
             let hint = "add `{version}-{tag}`; rolling tags are moved by the exact tags that exist";
             self.problem("tag-templates", Flaw::new("no template names the version", hint));
@@ -385,7 +392,8 @@ impl Reader<'_> {
         const DEFAULT: NonZeroUsize = NonZeroUsize::new(8).expect("8 is not 0");
         let Some(text) = self.text("concurrency", option) else { return DEFAULT };
         text.parse().ok().filter(|number: &NonZeroUsize| number.get() <= 64).unwrap_or_else(|| {
-            self.problem("concurrency", format!("`{text}` is no number from 1 to 64"));
+            let situation = format!("`{text}` is not a number from 1 to 64");
+            self.problem("concurrency", Flaw::new(situation, "leave it out for 8"));
             DEFAULT
         })
     }
@@ -417,28 +425,23 @@ impl Reader<'_> {
             Some("-") => read_all(files.standard_input(), MATRIX_LIMIT),
             _ => read_text(files, Path::new(&path), MATRIX_LIMIT),
         };
-        self.file("matrix", path, read, "is there an `actions/checkout` step before?")
+        self.file("matrix", path, read, hint::of_matrix())
     }
 
     fn images_from(&mut self, option: &Option<String>, files: &dyn Files) -> Option<RecordText> {
         let path = self.text("images-from", option)?;
         let read = read_text(files, Path::new(&path), MATRIX_LIMIT);
-        let text = self.file("images-from", path, read, "is there a step before that downloads the record?");
+        let text =
+            self.file("images-from", path, read, hint::of_path("is there a step before that downloads the record?"));
         Some(text.map_or(RecordText::Unreadable, RecordText::Read))
     }
 
-    fn file(
-        &mut self,
-        input: &'static str,
-        path: String,
-        read: io::Result<String>,
-        question: &str,
-    ) -> Option<MatrixText> {
+    fn file(&mut self, input: &'static str, path: String, read: io::Result<String>, hint: Hints) -> Option<MatrixText> {
         match read {
             Ok(text) => Some(MatrixText { name: Text::File(path), text }),
             Err(error) => {
                 let situation = format!("file `{path}` can't be read: {error}");
-                self.problem(input, Flaw::new(situation, hint::of_path(question)));
+                self.problem(input, Flaw::new(situation, hint));
                 None
             }
         }

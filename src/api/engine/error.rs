@@ -4,7 +4,12 @@ use std::fmt;
 
 use crate::api::retry::{Failure, Retry};
 use crate::error::{Fault, StageError};
-use crate::hint::{Hinted, Hints};
+use crate::hint::{Hinted, Hints, Input, REPORT_THIS};
+use crate::quote::without_numbers_of_errors;
+use crate::troubleshooting::Topic;
+
+/// For an engine without space.
+pub(super) const FREE_ENGINE: &str = "free disk space on the engine's machine: `docker system df` shows what takes it";
 
 /// Why the engine can't be used, or what it refused.
 #[derive(Debug, thiserror::Error)]
@@ -124,10 +129,10 @@ impl Cause {
 
     /// An error of a library with all of its causes, because the outer messages of HTTP clients say nothing.
     pub(super) fn new(error: &dyn std::error::Error) -> Self {
-        let mut message = error.to_string();
+        let mut message = without_numbers_of_errors(&error.to_string());
         let mut next = error.source();
         while let Some(error) = next {
-            let text = error.to_string();
+            let text = without_numbers_of_errors(&error.to_string());
             if !message.contains(&text) {
                 message = format!("{message}: {text}");
             }
@@ -207,19 +212,40 @@ impl Hinted for EngineError {
                  `unix:///tmp/docker.sock`".into()
             }
             Self::Tls(_) => "use the engine's socket, or forward it by SSH".into(),
-            Self::NotThere { .. } => "start the engine, or set DOCKER_HOST to its address".into(),
+            Self::NotThere { .. } => format!("start the engine, or set DOCKER_HOST to its address; {} needs none", Input("builder").set_to("registry")).into(),
             Self::NotAllowed { .. } => "run as root or as a member of the group `docker`".into(),
             Self::NotAnEngine { .. } => "set DOCKER_HOST to the address of one".into(),
             Self::TooOld { .. } => "update Docker to 20.10 or newer".into(),
             Self::NotLinux { .. } => "switch it to Linux containers, or run the job on `ubuntu-latest`".into(),
             Self::NoBuildKit { .. } => "use Docker Engine 20.10 or newer; Podman's Docker API has no BuildKit".into(),
             Self::Pull { hints, .. } => hints.clone(),
-            Self::Request { .. } | Self::NoFile { .. } => Hints::none(),
+            Self::Request { cause, .. } if cause.message().to_lowercase().contains("no space left") => FREE_ENGINE.into(),
+            Self::Request { cause, .. } if cause.is_lost_connection() => {
+                "look whether the engine still runs (`docker info`), then run it again: it goes on from what is there".into()
+            }
+            Self::Request { .. } => "look at the engine's log, then run it again".into(),
+            Self::NoFile { .. } => REPORT_THIS.into(),
         }
     }
 }
 
 impl StageError for EngineError {
+    fn topic(&self) -> Topic {
+        match self {
+            Self::UnsupportedAddress(_)
+            | Self::Context(_)
+            | Self::Ssh(_)
+            | Self::Tls(_)
+            | Self::NotThere { .. }
+            | Self::NotAllowed { .. }
+            | Self::NotAnEngine { .. }
+            | Self::TooOld { .. }
+            | Self::NotLinux { .. }
+            | Self::NoBuildKit { .. } => Topic::Engine,
+            Self::Request { .. } | Self::Pull { .. } | Self::NoFile { .. } => Topic::EngineFailed,
+        }
+    }
+
     fn fault(&self) -> Fault {
         match self {
             Self::Request { .. } | Self::Pull { .. } | Self::NoFile { .. } => Fault::Publication,

@@ -10,12 +10,12 @@ use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use super::error::Cause;
+use super::error::{Cause, FREE_ENGINE};
 use super::janitor::{Chore, Making};
 use super::{Engine, EngineError, Shared, until_answered};
 use crate::api::retry::says_refused;
 use crate::credentials::Credential;
-use crate::hint::{Hints, Input};
+use crate::hint::Input;
 use crate::image::{Digest, PinnedReference, Platform};
 
 /// A pull without any message for this long is started again. Engines report progress twice a second.
@@ -255,9 +255,9 @@ impl ImageLease {
             )
             .into()
         } else if cause.message().to_lowercase().contains("no space left") {
-            "free disk space on the engine's machine".into()
+            FREE_ENGINE.into()
         } else {
-            Hints::none()
+            "look whether the engine reaches that registry: `docker pull` of the same image shows it".into()
         };
         EngineError::Pull { reference: self.reference.to_string(), hints, cause }
     }

@@ -8,6 +8,7 @@ use super::answer::Answer;
 use crate::api::retry::GITHUB_LIMIT;
 use crate::error::{Fault, StageError};
 use crate::hint::{Hinted, Hints, Input};
+use crate::troubleshooting::Topic;
 
 /// Why GitHub couldn't be asked, or what it refused.
 #[derive(Debug, thiserror::Error)]
@@ -234,7 +235,8 @@ impl Hinted for Error {
                 format!("run it again then; with {token} the limit is higher").into()
             }
             Self::Limited { anonymous: false, .. } => "run it again then".into(),
-            Self::Refused { .. } => Hints::none(),
+            Self::Refused { status: 500.., .. } => "see https://www.githubstatus.com, then run it again".into(),
+            Self::Refused { .. } => "do what GitHub says, then run it again".into(),
             Self::Unreachable { .. } => "see https://www.githubstatus.com, then run it again".into(),
             Self::Malformed { .. } => "does `GITHUB_API_URL` lead to GitHub's API?".into(),
             Self::Contended { .. } => "run it again when nobody else edits them".into(),
@@ -243,6 +245,24 @@ impl Hinted for Error {
 }
 
 impl StageError for Error {
+    fn topic(&self) -> Topic {
+        match self {
+            Self::NoRelease { .. } | Self::NoCommit { .. } | Self::NoTag { .. } => Topic::Release,
+            Self::NoRepository { .. } | Self::NotFound { .. } | Self::Unauthorized { .. } | Self::Forbidden { .. } => {
+                Topic::Token
+            }
+            Self::ApiUrl { .. }
+            | Self::PlainHttp { .. }
+            | Self::Repository { .. }
+            | Self::Client { .. }
+            | Self::Limited { .. }
+            | Self::Refused { .. }
+            | Self::Unreachable { .. }
+            | Self::Malformed { .. } => Topic::GitHub,
+            Self::Contended { .. } => Topic::Notes,
+        }
+    }
+
     fn fault(&self) -> Fault {
         match self {
             Self::ApiUrl { .. }

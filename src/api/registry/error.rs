@@ -1,14 +1,17 @@
 //! How a registry fails us.
 
+use std::error::Error;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::api::retry::Failure;
 use crate::error::{Fault, StageError};
-use crate::hint::{Hinted, Hints, Input};
+use crate::hint::{FREE_DISK, Hinted, Hints, Input};
 use crate::image::Digest;
 use crate::image::manifest::InvalidManifest;
+use crate::quote::without_numbers_of_errors;
+use crate::troubleshooting::Topic;
 
 /// Why something couldn't be done at a registry.
 #[derive(Debug, thiserror::Error)]
@@ -125,12 +128,29 @@ impl Hinted for RegistryError {
             }
             Self::Invalid { cause, .. } => cause.hints(),
             Self::Failed { cause: Cause::Other(error), .. } => error.hints(),
-            Self::Failed { .. } | Self::TooLarge { .. } | Self::Disk { .. } => Hints::none(),
+            Self::Failed { request, cause, .. } => cause.hint(request.host()).into(),
+            Self::TooLarge { .. } => "check the name: images don't have documents of this size".into(),
+            Self::Disk { .. } => FREE_DISK.into(),
         }
     }
 }
 
 impl StageError for RegistryError {
+    fn topic(&self) -> Topic {
+        match self {
+            Self::Client(_) | Self::Untrusted { .. } | Self::PlainHttp { .. } => Topic::Tls,
+            Self::Missing(_) => Topic::NotFound,
+            Self::Refused { .. } => Topic::Refused,
+            Self::Failed { cause: Cause::Broken(error), .. } if speaks_http(error) => Topic::Tls,
+            Self::Failed { cause: Cause::Broken(_) | Cause::Stalled(_) | Cause::Cut { .. }, .. } => Topic::Unreachable,
+            Self::Failed { cause: Cause::Other(error), .. } => error.topic(),
+            Self::Failed { cause: Cause::Answered(_) | Cause::Mismatch { .. } | Cause::Malformed(_), .. }
+            | Self::TagsIncomplete { .. } => Topic::Registry,
+            Self::TooLarge { .. } | Self::Invalid { .. } => Topic::Unusable,
+            Self::Disk { .. } => Topic::Disk,
+        }
+    }
+
     fn fault(&self) -> Fault {
         match self {
             Self::Missing(_) | Self::Invalid { .. } | Self::TooLarge { .. } | Self::PlainHttp { .. } => Fault::Input,
@@ -151,8 +171,8 @@ pub enum Cause {
     #[error("the registry answered {0}")]
     Answered(Box<Answered>),
     /// There was no answer, or not all of it.
-    #[error("the connection failed")]
-    Broken(#[source] reqwest::Error),
+    #[error("{}", reason(.0))]
+    Broken(reqwest::Error),
     /// Nothing came, or went, for so long.
     #[error("the connection stalled for {} s", .0.as_secs())]
     Stalled(Duration),
@@ -181,6 +201,35 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// What can be done where an attempt at `host` failed so, and the last one.
+    fn hint(&self, host: &str) -> String {
+        const AGAIN: &str = "run it again: what was sent is found there";
+        match self {
+            Self::Answered(answered) if answered.status == 429 => {
+                format!("`{host}` limits how much one may ask; {} may raise that; {AGAIN}", Input("credentials"))
+            }
+            Self::Answered(answered) if answered.status >= 500 => {
+                format!("`{host}` has trouble of its own; when that is over, {AGAIN}")
+            }
+            Self::Answered(_) => format!("see what `{host}` says about it, in its documentation or its log"),
+            Self::Broken(error) if speaks_http(error) => {
+                format!("`{host}` speaks plain HTTP; if that is meant, add it to {}", Input("insecure-registries"))
+            }
+            Self::Broken(error) if error.is_dns() => format!("is `{host}` the right host?"),
+            Self::Broken(error) if error.is_connect() => {
+                format!("is `{host}` the right host and port? If so, the registry is down; when it is back, {AGAIN}")
+            }
+            Self::Broken(_) | Self::Stalled(_) | Self::Cut { .. } => {
+                format!("look at the network between this machine and `{host}`, then {AGAIN}")
+            }
+            Self::Mismatch { .. } => {
+                format!("`{host}`, or a proxy before it, changes what it is given, and has to be repaired")
+            }
+            Self::Malformed(_) => format!("is `{host}` a registry? Else it, or a proxy before it, has to be repaired"),
+            Self::Other(error) => error.hints().iter().collect::<Vec<_>>().join("; "),
+        }
+    }
+
     /// The same in the terms of the table of retries.
     pub(super) fn failure(&self) -> Failure<'_> {
         match self {
@@ -191,8 +240,8 @@ impl Cause {
                 asks_to_wait: answered.retry_after.is_some(),
             },
             Self::Broken(error) if is_untrusted(error) => Failure::Settled,
-            // More often a typing error than an outage.
-            Self::Broken(error) if error.is_dns() => Failure::UnknownHost,
+            // A typing error more often than an outage.
+            Self::Broken(error) if error.is_dns() || speaks_http(error) => Failure::UnknownHost,
             Self::Broken(_) | Self::Stalled(_) | Self::Cut { .. } => Failure::Connection,
             Self::Mismatch { .. } => Failure::Mismatch,
             Self::Malformed(_) => Failure::Malformed,
@@ -204,20 +253,33 @@ impl Cause {
 
 /// Whether the server's certificate wasn't accepted.
 fn is_untrusted(error: &reqwest::Error) -> bool {
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        // The `source()` of an `io::Error` isn't the error that it wraps.
-        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let tls = inner.and_then(|inner| inner.downcast_ref()).or_else(|| cause.downcast_ref());
-        if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
-            return true;
-        }
-        source = match inner {
-            Some(inner) => Some(inner),
-            None => cause.source(),
-        };
+    causes(error).any(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))))
+}
+
+/// Whether the server has answered a request for TLS with something else: plain HTTP, as a rule.
+fn speaks_http(error: &reqwest::Error) -> bool {
+    causes(error).any(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidMessage(_))))
+}
+
+/// Why a connection failed, in one sentence: what wraps the cause only says that something failed.
+fn reason(error: &reqwest::Error) -> String {
+    if speaks_http(error) {
+        return "the answer isn't TLS".to_owned();
     }
-    false
+    let text = causes(error).last().map_or_else(|| error.to_string(), ToString::to_string);
+    let text = without_numbers_of_errors(&text);
+    if error.is_dns() { format!("the host isn't known ({text})") } else { text }
+}
+
+/// The causes of `error`, the innermost last.
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    std::iter::successors(error.source(), |cause| {
+        // An `io::Error` doesn't have what it wraps as its source.
+        match cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(inner) => Some(inner as &(dyn Error + 'static)),
+            None => (*cause).source(),
+        }
+    })
 }
 
 /// A request, as errors name it: without its query, which may contain a signature.
@@ -229,6 +291,15 @@ pub struct Request {
     pub method: String,
     /// The path, prefixed with the host if that isn't the registry's.
     pub path: String,
+}
+
+impl Request {
+    /// The host that was asked, with its port.
+    fn host(&self) -> &str {
+        let at_home = self.path.starts_with('/');
+        let name = if at_home { &self.repository } else { &self.path };
+        name.split('/').next().unwrap_or_default()
+    }
 }
 
 impl fmt::Display for Request {

@@ -66,7 +66,7 @@ impl Applicant<'_> {
         let credentials = Input("credentials");
         match (registry, self.has_credentials, self.pushes) {
             ("ghcr.io", _, true) => format!(
-                "give the job `permissions: packages: write`, and in the settings of the package `{repository}` give this \
+                "give the job `permissions: packages: write` (a personal access token needs the scope `write:packages`), and in the settings of the package `{repository}` give this \
                  repository the role Write under `Manage Actions access`"
             ),
             ("ghcr.io", true, false) => format!(
@@ -78,7 +78,8 @@ impl Applicant<'_> {
             ),
             (_, true, true) => {
                 format!(
-                    "check the line for `{registry}` in {credentials}, and that its user may push to `{repository}`"
+                    "check the line for `{registry}` in {credentials}, and that its user may push to `{repository}`, with the scope \
+                     `repository:{repository}:pull,push`"
                 )
             }
             (_, true, false) => {
@@ -172,6 +173,8 @@ mod tests {
             (applicant("docker.io", true, true), "access token"),
             (applicant("docker.io", false, true), "`docker.io USER PASSWORD`"),
             (applicant("reg.lan", true, true), "may push to `REPO`"),
+            (applicant("reg.lan", true, true), "`repository:REPO:pull,push`"),
+            (applicant("ghcr.io", false, true), "`write:packages`"),
             (applicant("reg.lan", true, false), "may pull from `REPO`"),
         ] {
             assert!(setting.contains(part), "{setting}");

@@ -9,6 +9,7 @@ use crate::api::engine::{EngineError, EntryInImage, EntryKind, FilesLease};
 use crate::compose::recipe::Recipe;
 use crate::error::{Fault, StageError};
 use crate::hint::{Hinted, Hints, REPORT_THIS};
+use crate::troubleshooting::Topic;
 
 /// A folder in which the executables can't be put.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +50,13 @@ impl Hinted for UnusableFolder {
 }
 
 impl StageError for UnusableFolder {
+    fn topic(&self) -> Topic {
+        match self {
+            Self::OfBase { .. } => Topic::Folder,
+            Self::Built { .. } => Topic::Mismatch,
+        }
+    }
+
     fn fault(&self) -> Fault {
         match self {
             Self::OfBase { .. } => Fault::Input,
