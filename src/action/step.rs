@@ -40,15 +40,15 @@ impl Workflow<'_> {
     pub fn inputs(&self, environment: &Environment, files: &dyn Files) -> Result<Environment, PlanError> {
         let mut problems = Vec::new();
         let mut source = String::new();
-        let root = match read_text(files, Path::new(self.path), LIMIT) {
-            Ok(text) => {
-                source = text;
-                self.parse(&source)
-            }
-            Err(error) => {
-                Err(Problem::new(&self.start(), format!("it can't be read: {error}")).hint("give the path of a workflow"))
-            }
-        };
+        let root =
+            match read_text(files, Path::new(self.path), LIMIT) {
+                Ok(text) => {
+                    source = text;
+                    self.parse(&source)
+                }
+                Err(error) => Err(Problem::new(&self.start(), format!("it can't be read: {error}"))
+                    .hint("give the path of a workflow")),
+            };
         let inputs = match &root {
             Ok(root) => self.step(root).map(|step| self.with(&step, &mut problems)),
             Err(problem) => Err(problem.clone()),
