@@ -20,7 +20,8 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 const PLATFORMS: &[&str] = &["linux/amd64", "linux/arm64"];
 const IMAGE: &str = "ghcr.io/astral-sh/publish-variants@sha256:";
 /// What a release is made of, beside the sources, which only a compiler needs.
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
+    ".github",
     "action.yml",
     "Cargo.lock",
     "Cargo.toml",
@@ -147,6 +148,34 @@ fn a_version_is_released_only_where_manifest_lock_file_changelog_and_tags_agree(
     project.git(&["remote", "set-url", "origin", "/nowhere"]);
     let said = refused(&mut project.script("check", &[VERSION]));
     assert!(said.contains("/nowhere") && !said.contains("has the tag"), "{said}");
+}
+
+#[test]
+fn the_workflow_passes_its_version_on_to_the_scripts() {
+    let act = parts::tools().map(|tools| tools.join("act")).filter(|act| act.is_file());
+    let (Some(act), Some(engine)) = (act, parts::engine_classic()) else { return parts::skip("no act, or no engine") };
+    let project = Project::new();
+    let event = project.folder.path().join("event.json");
+    // Its other jobs need machines and images that only GitHub has.
+    let dispatched = |version: &str| {
+        fs::write(&event, json!({ "inputs": { "version": version } }).to_string()).unwrap();
+        let mut act = project.command(act.to_str().unwrap());
+        act.args([
+            "workflow_dispatch",
+            "--workflows",
+            ".github/workflows/release.yml",
+            "--job",
+            "check",
+            "--pull=false",
+        ]);
+        act.args(["--platform", "ubuntu-24.04=-self-hosted", "--eventpath"]).arg(&event).env("DOCKER_HOST", &engine);
+        let output = act.output().unwrap();
+        (output.status.success(), said(&output))
+    };
+    let (succeeds, log) = dispatched(VERSION);
+    assert!(succeeds && log.contains(&format!("{VERSION} can be released")), "{log}");
+    let (succeeds, log) = dispatched("97.98.99");
+    assert!(!succeeds && log.contains("97.98.99 can't be released"), "{log}");
 }
 
 #[test]
