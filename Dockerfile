@@ -1,14 +1,14 @@
-# The action's container: one static executable and the certificates it trusts.
+# The action's container: one static executable, and the certificates that it trusts.
 #
 # BuildKit builds it. Behind a proxy that has its own CA: `docker build --secret id=ca,src=ca.pem .`
-ARG RUST=docker.io/library/rust:1.95-alpine
+ARG RUST=docker.io/library/rust:1.95-alpine@sha256:606fd313a0f49743ee2a7bd49a0914bab7deedb12791f3a846a34a4711db7ed2
 
 FROM ${RUST} AS build
 # C compiler and headers for ring and libdeflate.
 RUN apk add --no-cache gcc musl-dev ca-certificates
 WORKDIR /source
 COPY . .
-# The same path on every machine, and no time of the day in the layer.
+# Reproducible: the same path on every machine, and no build time in the layer.
 ARG SOURCE_DATE_EPOCH=0
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/source/target,sharing=locked \

@@ -1,4 +1,4 @@
-//! GitHub Actions, in both directions.
+//! GitHub Actions: what a job gives us, and what we give back to it.
 
 pub mod environment;
 pub mod event;

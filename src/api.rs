@@ -1,4 +1,5 @@
-//! The remote APIs, one module each: a request in our words, an answer in our types. Nothing is decided here, save what is retried.
+//! The remote APIs, one module each: a request in our words, an answer in our types. They decide nothing but what to
+//! retry.
 
 pub mod engine;
 pub mod github;

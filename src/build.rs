@@ -1,5 +1,5 @@
-//! Building: one image for each variant and platform on the engine, to be compared with the composed one and run; unless `builder` is
-//! `registry`. Only what no tag names yet is built.
+//! The stage `build`: one image for each variant and platform on the engine, to be compared with the composed one and
+//! to be run. `builder: registry` skips it. Only images that no tag names yet are built.
 
 pub mod copied;
 pub mod dockerfile;
@@ -17,34 +17,36 @@ use crate::action::Log;
 use crate::api::engine::{Attempt, Engine, EngineError, FileInImage, ImageLease, LocalImage};
 use crate::compose::recipe::{DESTINATION, Recipe};
 use crate::compose::{self, Composed, RunLayer};
-use crate::error::{Failure, Fault, Situation};
+use crate::error::{Failure, Fault, StageError};
+use crate::hint::{FREE_DISK, Hinted, Hints, Input, REPORT_THIS};
 use crate::image::layer::{Compressed, InstalledFile, Layer};
 use crate::image::{PinnedReference, Platform};
 use crate::resolve::{CopiedImage, Resolved, ResolvedVariant};
+use crate::troubleshooting::Topic;
 use copied::PulledImage;
 use engine::{BuiltImage, Hold};
 
-/// An image, composed and built; or built by something else.
+/// An image that was composed and built here, or that was built elsewhere.
 #[derive(Debug)]
 pub struct Built<'a> {
-    /// The variant.
+    /// The variant that it is an image of, for one platform.
     pub variant: &'a ResolvedVariant,
     /// What will be published.
     pub image: Composed,
-    /// What the engine has; it is removed there with this value.
+    /// Its counterpart on the engine, which is removed there when this value is dropped.
     pub on_engine: OnEngine,
 }
 
-/// What the engine has of an image.
+/// The engine's copy of an image.
 #[derive(Debug)]
 pub enum OnEngine {
-    /// The image that it has built.
+    /// The engine built it.
     Built(BuiltImage),
-    /// The image, which something else has built, out of a registry.
+    /// It was built elsewhere, and pulled from a registry.
     Pulled(PulledImage),
-    /// The same, out of an OCI layout.
+    /// It was built elsewhere, and loaded from an OCI layout.
     Loaded(LocalImage),
-    /// Nothing, for this reason.
+    /// There is none, for this reason.
     Nothing(String),
 }
 
@@ -52,7 +54,7 @@ impl OnEngine {
     /// Runs a command in the image.
     ///
     /// # Errors
-    /// The engine can't be asked. A command that fails is no error.
+    /// The engine doesn't answer. A failing command isn't an error.
     pub async fn run(&self, platform: &Platform, command: &[String], limit: Duration) -> Result<Attempt, EngineError> {
         match self {
             Self::Built(built) => built.image.run(platform, command, limit).await,
@@ -62,7 +64,7 @@ impl OnEngine {
         }
     }
 
-    /// What people should know of the base's folders.
+    /// Warnings about the base's folders.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         match self {
@@ -72,20 +74,18 @@ impl OnEngine {
     }
 }
 
-/// An image to be had.
+/// An image to get onto the engine.
 enum Task<'a> {
     Build(&'a ResolvedVariant, &'a Recipe, &'a Composed, Option<Hold>),
     Fetch(&'a ResolvedVariant, &'a CopiedImage, Option<ImageLease>),
 }
 
-/// What the engine built is not what would be published.
+/// The engine's image differs from the one that would be published.
 #[derive(Debug, thiserror::Error)]
 pub enum Mismatch {
     /// Files go to a folder that nobody has looked at in the base.
     #[error(
-        "`{path}` of variant `{variant}` can't be put into base `{base}`: nobody has looked whether `{folder}` is a folder there\n\
-         hint: where it is a link, the link would be gone, with all that is found through it; set `builder: engine`, which looks, or leave the \
-         file in `{DESTINATION}`"
+        "`{path}` of variant `{variant}` can't be put into base `{base}`: nobody has looked whether `{folder}` is a folder there"
     )]
     FolderUnseen {
         /// The variant.
@@ -116,7 +116,28 @@ pub enum Mismatch {
     Run(String, #[source] std::io::Error),
 }
 
-impl Situation for Mismatch {
+impl Hinted for Mismatch {
+    fn hints(&self) -> Hints {
+        match self {
+            Self::FolderUnseen { .. } => format!(
+                "where it is a link, the link would be gone, with all that is found through it; set {}, which looks, or leave the file in \
+                 `{DESTINATION}`", Input("builder").set_to("engine")
+            ).into(),
+            Self::Executable { .. } => REPORT_THIS.into(),
+            Self::Run(..) => FREE_DISK.into(),
+        }
+    }
+}
+
+impl StageError for Mismatch {
+    fn topic(&self) -> Topic {
+        match self {
+            Self::FolderUnseen { .. } => Topic::Folder,
+            Self::Executable { .. } => Topic::Mismatch,
+            Self::Run(..) => Topic::Disk,
+        }
+    }
+
     fn fault(&self) -> Fault {
         match self {
             Self::FolderUnseen { .. } => Fault::Input,
@@ -125,9 +146,9 @@ impl Situation for Mismatch {
     }
 }
 
-/// Builds `variants`, `at_once` images at the same time: as a stream, so that an image can be verified and leave the
-/// engine before the next ones are built. Those of one base follow each other, and the base leaves after the last. Files go
-/// to `directory`.
+/// Builds `variants`, up to `at_once` images in parallel. The result is a stream, so that an image can be verified and
+/// removed from the engine before the next ones are built. Images on the same base follow each other, and the base is
+/// removed after the last of them. Files go to `directory`.
 pub fn build<'a>(
     resolved: &'a Resolved,
     variants: Vec<&'a ResolvedVariant>,
@@ -141,7 +162,7 @@ pub fn build<'a>(
     };
     let mut images: Vec<_> = variants.iter().copied().flat_map(of_variant).collect();
     images.sort_by_key(|(_, recipe, _)| recipe.base.image().map(|base| &base.reference));
-    // All are announced before the first is built, so that none is removed too early.
+    // All are announced before the first build, so that no base is removed too early.
     let hold = |recipe| engine.map(|engine| engine::hold(engine, recipe));
     let tasks = images.iter().map(|(variant, recipe, composed)| Task::Build(variant, recipe, composed, hold(recipe)));
     let copied = variants.iter().copied().flat_map(|variant| {
@@ -194,10 +215,10 @@ pub fn build<'a>(
         .buffer_unordered(at_once)
 }
 
-/// Why no command is run without an engine.
+/// Why no command is run when there is no engine.
 pub const NOTHING_RUNS: &str = "`builder: registry` runs nothing";
 
-/// Gets an image that something else has built into the engine, if there is something to run in it.
+/// Gets an image that was built elsewhere onto the engine, if there is a command to run in it.
 async fn fetch(
     engine: Option<&Engine>,
     variant: &ResolvedVariant,
@@ -225,7 +246,8 @@ async fn fetch(
     }
 }
 
-/// Builds an image on the engine; gives the composed one with the layers of `run` lines, which only the engine can make.
+/// Builds an image on the engine. Returns the composed image with the layers of its `run` lines, which only the engine
+/// can make.
 async fn image(
     resolved: &Resolved,
     engine: &Engine,
@@ -248,8 +270,8 @@ async fn image(
     Ok((built, composed))
 }
 
-/// Refuses files in folders that nobody can look at in the base, which are all but [`DESTINATION`]: in a layer with `bin/tool`, the folder
-/// replaces a link `/bin` of the base.
+/// Refuses files in folders that can't be inspected in the base. Only [`DESTINATION`] is certain: a layer with
+/// `bin/tool` would replace the base's link `/bin` by a folder.
 fn require_seen_folders(recipe: &Recipe) -> Result<(), Mismatch> {
     let Some(base) = recipe.base.image() else { return Ok(()) };
     let Some(unseen) = recipe.binaries.iter().find(|binary| binary.folder() != DESTINATION) else { return Ok(()) };
@@ -261,7 +283,7 @@ fn require_seen_folders(recipe: &Recipe) -> Result<(), Mismatch> {
     })
 }
 
-/// The files that the engine sees must be, byte for byte, those of the layer.
+/// The files that the engine sees must be identical to those of the layer.
 fn compare_executables(recipe: &Recipe, layer: &Layer, found: &[FileInImage]) -> Result<(), Mismatch> {
     for expected in &layer.files {
         let file = found.iter().find(|file| file.path == expected.path);
@@ -287,7 +309,7 @@ fn difference(expected: &InstalledFile, found: &FileInImage) -> Option<String> {
         .then(|| format!("its mode is {mode:o}, its owner {uid}:{gid}; it would be {:o} and 0:0", expected.mode))
 }
 
-/// The layers of the `run` lines, compressed as ours is.
+/// The layers of the `run` lines, compressed in the same way as the layer of the executables.
 async fn run_layers(recipe: &Recipe, on_engine: &BuiltImage, directory: &Path) -> Result<Vec<Arc<RunLayer>>, Mismatch> {
     let mut layers = Vec::new();
     for made in &on_engine.run_layers {

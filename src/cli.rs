@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use clap::parser::ValueSource;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
+use crate::action::log::Verbosity;
+use crate::action::options::NOT_IN_A_PLAN;
 use crate::action::{Environment, Options};
 
 /// Publish variants of a tool's scratch image: the same executables on many bases, in one step.
@@ -24,29 +27,49 @@ pub struct Cli {
 /// What to do.
 #[derive(Subcommand)]
 pub enum Command {
-    /// Print what would be published. Asks nothing remote
+    /// Print what would be published, without asking a registry, GitHub or an engine
+    #[command(after_help = "The options of `publish` that don't change a plan are accepted, too.")]
     Plan {
-        /// The options.
+        /// The inputs, as options.
         #[command(flatten)]
         options: Box<Options>,
         /// How to print it
         #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
         format: Format,
-        /// Take the inputs from the step of this workflow that uses the action. Options count more
+        /// Take the inputs from the step of this workflow that uses the action. Options override them
         #[arg(long, value_name = "FILE")]
         workflow: Option<String>,
-        /// Which step of the workflow, by its id, its name or its job, where several use the action
+        /// Which step of the workflow, by its id, its name or its job, if several use the action
         #[arg(long, value_name = "STEP", requires = "workflow")]
         step: Option<String>,
     },
     /// Build the variants, verify them, publish them
     Publish {
-        /// The options.
+        /// The inputs, as options.
         #[command(flatten)]
         options: Box<Options>,
+        /// How much is said.
+        #[command(flatten)]
+        wish: Wish,
     },
     /// Print the JSON Schema of a matrix file
     Schema,
+    /// Print a script that completes this command line in a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// How much is to be said.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct Wish {
+    /// Say nothing but errors, warnings and the outcome
+    #[arg(short, long, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Say something of every platform and every tag
+    #[arg(short, long)]
+    verbose: bool,
 }
 
 /// How a plan is printed.
@@ -55,17 +78,61 @@ pub enum Format {
     /// A table for people
     #[default]
     Table,
-    /// JSON, with all there is to know
+    /// JSON, with every detail
     Json,
-    /// A matrix for a job of a workflow, as one line of JSON
+    /// A job matrix for a workflow, as one line of JSON
     GithubMatrix,
+    /// A list of bases and tags, for a page about the images
+    Markdown,
+}
+
+impl Command {
+    /// How much is to be said. A job that is run again
+    /// [with debug logging](https://docs.github.com/en/actions/how-tos/monitor-workflows/enable-debug-logging) says everything.
+    #[must_use]
+    pub fn verbosity(&self, environment: &Environment) -> Verbosity {
+        match self {
+            Self::Publish { wish: Wish { quiet: true, .. }, .. } => Verbosity::Quiet,
+            Self::Publish { wish: Wish { verbose: true, .. }, .. } => Verbosity::Verbose,
+            _ if environment.get("RUNNER_DEBUG") == Some("1") => Verbosity::Verbose,
+            _ => Verbosity::Normal,
+        }
+    }
 }
 
 impl Cli {
-    /// Parses the command line, and ends the process where that can't be done. The names of the inputs that it gives stand beside it.
+    /// The command line as it is offered: `plan` without the options that don't change a plan.
+    #[must_use]
+    pub fn offered() -> clap::Command {
+        Self::command().mut_subcommand("plan", |plan| {
+            plan.mut_args(|option| {
+                let is_hidden = option.get_long().is_some_and(|name| NOT_IN_A_PLAN.contains(&name));
+                option.hide(is_hidden)
+            })
+        })
+    }
+
+    /// The script that completes it in `shell`.
+    #[must_use]
+    pub fn completions(shell: Shell) -> String {
+        let mut script = Vec::new();
+        // Hidden options would be completed, too.
+        let mut offered = Self::offered().mut_subcommand("plan", |plan| {
+            let options = plan.get_arguments().filter(|option| !option.is_hide_set()).cloned();
+            clap::Command::new("plan")
+                .about(plan.get_about().cloned().unwrap_or_default())
+                .args(options.collect::<Vec<_>>())
+        });
+        clap_complete::generate(shell, &mut offered, "publish-variants", &mut script);
+        // The library spells a name with a hyphen in two ways: https://github.com/clap-rs/clap/issues/6421
+        String::from_utf8_lossy(&script).replace("publish__subcmd__variants", "publish__variants")
+    }
+
+    /// Parses the command line, or ends the process with an error. Also returns the names of the inputs that were
+    /// given.
     #[must_use]
     pub fn read() -> (Self, BTreeSet<String>) {
-        let matches = Self::command().get_matches();
+        let matches = Self::offered().get_matches();
         let given = matches.subcommand().map(|(_, options)| options).into_iter().flat_map(|options| {
             let is_written = |id: &&clap::Id| options.value_source(id.as_str()) == Some(ValueSource::CommandLine);
             options.ids().filter(is_written).map(|id| match id.as_str() {
@@ -77,9 +144,11 @@ impl Cli {
         (Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()), given)
     }
 
-    /// The command; `None` where none is given and GitHub Actions doesn't run us, so that help is what's needed.
+    /// The command to run. `None` if none is given outside of GitHub Actions: then the help is shown.
     #[must_use]
     pub fn chosen(self, environment: &Environment) -> Option<Command> {
-        self.command.or_else(|| environment.is_action().then(|| Command::Publish { options: Box::default() }))
+        self.command.or_else(|| {
+            environment.is_action().then(|| Command::Publish { options: Box::default(), wish: Wish::default() })
+        })
     }
 }

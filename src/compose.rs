@@ -1,6 +1,7 @@
-//! Composes images: config, manifest and index, from the base's manifest and config and the digests of the layers on top.
+//! Composes images: config, manifest and index, from the base's manifest and config and the digests of the layers on
+//! top of it.
 //!
-//! Pure. Both builders publish the bytes that are composed here: an image is a list of layers and a config.
+//! Pure. Whichever builder is chosen, the bytes composed here are the ones that get published.
 
 pub mod binaries;
 pub mod kinship;
@@ -20,17 +21,17 @@ use recipe::{Recipe, ResolvedImage};
 /// An image for one platform, ready to be pushed.
 #[derive(Clone, Debug)]
 pub struct Composed {
-    /// Its platform.
+    /// The platform that the image runs on.
     pub platform: Platform,
-    /// The config.
+    /// The config, which is one of `blobs` as well.
     pub config: Config,
-    /// The manifest.
+    /// The manifest, as the bytes that are pushed.
     pub manifest: Document,
-    /// The blobs of the manifest: the layers, the lowest first, and then the config.
+    /// The blobs of the manifest: the layers, lowest first, then the config.
     pub blobs: Vec<Blob>,
 }
 
-/// An index with everything that it points at: a variant or the source, as registries hold it.
+/// An index with everything that it refers to: a variant or the source, as registries store it.
 #[derive(Clone, Debug)]
 pub struct Content {
     /// The document that tags name: an index, or the source's manifest if it has no index.
@@ -39,14 +40,14 @@ pub struct Content {
     pub images: Vec<ImageContent>,
 }
 
-/// A manifest with all that it points at.
+/// A manifest with everything that it refers to.
 #[derive(Clone, Debug)]
 pub struct ImageContent {
-    /// Its platform; `None` for attestations, and for an entry without one.
+    /// The platform; `None` for attestations, and for index entries without one.
     pub platform: Option<Platform>,
-    /// The manifest.
+    /// The manifest, as the bytes that are pushed.
     pub manifest: Document,
-    /// Config and layers.
+    /// The config and the layers.
     pub blobs: Vec<Blob>,
 }
 
@@ -72,7 +73,7 @@ impl Content {
 }
 
 impl ImageContent {
-    /// The size of a pull in bytes: config and compressed layers.
+    /// The size of a pull in bytes: the config and the compressed layers.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.blobs.iter().map(|blob| blob.descriptor.size).sum()
@@ -89,10 +90,10 @@ impl From<&Composed> for ImageContent {
     }
 }
 
-/// A blob and where its bytes come from.
+/// A blob, and where its bytes come from.
 #[derive(Clone, Debug)]
 pub struct Blob {
-    /// Points at the blob.
+    /// Its digest, size and media type.
     pub descriptor: Descriptor,
     /// Where the bytes are.
     pub origin: Origin,
@@ -103,18 +104,18 @@ pub struct Blob {
 pub enum Origin {
     /// In another repository: a layer of the base.
     Repository(Repository),
-    /// In memory: a config.
+    /// In memory: a config or a manifest.
     Document(Document),
-    /// On disk: in an OCI layout.
+    /// On disk: a part of an OCI layout in a tar archive.
     Section(Section),
-    /// On disk: the executables.
+    /// On disk: the layer of the executables.
     Executables(Arc<Layer>),
-    /// On disk: made by a `run` line.
+    /// On disk: the layer of a `run` line.
     Run(Arc<RunLayer>),
 }
 
 impl Origin {
-    /// The file of our own that is the blob, if there is one.
+    /// Our own file with exactly the bytes of the blob, if there is one.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         match self {
@@ -125,19 +126,19 @@ impl Origin {
     }
 }
 
-/// A part of a file, as long as the blob that it is.
+/// A part of a file. Its length is the size of the blob.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Section {
-    /// The file.
+    /// The file that it is a part of.
     pub path: PathBuf,
-    /// Where the part begins.
+    /// The offset of its first byte.
     pub start: u64,
 }
 
 /// A layer that a `run` line made.
 #[derive(Debug)]
 pub struct RunLayer {
-    /// The layer.
+    /// Its compressed file, with digests and size.
     pub compressed: Compressed,
     /// The command that made it, for `docker history`.
     pub created_by: String,
@@ -166,7 +167,7 @@ pub fn image(recipe: &Recipe, executables: &Arc<Layer>, run: &[Arc<RunLayer>], a
     with_config(&recipe.platform, blobs, derived, annotations)
 }
 
-/// Composes a scratch image of files, as a source is one: one layer, and nothing in its config but `changes`.
+/// Composes a scratch image of files, shaped like a source image: one layer, and a config with nothing but `changes`.
 #[must_use]
 pub fn scratch(
     platform: &Platform,
@@ -184,7 +185,7 @@ pub fn scratch(
     with_config(platform, blobs, config, annotations)
 }
 
-/// The image of `layers` and a config.
+/// The image with `layers` and the config `derived`.
 fn with_config(platform: &Platform, layers: Vec<Blob>, derived: Config, annotations: &Annotations) -> Composed {
     let mut blobs = layers;
     let config = Document::new(MediaType::Config, derived.as_json());
@@ -200,13 +201,13 @@ fn with_config(platform: &Platform, layers: Vec<Blob>, derived: Config, annotati
     Composed { platform: platform.clone(), config: derived, manifest, blobs }
 }
 
-/// The layers of a base, to be had from its repository.
+/// The layers of a base, as blobs to copy from its repository.
 fn layers(base: &ResolvedImage) -> Vec<Blob> {
     let origin = || Origin::Repository(base.reference.repository().clone());
     base.manifest.layers.iter().map(|layer| Blob { descriptor: layer.clone(), origin: origin() }).collect()
 }
 
-/// What made the layer of the executables, for `docker history`.
+/// The history entry of the layer of the executables, for `docker history`.
 fn copied(binaries: &Binaries) -> String {
     let of_folder = |(folder, files): (&str, Vec<&Binary>)| {
         let (kept, renamed): (Vec<_>, Vec<_>) =
@@ -221,7 +222,7 @@ fn copied(binaries: &Binaries) -> String {
     binaries.by_folder().into_iter().flat_map(of_folder).collect::<Vec<_>>().join("; ")
 }
 
-/// The index over the images of one variant, one for each platform, in the order of the platforms' names.
+/// The index of a variant: one image for each platform, sorted by platform.
 #[must_use]
 pub fn index(images: &[&Composed], annotations: &Annotations) -> Content {
     let mut images = images.to_vec();
@@ -234,7 +235,7 @@ pub fn index(images: &[&Composed], annotations: &Annotations) -> Content {
     Content { index, images: images.into_iter().map(ImageContent::from).collect() }
 }
 
-/// Manifests of something else (the source, or a variant that something else has built), unchanged, under an index of ours.
+/// Manifests made by others (the source's, or those of a variant built elsewhere), unchanged, under an index of ours.
 #[must_use]
 pub fn annotated(source: &Content, listed: Vec<Descriptor>, annotations: &Annotations) -> Content {
     Content { index: document(listed, annotations), images: source.images.clone() }

@@ -1,6 +1,7 @@
-//! Who we are at registries: lines of the input `credentials`, what the forge gives the job for its own registry, Docker's
-//! [`config.json`](https://docs.docker.com/reference/cli/docker/#docker-cli-configuration-file-configjson-properties) and Podman's
-//! [`auth.json`](https://github.com/containers/image/blob/main/docs/containers-auth.json.5.md), in this order.
+//! Credentials for registries, in this order: lines of the input `credentials`, the job's token for the forge's own
+//! registry, Docker's
+//! [`config.json`](https://docs.docker.com/reference/cli/docker/#docker-cli-configuration-file-configjson-properties)
+//! and Podman's [`auth.json`](https://github.com/containers/image/blob/main/docs/containers-auth.json.5.md).
 
 mod config_file;
 mod helper;
@@ -21,33 +22,34 @@ use crate::secret::Secret;
 pub use config_file::{ConfigFile, NoConfigFile};
 pub use lines::secrets;
 
-/// The user that stands for "the password is an identity token", as credential helpers have it.
+/// The user name by which credential helpers say that the password is an identity token.
 pub const IDENTITY_TOKEN: &str = "<token>";
 
-/// The largest file of credentials that is read.
+/// The largest credentials file that is read, in bytes.
 const FILE_LIMIT: u64 = 1 << 20;
 
-/// Who we are at a registry, or in a part of it.
+/// Credentials for a registry, or for a part of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credential {
-    /// The registry as people write it: `ghcr.io`, `https://index.docker.io/v1/`; with a path (`quay.io/acme`) for the repositories
-    /// below that path.
+    /// The registry as people write it: `ghcr.io`, `https://index.docker.io/v1/`. With a path (`quay.io/acme`), only
+    /// repositories below that path are meant.
     pub registry: String,
-    /// The user's name; [`IDENTITY_TOKEN`] where the password is an identity token.
+    /// The user name; [`IDENTITY_TOKEN`] if the password is an identity token.
     pub username: String,
-    /// The password, access token or identity token. It is sent over TLS or to loopback only, to the registry and to the token
-    /// server that the registry names.
+    /// The password, access token or identity token. It is sent over TLS or to a loopback address only, and only to the
+    /// registry and the token server that the registry names.
     pub password: Secret,
 }
 
 impl Credential {
-    /// Whether the password is a token that only a token server takes, to issue others.
+    /// Whether the password is an identity token, which only a token server takes in exchange for others.
     #[must_use]
     pub fn is_identity_token(&self) -> bool {
         self.username == IDENTITY_TOKEN
     }
 
-    /// The one of `credentials` for a repository: the most specific that covers it, the first where there are several.
+    /// The credential for a repository: the most specific of `credentials` that covers it, and the first of equally
+    /// specific ones.
     #[must_use]
     pub fn find<'a>(credentials: impl IntoIterator<Item = &'a Self>, repository: &Repository) -> Option<&'a Self> {
         let name = format!("{}/{}", registry_name(repository.registry())?, repository.path());
@@ -60,15 +62,15 @@ impl Credential {
     }
 }
 
-/// Whether `name` is `scope`, or something in it.
+/// Whether `name` is `scope`, or below it.
 fn covers(scope: &str, name: &str) -> bool {
     name.strip_prefix(scope).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// The registry that `written` names, or the part of it: `ghcr.io`, `localhost:5000`, `[::1]:5000`, `quay.io/acme`. `None` where
-/// that is no host.
+/// The registry, or the part of it, that `written` names: `ghcr.io`, `localhost:5000`, `[::1]:5000`, `quay.io/acme`.
+/// `None` if it isn't a host.
 ///
-/// An API's address (`https://host/v2/`) is its host. Docker Hub has more names than one.
+/// The address of an API (`https://host/v2/`) means its host. Docker Hub has several names.
 #[must_use]
 pub fn registry_name(written: &str) -> Option<String> {
     let written = written.trim();
@@ -94,25 +96,25 @@ pub fn registry_name(written: &str) -> Option<String> {
     }
 }
 
-/// All that inputs and files say. Credential helpers aren't asked yet.
+/// All credentials of inputs and files, before any credential helper is asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Credentials {
-    /// The lines of the input, then the job's token.
+    /// Lines of the input, then the job's token.
     given: Vec<Credential>,
     /// Docker's file, then Podman's.
     files: Vec<ConfigFile>,
-    /// Lines of the input (from 1) that lack the user or the password, with their registry.
+    /// Lines of the input (counted from 1) without a user or a password, and their registry.
     incomplete: Vec<(usize, String)>,
-    /// What was left out.
+    /// Lines and files that were ignored, and why.
     warnings: Vec<String>,
 }
 
-/// The credentials of a run.
+/// The credentials that a run uses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settled {
-    /// Those of lower rank are left out where one of a higher rank covers them.
+    /// Without those that a credential of higher rank covers.
     pub credentials: Vec<Credential>,
-    /// What couldn't be read or asked.
+    /// Files that couldn't be read, and credential helpers that couldn't be asked.
     pub warnings: Vec<String>,
 }
 
@@ -128,12 +130,12 @@ impl Credentials {
     ) -> Self {
         let mut credentials = Self::default();
         credentials.read_lines(lines, problems);
-        // A server's token is nobody else's business: on GitHub Enterprise, `ghcr.io` is a third party.
+        // A server's token must not reach other hosts: for GitHub Enterprise, `ghcr.io` is a third party.
         if let (Some(password), Some(registry)) = (token.cloned(), environment.container_registry()) {
             let username = environment.get("GITHUB_ACTOR").unwrap_or("x-access-token").to_owned();
             credentials.given.push(Credential { registry, username, password });
         }
-        // GitLab's registry has a host of its own, and GitLab tells who we are there.
+        // GitLab's registry has a host of its own, and GitLab passes credentials for it to the job.
         let of_gitlab = |name| environment.get(name).filter(|_| environment.is_gitlab()).map(str::to_owned);
         if let (Some(registry), Some(username), Some(password)) = (
             of_gitlab("CI_REGISTRY").as_deref().and_then(registry_name),
@@ -148,7 +150,7 @@ impl Credentials {
         credentials
     }
 
-    /// Lines of the input that lack a word and are for a registry of `repositories`.
+    /// Incomplete lines of the input for registries of `repositories`.
     #[must_use]
     pub fn missing<'a>(&self, repositories: impl IntoIterator<Item = &'a Repository> + Clone) -> Vec<Problem> {
         let is_used = |scope: &str| {
@@ -166,7 +168,8 @@ impl Credentials {
             .collect()
     }
 
-    /// Who we are at the registries of `repositories`. Credential helpers are asked where nothing of a higher rank says it.
+    /// The credentials for the registries of `repositories`. Credential helpers are asked only if nothing of a higher
+    /// rank covers a registry.
     pub async fn settle<'a>(&self, repositories: impl IntoIterator<Item = &'a Repository>) -> Settled {
         let mut settled = Settled { credentials: self.given.clone(), warnings: self.warnings.clone() };
         let repositories: Vec<&Repository> = repositories.into_iter().collect();
@@ -184,7 +187,8 @@ impl Credentials {
             of_file.extend(file.credentials().cloned());
             settled.add(of_file);
         }
-        // A file may have dozens that are nobody's business here: they are neither sent nor looked for in what is published.
+        // A file may have dozens of credentials for other registries: those are neither sent nor searched for in what
+        // is published.
         let used: BTreeSet<String> =
             repositories.iter().filter_map(|repository| registry_name(repository.registry())).collect();
         settled.credentials.retain(|credential| {
@@ -233,7 +237,7 @@ impl Credentials {
         }
     }
 
-    /// Reads the first of `candidates` that is there.
+    /// Reads the first of `candidates` that exists.
     fn read_first(&mut self, candidates: &[Candidate], files: &dyn Files) {
         for Candidate { path, named_by } in candidates {
             let text = match read_text(files, path, FILE_LIMIT) {
@@ -265,7 +269,7 @@ impl Credentials {
 }
 
 impl Settled {
-    /// Adds credentials of a lower rank than all that are there.
+    /// Adds credentials that rank below all earlier ones.
     fn add(&mut self, credentials: Vec<Credential>) {
         let above: Vec<String> = self.credentials.iter().filter_map(|known| registry_name(&known.registry)).collect();
         let is_new = |credential: &Credential| {
@@ -281,10 +285,10 @@ impl Settled {
     }
 }
 
-/// A file that may have credentials.
+/// A file that may hold credentials.
 struct Candidate {
     path: PathBuf,
-    /// The variable that names it, if one does: then it is expected to be there.
+    /// The environment variable that names it, if one does: then the file must exist.
     named_by: Option<&'static str>,
 }
 
@@ -297,7 +301,7 @@ fn docker_files(environment: &Environment) -> Vec<Candidate> {
     }
 }
 
-/// Where [Podman](https://docs.podman.io/en/latest/markdown/podman-login.1.html) keeps them.
+/// Where [Podman](https://docs.podman.io/en/latest/markdown/podman-login.1.html) keeps its credentials.
 fn podman_files(environment: &Environment) -> Vec<Candidate> {
     if let Some(path) = environment.get("REGISTRY_AUTH_FILE") {
         return vec![Candidate { path: path.into(), named_by: Some("REGISTRY_AUTH_FILE") }];

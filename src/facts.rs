@@ -1,10 +1,10 @@
 //! Facts about the tool, for labels and annotations: its vendor, its commit, its date and the like.
 //!
-//! The same sources, bases and plan give the same bytes, so facts don't depend on the event, the release, the clock or the
-//! machine. Each comes from the first of these that has it: an input (`labels`, `annotations`, `revision`, `created`,
-//! `repository-url`), the source image, GitHub; where there is no GitHub, the variables of another forge, then the git work tree. An
-//! unknown fact is left out, and the base's own value is dropped as well. What doesn't answer is an error: leaving the fact out
-//! would change the digest.
+//! The same sources, bases and plan give the same bytes, so facts don't depend on the event, the release, the clock or
+//! the machine. Each fact comes from the first of these that has it: an input (`labels`, `annotations`, `revision`,
+//! `created`, `repository-url`), the source image, GitHub; without GitHub, the variables of another forge, then the git
+//! work tree. An unknown fact is left out, and the base's own value is dropped as well. A source of facts that doesn't
+//! answer is an error: leaving its facts out would change the digest.
 
 use std::collections::BTreeSet;
 
@@ -13,18 +13,20 @@ use tokio::sync::OnceCell;
 
 use crate::action::Event;
 use crate::api::github::{self, GitHub, Release, Standing};
-use crate::error::{Fault, Situation};
+use crate::error::{Fault, StageError};
+use crate::hint::{Hinted, Hints};
 use crate::image::manifest::Annotations;
 use crate::image::{Config, Digest, Reference};
 use crate::plan::{Plan, RepositoryFacts};
+use crate::troubleshooting::Topic;
 use crate::work_tree::{Unreadable, WorkTree};
 
-/// The facts, by the [pre-defined keys](https://github.com/opencontainers/image-spec/blob/v1.1.1/annotations.md) of the image
-/// specification, without their common prefix.
+/// The facts, by their [pre-defined keys](https://github.com/opencontainers/image-spec/blob/v1.1.1/annotations.md) of
+/// the image specification without the common prefix.
 pub const KEYS: [&str; 9] =
     ["created", "description", "documentation", "licenses", "revision", "source", "title", "url", "vendor"];
 
-/// The facts that a commit tells, and those that its repository does.
+/// Facts about the commit, and facts about its repository.
 const OF_COMMIT: [&str; 2] = ["revision", "created"];
 const OF_REPOSITORY: [&str; 5] = ["description", "licenses", "source", "title", "url"];
 
@@ -39,10 +41,11 @@ pub const BASE_NAME: &str = "org.opencontainers.image.base.name";
 
 const PREFIX: &str = "org.opencontainers.image.";
 
-/// Earlier dates are placeholders: some builders write 1970 (the Unix epoch) or 1980 (that of zip files) into configs.
+/// Earlier dates are placeholders: some builders write 1970 (the Unix epoch) or 1980 (the earliest date of zip files)
+/// into configs.
 const EARLIEST: i32 = 1990;
 
-/// Whether a label or an annotation of this name is a fact.
+/// Whether a label or an annotation of this name holds a fact.
 #[must_use]
 pub fn is_fact(name: &str) -> bool {
     name.strip_prefix(PREFIX).is_some_and(|key| KEYS.contains(&key))
@@ -53,11 +56,11 @@ pub fn is_fact(name: &str) -> bool {
 pub struct Facts {
     /// The facts as labels and annotations.
     pub labels: Annotations,
-    /// The date of the image's config.
+    /// The date for the image's config.
     pub created: Option<DateTime<Utc>>,
 }
 
-/// Facts that inputs state. They count more than what the source image says.
+/// Facts that inputs state. They override those of the source image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stated {
     /// The tool's repository.
@@ -68,11 +71,11 @@ pub struct Stated {
     pub created: Option<DateTime<Utc>>,
 }
 
-/// Why a fact is unavailable.
+/// Why a fact can't be had.
 #[derive(Debug, thiserror::Error)]
 pub enum FactsError {
     /// The event's release doesn't exist.
-    #[error("release `{0}` doesn't exist any more\nhint: publish it again, or dispatch the workflow with its version")]
+    #[error("release `{0}` doesn't exist any more")]
     NoRelease(String),
     /// GitHub doesn't answer, or refuses.
     #[error(transparent)]
@@ -82,7 +85,25 @@ pub enum FactsError {
     WorkTree(#[from] Unreadable),
 }
 
-impl Situation for FactsError {
+impl Hinted for FactsError {
+    fn hints(&self) -> Hints {
+        match self {
+            Self::NoRelease(_) => "publish it again, or dispatch the workflow with its version".into(),
+            Self::GitHub(error) => error.hints(),
+            Self::WorkTree(error) => error.hints(),
+        }
+    }
+}
+
+impl StageError for FactsError {
+    fn topic(&self) -> Topic {
+        match self {
+            Self::NoRelease(_) => Topic::Release,
+            Self::GitHub(error) => error.topic(),
+            Self::WorkTree(error) => error.topic(),
+        }
+    }
+
     fn fault(&self) -> Fault {
         match self {
             Self::GitHub(error) => error.fault(),
@@ -92,8 +113,8 @@ impl Situation for FactsError {
     }
 }
 
-/// The facts in the source image: annotations of its index, else labels of its config; for `created` also the config's field,
-/// from 1990 on.
+/// The facts in the source image: annotations of its index, else labels of its config. For `created`, the config's
+/// field counts as well, if it is from 1990 or later.
 #[must_use]
 pub fn of_source(annotations: &Annotations, config: &Config) -> Facts {
     let labels = config.labels();
@@ -115,7 +136,7 @@ pub fn of_source(annotations: &Annotations, config: &Config) -> Facts {
     facts
 }
 
-/// What annotations or labels say of the base.
+/// The facts about the base among annotations or labels.
 #[must_use]
 pub fn of_base(says: &Annotations) -> Annotations {
     let of_base =
@@ -129,14 +150,15 @@ pub fn rfc3339(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// Labels that describe the base alone, and are dropped: the facts and the version, without `vendor`.
+/// Labels that describe only the base and are dropped: all facts but `vendor`, and the version.
 #[must_use]
 pub fn of_the_base_alone() -> BTreeSet<String> {
     let keys = KEYS.iter().filter(|key| **key != "vendor").map(|key| format!("{PREFIX}{key}"));
     keys.chain([VERSION, BASE_DIGEST, BASE_NAME].map(str::to_owned)).collect()
 }
 
-/// What GitHub, another forge or the work tree tells of the tool: each is asked when a fact is first missing, and once in a run.
+/// Facts about the tool from GitHub, another forge or the work tree. Each of them is asked when a fact is first
+/// missing, and once in a run.
 pub struct Teller<'a> {
     plan: &'a Plan,
     event: &'a Event,
@@ -146,13 +168,14 @@ pub struct Teller<'a> {
 }
 
 impl<'a> Teller<'a> {
-    /// Asks nothing yet.
+    /// Prepares to ask; nothing is requested yet.
     #[must_use]
     pub fn new(plan: &'a Plan, event: &'a Event, github: Option<&'a GitHub>) -> Self {
         Self { plan, event, github, commit: OnceCell::new(), repository: OnceCell::new() }
     }
 
-    /// Completes the source's facts with those that the inputs state, and with those that are told.
+    /// Completes the source's facts with those that the inputs state, then with those of GitHub, the forge or the work
+    /// tree.
     ///
     /// # Errors
     /// GitHub doesn't answer, or doesn't know the repository or the commit; the work tree can't be read.
@@ -179,7 +202,8 @@ impl<'a> Teller<'a> {
         Ok(facts)
     }
 
-    /// The event's payload may be outdated in a second run, so GitHub is asked. A dry run may lack the permission.
+    /// Asks GitHub, because the event's payload may be outdated when a run is repeated. A dry run may lack the
+    /// permission.
     async fn ask_for_repository(&self) -> Result<RepositoryFacts, FactsError> {
         match (self.github, &self.event.repository) {
             (Some(github), told) => match (github.repository().await, told) {
@@ -194,7 +218,7 @@ impl<'a> Teller<'a> {
 }
 
 impl Facts {
-    /// Whether every fact that GitHub could tell is known.
+    /// Whether every fact that GitHub could add is known.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         !self.lacks(&OF_COMMIT) && !self.lacks(&OF_REPOSITORY)
@@ -204,7 +228,7 @@ impl Facts {
         keys.iter().any(|key| !self.labels.contains_key(&format!("{PREFIX}{key}")))
     }
 
-    /// These, and those of `general` that they lack.
+    /// These facts, completed from `general`.
     #[must_use]
     pub fn or(mut self, general: &Self) -> Self {
         for (name, value) in &general.labels {
@@ -214,7 +238,7 @@ impl Facts {
         self
     }
 
-    /// Sets what inputs state.
+    /// Sets the facts that inputs state.
     pub fn state(&mut self, stated: &Stated) {
         let address = stated.repository.as_ref().map(|repository| repository.html_url.clone());
         self.created = stated.created.or(self.created);
@@ -237,14 +261,14 @@ impl Facts {
     }
 }
 
-/// The commit of the version.
+/// The commit that the version was made from.
 #[derive(Default)]
 struct MadeFrom {
     revision: Option<String>,
     date: Option<DateTime<Utc>>,
 }
 
-/// The commit that the inputs state, else that of the version's tag, else that of the run.
+/// The commit that the inputs state, else the one of the version's tag, else the one of the run.
 async fn commit(plan: &Plan, event: &Event, github: Option<&GitHub>) -> Result<MadeFrom, FactsError> {
     let of_run = plan.revision.as_ref().or(event.commit.as_ref());
     let tags: Vec<&str> = plan.release.iter().flat_map(|release| &release.tags).map(String::as_str).collect();
@@ -266,7 +290,7 @@ async fn commit(plan: &Plan, event: &Event, github: Option<&GitHub>) -> Result<M
     Ok(MadeFrom { date: date.or(event.date.filter(|_| is_of_run)), revision: Some(revision) })
 }
 
-/// The repository without GitHub and without an event that tells of it.
+/// The facts about the repository, without GitHub and without an event that describes it.
 fn elsewhere(plan: &Plan, event: &Event) -> Result<RepositoryFacts, FactsError> {
     if let Some(stated) = &plan.stated.repository {
         return Ok(stated.clone());
@@ -288,14 +312,14 @@ fn repository(facts: github::Facts) -> RepositoryFacts {
 /// The release of a plan's version at GitHub.
 #[derive(Clone, Debug, Default)]
 pub struct Found {
-    /// The release, where it is published.
+    /// The release, if it is published.
     pub release: Option<Release>,
-    /// Whether the release, or a draft, is marked as a pre-release. `None` without either, or without GitHub.
+    /// Whether the release, or its draft, is marked as a pre-release. `None` if there is neither, or without GitHub.
     pub prerelease: Option<bool>,
 }
 
 impl Found {
-    /// That GitHub has no published release of the plan's version, as a clause.
+    /// A clause that says that GitHub has no published release of the plan's version.
     #[must_use]
     pub fn unreleased(&self, plan: &Plan, github: Option<&GitHub>) -> Option<String> {
         let (Some(wanted), Some(_), None) = (&plan.release, github, &self.release) else { return None };
@@ -304,10 +328,11 @@ impl Found {
     }
 }
 
-/// Finds the release of the plan's version. Only an event of the kind `release` requires one: images are often published first.
+/// Finds the release of the plan's version. Only a `release` event requires one: images are often published before the
+/// release.
 ///
 /// # Errors
-/// GitHub doesn't answer; or the run was started for a release that is gone.
+/// GitHub doesn't answer, or the run was started by a release that is gone.
 pub async fn find_release(plan: &Plan, event: &Event, github: Option<&GitHub>) -> Result<Found, FactsError> {
     let (Some(wanted), Some(github)) = (&plan.release, github) else { return Ok(Found::default()) };
     let tags: Vec<&str> = wanted.tags.iter().map(String::as_str).collect();
@@ -321,8 +346,9 @@ pub async fn find_release(plan: &Plan, event: &Event, github: Option<&GitHub>) -
     Ok(Found { release: None, prerelease: flagged.then_some(true) })
 }
 
-/// The OCI annotations that differ between variants: version and base. The name of a base in a registry on loopback is left out:
-/// it means something on this machine only, and would give other bytes on every machine. `scratch` is no image and has neither.
+/// The OCI annotations that differ between variants: version and base. The name of a base on a loopback registry is
+/// left out: it means nothing on other machines, and the same base would give different bytes. `scratch` isn't an
+/// image, and has neither name nor digest.
 #[must_use]
 pub fn of_variant(version: &str, base: Option<(&Reference, &Digest)>) -> Annotations {
     let name = base.filter(|(base, _)| !base.repository().is_on_loopback()).map(|(base, _)| base.to_string());

@@ -1,6 +1,7 @@
 //! The vocabulary of the [OCI image specification](https://github.com/opencontainers/image-spec/blob/v1.1.1/spec.md).
 //!
-//! Pure: nothing here reads a file, a clock or a socket, save [`layer`], which writes the one layer we make.
+//! Pure: nothing here reads a file, a clock or a socket, except for [`layer`], which writes the layer of the
+//! executables.
 
 pub mod base;
 pub mod config;

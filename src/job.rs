@@ -1,4 +1,4 @@
-//! A run as a step of a job: from its environment to its outputs, whatever comes in between.
+//! A run as a step of a job: from its environment to its outputs, however the run ends.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,31 +12,45 @@ use crate::action::inputs::{self, ReleaseNotes};
 use crate::action::log::Log;
 use crate::action::workflow::{self, Level};
 use crate::action::{Environment, Files, Options};
-use crate::error::{Failure, Fault, Situation};
+use crate::error::{Failure, Fault, StageError};
+use crate::hint::{Hinted, Hints};
 use crate::image::{Repository, SourceName};
 use crate::plan::Plan;
+use crate::pull_request::{self, Given};
 use crate::quote::quoted;
 use crate::remotes::Remotes;
-use crate::report::{Report, Status, notes, outputs, summary};
+use crate::report::{Comparison, Report, Status, notes, outputs, summary};
 use crate::stages::Stages;
+use crate::troubleshooting::Topic;
 
-/// How long removing what the run made on the engine may take.
+/// How long removing the run's images and containers from the engine may take.
 const CLEAN_UP: Duration = Duration::from_secs(60);
-/// The same for a run that is stopped, which ends within five seconds.
+/// The same for a stopped run, which must end within five seconds.
 const CLEAN_UP_WHEN_STOPPED: Duration = Duration::from_secs(4);
 
-/// How long a run that is stopped while it writes tags may take for its last look. Nothing is on the engine by then.
+/// How long a run that is stopped while it writes tags may take for its last look at them. Nothing is left on the
+/// engine by then.
 const LAST_LOOK: Duration = Duration::from_secs(4);
 
-/// Somebody stopped the run.
+/// A signal that ended the run, and the stage that it came in.
 #[derive(Debug, thiserror::Error)]
-#[error("the run was stopped by {signal} {}; {}\nhint: run it again: it goes on from what is there", during(*.stage), visible(*.stage))]
+#[error("the run was stopped by {signal} {}; {}", during(*.stage), visible(*.stage))]
 pub struct Interrupted {
     signal: &'static str,
     stage: Option<&'static str>,
 }
 
-impl Situation for Interrupted {
+impl Hinted for Interrupted {
+    fn hints(&self) -> Hints {
+        "run it again: it goes on from what is there".into()
+    }
+}
+
+impl StageError for Interrupted {
+    fn topic(&self) -> Topic {
+        Topic::Stopped
+    }
+
     fn fault(&self) -> Fault {
         Fault::Publication
     }
@@ -46,7 +60,7 @@ fn during(stage: Option<&str>) -> String {
     stage.map_or_else(|| "before its first stage".to_owned(), |stage| format!("during the stage `{stage}`"))
 }
 
-/// What outsiders see of a run that ends in `stage`.
+/// What outsiders can see of a run that ends in `stage`.
 fn visible(stage: Option<&str>) -> &'static str {
     match stage {
         Some("tag") => "the tags that the log names were written, the others were not",
@@ -58,8 +72,9 @@ fn visible(stage: Option<&str>) -> &'static str {
 /// Publishes what `options`, `environment` and `files` ask for, and writes what the runner reads.
 ///
 /// # Errors
-/// The first stage that fails. What the run made on the engine is removed all the same, and the summary says how far it got. Where
-/// only the release's notes can't be written, everything is published, and outputs and summary are written.
+/// The error of the first stage that fails. What the run made on the engine is removed nevertheless, and the
+/// summary says how far it got. If only the release notes can't be written, everything is published, and outputs and
+/// summary are written.
 pub async fn publish(
     options: &Options,
     environment: &Environment,
@@ -68,20 +83,20 @@ pub async fn publish(
 ) -> Result<Report, Failure> {
     let stages = Stages::start();
     match end(options, environment, files, &stages, log).await {
-        // Outputs and summary come before the notes' error: the next steps need them.
+        // Outputs and summary come before the error about the notes: the next steps need them.
         Ok(ended) => tell(ended, environment, log),
         Err(failure) => {
-            let error = log.redacted(&failure.to_string());
-            let summary = summary::of_failure(&error, &stages.ledger(), &stages.times());
+            let redacted = failure.map(|text| log.redacted(text));
+            let summary = summary::of_failure(&redacted, &stages.ledger(), &stages.times());
             if let Err(unwritten) = runner_files(environment).append_summary(&log.redacted(&summary)) {
-                log.annotate(Level::Warning, "publish-variants", &unwritten.to_string());
+                log.annotate(Level::Warning, "publish-variants", &Failure::from(unwritten).to_string());
             }
             Err(failure)
         }
     }
 }
 
-/// The end of a run, whatever comes in between.
+/// Runs until it ends, fails or is stopped.
 async fn end(
     options: &Options,
     environment: &Environment,
@@ -89,10 +104,10 @@ async fn end(
     stages: &Stages,
     log: &Log,
 ) -> Result<Ended, Failure> {
-    // From here on: the first process of a container gets no signal that it has no handler for.
+    // Listens from the beginning: the first process of a container gets no signal without a handler for it.
     let interruption = interruption();
     tokio::pin!(interruption);
-    // Before anything else is printed, and whether the input can be used or not.
+    // Before anything else is printed, whether or not the input can be used.
     inputs::secrets(options, environment).iter().for_each(|secret| log.mask(secret));
     let (plan, inputs, event) = Plan::read(options, environment, files)?;
     let known = inputs.credentials.settle(repositories(&plan)).await;
@@ -102,13 +117,22 @@ async fn end(
     known.warnings.iter().for_each(|warning| log.annotate(Level::Warning, "publish-variants", warning));
     let remotes = Remotes::prepare(&inputs, known.credentials, environment, log)?;
     let (outcome, patience) = {
-        let run = crate::run(plan, &inputs, &event, &remotes, files, stages, log);
+        let run = async {
+            let given = Given { options, environment, files };
+            let compared = pull_request::compare(&plan, &inputs, &event, given, remotes.github.as_ref());
+            let run = crate::run(plan.clone(), &inputs, &event, &remotes, files, stages, log);
+            let (mut outcome, comparison) = tokio::join!(run, compared);
+            if let Ok(ended) = &mut outcome {
+                ended.report.comparison = comparison;
+            }
+            outcome
+        };
         tokio::pin!(run);
         tokio::select! {
             outcome = &mut run => (outcome, CLEAN_UP),
             signal = &mut interruption => {
                 let interrupted = Interrupted { signal, stage: stages.current() };
-                // Writes under way are finished, and the tags that were written are looked at once more.
+                // Finishes the writes in flight, and looks at the written tags once more.
                 if interrupted.stage == Some("tag") {
                     stages.stop().request();
                     let _ = tokio::time::timeout(LAST_LOOK, run).await;
@@ -135,22 +159,29 @@ fn interruption() -> impl Future<Output = &'static str> {
     }
 }
 
-/// The repositories that a run has to do with.
+/// The repositories that a run reads from or writes to.
 fn repositories(plan: &Plan) -> impl Iterator<Item = &Repository> {
     let read = plan.variants.iter().filter_map(|variant| variant.made.repository());
     let sources = plan.sources().into_iter().filter_map(SourceName::repository);
     plan.destinations.iter().chain(sources).chain(read)
 }
 
-/// Something that is to be published has a secret in it.
+/// The published content would contain a secret, in this place.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "a password or token is part of what would be published: `{0}`\nhint: take it out of the inputs; where it is a common word by \
-     chance, use a longer password"
-)]
+#[error("a password or token is part of what would be published: `{0}`")]
 pub struct SecretInPlan(String);
 
-impl Situation for SecretInPlan {
+impl Hinted for SecretInPlan {
+    fn hints(&self) -> Hints {
+        "take it out of the inputs; where it is a common word by chance, use a longer password".into()
+    }
+}
+
+impl StageError for SecretInPlan {
+    fn topic(&self) -> Topic {
+        Topic::Secret
+    }
+
     fn fault(&self) -> Fault {
         Fault::Input
     }
@@ -175,11 +206,10 @@ fn refuse_secrets(plan: &Plan, log: &Log) -> Result<(), SecretInPlan> {
     Ok(())
 }
 
-/// Outputs that would show a secret.
+/// These outputs would contain a secret.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "a password or token is part of {}, which the runner doesn't get; all else is done as the log says\nhint: where it is a common \
-     word by chance, use a longer password", listed(.0)
+    "a password or token is part of {}, which the runner doesn't get; all else is done as the log says", listed(.0)
 )]
 pub struct SecretInOutput(Vec<&'static str>);
 
@@ -190,7 +220,17 @@ fn listed(names: &[&str]) -> String {
     }
 }
 
-impl Situation for SecretInOutput {
+impl Hinted for SecretInOutput {
+    fn hints(&self) -> Hints {
+        "where it is a common word by chance, use a longer password".into()
+    }
+}
+
+impl StageError for SecretInOutput {
+    fn topic(&self) -> Topic {
+        Topic::Secret
+    }
+
     fn fault(&self) -> Fault {
         Fault::Publication
     }
@@ -200,23 +240,30 @@ fn runner_files(environment: &Environment) -> workflow::Files {
     workflow::Files::of(|name| environment.get(name).map(str::to_owned))
 }
 
-/// Writes outputs and summary, and warnings into the log. Where the release's notes couldn't be written, that is the error.
+/// Writes outputs and summary, and logs warnings. Fails if the release notes couldn't be written.
 fn tell(ended: Ended, environment: &Environment, log: &Log) -> Result<Report, Failure> {
     let Ended { report, form, untold } = ended;
     let untold = untold
         .map(|failure| failure.after_publishing("everything is published, and the release's notes don't tell of it"));
     let failure = set_outputs(&report, form, environment, log).err().or(untold);
-    let error = failure.as_ref().map(|failure| log.redacted(&failure.to_string()));
-    let summary = summary::markdown(&without_secrets(&report, log), error.as_deref());
+    let error = failure.as_ref().map(|failure| failure.map(|text| log.redacted(text)));
+    let summary = summary::markdown(&without_secrets(&report, log), error.as_ref());
     runner_files(environment).append_summary(&log.redacted(&summary))?;
     failure.map_or(Ok(report), Err)
 }
 
-/// `report` with `***` for secrets in what others have said. In the Markdown that is made of it, they would be escaped, and not be found
-/// any more.
+/// `report` with `***` for secrets in texts that others wrote. In the Markdown made of it they would be escaped, and no
+/// longer found.
 fn without_secrets(report: &Report, log: &Log) -> Report {
     let mut report = report.clone();
     report.warnings.iter_mut().for_each(|warning| *warning = log.redacted(warning));
+    match &mut report.comparison {
+        Some(Comparison::Known { differences, .. }) => {
+            differences.iter_mut().for_each(|line| *line = log.redacted(line));
+        }
+        Some(Comparison::Unknown(reason)) => *reason = log.redacted(reason),
+        None => {}
+    }
     let destinations = report.variants.iter_mut().flat_map(|variant| &mut variant.destinations);
     let of_source = report.source.iter_mut().flat_map(|source| &mut source.destinations);
     let kept = destinations.chain(of_source).flat_map(|destination| &mut destination.kept);
@@ -224,8 +271,8 @@ fn without_secrets(report: &Report, log: &Log) -> Report {
     report
 }
 
-/// Writes outputs, and warnings into the log. An output is written as it is or not at all: with `***` in it, it would be of no use
-/// to programs.
+/// Writes outputs, and logs warnings. An output is written unchanged or not at all: with `***` in it, no program could
+/// use it.
 fn set_outputs(report: &Report, form: ReleaseNotes, environment: &Environment, log: &Log) -> Result<(), Failure> {
     for warning in &report.warnings {
         log.annotate(Level::Warning, "publish-variants", warning);
@@ -255,19 +302,21 @@ fn set_outputs(report: &Report, form: ReleaseNotes, environment: &Environment, l
     if refused.is_empty() { Ok(()) } else { Err(SecretInOutput(refused).into()) }
 }
 
-/// The outputs that are files: output, name of the file, content. The notes have images that can be pulled, so a dry run has none.
+/// The outputs that are files: output, file name, content. The notes list images that can be pulled, so a dry run has
+/// none.
 fn files_of(report: &Report, form: ReleaseNotes, log: &Log) -> Vec<(&'static str, &'static str, String)> {
     let mut files = vec![("checksums", "publish-variants.sha256", outputs::checksums(report))];
     if report.status != Status::DryRun {
         match notes::update("", report, form) {
             Ok(section) => files.push(("notes", "publish-variants.md", section)),
-            Err(too_long) => log.annotate(Level::Warning, "publish-variants", &too_long.to_string()),
+            Err(too_long) => log.annotate(Level::Warning, "publish-variants", &Failure::from(too_long).to_string()),
         }
     }
     files
 }
 
-/// Writes a file of the workspace, which is the one folder that this step and the next ones share. The path is relative to it.
+/// Writes a file into the workspace, the only folder that this step shares with the next ones. The path is relative to
+/// it.
 fn write(name: &str, content: &str, environment: &Environment) -> Result<Option<PathBuf>, workflow::NotWritten> {
     let Some(workspace) = environment.workspace() else { return Ok(None) };
     let name = PathBuf::from(name);

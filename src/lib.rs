@@ -7,8 +7,8 @@
 //!                                    and GitHub              only for what no tag names yet
 //! ```
 //!
-//! Each stage takes what the one before it made, so none can be skipped. Decisions are in pure code; the three remote APIs are
-//! one module each under [`api`].
+//! Each stage takes the result of the one before, so none can be skipped. Decisions are made in pure code; each of the
+//! three remote APIs has a module under [`api`].
 
 pub mod action;
 pub mod api;
@@ -18,6 +18,7 @@ pub mod compose;
 pub mod credentials;
 pub mod error;
 pub mod facts;
+pub mod hint;
 pub mod image;
 pub mod job;
 mod loopback;
@@ -25,6 +26,7 @@ pub mod matrix;
 pub mod ownership;
 pub mod plan;
 pub mod publish;
+pub mod pull_request;
 pub mod quote;
 pub mod remotes;
 pub mod report;
@@ -32,6 +34,9 @@ pub mod resolve;
 pub mod secret;
 pub mod stages;
 pub mod survey;
+mod tag_lines;
+pub mod terminal;
+pub mod troubleshooting;
 pub mod verify;
 pub mod version;
 pub mod work_tree;
@@ -47,22 +52,22 @@ use remotes::Remotes;
 use report::Report;
 use stages::{Ledger, Stages};
 
-/// A run that came to its end.
+/// A run that has ended without a failure.
 #[derive(Debug)]
 pub struct Ended {
-    /// What it did.
+    /// What it published, or would have published.
     pub report: Report,
-    /// The form of the section in the release's notes.
+    /// The form of the section in the release notes.
     pub form: ReleaseNotes,
     /// The error that kept the release notes from being updated.
     pub untold: Option<Failure>,
 }
 
-/// Publishes `plan`: the way through the program.
+/// Publishes `plan`, stage by stage.
 ///
 /// # Errors
-/// The error of the first stage that fails. Before the stage `tag`, nothing is visible under a tag; after it, a second run
-/// writes the tags that are missing.
+/// The error of the first stage that fails. Nothing is visible under a tag before the stage `tag`; once it has
+/// begun, a second run writes the missing tags.
 pub async fn run(
     plan: Plan,
     inputs: &Inputs,
@@ -126,17 +131,18 @@ pub async fn run(
     Ok(Ended { report, form: inputs.release_notes, untold })
 }
 
-/// How long a dry run waits for the notes of earlier releases, which only its summary tells of.
+/// How long a dry run waits for the notes of earlier releases, which only its summary needs.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Compares the report of a dry run with the release before: `release`, or without one the newest.
+/// Compares the report of a dry run with the release before `release`, or with the newest one if there is none.
 async fn compare(github: &GitHub, release: Option<&Release>, report: &mut Report) {
     if let Ok(Ok(earlier)) = tokio::time::timeout(PATIENCE, github.previous_releases(release)).await {
         report.compare_with(earlier.iter().map(|release| release.body.as_str()));
     }
 }
 
-/// Compares the report with earlier releases, and writes it into the notes of the release, if there is one: the line to log.
+/// Compares the report with earlier releases, and writes it into the notes of the release, if there is one. Returns the
+/// line to log.
 async fn tell(
     github: &GitHub,
     release: Option<&Release>,

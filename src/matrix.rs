@@ -1,6 +1,7 @@
-//! The matrix: which variants there are.
+//! The matrix: the list of variants.
 //!
-//! YAML or JSON, or lines `base,tag,tag`. All problems of a text are found in one go, each with its line and column.
+//! It is YAML, JSON, or lines of the form `base,tag,tag`. All problems of a text are reported together, each with its
+//! line and column.
 
 mod axes;
 mod file;
@@ -26,65 +27,67 @@ use record::Record;
 /// One variant, with the axes filled in and the defaults applied.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// Where it stands.
+    /// Its line in the matrix.
     pub place: Place,
+    /// The axes of its entry.
+    pub axes: Vec<String>,
     /// Where its image is made.
     pub made: Made,
-    /// What it is called in tags, the most specific first, each with its place. At least one.
+    /// Its names in tags, the most specific first, each with its place. At least one.
     pub tags: Vec<(String, Place)>,
-    /// Where it says that it is the default variant, which gets the bare tags, if it does.
+    /// The place that marks it as the default variant, which gets the bare tags.
     pub default: Option<Place>,
-    /// The image with its executables, with its place, if it says.
+    /// The image with its executables and its place, if the row names one.
     pub source: Option<(WrittenSource, Place)>,
-    /// What of the source goes where, if it says.
+    /// Which files of the source go where, if the row says so.
     pub binaries: Option<Binaries>,
-    /// Its platforms, each with its place, if it says; empty for `auto`.
+    /// Its platforms, each with its place, if the row says so; empty for `auto`.
     pub platforms: Option<Vec<(Platform, Place)>>,
     /// Environment variables to set.
     pub env: BTreeMap<String, EnvValue>,
-    /// The command, if it says.
+    /// The command, if the row says so.
     pub cmd: Setting,
-    /// The entrypoint, if it says.
+    /// The entrypoint, if the row says so.
     pub entrypoint: Setting,
-    /// The user.
+    /// The user that the image runs as, if the row says so.
     pub user: Option<String>,
-    /// The working directory.
+    /// The working directory, if the row says so.
     pub workdir: Option<String>,
     /// Labels to set.
     pub labels: BTreeMap<String, String>,
     /// Annotations to set.
     pub annotations: PlannedAnnotations,
-    /// Extra `RUN` instructions.
+    /// Extra `RUN` instructions, in order.
     pub run: Vec<RunInstruction>,
-    /// Commands that must succeed.
+    /// The commands that must succeed before the variant is published.
     pub verify: Verify,
-    /// Why people should no longer use it.
+    /// Why people should stop using the variant.
     pub deprecated: Option<String>,
 }
 
-/// A command of the image.
+/// What a row says about the image's command or entrypoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Setting {
-    /// The matrix doesn't say.
+    /// Nothing.
     #[default]
     Unsaid,
-    /// The base's is kept.
+    /// The base's value is kept.
     OfBase,
-    /// This one, empty to clear it.
+    /// This value; empty to clear it.
     Set(Vec<String>),
 }
 
-/// What is run before a variant is published.
+/// The commands to run before a variant is published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verify {
-    /// Nothing.
+    /// None.
     Nothing,
-    /// The commands that are always run, then these, each with what its output must contain.
+    /// The default commands, then these, each with the text that its output must contain.
     Also(Vec<(Vec<String>, Option<String>)>),
 }
 
-/// Reads a matrix, and the record with the images of variants that the matrix doesn't name any for. What is wrong goes to
-/// `problems`; the rows are then those that could be read.
+/// Reads a matrix, and the record that names the images of variants for which the matrix names none. Adds what is wrong
+/// to `problems`, and returns the rows that could be read.
 #[must_use]
 pub fn read(matrix: &MatrixText, record: Option<&RecordText>, problems: &mut Vec<Problem>) -> Vec<Row> {
     let mut found = Vec::new();

@@ -1,22 +1,22 @@
-//! Who owns a tag: what every tag of the plan is to name at every destination, and why.
+//! Which image every tag of the plan should name at every destination, and why.
 //!
 //! Pure: [`decide`] is a function of the run's intentions ([`Wanted`]) and of the facts that were looked up about the
-//! destinations ([`Survey`]). Facts that it lacks are returned as [`Question`]s; the caller answers them and calls again. So
-//! every request decides something, and a decision can be printed with its evidence.
+//! destinations ([`Survey`]). Missing facts are returned as [`Question`]s, which the caller answers before it calls
+//! again. So no request is made that decides nothing, and a decision can be printed with its evidence.
 //!
-//! A tag is text, and text proves nothing: `22`, `20260110` and `1.2.3-22` all read as versions. Text only *nominates* a
-//! version. The evidence is the image that the tag names, and of the image only our own annotations ([`VERSION_ANNOTATION`],
+//! A tag is text, and text proves nothing: `22`, `20260110` and `1.2.3-22` all read as versions. Text only *nominates*
+//! a version. The evidence is the image that the tag names, and there only our own annotations ([`VERSION_ANNOTATION`],
 //! [`BASE_CREATED_ANNOTATION`]). Labels come from bases and from other tools, and are never read.
 //!
-//! | an exact tag names | that is | [`exact`] |
+//! | an exact tag names | which we call | [`exact`] |
 //! | --- | --- | --- |
 //! | nothing | | it is written |
-//! | what the run composes | *ours* | nothing to do |
+//! | the image that this run composes | *ours* | nothing is to be done |
 //! | this release on another base | *begun* | the release is finished with that image |
-//! | anything else | *taken* | `on-conflict` decides; kept, it holds the rolling tags of its entry as well |
+//! | anything else | *taken* | `on-conflict` decides; if it is kept, so are the rolling tags of its entry |
 //!
 //! A rolling tag belongs to the newest final version of its series: this one, or a newer one whose exact tag is
-//! [proved](Evidence). For a newer version that is only shown or likely, the tag stays as it is: [`rolling`].
+//! [proved](Evidence). If there is weaker evidence of a newer version, the tag stays as it is: see [`rolling`].
 
 pub mod evidence;
 mod exact;
@@ -39,9 +39,10 @@ use crate::version::{Version, VersionSet};
 use evidence::{Asker, Lack};
 use exact::Placed;
 
-/// The annotation of our indexes with their version, as it was written: `0.9.26`.
+/// The annotation on our indexes with their version, as it was written: `0.9.26`.
 pub const VERSION_ANNOTATION: &str = "io.github.astral-sh.publish-variants.version";
-/// The annotation of a variant's index with the date of its base: the newest `created` of the base's configs, in RFC 3339.
+/// The annotation on a variant's index with the date of its base: the newest `created` of the base's configs, in RFC
+/// 3339.
 pub const BASE_CREATED_ANNOTATION: &str = "io.github.astral-sh.publish-variants.base.created";
 
 /// The run's intentions: the parts of the plan and of the resolved images that decisions about tags depend on.
@@ -55,13 +56,13 @@ pub struct Wanted {
     pub ignored: VersionSet,
     /// When rolling tags move.
     pub rolling: Rolling,
-    /// Whether exact tags that are taken are kept, replaced, or end the run.
+    /// Whether taken exact tags are kept, replaced, or fail the run.
     pub on_conflict: OnConflict,
     /// The repositories that tags are written to.
     pub destinations: Vec<Repository>,
-    /// The images that get tags: the variants in the order of the plan, then the source if it has tags.
+    /// The images that get tags: the variants in the order of the plan, then the source if it gets tags of its own.
     pub artifacts: Vec<Artifact>,
-    /// How versions are read out of exact tags.
+    /// How versions are parsed out of exact tags.
     pub grammar: Grammar,
 }
 
@@ -70,7 +71,7 @@ pub struct Wanted {
 pub struct Artifact {
     /// The variant's name; `None` for the source.
     pub variant: Option<String>,
-    /// Its tags.
+    /// The tags that it should get.
     pub tags: Tags,
     /// The index that the run composes. `None` before the build of a variant with `run` lines.
     pub composed: Option<Digest>,
@@ -80,18 +81,19 @@ pub struct Artifact {
     pub base_created: Option<DateTime<Utc>>,
     /// The platforms of the composed index.
     pub platforms: BTreeSet<Platform>,
-    /// Whether platforms may be missing that nobody asked to leave out: those of the source that the base lacks, and any of an image that
-    /// something else has built.
+    /// Whether platforms may be missing unintentionally: those of the source that the base lacks, and any platform of
+    /// an image that was built elsewhere.
     pub leaves_out_platforms: bool,
 }
 
 /// Decides about every tag of the plan at every destination.
 ///
 /// # Errors
-/// The questions that have to be answered first. Answers may raise further questions; their number is finite.
+/// The questions to answer first. Answers may raise further questions, but only finitely many.
 pub fn decide(wanted: &Wanted, survey: &Survey) -> Result<Decisions, BTreeSet<Question>> {
     let asker = Asker::new(wanted, survey);
-    // The list of tags is requested after every tag of the plan was looked at, so a tag that appears in between is in the list.
+    // The list of tags is requested after every tag of the plan was looked up, so that it contains tags that appear in
+    // between.
     for (destination, artifact) in wanted.everywhere() {
         for tag in artifact.tags.iter() {
             let _ = asker.tag(destination, tag);
@@ -104,7 +106,7 @@ pub fn decide(wanted: &Wanted, survey: &Survey) -> Result<Decisions, BTreeSet<Qu
         }
         asker.nothing_open()?;
     }
-    // The image of this release depends on all exact tags, so these come before any decision.
+    // Which image stands for this release depends on all exact tags, so these are judged before any decision.
     let placed: Vec<Placed> = wanted.artifacts.iter().map(|artifact| Placed::of(&asker, artifact)).collect();
     asker.nothing_open()?;
     let mut tags = Vec::new();
@@ -133,9 +135,10 @@ pub fn decide(wanted: &Wanted, survey: &Survey) -> Result<Decisions, BTreeSet<Qu
     Ok(Decisions { tags, images: placed.into_iter().map(|placed| placed.image).collect() })
 }
 
-/// Whether a rolling tag has to be written before the exact ones. It shows an image of another tool, reads as an exact tag, and is
-/// known to be none by one of this version's exact tags alone, which names the same image and is being replaced. After that nothing
-/// would tell, so a run that is killed in between would leave it for ever.
+/// Whether a rolling tag has to be written before the exact tags. Such a tag names an image of another tool and looks
+/// like an exact tag; that it isn't one is known only because an exact tag of this version names the same image, and
+/// that tag is being replaced. If the run were killed in between, nothing would prove it any more, and the rolling tag
+/// would stay for ever.
 #[must_use]
 pub fn goes_before_exact_tags(wanted: &Wanted, survey: &Survey, decisions: &Decisions, rolling: &Decision) -> bool {
     let (true, Some(now)) = (wanted.on_conflict == OnConflict::Replace, &rolling.now) else { return false };
@@ -163,14 +166,14 @@ impl Wanted {
             .flat_map(|destination| self.artifacts.iter().map(move |artifact| (destination, artifact)))
     }
 
-    /// Whether a rolling tag can move at all, so that other versions matter.
+    /// Whether rolling tags can move, so that other versions matter.
     fn competes(&self) -> bool {
         self.rolling == Rolling::Guard
             && self.reason_to_write_no_rolling_tag().is_none()
             && self.artifacts.iter().any(|artifact| !artifact.tags.rolling.is_empty())
     }
 
-    /// Why this run writes no rolling tag at all, if that is so.
+    /// Why this run writes no rolling tags at all, if that is the case.
     fn reason_to_write_no_rolling_tag(&self) -> Option<Reason> {
         match &self.not_final {
             Some(why) => Some(Reason::NotFinal(why.clone())),

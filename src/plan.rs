@@ -1,6 +1,6 @@
 //! What will be published: the version, the variants, and every tag with the reason for it.
 //!
-//! Pure: a plan is made of the inputs and the event alone, nothing remote is asked. `publish-variants plan` prints it.
+//! Pure: a plan is made from the inputs and the event alone, without any request. `publish-variants plan` prints it.
 
 mod annotations;
 mod make;
@@ -8,6 +8,7 @@ pub mod print;
 pub mod problem;
 mod repository;
 mod source;
+mod table;
 mod tags;
 pub mod template;
 mod version;
@@ -29,51 +30,52 @@ pub use repository::RepositoryFacts;
 pub use source::WrittenSource;
 pub use template::Template;
 
-/// What will be published.
+/// Everything that will be published.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The version of the tool.
     pub version: Version,
     /// The release that the version belongs to. `None` for a development build.
     pub release: Option<Release>,
-    /// The commit that the version was made from, where the event or the version tells it.
+    /// The commit that the version was made from, if the event or the version says so.
     pub revision: Option<String>,
     /// Facts about the tool that the inputs state.
     pub stated: Stated,
     /// Labels that the inputs set.
     pub labels: BTreeMap<String, String>,
-    /// The scratch image of variants that don't name one themselves; `None` where none of them is made of it and it isn't named.
+    /// The scratch image for variants that don't name one themselves; `None` if no variant needs it and the inputs
+    /// don't name it.
     pub source: Option<Source>,
-    /// What of the source goes where in variants that don't say it themselves.
+    /// Which files of the source go where, for variants that don't say so themselves.
     pub binaries: Binaries,
-    /// The repositories that variants are pushed to, each once.
+    /// The repositories that variants are pushed to, without duplicates.
     pub destinations: Vec<Repository>,
     /// The variants, in the order of the matrix.
     pub variants: Vec<Variant>,
     /// Whether nothing may be pushed.
     pub dry_run: bool,
-    /// Why no rolling tag goes to this version: `0.5.0rc1 is a pre-release`. `None` for a final release. GitHub's mark is added
-    /// later, by `resolve`.
+    /// Why this version gets no rolling tags: `0.5.0rc1 is a pre-release`. `None` for a final release. GitHub's
+    /// pre-release mark is added later, by `resolve`.
     pub not_final: Option<String>,
     /// Versions that own no rolling tag.
     pub ignored: VersionSet,
     /// When rolling tags move.
     pub rolling: Rolling,
-    /// What happens to exact tags that are taken.
+    /// What happens to taken exact tags.
     pub on_conflict: OnConflict,
-    /// What the tags of variants are made by.
+    /// The templates that the tags of variants are made from.
     pub tag_templates: Vec<Template>,
-    /// How versions are read out of exact tags.
+    /// How versions are parsed out of exact tags.
     pub grammar: Grammar,
     /// How the repository's tags name a version.
     pub version_pattern: VersionPattern,
-    /// What is odd about the input, and no reason to refuse it.
+    /// Oddities of the input that aren't reasons to refuse it.
     pub warnings: Vec<Problem>,
 }
 
 impl Plan {
-    /// The sources that are asked for, each once: those of variants, and that of the plan if a variant has it, if it gets tags, or for
-    /// the facts about images that something else has built.
+    /// The sources to look up, without duplicates: those of variants, and the plan's own if a variant uses it, if it
+    /// gets tags, or if the facts about images built elsewhere come from it.
     #[must_use]
     pub fn sources(&self) -> BTreeSet<&SourceName> {
         let tells_facts = self.variants.iter().any(|variant| variant.source.is_none());
@@ -82,58 +84,73 @@ impl Plan {
         of_variants.chain(own.map(|source| &source.name)).collect()
     }
 
-    /// The source of a variant, if that isn't the plan's.
+    /// The source of a variant, if it isn't the plan's.
     #[must_use]
     pub fn own_source<'a>(&self, variant: &'a Variant) -> Option<&'a SourceName> {
         let is_own = |name: &&SourceName| self.source.as_ref().is_none_or(|source| source.name != **name);
         variant.source.as_ref().filter(is_own)
     }
+
+    /// What the templates make of `entry`, in their order.
+    #[must_use]
+    pub fn tag_forms(&self, entry: &str) -> Vec<String> {
+        let mut forms = Vec::new();
+        for variant in &self.variants {
+            for tag in variant.tags.iter() {
+                let Some(reason) = variant.tags.reasons.get(tag) else { continue };
+                let template = reason.template.parse::<Template>().ok();
+                let form = template.and_then(|template| template.render(&self.version, entry));
+                forms.extend(form.filter(|form| !forms.contains(form)));
+            }
+        }
+        forms
+    }
 }
 
-/// How the release of a version is found at GitHub.
+/// How to find the release of a version on GitHub.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
-    /// The names that its tag may have, the one that was written first.
+    /// The names that its tag may have, first the one that was written.
     pub tags: Vec<String>,
 }
 
 /// The image with the executables.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// Its name.
+    /// The image, layout or files that the executables come from.
     pub name: SourceName,
-    /// Tags of its own that are to be written at the destinations, last of all.
+    /// Tags of its own to write at the destinations, after all others.
     pub tags: Tags,
 }
 
 /// One row of the matrix.
 #[derive(Clone, Debug)]
 pub struct Variant {
-    /// Where it stands in the matrix.
+    /// Its line in the matrix.
     pub place: Place,
     /// The most specific entry of its `tags`: `alpine3.23`.
     pub name: String,
-    /// Where it is made.
+    /// Whether it is made here or elsewhere.
     pub made: Made,
     /// The value of `org.opencontainers.image.version`: `0.9.26-alpine3.23`.
     pub version_label: Tag,
-    /// The image with its executables; `None` where something else has built it.
+    /// The image with its executables; `None` if the variant is built elsewhere.
     pub source: Option<SourceName>,
-    /// What of the source goes where.
+    /// Which files of the source go where.
     pub binaries: Binaries,
     /// The platforms that were asked for.
     pub platforms: Platforms,
-    /// Its tags.
+    /// Every tag that it should get.
     pub tags: Tags,
-    /// What it changes in its base's config; labels that are computed give way before these.
+    /// What it changes in its base's config. These changes override computed labels.
     pub changes: Changes,
-    /// Annotations to set, before which those that are computed give way.
+    /// Annotations to set. They override computed ones.
     pub annotations: PlannedAnnotations,
-    /// Extra `RUN` instructions of a Dockerfile.
+    /// Extra `RUN` instructions, in order.
     pub run: Vec<RunInstruction>,
     /// Commands that must succeed in it.
     pub checks: Vec<Check>,
-    /// Why people should no longer use it.
+    /// Why people should stop using it.
     pub deprecated: Option<String>,
 }
 
@@ -142,12 +159,12 @@ pub struct Variant {
 pub enum Made {
     /// Here: the executables of the source on this base.
     Here(Base),
-    /// Elsewhere: something else has built it, and it is copied from there.
+    /// Elsewhere: the image has been built already, and is copied from this place.
     Elsewhere(Location),
 }
 
 impl Made {
-    /// The base, which may be `scratch`; `None` for an image that is made elsewhere.
+    /// The base, which may be `scratch`; `None` for an image made elsewhere.
     #[must_use]
     pub fn base(&self) -> Option<&Base> {
         match self {
@@ -162,7 +179,7 @@ impl Made {
         self.base().and_then(Base::reference)
     }
 
-    /// Where the image is that something else has built.
+    /// The place of an image made elsewhere.
     #[must_use]
     pub fn elsewhere(&self) -> Option<&Location> {
         match self {
@@ -171,7 +188,7 @@ impl Made {
         }
     }
 
-    /// The repository that is read for it: that of its base, or its own.
+    /// The repository that is read for it: the base's, or that of the image made elsewhere.
     #[must_use]
     pub fn repository(&self) -> Option<&Repository> {
         match self {
@@ -184,18 +201,18 @@ impl Made {
 /// The platforms of a variant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Platforms {
-    /// Those that source and base have in common; all of an image that is made elsewhere.
+    /// Those that source and base have in common; all platforms of an image made elsewhere.
     Auto,
-    /// These; one that is missing is an error.
+    /// These. It is an error if one is missing.
     Listed(Vec<Platform>),
 }
 
 /// The tags of an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tags {
-    /// Tags of this version alone, the most specific one first.
+    /// Tags for this version only, the most specific one first.
     pub exact: Vec<Tag>,
-    /// Tags that go from version to version.
+    /// Tags that move from version to version.
     pub rolling: Vec<RollingTag>,
     /// Which template and entry each tag was made from.
     pub reasons: BTreeMap<Tag, Reason>,
@@ -213,6 +230,19 @@ impl Tags {
         self.reasons.get(tag).map_or("", |reason| reason.entry.as_str())
     }
 
+    /// The entries that the tags were made from, the most specific first.
+    #[must_use]
+    pub fn entries(&self) -> Vec<String> {
+        let mut entries = Vec::<String>::new();
+        for tag in self.iter() {
+            let entry = self.entry_of(tag);
+            if !entries.iter().any(|known| known == entry) {
+                entries.push(entry.to_owned());
+            }
+        }
+        entries
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -220,14 +250,15 @@ impl Tags {
     }
 }
 
-/// A tag that goes from version to version.
+/// A tag that moves from version to version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RollingTag {
     /// The tag.
     pub tag: Tag,
-    /// What it was made from. The versions for which this gives the same tag are its series.
+    /// The template that it was made from. The versions for which the template gives the same tag are the tag's series.
     pub template: Template,
-    /// The entry that it was made from; empty for the source's own tags. The exact tags of this entry compete for it.
+    /// The entry that it was made from; empty for the source's own tags. Exact tags of this entry compete for the
+    /// rolling tag.
     pub entry: String,
 }
 
@@ -238,7 +269,7 @@ pub struct Reason {
     pub template: String,
     /// The entry of the variant's `tags`; empty for the source's own tags.
     pub entry: String,
-    /// Where the entry stands.
+    /// Where the entry is in the matrix.
     pub place: String,
 }
 
@@ -249,18 +280,18 @@ pub struct Check {
     pub command: Vec<String>,
     /// What the output must contain.
     pub contains: Option<String>,
-    /// Who asked for it.
+    /// Why it is run.
     pub origin: CheckOrigin,
 }
 
-/// Who asked for a command.
+/// Why a command is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckOrigin {
-    /// By default: the tool tells its version.
+    /// By default: the tool prints its version.
     Version,
-    /// By default, in an image that is made elsewhere: the tool tells its version, if it is in the `PATH`.
+    /// By default, in an image made elsewhere: the tool prints its version, if it is in the `PATH`.
     VersionIfThere,
-    /// By default: there is a shell. A base without one (a hardened image) is no reason to fail.
+    /// By default: there is a shell. A base without a shell (a hardened image) doesn't fail the check.
     Shell,
     /// The variant's `verify`.
     Matrix,

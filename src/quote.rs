@@ -1,12 +1,12 @@
-//! Words in messages: text from outside, of which nobody knows what it is, or how long; and numbers of things.
+//! Words in messages: quotes of untrusted text of any length, and counts.
 
-/// The most characters that a message quotes of one text.
+/// The longest quote in a message, in characters.
 pub const LONGEST: usize = 80;
 
-/// `text` in one line of at most [`LONGEST`] characters, without control characters.
+/// `text` on one line of at most [`LONGEST`] characters, without control characters.
 #[must_use]
 pub fn quoted(text: &str) -> String {
-    // What is cut off isn't looked at: it may be megabytes.
+    // What is cut off isn't processed: it may be megabytes.
     let beginning: String = text.chars().take(16 * LONGEST).collect();
     let words = beginning.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
     let line = words.collect::<Vec<_>>().join(" ");
@@ -28,7 +28,18 @@ pub fn count(number: usize, what: &str) -> String {
     }
 }
 
-/// `message` with everything between its backticks shortened: a name that was given may be anything.
+/// `message` without the numbers that Rust appends to the words of the operating system: `(os error 2)`.
+#[must_use]
+pub fn without_numbers_of_errors(message: &str) -> String {
+    let mut parts = message.split(" (os error ");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| match part.split_once(')') {
+        Some((number, rest)) if number.bytes().all(|b| b.is_ascii_digit()) => text + rest,
+        _ => format!("{text} (os error {part}"),
+    })
+}
+
+/// `message` with everything between backticks shortened: a quoted name may have any length.
 #[must_use]
 pub fn with_short_quotes(message: &str) -> String {
     if message.chars().count() <= LONGEST {
@@ -61,6 +72,18 @@ mod tests {
         let megabytes = quoted(&"a b\n".repeat(1 << 20));
         assert_eq!(megabytes.chars().count(), 80);
         assert!(megabytes.ends_with('…'));
+    }
+
+    #[test]
+    fn numbers_of_the_operating_system_are_not_for_people() {
+        for (said, shown) in [
+            ("no such file (os error 2)", "no such file"),
+            ("a (os error 2): b (os error 13), c", "a: b, c"),
+            ("x (os error y) (os error 1", "x (os error y) (os error 1"),
+            ("", ""),
+        ] {
+            assert_eq!(without_numbers_of_errors(said), shown);
+        }
     }
 
     #[test]

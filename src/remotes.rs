@@ -1,4 +1,5 @@
-//! The remote sides of a run, connected: engine, registries, GitHub; and the folder for what is on its way between them.
+//! The remote sides of a run, connected: engine, registries and GitHub, and the folder for files on their way between
+//! them.
 
 use std::time::Duration;
 
@@ -14,21 +15,23 @@ use crate::api::engine::{Engine, EngineError};
 use crate::api::github::{self, GitHub};
 use crate::api::registry::{Options, Registries, RegistryError};
 use crate::credentials::Credential;
-use crate::error::{Fault, Situation};
+use crate::error::{Fault, StageError};
+use crate::hint::{Hinted, Hints};
 use crate::plan::RepositoryFacts;
 use crate::secret::Listener;
+use crate::troubleshooting::Topic;
 
-/// Builds at the same time. An engine gains little from more, and each takes memory and disk there.
+/// Builds in parallel. An engine gains little from more, and each one takes memory and disk there.
 const BUILDS_AT_ONCE: usize = 4;
 
-/// Everything remote.
+/// Clients for everything remote.
 #[derive(Debug)]
 pub struct Remotes {
-    /// The registries.
+    /// One client for all registries.
     pub registries: Registries,
-    /// GitHub; `None` where no repository of it is named.
+    /// GitHub; `None` if nothing names a repository there.
     pub github: Option<GitHub>,
-    /// Where spooled files go; removed with this value.
+    /// The folder for spooled files, which is removed when this value is dropped.
     pub scratch: TempDir,
     concurrency: usize,
     builder: Builder,
@@ -38,11 +41,11 @@ pub struct Remotes {
     engine: OnceCell<Engine>,
 }
 
-/// Why a remote side can't be had.
+/// Why a remote side can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
     /// The deadline isn't a number.
-    #[error("`PUBLISH_VARIANTS_DEADLINE` is `{0}`, which is no number of seconds\nhint: write it as `300`")]
+    #[error("`PUBLISH_VARIANTS_DEADLINE` is `{0}`, which is no number of seconds")]
     Deadline(String),
     /// The engine.
     #[error(transparent)]
@@ -54,11 +57,33 @@ pub enum RemoteError {
     #[error(transparent)]
     GitHub(#[from] github::Error),
     /// The disk.
-    #[error("a temporary folder can't be made\nhint: point `TMPDIR` to a folder that can be written")]
+    #[error("a temporary folder can't be made")]
     Disk(#[source] std::io::Error),
 }
 
-impl Situation for RemoteError {
+impl Hinted for RemoteError {
+    fn hints(&self) -> Hints {
+        match self {
+            Self::Deadline(_) => "write it as `300`".into(),
+            Self::Engine(error) => error.hints(),
+            Self::Registry(error) => error.hints(),
+            Self::GitHub(error) => error.hints(),
+            Self::Disk(_) => "point `TMPDIR` to a folder that can be written".into(),
+        }
+    }
+}
+
+impl StageError for RemoteError {
+    fn topic(&self) -> Topic {
+        match self {
+            Self::Deadline(_) => Topic::Inputs,
+            Self::Engine(error) => error.topic(),
+            Self::Registry(error) => error.topic(),
+            Self::GitHub(error) => error.topic(),
+            Self::Disk(_) => Topic::Disk,
+        }
+    }
+
     fn fault(&self) -> Fault {
         match self {
             Self::Deadline(_) => Fault::Input,
@@ -70,13 +95,13 @@ impl Situation for RemoteError {
     }
 }
 
-/// How long a request is retried; as many seconds as `PUBLISH_VARIANTS_DEADLINE` says, if it is set.
+/// How long a request is retried: the seconds in `PUBLISH_VARIANTS_DEADLINE`, if it is set.
 fn deadline(environment: &Environment) -> Result<Duration, RemoteError> {
     let Some(text) = environment.get("PUBLISH_VARIANTS_DEADLINE") else { return Ok(DEADLINE) };
     text.trim().parse().map(Duration::from_secs).map_err(|_| RemoteError::Deadline(text.to_owned()))
 }
 
-/// The repository at GitHub: that of the job, else the one that `repository-url` names.
+/// The repository on GitHub: the job's, else the one that `repository-url` names.
 fn github_repository(inputs: &Inputs, environment: &Environment) -> Option<String> {
     let stated = inputs.stated.repository.as_ref().filter(|_| !environment.is_forgejo());
     let at_github = |repository: &&RepositoryFacts| {
@@ -87,10 +112,11 @@ fn github_repository(inputs: &Inputs, environment: &Environment) -> Option<Strin
 }
 
 impl Remotes {
-    /// Prepares to talk to all of them; nothing is asked yet.
+    /// Prepares the clients; nothing is requested yet.
     ///
     /// # Errors
-    /// An address or a deadline is invalid, nobody listens at the engine's socket, or there is no room for files.
+    /// An address or the deadline is invalid, nothing listens on the engine's socket, or there is no temporary
+    /// folder.
     pub fn prepare(
         inputs: &Inputs,
         credentials: Vec<Credential>,
@@ -133,7 +159,7 @@ impl Remotes {
         Ok(Self { registries, github, scratch, concurrency, builder, docker_host, credentials, deadline, engine })
     }
 
-    /// The Docker Engine, asked for the first time when something has to be built; `None` if `builder` is `registry`.
+    /// The Docker Engine, which is first contacted when something has to be built; `None` if `builder` is `registry`.
     ///
     /// # Errors
     /// There is no usable engine.
@@ -148,13 +174,13 @@ impl Remotes {
         self.engine.get_or_try_init(connect).await.map(Some)
     }
 
-    /// Removes what the run made on the engine, if it has used one; gives what couldn't be removed.
+    /// Removes what the run made on the engine, if it used one. Returns what couldn't be removed.
     pub async fn clean_up(&self, patience: Duration) -> Option<String> {
         let left = self.engine.get()?.clean_up(patience).await;
         (!left.is_empty()).then(|| left.to_string())
     }
 
-    /// How many images may be built or run at the same time.
+    /// How many images may be built or run in parallel.
     #[must_use]
     pub fn builds_at_once(&self) -> usize {
         self.concurrency.min(BUILDS_AT_ONCE)

@@ -1,6 +1,6 @@
 //! The report of a run, for people and for the steps that follow. Pure: a [`Report`] in, texts out.
 //!
-//! - [`notes`]: a section of the release's notes,
+//! - [`notes`]: a section of the release notes,
 //! - [`summary`]: the job's step summary, also of a run that failed,
 //! - [`outcome`]: the line that the log ends with,
 //! - [`outputs`]: the action's outputs.
@@ -13,12 +13,14 @@ pub use crate::publish::Blobs;
 
 use crate::image::{self, Digest, Location, Platform, Reference, Repository, SourceName, Tag};
 
+pub mod difference;
 mod failure;
 mod gather;
 mod markdown;
 pub mod notes;
 pub mod outcome;
 pub mod outputs;
+mod page;
 mod record;
 pub mod section;
 pub mod summary;
@@ -27,40 +29,43 @@ mod tags;
 /// The report of a run. As JSON, it is the action's output `images`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// How it ended.
+    /// Whether anything was published.
     pub status: Status,
     /// The version, without a leading `v`.
     pub version: String,
-    /// The scratch image. `None` where something else has built all variants and the source isn't named.
+    /// The scratch image. `None` if all variants were built elsewhere and the source isn't named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
     /// The variants in the order of the matrix.
     pub variants: Vec<Variant>,
-    /// That GitHub has no published release of this version, as a clause: then no notes were written.
+    /// A clause that says that GitHub has no published release of this version: then no notes were written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unreleased: Option<String>,
-    /// Variants that the release before had and this one hasn't.
+    /// Variants that the previous release had and this one lacks.
     pub dropped_variants: Vec<String>,
     /// Warnings, a sentence each.
     pub warnings: Vec<String>,
-    /// Where the time went.
+    /// How long each stage took.
     pub stages: Vec<Stage>,
-    /// Variants that this release has and the one before hadn't; empty where nothing is known of that.
+    /// Variants that the previous release lacked; empty if nothing is known about it.
     #[serde(skip)]
     pub new_variants: Vec<String>,
-    /// For a development build, what the templates of the next release make of an entry: `{version}-<tag>`.
+    /// For a pull request, what it changes.
+    #[serde(skip)]
+    pub comparison: Option<Comparison>,
+    /// For a development build, the tags that the templates of the next release would make: `{version}-<tag>`.
     #[serde(skip)]
     pub next_tag_forms: Vec<String>,
-    /// What the templates make of an entry of the matrix, which stands there as `<tag>`: `1.4-<tag>`.
+    /// The tags that the templates make, with `<tag>` for an entry of the matrix: `1.4-<tag>`.
     #[serde(skip)]
     pub tag_forms: Vec<String>,
-    /// What became of the tags, at all destinations together.
+    /// The outcome of the tags, at all destinations together.
     #[serde(skip)]
     pub tally: Tally,
 }
 
 impl Report {
-    /// The name of the tool: the last part of the path of the first destination, else of the source.
+    /// The name of the tool: the last path segment of the first destination, else of the source.
     #[must_use]
     pub fn tool(&self) -> &str {
         let source = self.source.as_ref().and_then(|source| source.reference.repository());
@@ -74,7 +79,7 @@ impl Report {
         self.source.as_ref().map(|source| &source.destinations[..]).unwrap_or_default()
     }
 
-    /// The repositories that are published to, each once.
+    /// The repositories that are published to, without duplicates.
     pub fn repositories(&self) -> impl Iterator<Item = &Repository> {
         let mut seen = std::collections::BTreeSet::new();
         let destinations = self.variants.iter().flat_map(|variant| &variant.destinations);
@@ -82,18 +87,32 @@ impl Report {
     }
 }
 
-/// Numbers of tags, by what became of them; in a dry run, by what would become of them.
+/// The plan of a pull request, compared with that of the branch that it is to be merged into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// Both are known.
+    Known {
+        /// The commit of the branch.
+        base: String,
+        /// A line for each difference.
+        differences: Vec<String>,
+    },
+    /// Why the other plan isn't known, as a clause.
+    Unknown(String),
+}
+
+/// Numbers of tags by their outcome; in a dry run, by their expected outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// They are new.
+    /// They didn't exist before.
     pub created: usize,
     /// They named another image before.
     pub moved: usize,
-    /// They were right already.
+    /// They already named the right image.
     pub unchanged: usize,
-    /// They went to a newer version that they belong to.
+    /// They were moved to the newer version that they belong to.
     pub given: usize,
-    /// They stay, and don't name this run's image.
+    /// They were left alone, and don't name this run's image.
     pub kept: usize,
 }
 
@@ -110,7 +129,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// The status as the output `status` has it.
+    /// The value of the output `status`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -124,77 +143,77 @@ impl Status {
 /// The scratch image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Source {
-    /// Its name: that of an image, `oci:` and the path of a layout, or `files`.
+    /// The name of an image, `oci:` and the path of a layout, or `files`.
     pub reference: SourceName,
-    /// Its digest when it was resolved.
+    /// The digest that it was resolved to.
     pub digest: Digest,
-    /// The tags it was given itself; empty unless `source-tags` asks for them.
+    /// The source's own tags; empty unless `source-tags` asks for them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub destinations: Vec<Destination>,
-    /// What a pull transfers on each platform that variants have, in bytes.
+    /// The bytes that a pull transfers on each platform that variants have.
     #[serde(skip)]
     pub sizes: Vec<(Platform, u64)>,
 }
 
-/// A variant.
+/// A variant, as it was published.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Variant {
-    /// Its name: the most specific tag without the version.
+    /// The most specific tag without the version: `alpine3.23`.
     pub name: String,
     /// Its entries in the matrix, which tags are made from.
     #[serde(skip)]
     pub entries: Vec<String>,
-    /// The digest of its index. [`Destination::digest`] may differ, where a destination has another image of this release. `None`
-    /// if its exact tags are taken at every destination.
+    /// The digest of its index; `None` if its exact tags are taken at every destination. [`Destination::digest`] may
+    /// differ, if a destination already has another image of this release.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
-    /// Whether the image may be attested: this run has built it, or has recomposed it up to facts. Not so for variants with `run`
-    /// lines that an earlier run has built.
+    /// Whether the image may be attested: this run built it, or recomposed it exactly but for the facts. Variants with
+    /// `run` lines that an earlier run built don't qualify.
     #[serde(skip)]
     pub is_vouched_for: bool,
-    /// The image with its executables, where that isn't the report's.
+    /// The image with its executables, if it isn't the report's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<OwnSource>,
-    /// The image under it, as far as an image that something else has built says it.
+    /// Its base image. For an image built elsewhere, the one that its annotations name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base: Option<Base>,
-    /// The image that it is, where something else has built it.
+    /// The image that it is a copy of, if it was built elsewhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<Copied>,
-    /// The destinations in the order of `images`. Never empty.
+    /// Its tags and digest at each destination, in the order of `images`. Never empty.
     pub destinations: Vec<Destination>,
     /// One entry for each manifest of the index, in its order.
     pub platforms: Vec<BuiltPlatform>,
-    /// Why people should no longer use it, where the matrix says so.
+    /// Why people should stop using it, if the matrix says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deprecated: Option<String>,
 }
 
-/// The source that a variant names itself.
+/// The source of a variant that names its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct OwnSource {
-    /// Its name.
+    /// The name of an image, `oci:` and the path of a layout, or `files`.
     pub reference: SourceName,
-    /// Its digest when it was resolved.
+    /// The digest that it was resolved to.
     pub digest: Digest,
 }
 
-/// The image under a variant.
+/// The base image of a variant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Base {
-    /// Its name in the matrix, in full: `scratch` where there is none.
+    /// Its full name; `scratch` if there is none.
     pub reference: image::Base,
-    /// Its digest when it was resolved. `scratch` has none.
+    /// The digest that it was resolved to; `None` for `scratch`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
 }
 
-/// An image that something else has built.
+/// An image that was built elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Copied {
-    /// Where the matrix says it is.
+    /// The place that the matrix names.
     pub reference: Location,
-    /// Its digest when it was resolved.
+    /// The digest that it was resolved to.
     pub digest: Digest,
 }
 
@@ -203,69 +222,70 @@ pub struct Copied {
 pub struct Destination {
     /// The repository.
     pub repository: Repository,
-    /// The digest under its exact tags there; `None` if all of them are taken.
+    /// The digest that its exact tags name there; `None` if all of them are taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
     /// The tags that name this version, the most specific first.
     pub exact: Vec<Tag>,
-    /// The rolling tags that show this image now.
+    /// The rolling tags that name this image now.
     pub rolling: Vec<RollingTag>,
     /// All other tags of the plan, exact ones included.
     pub kept: Vec<KeptTag>,
-    /// The tally of the blobs.
+    /// How many blobs were there already, mounted, copied or pushed.
     pub blobs: Blobs,
 }
 
 impl Destination {
-    /// The tags under which the image can be pulled now, exact ones first.
+    /// The tags under which the image can be pulled now, first the exact ones.
     pub fn tags(&self) -> impl Iterator<Item = &Tag> {
         self.exact.iter().chain(self.rolling.iter().map(|rolling| &rolling.tag))
     }
 
-    /// The same with the repository.
+    /// The same tags, with the repository.
     pub fn references(&self) -> impl Iterator<Item = Reference> {
         self.tags().map(|tag| self.repository.tagged(tag.clone()))
     }
 }
 
-/// A tag that moves from release to release, and shows this one.
+/// A tag that moves from release to release, and now names this one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RollingTag {
-    /// The tag.
+    /// The tag without the repository.
     pub tag: Tag,
-    /// Its digest before this run, if this run has moved it.
+    /// The digest that it named before this run, if this run moved it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub previous: Option<Digest>,
 }
 
-/// A tag of the plan that doesn't show this release.
+/// A tag of the plan that doesn't name this release.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct KeptTag {
-    /// The tag.
+    /// The tag without the repository.
     pub tag: Tag,
-    /// Why, as a predicate of the tag: `belongs to 0.9.27, which is newer`.
+    /// The reason, as a predicate of the tag: `belongs to 0.9.27, which is newer`.
     pub reason: String,
 }
 
 /// An image of a variant for one platform.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BuiltPlatform {
-    /// What it runs on.
+    /// The platform that it runs on.
     pub platform: Platform,
     /// The digest of its manifest.
     pub digest: Digest,
-    /// What a pull transfers: config and compressed layers, in bytes.
+    /// The bytes that a pull transfers: the config and the compressed layers.
     pub size: u64,
-    /// The commands that were run in it. Base, executables and config are verified on every platform without a command.
+    /// The commands that were run in it. Base, executables and config are verified on every platform without running
+    /// anything.
     pub checks: Vec<Check>,
 }
 
-/// A command that was run in an image, or would have been.
+/// A command that was run in an image, or was skipped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// The command.
+    /// The command line, as in the log.
     pub command: String,
-    /// The outcome. A failed check ends the run and is in no report.
+    /// Its outcome. A failed check ends the run, so no report contains one.
     #[serde(flatten)]
     pub outcome: Outcome,
 }
@@ -276,9 +296,9 @@ pub struct Check {
 pub enum Outcome {
     /// As expected.
     Passed,
-    /// Not run: the image is published already, or can't be run here.
+    /// Not run: the image has been published already, or can't be run here.
     Skipped {
-        /// Why.
+        /// The reason, as a clause.
         reason: String,
     },
 }
@@ -286,9 +306,9 @@ pub enum Outcome {
 /// A stage of the run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Stage {
-    /// Its verb.
+    /// Its name: `resolve`, `push`.
     pub name: String,
-    /// When it started, since the start of the run.
+    /// The time from the start of the run to the start of the stage.
     #[serde(rename = "start_ms", serialize_with = "milliseconds")]
     pub start: Duration,
     /// How long it took.

@@ -1,8 +1,9 @@
-//! From tags to digests: the release, the source and every base, looked up once each, and the images that are made of them.
+//! The stage `resolve`: looks up the release, the source and every base once, pins them by digest, and composes the
+//! images.
 //!
-//! From here on everything is addressed by digest, so a base that moves while the job runs changes nothing. Every image is
-//! composed here; those with `run` lines get their upper layers from the build. The slowest step is the layer of the executables,
-//! which is read out of the source and compressed once for each platform.
+//! Later stages address everything by digest, so a base that moves while the job runs changes nothing. Images with
+//! `run` lines get their upper layers from the build. The slowest step is making the layer of the executables, which is
+//! read from the source and compressed once for each platform.
 
 mod archive;
 mod copied;
@@ -50,29 +51,30 @@ use sources::{Finder, Source};
 /// The plan with its source and bases pinned, and the composed images.
 #[derive(Debug)]
 pub struct Resolved {
-    /// The plan.
+    /// What will be published, without variants that had to be left out.
     pub plan: Plan,
-    /// The release, where it is published.
+    /// The release, if it is published.
     pub release: Option<Release>,
-    /// That GitHub has no published release of this version, as a clause. `None` for development builds, and without GitHub.
+    /// A clause that says that GitHub has no published release of this version. `None` for development builds, and
+    /// without GitHub.
     pub unreleased: Option<String>,
-    /// Variants that a dry run has left out, since their base needs a login that isn't there; a sentence for each base.
+    /// Variants that a dry run left out because their base requires a login that is missing: a sentence for each base.
     pub without_login: Vec<String>,
-    /// The source under its own tags; `None` where it gets none.
+    /// The source with tags of its own; `None` if it gets none.
     pub tagged_source: Option<TaggedSource>,
     /// The variants, in the order of the plan.
     pub variants: Vec<ResolvedVariant>,
-    /// The layers of the executables.
+    /// The layers of the executables, shared by variants.
     pub executables: Executables,
     images: Images,
 }
 
-/// The source, for its own tags.
+/// The source as an image that gets tags of its own.
 #[derive(Clone, Debug)]
 pub struct TaggedSource {
-    /// As it was resolved.
+    /// The source as it was found.
     pub as_resolved: Content,
-    /// The same manifests under an index of ours.
+    /// The same manifests under an index of ours, with annotations.
     pub annotated: Content,
 }
 
@@ -81,12 +83,12 @@ pub struct TaggedSource {
 pub struct ResolvedVariant {
     /// The variant as planned.
     pub variant: Variant,
-    /// The image, if something else has built it. There are then neither recipes nor composed images.
+    /// The image, if it was built elsewhere. Then there are neither recipes nor composed images.
     pub copied: Option<Copied>,
-    /// The digest of its source, as it was found: an index's, or that of a manifest for one platform. `None` where something else has
-    /// built it.
+    /// The digest of its source, as it was found: of an index, or of a manifest for one platform. `None` for an image
+    /// built elsewhere.
     pub source: Option<Digest>,
-    /// The base as it was found; `None` for `scratch` and for an image that something else has built.
+    /// The base as it was found; `None` for `scratch`, and for an image built elsewhere.
     pub base: Option<PinnedReference>,
     /// The newest `created` of the base's configs, if any has one.
     pub base_created: Option<DateTime<Utc>>,
@@ -94,16 +96,16 @@ pub struct ResolvedVariant {
     pub annotations: Annotations,
     /// The annotations of its index: those of its manifests, and our own.
     pub index_annotations: Annotations,
-    /// One for each platform, sorted.
+    /// What each image is made of, sorted by platform.
     pub recipes: Vec<Recipe>,
-    /// The image of each recipe; without the layers of `run` lines.
+    /// The image of each recipe, still without the layers of `run` lines.
     pub composed: Vec<Composed>,
-    /// Platforms of the source that the base doesn't have, where nobody asked to leave them out.
+    /// Platforms of the source that the base lacks and that nobody asked to leave out.
     pub left_out: Vec<Platform>,
 }
 
 impl ResolvedVariant {
-    /// The index to publish; `None` for a variant with `run` lines, which has to be built first.
+    /// The index to publish; `None` for a variant with `run` lines, which must be built first.
     #[must_use]
     pub fn content(&self) -> Option<Content> {
         if let Some(copied) = &self.copied {
@@ -121,14 +123,14 @@ impl ResolvedVariant {
     }
 }
 
-/// The layers of the executables, each made when it is first needed. Variants with the same `binaries` share one for each platform.
+/// The layers of the executables, each made on demand. Variants with the same `binaries` share one per platform.
 #[derive(Debug)]
 pub struct Executables {
     layers: Mutex<BTreeMap<LayerKey, Arc<Layer>>>,
     directory: std::path::PathBuf,
 }
 
-/// All that a layer is made of, and what it is checked for.
+/// Everything that the bytes of a layer depend on.
 type LayerKey = (Digest, Platform, Binaries);
 
 impl Executables {
@@ -139,7 +141,7 @@ impl Executables {
         (store, source): (&Store, &ResolvedSource),
         binaries: &Binaries,
     ) -> Result<Arc<Layer>, ResolveError> {
-        // One after the other: compressing takes all cores and most of the memory that a run needs.
+        // One at a time: compressing takes all cores and most of the memory that a run needs.
         let mut layers = self.layers.lock().await;
         let key = (source.name.digest().clone(), platform.clone(), binaries.clone());
         if let Some(layer) = layers.get(&key) {
@@ -150,7 +152,7 @@ impl Executables {
         Ok(layer)
     }
 
-    /// The layer of a recipe that was composed.
+    /// The layer of a recipe that has been composed.
     pub async fn made(&self, recipe: &Recipe) -> Arc<Layer> {
         let key = (recipe.source.name.digest().clone(), recipe.platform.clone(), recipe.binaries.clone());
         self.layers.lock().await[&key].clone()
@@ -166,13 +168,13 @@ struct Images {
 }
 
 impl Resolved {
-    /// A source as it was found; `None` for one that isn't asked for.
+    /// A source as it was found; `None` for one that wasn't looked up.
     #[must_use]
     pub fn source(&self, name: &SourceName) -> Option<&Image> {
         self.images.sources.get(name).map(|source| &source.image)
     }
 
-    /// The images that the plan's source was made into, where it is made of files: one for each platform.
+    /// The images made of the plan's source, if that is a set of files: one for each platform.
     #[must_use]
     pub fn made_source(&self) -> &[Composed] {
         let planned = self.plan.source.as_ref().and_then(|source| self.images.sources.get(&source.name));
@@ -189,7 +191,7 @@ impl Resolved {
         }
         for variant in &self.variants {
             let platforms: Vec<String> = variant.platforms().iter().map(ToString::to_string).collect();
-            // Most images that something else has built have their digest in their name.
+            // The name of most images that were built elsewhere contains their digest.
             let copied =
                 variant.copied.as_ref().filter(|_| variant.variant.made.elsewhere().is_some_and(|at| !at.is_pinned()));
             let digest = variant.base.as_ref().map(PinnedReference::digest).or(copied.map(|copied| &copied.digest));
@@ -202,10 +204,11 @@ impl Resolved {
         }
     }
 
-    /// The same variant on another image under its base's name, as this run would compose it; on `scratch`, as it is.
+    /// The same variant on the image that its base's name points at now, as this run would compose it; unchanged on
+    /// `scratch`.
     ///
     /// # Errors
-    /// The base isn't there or can't be used; a registry fails.
+    /// The base doesn't exist or can't be used, or a registry fails.
     pub async fn on_base(
         &self,
         registries: &Registries,
@@ -221,11 +224,11 @@ impl Resolved {
     }
 }
 
-/// Looks up release, sources, bases and facts of `plan`, and composes the images. Files of the workspace are read by `files`, and others go to
-/// `directory`.
+/// Looks up release, sources, bases and facts of `plan`, and composes the images. Files of the workspace are read
+/// through `files`; other files are written to `directory`.
 ///
 /// # Errors
-/// Sources or bases that are missing or unusable, all in one error; a registry or GitHub doesn't answer.
+/// Missing and unusable sources and bases, all in one error; or a registry or GitHub doesn't answer.
 pub async fn resolve(
     mut plan: Plan,
     event: &Event,
@@ -234,7 +237,7 @@ pub async fn resolve(
     files: &dyn Files,
     directory: &TempDir,
 ) -> Result<Resolved, Failure> {
-    // Of several variants with one base, or one image, the first one stands for all.
+    // The first variant on a base stands for all of them.
     let (mut bases, mut copied) = (BTreeMap::<&Reference, &Variant>::new(), BTreeMap::<&Location, &Variant>::new());
     for variant in &plan.variants {
         if let Some(base) = variant.made.base_reference() {
@@ -289,7 +292,7 @@ pub async fn resolve(
     one_or_several(problems.collect())?;
     let of_copied = match plan.source.as_ref().and_then(|source| sources.get(&source.name)) {
         Some(source) => source.facts.clone(),
-        // Each image's own word counts; what one of them lacks is asked for once.
+        // The facts in each image come first; what any of them lacks is looked up once.
         None if found_copied.values().all(|found| found.facts().is_complete()) => Facts::default(),
         None => teller.complete(Facts::default()).await?,
     };
@@ -320,7 +323,7 @@ pub async fn resolve(
     })
 }
 
-/// Those that were found, by their names. The troubles with the others go to `problems`.
+/// The items that were found, by name. Errors about the others are added to `problems`.
 fn those_found<N: Ord, T>(
     looked_up: impl IntoIterator<Item = (N, Result<T, ResolveError>)>,
     problems: &mut Vec<ResolveError>,
@@ -335,7 +338,7 @@ fn those_found<N: Ord, T>(
     those_found
 }
 
-/// Trouble with a variant, with the variant's place if it is about what the variant itself names: its base, its platforms or its source.
+/// Adds the variant's place to an error about what the variant itself names: its base, its platforms or its source.
 fn placed(plan: &Plan, variant: &Variant, error: ResolveError) -> ResolveError {
     match plan.own_source(variant) {
         Some(_) => error.at(&variant.place),
@@ -343,7 +346,7 @@ fn placed(plan: &Plan, variant: &Variant, error: ResolveError) -> ResolveError {
     }
 }
 
-/// Whether an image is refused to those who haven't logged in, and we haven't.
+/// Whether an image is hidden from anonymous users, and we have no credentials for it.
 fn lacks_login(problem: &ResolveError, registries: &Registries) -> bool {
     match problem {
         ResolveError::Entry { error, .. } => lacks_login(error, registries),
@@ -354,8 +357,8 @@ fn lacks_login(problem: &ResolveError, registries: &Registries) -> bool {
     }
 }
 
-/// Takes the variants on `closed` bases out of the plan: pull requests of forks have no secrets, and the other variants are to be
-/// tried all the same.
+/// Takes the variants on `closed` bases out of the plan: pull requests from forks have no secrets, and the other
+/// variants should be tried nevertheless.
 fn leave_out(plan: &mut Plan, closed: &BTreeMap<Reference, ResolveError>) -> Vec<String> {
     let mut without_login = Vec::new();
     for base in closed.keys() {
@@ -377,7 +380,7 @@ fn leave_out(plan: &mut Plan, closed: &BTreeMap<Reference, ResolveError>) -> Vec
 }
 
 impl Images {
-    /// The manifest and config of one of an image's platforms.
+    /// The manifest and config of an image for one platform.
     async fn read(
         &self,
         registries: &Registries,

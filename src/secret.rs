@@ -1,4 +1,4 @@
-//! A value that must not be seen.
+//! Values that must not be shown.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use std::sync::Arc;
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes the value; `None` for an empty one, which GitHub passes for a secret that isn't set.
+    /// Wraps the value; `None` if it is empty, as GitHub passes a secret that isn't set.
     #[must_use]
     pub fn new(value: impl Into<String>) -> Option<Self> {
         let value = value.into();
         (!value.is_empty()).then_some(Self(value))
     }
 
-    /// The value, for the one place that sends it.
+    /// The value, for the code that sends it.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -28,7 +28,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Is told of secrets that come up during a run, before they are used, so that they can be masked.
+/// Gets secrets that turn up during a run before they are used, so that they can be masked.
 #[derive(Clone)]
 pub struct Listener(Arc<dyn Fn(&Secret) + Send + Sync>);
 
@@ -39,7 +39,7 @@ impl Listener {
         Self(Arc::new(hear))
     }
 
-    /// Tells of `secret`.
+    /// Passes `secret` on.
     pub fn tell(&self, secret: &Secret) {
         (self.0)(secret);
     }

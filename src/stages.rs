@@ -1,4 +1,4 @@
-//! Which stage a run is in, what it has done so far, and where its time went.
+//! Which stage a run is in, what it has done so far, and how long each stage took.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use crate::image::{Reference, Repository};
 use crate::plan::Plan;
 use crate::report::Stage;
 
-/// The stages of a run, so far.
+/// The progress of a run through its stages.
 #[derive(Debug)]
 pub struct Stages {
     started: Instant,
@@ -21,25 +21,25 @@ pub struct Stages {
     stop: Stop,
 }
 
-/// What a run is to do and has done so far. It outlives the run, for the summary of one that fails.
+/// What a run intends to do and has done so far. It outlives the run, so that the summary of a failed run can use it.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
-    /// The tool's name.
+    /// The name of the tool: `uv`.
     pub tool: String,
-    /// Its version; empty while it isn't known.
+    /// The version; empty until it is known.
     pub version: String,
-    /// Whether nothing is to be published.
+    /// Whether this is a dry run.
     pub is_dry_run: bool,
-    /// Where to publish.
+    /// The destinations.
     pub repositories: Vec<Repository>,
-    /// The tags that are to be written, in the order of the plan. Empty while nobody knows.
+    /// The tags to write, in the order of the plan. Empty until they are decided.
     pub to_write: Vec<Reference>,
-    /// Those that were written.
+    /// Tags that were written.
     pub written: BTreeSet<Reference>,
 }
 
 impl Ledger {
-    /// A run of `plan` that has done nothing yet.
+    /// The ledger of `plan` before anything is done.
     #[must_use]
     pub fn of(plan: &Plan) -> Self {
         let source = plan.source.as_ref().and_then(|source| source.name.repository());
@@ -54,24 +54,25 @@ impl Ledger {
     }
 }
 
-/// A request to end the run. The stage `tag` checks it, and finishes the writes under way instead of being dropped.
+/// A request to end the run early. The stage `tag` checks it, and finishes the writes in flight instead of being
+/// dropped.
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// Asks for the end.
+    /// Requests the end.
     pub fn request(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Whether somebody has asked for it.
+    /// Whether the end has been requested.
     #[must_use]
     pub fn is_requested(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// A stage under way. It ends when this is dropped.
+/// A stage in progress.
 #[derive(Debug)]
 #[must_use = "the stage ends when this is dropped"]
 struct UnderWay<'a> {
@@ -82,7 +83,7 @@ struct UnderWay<'a> {
 }
 
 impl Stages {
-    /// None yet.
+    /// Starts the clock; no stage has begun yet.
     #[must_use]
     pub fn start() -> Self {
         Self {
@@ -94,7 +95,7 @@ impl Stages {
         }
     }
 
-    /// Does the work of a stage, in a group of the log.
+    /// Does the work of a stage within a group of the log.
     pub async fn during<T>(&self, name: &'static str, log: &Log, work: impl Future<Output = T>) -> T {
         let _stage = self.begin(name, log);
         work.await
@@ -112,24 +113,24 @@ impl Stages {
         UnderWay { stages: self, name, started: Instant::now(), _group: log.group(name) }
     }
 
-    /// The stage that was begun last.
+    /// The stage that began last.
     #[must_use]
     pub fn current(&self) -> Option<&'static str> {
         *self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds to what is known of the run.
+    /// Updates the ledger.
     pub fn note(&self, add: impl FnOnce(&mut Ledger)) {
         add(&mut self.ledger.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// What is known of the run.
+    /// A copy of the ledger.
     #[must_use]
     pub fn ledger(&self) -> Ledger {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The stages that have ended.
+    /// The times of the stages that have ended.
     #[must_use]
     pub fn times(&self) -> Vec<Stage> {
         self.times.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -1,7 +1,7 @@
-//! The destinations as they are now, compared with the composed images: the difference is the work to do.
+//! The stage `survey`: compares the destinations with the composed images. The difference is the work to do.
 //!
-//! The questions of [`ownership`] are answered here, by registries and GitHub, until every tag is decided about. An uncontested
-//! release costs `HEAD`s and one list of tags for each destination.
+//! Answers the questions of [`ownership`] from registries and GitHub until every tag is decided. An uncontested release
+//! costs a few `HEAD` requests and one list of tags for each destination.
 
 mod answers;
 mod comparison;
@@ -24,20 +24,21 @@ use crate::ownership::{
 use crate::plan::Platforms;
 use crate::quote::count;
 use crate::resolve::{Resolved, ResolvedVariant};
+use crate::tag_lines::{self, Said, Word};
 use crate::verify::Verified;
 use answers::Answer;
 use error::platforms;
 pub use error::{Conflict, LostPlatforms, SurveyError};
-/// The resolved plan, compared with the destinations.
+/// The resolved plan with the decisions about its tags.
 #[derive(Debug)]
 pub struct Surveyed<'a> {
-    /// The resolved plan.
+    /// What the decisions are about.
     pub resolved: &'a Resolved,
     /// The run's intentions.
     pub wanted: Wanted,
     /// The decision about every tag.
     pub decisions: Decisions,
-    /// Destinations that a dry run isn't allowed to look at, and why.
+    /// Destinations that a dry run isn't allowed to read, and why.
     pub unseen: BTreeMap<Repository, String>,
     registries: &'a Registries,
     github: Option<&'a GitHub>,
@@ -50,19 +51,20 @@ pub struct Surveyed<'a> {
     verified: BTreeSet<Digest>,
 }
 
-/// The effect of a question that couldn't be answered.
+/// What happens if a question can't be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Failures {
-    /// The run ends: no tag was written yet.
+    /// The run ends: no tag has been written yet.
     End,
-    /// The tags that depend on it stay as they are.
+    /// The tags that depend on it are left alone.
     Stay,
 }
 
-/// Looks at every destination, and decides about every tag.
+/// Looks at every destination, and decides every tag.
 ///
 /// # Errors
-/// A registry or GitHub doesn't answer; exact tags are taken and the run is to fail then; rolling tags would lose platforms.
+/// A registry or GitHub doesn't answer; exact tags are taken and `on-conflict` is `fail`; or rolling tags
+/// would lose platforms.
 pub async fn survey<'a>(
     resolved: &'a Resolved,
     registries: &'a Registries,
@@ -100,7 +102,7 @@ impl Wanted {
             as_resolved: None,
             base_created: variant.base_created,
             platforms: variant.platforms(),
-            // What else an image should have that something else has built isn't known.
+            // Which other platforms an image built elsewhere should have isn't known.
             leaves_out_platforms: !variant.left_out.is_empty()
                 || (variant.copied.is_some() && variant.variant.platforms == Platforms::Auto),
         });
@@ -127,7 +129,7 @@ impl Wanted {
 }
 
 impl<'a> Surveyed<'a> {
-    /// The variants that have to be built and verified: those that a tag is to name and that no exact tag names yet.
+    /// The variants to build and verify: those that a tag should name and that no exact tag names yet.
     #[must_use]
     pub fn to_build(&self) -> Vec<&'a ResolvedVariant> {
         let is_written = |number: usize| {
@@ -141,12 +143,12 @@ impl<'a> Surveyed<'a> {
             .collect()
     }
 
-    /// Whether something else has built the image of an artifact.
+    /// Whether the image of an artifact was built elsewhere.
     fn is_copied(&self, artifact: usize) -> bool {
         self.resolved.variants.get(artifact).is_some_and(|variant| variant.copied.is_some())
     }
 
-    /// Logs the decisions: their numbers, and in a dry run a line for each tag, with the evidence.
+    /// Logs how many tags are written; in a dry run also a line for each tag, with the evidence.
     pub fn tell(&self, log: &Log) {
         let writes = self.decisions.tags.iter().filter(|decision| decision.verdict.writes()).count();
         let tags = self.decisions.tags.len();
@@ -158,14 +160,27 @@ impl<'a> Surveyed<'a> {
         };
         let (tags, built) = (count(tags, "tag"), count(built.len(), "variant"));
         log.line(&format!("{tags}, {writes} to be written; {built} to be built{copied}"));
-        if self.resolved.plan.dry_run {
+        if !self.resolved.plan.dry_run {
+            return;
+        }
+        if log.is_verbose() {
             for decision in &self.decisions.tags {
                 log.image(&decision.reference(), None, &decision.to_string());
             }
+            return;
         }
+        let word = |decision: &Decision| match (&decision.verdict, &decision.now) {
+            (Verdict::Right, _) => Word::Unchanged,
+            (Verdict::Write(_), None) => Word::Written("to be created:".to_owned()),
+            (Verdict::Write(_), Some(_)) => Word::Written("to be moved:".to_owned()),
+            (Verdict::Give { version, .. }, _) => Word::Written(format!("to be given to {version}, which is newer:")),
+            (Verdict::Stays(reason), _) => Word::Kept(reason.to_string()),
+        };
+        let said = self.decisions.tags.iter().map(|decision| Said::of(decision, word(decision)));
+        tag_lines::lines(said).iter().for_each(|line| log.line(line));
     }
 
-    /// Adds the verified images. The digests of variants with `run` lines are known only now.
+    /// Adds the verified images. The digests of variants with `run` lines are known only from now on.
     ///
     /// # Errors
     /// Those of [`survey`].
@@ -197,17 +212,17 @@ impl<'a> Surveyed<'a> {
         Ok(())
     }
 
-    /// Looks again at everything that may have changed, and decides anew. A question that can't be answered is no error: the tags
-    /// that depend on it stay.
+    /// Looks up everything again that may have changed, and decides anew. A question that can't be answered isn't an
+    /// error: the tags that depend on it are left alone.
     ///
     /// # Errors
-    /// None at present.
+    /// None so far.
     pub async fn look_again(&mut self) -> Result<(), SurveyError> {
         self.survey.forget_what_changes();
         self.decide(Failures::Stay).await
     }
 
-    /// Ends a run that must not write any tag.
+    /// Refuses to write any tag, if there is a reason to.
     ///
     /// # Errors
     /// Exact tags are taken and `on-conflict` is `fail`; rolling tags would lose platforms.
@@ -248,7 +263,7 @@ impl<'a> Surveyed<'a> {
         self.decisions.tags.iter().filter_map(conflict).collect()
     }
 
-    /// The content that each destination needs: every index of this release that a tag names there, or is to name.
+    /// The content that each destination needs: every index of this release that a tag names there or is about to name.
     pub(crate) fn content_by_destination(&self) -> Vec<(&Repository, usize, &Content)> {
         let mut seen = BTreeSet::new();
         let mut wanted = Vec::new();
@@ -269,8 +284,8 @@ impl<'a> Surveyed<'a> {
         wanted
     }
 
-    /// Whether a tag may be written: its image is verified by this run, published under an exact tag, the source, or another
-    /// version's.
+    /// Whether a tag may be written: its image was verified by this run, is already published under an exact tag, is
+    /// the source's, or belongs to another version.
     pub(crate) fn may_publish(&self, decision: &Decision) -> bool {
         let Some(digest) = decision.verdict.digest() else { return false };
         matches!(decision.verdict, Verdict::Give { .. })
@@ -296,7 +311,7 @@ impl<'a> Surveyed<'a> {
         self.contents.get(digest)
     }
 
-    /// The document to put under a tag.
+    /// The document that a tag is written with.
     pub(crate) fn document(&self, digest: &Digest) -> Option<&Document> {
         self.contents.get(digest).map(|content| &content.index).or_else(|| self.documents.get(digest))
     }
@@ -327,7 +342,8 @@ impl<'a> Surveyed<'a> {
         }
     }
 
-    /// Lets a dry run go on without access to a destination: it writes nothing there. The report has a warning.
+    /// Lets a dry run continue without access to a destination, which it doesn't write to anyway. The report gets a
+    /// warning.
     fn leave_unseen(&mut self, question: &Question, error: &SurveyError) -> bool {
         let SurveyError::Registry(RegistryError::Refused { .. } | RegistryError::Failed { .. }) = error else {
             return false;

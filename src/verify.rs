@@ -1,36 +1,38 @@
-//! Runs every image, before anybody can pull it.
+//! The stage `verify`: runs every image before anybody can pull it.
 //!
-//! The content was compared when the image was built: the base's layers are an unchanged prefix, the config is the composed
-//! one, and the executables that the engine sees are, byte for byte, those of the layer that will be published. Here
-//! the engine runs the commands of the plan in it, without network, on a read-only root and with a time limit. Without an
-//! engine the checks are reported as skipped. What something else has built is pulled to be run; its content isn't compared.
+//! The content was compared when the image was built: the base's layers are an unchanged prefix, the config is the
+//! composed one, and the executables that the engine sees are, byte for byte, those of the layer that will be
+//! published. In this stage the engine runs the plan's commands in the image, without network, with a read-only root
+//! and a time limit. Without an engine the checks are reported as skipped. An image built elsewhere is pulled to be
+//! run; its content isn't compared.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 
 use crate::action::Log;
 use crate::api::engine::{Attempt, EngineError};
-use crate::build::{Built, NOTHING_RUNS};
+use crate::build::Built;
 use crate::compose::Composed;
-use crate::error::{Failure, Fault, Situation};
+use crate::error::{Failure, Fault, StageError};
+use crate::hint::{Hinted, Hints};
 use crate::image::Platform;
 use crate::plan::{Check, CheckOrigin};
+use crate::quote::count;
+use crate::troubleshooting::Topic;
 
-/// How long a command of a variant may take, emulated ones included.
+/// How long a command may run in a variant, including under emulation.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// How often a command is run again that should have said something.
+/// How often a command is retried whose expected output is missing.
 const SILENT: usize = 3;
 
 /// Why an image must not be published.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    /// A command of the plan fails, or says something else.
-    #[error(
-        "`{command}` in variant `{variant}` for `{platform}` {what}{output}\n\
-         hint: nothing was published; look at it with `docker run`, or change `verify` of the variant"
-    )]
+    /// A command of the plan fails, or its output isn't the expected one.
+    #[error("`{command}` in variant `{variant}` for `{platform}` {what}{output}")]
     Command {
         /// The variant.
         variant: String,
@@ -48,7 +50,25 @@ pub enum VerifyError {
     Engine(#[from] EngineError),
 }
 
-impl Situation for VerifyError {
+impl Hinted for VerifyError {
+    fn hints(&self) -> Hints {
+        match self {
+            Self::Command { .. } => {
+                "nothing was published; look at it with `docker run`, or change `verify` of the variant".into()
+            }
+            Self::Engine(error) => error.hints(),
+        }
+    }
+}
+
+impl StageError for VerifyError {
+    fn topic(&self) -> Topic {
+        match self {
+            Self::Command { .. } => Topic::Verify,
+            Self::Engine(error) => error.topic(),
+        }
+    }
+
     fn fault(&self) -> Fault {
         match self {
             Self::Engine(error) => error.fault(),
@@ -62,7 +82,7 @@ impl Situation for VerifyError {
 pub enum Outcome {
     /// It succeeded, with the expected output.
     Passed,
-    /// It can't be run here, for this reason.
+    /// It can't be run here, for the given reason.
     Skipped(String),
 }
 
@@ -70,33 +90,34 @@ pub enum Outcome {
 #[expect(clippy::manual_non_exhaustive, reason = "nor may the other modules of this crate make one")]
 #[derive(Debug)]
 pub struct Verified {
-    /// The variant's name.
+    /// The name of the variant.
     pub variant: String,
-    /// The image.
+    /// What will be pushed.
     pub image: Composed,
-    /// The checks of the plan and what became of them.
+    /// The checks of the plan with their outcomes.
     pub checks: Vec<(Check, Outcome)>,
-    /// What people should know of its base's folders.
+    /// Warnings about its base's folders.
     pub warnings: Vec<String>,
     _private: (),
 }
 
-/// Verifies the `count` images of the builder, up to `at_once` in parallel; each is then removed from the engine.
+/// Verifies the `count` images of the builder, up to `at_once` in parallel, and removes each one from the engine
+/// afterwards.
 ///
 /// # Errors
-/// The first image that isn't what the plan says.
+/// The first image that doesn't do what the plan says.
 pub async fn verify(
     built: impl Stream<Item = Result<Built<'_>, Failure>>,
-    count: usize,
+    images: usize,
     at_once: usize,
     log: &Log,
 ) -> Result<Vec<Verified>, Failure> {
-    let bar = log.progress("images", count as u64);
+    let bar = log.progress("images", images as u64);
     let verified: Vec<Verified> = built
         .map(async |built| {
             let verified = image(built?).await?;
             bar.step();
-            if !verified.ran_nothing() {
+            if verified.not_run().is_none() || log.is_verbose() {
                 log.line(&format!("{}  {}  {}", verified.variant, verified.image.platform, told(&verified.checks)));
             }
             Ok::<_, Failure>(verified)
@@ -104,18 +125,22 @@ pub async fn verify(
         .buffer_unordered(at_once)
         .try_collect()
         .await?;
-    let not_run = verified.iter().filter(|image| image.ran_nothing()).count();
-    if not_run > 0 {
-        log.line(&format!("{not_run} of {} images composed and not run: {NOTHING_RUNS}", verified.len()));
+    let mut not_run = BTreeMap::<&str, usize>::new();
+    for reason in verified.iter().filter_map(Verified::not_run).filter(|_| !log.is_verbose()) {
+        *not_run.entry(reason).or_default() += 1;
+    }
+    for (reason, number) in not_run {
+        log.line(&format!("{number} of {} not run: {reason}", count(verified.len(), "image")));
     }
     Ok(verified)
 }
 
 impl Verified {
-    /// Whether there was no engine to run it.
-    fn ran_nothing(&self) -> bool {
-        let is_skipped = |outcome: &Outcome| matches!(outcome, Outcome::Skipped(reason) if reason == NOTHING_RUNS);
-        !self.checks.is_empty() && self.checks.iter().all(|(_, outcome)| is_skipped(outcome))
+    /// Whether nothing was run because there was no engine.
+    fn not_run(&self) -> Option<&str> {
+        let (_, Outcome::Skipped(why)) = self.checks.first()? else { return None };
+        let all = self.checks.iter().all(|(_, outcome)| matches!(outcome, Outcome::Skipped(other) if other == why));
+        all.then_some(why.as_str())
     }
 }
 
@@ -147,17 +172,18 @@ async fn run(built: &Built<'_>, check: &Check) -> Result<Outcome, VerifyError> {
     })
 }
 
-/// Whether a command has succeeded without a word where words were expected. An engine under load closes the log of a container
-/// that has ended, after two seconds, whether it has all of the output by then or not.
+/// Whether a command succeeded without output although output was expected. Two seconds after a container has ended, a
+/// busy engine closes its log even if output is still missing.
 fn lacks_output(attempt: &Attempt, check: &Check) -> bool {
     let is_silent = matches!(attempt, Attempt::Ran(ran) if ran.exit_code == 0 && ran.output.is_empty());
     is_silent && check.contains.as_ref().is_some_and(|expected| !expected.is_empty())
 }
 
-/// The exit code for a command that isn't there.
+/// The exit code for a command that doesn't exist.
 const NOT_FOUND: i64 = 127;
 
-/// The outcome of `check` by its command's exit code and output; else the failure and the end of the output.
+/// The outcome of `check`, judged by the exit code and the output; on failure what went wrong, and the end of the
+/// output.
 fn judge(attempt: &Attempt, check: &Check) -> Result<Outcome, (String, String)> {
     let ran = match attempt {
         Attempt::Skipped(reason) => return Ok(Outcome::Skipped(reason.clone())),
@@ -180,7 +206,8 @@ fn judge(attempt: &Attempt, check: &Check) -> Result<Outcome, (String, String)> 
     }
 }
 
-/// Whether the output has the text; a version only if it doesn't go on to be another: 1.2.34 and 1.2.3rc1 aren't 1.2.3.
+/// Whether the output contains the text. A version only counts if it isn't the beginning of a longer one: 1.2.34 and
+/// 1.2.3rc1 aren't 1.2.3.
 fn is_printed(output: &str, expected: &str, origin: CheckOrigin) -> bool {
     let is_whole = |at: usize| {
         let (before, after) = (&output[..at], &output[at + expected.len()..]);
@@ -195,8 +222,8 @@ fn is_printed(output: &str, expected: &str, origin: CheckOrigin) -> bool {
     output.match_indices(expected).any(|(at, _)| origin == CheckOrigin::Matrix || is_whole(at))
 }
 
-/// Whether `after` makes a pre- or post-release of the version before it: `rc1`, `-beta.2`, `.dev0`, `-alpha`. A commit, as in
-/// `-a1b2c3d`, doesn't.
+/// Whether `after` makes the version before it a pre- or post-release: `rc1`, `-beta.2`, `.dev0`, `-alpha`. A commit
+/// such as `-a1b2c3d` doesn't.
 fn is_stage(after: &str) -> bool {
     const WORDS: [&str; 7] = ["alpha", "beta", "preview", "pre", "rc", "dev", "post"];
     let separators = ['.', '-', '_'];

@@ -9,6 +9,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::hint::{Hinted, Hints};
 use crate::quote::quoted;
 
 pub use reading::Reading;
@@ -28,11 +29,11 @@ pub enum Scheme {
 
 /// A version, as it was written (without a leading `v`).
 ///
-/// Versions have one order, whichever scheme they were read by; that of PEP 440 or semver where both follow it.
+/// Versions have one order, whichever scheme they were parsed by: that of PEP 440 or semver if both versions follow it.
 #[derive(Clone, Debug)]
 pub struct Version {
     text: String,
-    /// Major, minor, patch, as far as they are written, with leading zeros: `24.04`.
+    /// Major, minor and patch, as far as they are written, with leading zeros: `24.04`.
     numbers: Vec<String>,
     kind: Kind,
 }
@@ -41,23 +42,29 @@ pub struct Version {
 enum Kind {
     Pep440(pep440_rs::Version),
     Semver(semver::Version),
-    /// The commit, with as many digits as are known.
+    /// The known digits of the commit.
     Commit(String),
 }
 
 /// A text that isn't a version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{}` is not a version\nhint: a version looks like `1.2.3`, `1.2.3rc1` (PEP 440), `1.2.3-beta.1` (semver) or `sha-0123456` (a development build)",
+    "`{}` is not a version",
     quoted(.0)
 )]
 pub struct InvalidVersion(pub String);
 
-/// How many digits of a commit name a development build, as docker/metadata-action has it.
+impl Hinted for InvalidVersion {
+    fn hints(&self) -> Hints {
+        "a version looks like `1.2.3`, `1.2.3rc1` (PEP 440), `1.2.3-beta.1` (semver) or `sha-0123456` (a development build)".into()
+    }
+}
+
+/// How many digits of a commit name a development build, as in docker/metadata-action.
 const SHORT_COMMIT: usize = 7;
 
 impl Version {
-    /// Reads `text` by `scheme`; a leading `v` is dropped.
+    /// Parses `text` by `scheme`; a leading `v` is dropped.
     ///
     /// # Errors
     /// The text isn't a version by this scheme.
@@ -84,7 +91,7 @@ impl Version {
         Ok(Self { text: bare.to_owned(), numbers: numbers(bare), kind: kind.ok_or_else(invalid)? })
     }
 
-    /// The development build of a commit: `sha-0123456`. `None` unless it is given by 7 to 64 hexadecimal digits.
+    /// The development build of a commit: `sha-0123456`. `None` unless `commit` has 7 to 64 hexadecimal digits.
     #[must_use]
     pub fn commit(commit: &str) -> Option<Self> {
         let digits = (SHORT_COMMIT..=64).contains(&commit.len()) && commit.bytes().all(|b| b.is_ascii_hexdigit());
@@ -95,13 +102,14 @@ impl Version {
         })
     }
 
-    /// The version that is spelled exactly like `text`: `1.0` isn't `1.0.0`, and `v1.0` is `None`, since versions have no `v`.
+    /// The version that is spelled exactly like `text`: `1.0` isn't `1.0.0`. `None` for `v1.0`, since versions have no
+    /// `v`.
     #[must_use]
     pub fn as_written(text: &str, scheme: Scheme) -> Option<Self> {
         Self::parse(text, scheme).ok().filter(|version| version.text == text)
     }
 
-    /// The version as it is written: `0.9.26`.
+    /// The version as it was written: `0.9.26`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
@@ -110,7 +118,7 @@ impl Version {
     /// The version as it is written in a tag: `1!2.0.0` is `1-2.0.0`, `1.2.3+build5` is `1.2.3-build5`.
     #[must_use]
     pub fn tag_text(&self) -> Cow<'_, str> {
-        // Hardly any version has one of these, and this is asked for each tag of a repository.
+        // Hardly any version needs this, and it is called for each tag of a repository.
         if self.text.bytes().any(|byte| matches!(byte, b'!' | b'+')) {
             Cow::Owned(self.text.replace(['!', '+'], "-"))
         } else {
@@ -118,26 +126,26 @@ impl Version {
         }
     }
 
-    /// The first number, as it is written. `None` for a development build.
+    /// The first number, as it was written. `None` for a development build.
     #[must_use]
     pub fn major(&self) -> Option<&str> {
         self.number(0)
     }
 
-    /// The second number, as it is written; `0` where there is none.
+    /// The second number, as it was written; `0` if there is none.
     #[must_use]
     pub fn minor(&self) -> Option<&str> {
         self.number(1)
     }
 
-    /// The third number, as it is written; `0` where there is none.
+    /// The third number, as it was written; `0` if there is none.
     #[must_use]
     pub fn patch(&self) -> Option<&str> {
         self.number(2)
     }
 
-    /// Whether this is a pre-release (`rc1`, `a1`, `.dev1`, `-beta.1`) or a development build, to which no rolling tag ever
-    /// moves. A post-release is a final release.
+    /// Whether this is a pre-release (`rc1`, `a1`, `.dev1`, `-beta.1`) or a development build: rolling tags never move
+    /// to these. A post-release is a final release.
     #[must_use]
     pub fn is_prerelease(&self) -> bool {
         match &self.kind {
@@ -147,8 +155,9 @@ impl Version {
         }
     }
 
-    /// Whether this version comes after `other`. Of two that are equal and only written in different ways, the one with more
-    /// numbers does (1.2.0 after 1.2), else the text decides. So rolling tags don't go to and fro between them.
+    /// Whether this version comes after `other`. Among equal versions that are written differently, the one with more
+    /// numbers comes later (1.2.0 after 1.2), else the text decides, so that rolling tags don't move back and forth
+    /// between them.
     #[must_use]
     pub fn succeeds(&self, other: &Self) -> bool {
         self.succession(other) == Ordering::Greater
@@ -162,9 +171,9 @@ impl Version {
             .then_with(|| self.text.cmp(&other.text))
     }
 
-    /// Whether the text of this version is beyond doubt a predecessor's, if it is found where the exact tags of `successor` are:
-    /// both have at least three numbers, as many, and the first one is the same. `3.13` may be what a rolling tag or an entry
-    /// begins with.
+    /// Whether the text of this version, found where the exact tags of `successor` are, certainly belongs to a
+    /// predecessor: both have the same first number, and equally many numbers, at least three. A text such as `3.13`
+    /// may be the beginning of a rolling tag or of an entry.
     #[must_use]
     pub fn is_written_like(&self, successor: &Self) -> bool {
         self.numbers.len() >= 3
@@ -173,13 +182,14 @@ impl Version {
             && self.epoch() == successor.epoch()
     }
 
-    /// Whether a tag can't have the version as it is written, since characters of it become `-`, or a `-` is a post-release.
+    /// Whether a tag can't contain the version as it is written, because some characters become `-`, or because its `-`
+    /// means a post-release.
     #[must_use]
     pub fn is_altered_in_tags(&self) -> bool {
         self.tag_text() != self.text || self.has_implicit_post_release()
     }
 
-    /// The commit of a development build, with as many digits as are known.
+    /// The known digits of a development build's commit.
     #[must_use]
     pub fn as_commit(&self) -> Option<&str> {
         match &self.kind {
@@ -202,7 +212,7 @@ impl Version {
         }
     }
 
-    /// The order across schemes: epoch, release without trailing zeros, pre-release or not.
+    /// The order across schemes: by epoch, release without trailing zeros, and then pre-releases before final releases.
     fn rank(&self) -> (u64, Vec<u64>, bool) {
         match &self.kind {
             Kind::Commit(_) => (0, Vec::new(), false),
@@ -222,7 +232,7 @@ fn without_trailing_zeros(numbers: &[u64]) -> Vec<u64> {
     numbers[..length].to_vec()
 }
 
-/// The numbers of the release, as they are written.
+/// The numbers of the release, as they were written.
 fn numbers(bare: &str) -> Vec<String> {
     let release = bare.split_once('!').map_or(bare, |(_, release)| release);
     let end = release.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(release.len());
@@ -259,7 +269,7 @@ impl PartialOrd for Version {
     }
 }
 
-/// The same version, though it may be written in another way (`1.0` and `1.0.0`).
+/// Equal versions may be written differently (`1.0` and `1.0.0`).
 impl PartialEq for Version {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other) == Ordering::Equal

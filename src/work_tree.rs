@@ -1,7 +1,8 @@
-//! The git work tree that a run is in: which commit it is at, when that was made, and where its repository is.
+//! The git work tree of a run: its commit, the date of that commit, and the address of its repository.
 //!
-//! Read without git, which the action's container doesn't have, and never outside of the workspace: neither a link nor a `.git`
-//! file leads there. The formats are git's [repository layout](https://git-scm.com/docs/gitrepository-layout).
+//! Files are read without git, which the action's container doesn't have, and never outside of the workspace: links and
+//! `.git` files that lead there aren't followed. The formats are those of git's [repository
+//! layout](https://git-scm.com/docs/gitrepository-layout).
 
 mod object;
 
@@ -11,36 +12,48 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
-use crate::error::{Fault, Situation};
+use crate::error::{Fault, StageError};
+use crate::hint::{Hinted, Hints, Input};
+use crate::troubleshooting::Topic;
 use object::{Kind, Objects};
 
-/// The longest file of references or settings that is read.
+/// The largest file of references or settings that is read, in bytes.
 const TEXT_LIMIT: u64 = 64 << 20;
-/// References to references, and tags of tags, beyond these are a mistake.
+/// A longer chain of references, or of tags that point at tags, is a mistake.
 const MOST_STEPS: usize = 8;
 
-/// A work tree.
+/// A git work tree that has been found, but not read yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkTree {
-    /// Its folder.
+    /// The folder that contains `.git`.
     folder: PathBuf,
 }
 
 /// A commit of the work tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commit {
-    /// Its name.
+    /// The full hexadecimal name.
     pub sha: String,
-    /// When it was committed. `None` where the work tree doesn't have it.
+    /// The committer's date. `None` if the work tree lacks the commit.
     pub date: Option<DateTime<Utc>>,
 }
 
 /// The work tree can't be read.
 #[derive(Debug, thiserror::Error)]
-#[error("the git work tree can't be read\nhint: set `revision` and `created`, so that it isn't needed")]
+#[error("the git work tree can't be read")]
 pub struct Unreadable(#[from] io::Error);
 
-impl Situation for Unreadable {
+impl Hinted for Unreadable {
+    fn hints(&self) -> Hints {
+        format!("set {} and {}, so that it isn't needed", Input("revision"), Input("created")).into()
+    }
+}
+
+impl StageError for Unreadable {
+    fn topic(&self) -> Topic {
+        Topic::WorkTree
+    }
+
     fn fault(&self) -> Fault {
         Fault::Input
     }
@@ -53,7 +66,7 @@ impl WorkTree {
         folder.join(".git").symlink_metadata().is_ok().then(|| Self { folder: folder.to_owned() })
     }
 
-    /// The commit that is checked out; `None` before the first one.
+    /// The commit that is checked out; `None` before the first commit.
     ///
     /// # Errors
     /// The files can't be read.
@@ -61,7 +74,7 @@ impl WorkTree {
         Ok(Repository::open(&self.folder)?.follow("HEAD")?)
     }
 
-    /// The commit of the first of `tags` that is there, else `commit`, else the one that is checked out.
+    /// The commit of the first of `tags` that exists, else `commit`, else the one that is checked out.
     ///
     /// # Errors
     /// The files can't be read.
@@ -78,7 +91,7 @@ impl WorkTree {
         })
     }
 
-    /// The address of the remote `origin`, as git has it.
+    /// The URL of the remote `origin`, as it is configured.
     ///
     /// # Errors
     /// The files can't be read.
@@ -100,7 +113,7 @@ impl WorkTree {
 
 /// The folder `.git`.
 struct Repository {
-    /// The workspace, without links.
+    /// The real path of the workspace, with links resolved.
     workspace: PathBuf,
     folder: PathBuf,
 }
@@ -121,7 +134,7 @@ impl Repository {
         Ok(repository)
     }
 
-    /// The text of a file; `None` if there is none.
+    /// The text of a file; `None` if it doesn't exist.
     fn text(&self, name: &str) -> io::Result<Option<String>> {
         match open(&self.workspace, &self.folder.join(name)) {
             Ok(file) => {
@@ -134,7 +147,7 @@ impl Repository {
         }
     }
 
-    /// The name of the object that a reference leads to.
+    /// The name of the object that a reference points at, directly or through other references.
     fn follow(&self, reference: &str) -> io::Result<Option<String>> {
         let mut reference = reference.to_owned();
         for _ in 0..MOST_STEPS {
@@ -143,7 +156,7 @@ impl Repository {
             }
             let found = match self.text(&reference) {
                 Ok(Some(text)) => text.trim().to_owned(),
-                // `refs/tags/1.0` is a folder where there is a tag `1.0/rc`.
+                // `refs/tags/1.0` is a folder if there is a tag `1.0/rc`.
                 Err(error) if error.kind() != io::ErrorKind::InvalidInput => return Err(error),
                 Ok(None) | Err(_) => return self.packed(&reference),
             };
@@ -162,12 +175,12 @@ impl Repository {
         Ok(lines.find(|(_, name)| *name == reference).map(|(name, _)| name.to_owned()).filter(|name| is_name(name)))
     }
 
-    /// The commit of this name, or the one that the tag of this name leads to.
+    /// The commit with this name, or the one that the tag object with this name points at.
     fn peel(&self, mut name: String) -> io::Result<Option<Commit>> {
         let objects = Objects { workspace: &self.workspace, folder: self.folder.join("objects") };
         for _ in 0..MOST_STEPS {
             let Some((kind, content)) = objects.read(&name)? else { return Ok(Some(Commit { sha: name, date: None })) };
-            // The head is one `key value` a line; an empty line ends it.
+            // The header has one `key value` per line; an empty line ends it.
             let mut head = content.lines().take_while(|line| !line.is_empty()).filter_map(|line| line.split_once(' '));
             match kind {
                 Kind::Commit => {
@@ -189,7 +202,7 @@ impl Repository {
     }
 }
 
-/// Opens a file of the workspace.
+/// Opens a file within the workspace.
 fn open(workspace: &Path, path: &Path) -> io::Result<File> {
     let path = inside(workspace, path)?;
     if !path.is_file() {
@@ -198,7 +211,7 @@ fn open(workspace: &Path, path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-/// `path` without links, if that is in the workspace.
+/// `path` with links resolved, if it is in the workspace.
 fn inside(workspace: &Path, path: &Path) -> io::Result<PathBuf> {
     let real = path.canonicalize()?;
     if real.starts_with(workspace) {
@@ -212,7 +225,7 @@ fn invalid(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-/// Whether a text is the name of an object: the digits of a SHA-1 or of a SHA-256.
+/// Whether `text` is the name of an object: the digits of a SHA-1 or SHA-256.
 fn is_name(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && text.bytes().all(|b| b.is_ascii_hexdigit())
 }

@@ -1,4 +1,4 @@
-//! Published from where there is no GitHub: a laptop, GitLab CI, Forgejo.
+//! Publishing without GitHub: from a laptop, from GitLab CI, and on Forgejo.
 
 #![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
 
@@ -17,7 +17,7 @@ use tool::{PREFIX, event, index, labels, step};
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const DATE: &str = "2026-01-15T20:00:00Z";
 
-/// A source that says nothing of itself, and a base.
+/// A source without facts, and a base.
 fn registry() -> MemoryRegistry {
     let registry = MemoryRegistry::start();
     let tool = TinyImage::tool(&["linux/amd64"], &["tool"], "1.2.3").created(None).build();
@@ -27,7 +27,7 @@ fn registry() -> MemoryRegistry {
     registry
 }
 
-/// A step on a machine where no variable of GitHub is set.
+/// A step on a machine without any of GitHub's variables.
 fn outside(registry: &MemoryRegistry) -> Step {
     let github = ["ACTIONS", "ENV", "OUTPUT", "REPOSITORY", "RUN_ID", "SERVER_URL", "STEP_SUMMARY", "WORKSPACE"];
     github.iter().fold(step(registry), |step, name| step.variable(&format!("GITHUB_{name}"), ""))
@@ -37,7 +37,7 @@ fn publish(step: &Step) -> Done {
     step.done(&step.command().arg("publish").output().unwrap())
 }
 
-/// The facts under their short names, which index and config must agree on.
+/// The facts under their short names. Index and config must agree on them.
 fn facts(registry: &MemoryRegistry) -> Value {
     let (annotations, labels) = (index(registry)["annotations"].clone(), labels(registry));
     let names = ["created", "description", "revision", "source", "title", "url"];
@@ -79,9 +79,9 @@ fn facts_that_cannot_be_used_are_refused_with_a_hint() {
     let done = publish(&step.input("revision", "two words"));
     assert_eq!(done.code, Some(2), "{}", done.log);
     for said in [
-        "input `repository-url`: it is not the address",
-        "input `created`: `yesterday` is not a time",
-        "input `revision`: `two words`",
+        "`--repository-url`: it is not the address",
+        "`--created`: `yesterday` is not a time",
+        "`--revision`: `two words`",
     ] {
         assert!(done.log.contains(said), "{}", done.log);
     }
@@ -110,7 +110,7 @@ fn on_a_laptop_the_work_tree_tells_the_commit_of_the_tag() {
     let address = "https://example.org/acme/tool";
     let expected = json!({ "created": DATE, "revision": released, "source": address, "title": "tool", "url": address });
     assert_eq!(facts(&registry), expected);
-    // Without a version, what is checked out is planned.
+    // Without a version, the commit that is checked out is planned.
     let plan = step.command().args(["plan", "--version", "dry-run", "--format", "json"]).output().unwrap();
     let plan: Value = serde_json::from_slice(&plan.stdout).unwrap();
     assert_eq!((&plan["revision"], &plan["dry_run"]), (&json!(git(&["rev-parse", "HEAD"])), &json!(true)));
@@ -123,7 +123,7 @@ fn a_work_tree_that_cannot_be_read_is_an_error_and_never_another_digest() {
     let done = publish(&step);
     assert_eq!(done.code, Some(2), "{}", done.log);
     assert!(
-        done.log.contains("the git work tree can't be read") && done.log.contains("hint: set `revision`"),
+        done.log.contains("the git work tree can't be read") && done.log.contains("hint: set `--revision`"),
         "{}",
         done.log
     );
@@ -193,7 +193,7 @@ async fn forgejo_is_no_github_and_its_api_is_not_asked() {
             "full_name": "acme/tool", "html_url": "https://codeberg.example/acme/tool", "name": "tool", "description": "A tool",
         });
     });
-    // Nobody answers there.
+    // Nothing listens on this address.
     let step = step(&registry)
         .variable("FORGEJO_ACTIONS", "true")
         .variable("GITHUB_API_URL", "http://127.0.0.1:9/api/v1")
@@ -212,7 +212,7 @@ async fn forgejo_is_no_github_and_its_api_is_not_asked() {
     assert_eq!(step.run().await.succeeded().outputs["status"], "unchanged");
 }
 
-/// On a laptop that names the repository, GitHub is asked as it is in a workflow, and an outage is told.
+/// If an input on a laptop names the repository, GitHub is asked as in a workflow, and an outage is reported.
 #[test]
 fn a_repository_at_github_that_an_input_names_is_asked() {
     let registry = registry();

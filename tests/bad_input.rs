@@ -1,4 +1,4 @@
-//! What people see when the input can't be used: one message with a hint, exit code 2, and nothing was touched.
+//! What people see if the input can't be used: one message with a hint, and exit code 2; and that nothing was written.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -21,7 +21,7 @@ const ACTION: &str = include_str!("../action.yml");
 const PLATFORMS: &[&str] = &["linux/amd64", "linux/arm64"];
 const MATRIX: &str = "library/alpine:3.23,alpine3.23,alpine";
 
-/// Listens on loopback, gives every connection the same answer, and counts them.
+/// Listens on loopback, gives every connection the same answer, and counts connections.
 struct Listener {
     host: String,
     connections: Arc<AtomicUsize>,
@@ -35,11 +35,11 @@ impl Listener {
         let answer =
             format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
         let counted = Arc::clone(&connections);
-        // It ends with the process: nobody may have to wait for a connection that must never come.
+        // The thread ends with the process: nobody has to wait for a connection that must never come.
         std::thread::spawn(move || {
             for mut stream in listener.incoming().flatten() {
                 counted.fetch_add(1, Ordering::SeqCst);
-                // A client that hangs up is no concern of ours.
+                // It doesn't matter if a client hangs up.
                 let _ = stream.read(&mut [0; 4096]);
                 let _ = stream.write_all(answer.as_bytes());
             }
@@ -62,7 +62,7 @@ fn dispatch(version: Option<&str>) -> Value {
     event
 }
 
-/// A step whose input is good, but for what a test changes.
+/// A step with a valid input, for a test to change.
 fn step(engine: &str, registry: &str, github: &str) -> Step {
     Step::new(env!("CARGO_BIN_EXE_publish-variants"), ACTION)
         .variable("DOCKER_HOST", engine)
@@ -77,7 +77,7 @@ fn step(engine: &str, registry: &str, github: &str) -> Step {
         .event("release", &event("release.published"))
 }
 
-/// The one message of a step that failed with exit code 2, as people see it in the log.
+/// The one message of a step that failed with exit code 2, as it is in the log.
 #[track_caller]
 fn refusal(done: &Done) -> String {
     assert_eq!(done.code, Some(2), "{}", done.log);
@@ -90,7 +90,7 @@ fn refusal(done: &Done) -> String {
     message
 }
 
-/// The message of a step that is refused before anything remote is asked.
+/// The message of a step that is refused before any request.
 async fn refused_unasked(change: impl FnOnce(Step) -> Step) -> String {
     let nobody = Listener::answering("500 Internal Server Error", "", "");
     let host = &nobody.host;
@@ -128,14 +128,14 @@ async fn messages_about_the_input_name_the_place_and_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_matrix_that_is_no_yaml_is_refused_with_line_and_column() {
+async fn a_matrix_that_is_not_yaml_is_refused_with_line_and_column() {
     let message = refused_matrix("variants:\n  - base: alpine:3.23\n    tags: {a\n  - base: x\n").await;
     let place = message.split(' ').next().unwrap();
     let numbers: Vec<u32> = place.split(':').filter_map(|part| part.parse().ok()).collect();
     assert!(matches!(numbers[..], [line, column] if (3..=5).contains(&line) && column > 0), "{message}");
 }
 
-/// `step` with arguments, under a limit of its address space and of a minute.
+/// `step` with arguments, limited to an address space and to one minute.
 async fn bounded(step: &Step, megabytes: usize, arguments: &[&str]) -> Done {
     let inner = step.command();
     let mut command = Command::new("timeout");
@@ -177,7 +177,7 @@ async fn two_thousand_variants_are_planned_in_bounded_memory() {
     assert_eq!(plan["variants"].as_array().unwrap().len(), 2_000);
 }
 
-/// The message of a step that is refused by looking at the engine alone.
+/// The message of a step that is refused because of the engine.
 async fn refused_for_the_engine(engine: &str) -> String {
     let nobody = Listener::answering("500 Internal Server Error", "", "");
     let host = &nobody.host;
@@ -218,7 +218,7 @@ async fn an_engine_that_cannot_be_used_is_found_before_anything_is_written() {
         ),
     ] {
         let listener = Listener::answering(status, headers, body);
-        // What answers is only found out when something has to be built.
+        // Whether an engine answers is found out only when something has to be built.
         let step = world.step().variable("DOCKER_HOST", &format!("tcp://{}", listener.host));
         let message = refusal(&step.run().await);
         assert!(listener.connections() > 0);
@@ -237,7 +237,7 @@ struct World {
 }
 
 impl World {
-    /// `None` where a part isn't there; says so.
+    /// `None` if a part is missing, which is reported.
     async fn start() -> Option<Self> {
         let engine = parts::engine();
         let registry = Registry::start(Auth::None).await;
@@ -270,7 +270,7 @@ impl World {
         assert_eq!(self.github.count("PATCH"), 0, "the release was edited");
     }
 
-    /// The message of a step that is refused for what registries or GitHub have.
+    /// The message of a step that is refused because of what registries or GitHub have.
     async fn refused(&self, change: impl FnOnce(Step) -> Step) -> String {
         let message = refusal(&change(self.step()).run().await);
         self.assert_untouched();
@@ -304,7 +304,7 @@ async fn what_registries_and_github_lack_is_found_before_anything_is_pushed() {
 }
 
 #[tokio::test]
-async fn several_bases_that_are_not_there_keep_each_its_cause_and_hint() {
+async fn several_missing_bases_keep_their_own_causes_and_hints() {
     let Some(world) = World::start().await else { return };
     let host = world.registry.host();
     let matrix = format!("{host}/library/alpine:3.99,alpine\n{host}/library/alpne:3.23,alpne");
@@ -313,7 +313,7 @@ async fn several_bases_that_are_not_there_keep_each_its_cause_and_hint() {
     assert_eq!(message.matches("hint: ").count(), 1, "{message}");
 }
 
-/// In Markdown, some characters of it would be escaped.
+/// The summary escapes some of its characters for Markdown.
 #[tokio::test]
 async fn a_password_that_a_registry_repeats_is_not_in_the_summary() {
     let Some(world) = World::start().await else { return };

@@ -1,4 +1,5 @@
-//! Images are published before there is a release, as most release workflows do, and run again once there is one.
+//! Images are published before the release exists, as in most release workflows, and the workflow runs again
+//! afterwards.
 
 #![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
 
@@ -13,7 +14,7 @@ use support::runner::{Done, Step};
 
 use tool::{PREFIX, digest, event, index, on_github, registry};
 
-/// A tag of the repository that names no version, on the commit that will be released.
+/// A tag of the repository that doesn't name a version, on the commit that will be released.
 fn commit_of(release: &Release) -> Release {
     Release { tag: "nightly".to_owned(), ..release.clone() }
 }

@@ -1,5 +1,5 @@
-//! Images that real buildx has built, with provenance and SBOM, published by their digests from a registry and from an OCI archive; run by
-//! both engines before and after.
+//! Images built by the real buildx, with provenance and SBOM, are published by digest, from a registry and from an OCI
+//! archive, and both engines run them before and after.
 
 #![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
 
@@ -20,23 +20,24 @@ const PASSWORD: &str = "correct-horse-battery-staple";
 const VERSION: &str = "0.9.26";
 
 struct World {
-    /// Has the candidates and what they are built of.
+    /// The registry with the candidates, and with what they are built of.
     open: Registry,
     closed: Registry,
     github: GitHub,
     tools: PathBuf,
     folder: tempfile::TempDir,
-    /// What buildx has pushed, by its digest.
+    /// The image that buildx pushed, by its digest.
     candidate: String,
 }
 
-/// What buildx runs for an SBOM, in place of a scanner that can't be had without the Internet.
+/// The generator of SBOMs for buildx; the usual one isn't available without the Internet.
 const SCANNER: &str = r#"FROM BASE
 ENTRYPOINT ["/bin/sh", "-c", "echo '{\"_type\":\"https://in-toto.io/Statement/v0.1\",\"predicateType\":\"https://spdx.dev/Document\",\"predicate\":{\"spdxVersion\":\"SPDX-2.3\",\"SPDXID\":\"SPDXRef-DOCUMENT\",\"name\":\"candidate\"}}' > $BUILDKIT_SCAN_DESTINATION/sbom.spdx.json"]
 "#;
 
 impl World {
-    /// Has buildx build the candidate, into the registry and into `candidate.tar`. `None` where a part isn't there; says so.
+    /// Lets buildx build the candidate, into the registry and into `candidate.tar`. `None` if a part is missing, which
+    /// is reported.
     async fn build() -> Option<Self> {
         let open = Registry::start(Auth::None).await;
         let closed = Registry::start(Auth::Htpasswd { user: USER, password: PASSWORD }).await;
@@ -67,7 +68,7 @@ impl World {
         let built = world.buildx(&engine, &dockerfile, &[&attest[..], &[&pushed]].concat());
         let digest = built["containerimage.digest"].as_str().unwrap();
         world.candidate = format!("{host}/acme/candidates@{digest}");
-        // Not to be had without a name on this engine.
+        // The engine must not have it without a name.
         for made in ["acme/candidates:any", "tools/scanner"] {
             world.docker(&engine, &["image", "rm", "--force", &format!("{host}/{made}")]);
         }
@@ -76,7 +77,7 @@ impl World {
         Some(world)
     }
 
-    /// Builds, and gives what buildx tells of the result.
+    /// Builds, and returns buildx's metadata of the result.
     fn buildx(&self, engine: &str, dockerfile: &str, arguments: &[&str]) -> Value {
         let context = tempfile::tempdir().unwrap();
         std::fs::write(context.path().join("Dockerfile"), dockerfile).unwrap();
@@ -88,7 +89,8 @@ impl World {
         serde_json::from_slice(&std::fs::read(metadata).unwrap()).unwrap()
     }
 
-    /// The step that publishes the candidate under two names, from the registry and from the archive, to `owner/uv` in both registries.
+    /// The step that publishes the candidate as two variants, from the registry and from the archive, to `owner/uv` in
+    /// both registries.
     fn step(&self, engine: &str, owner: &str, version: &str) -> Step {
         let (open, closed) = (self.open.host(), self.closed.host());
         let matrix = json!({
@@ -121,11 +123,11 @@ impl World {
         command
     }
 
-    /// What is on an engine: its images, by all their names, and its containers.
+    /// Everything on an engine: its images with all their names, and its containers.
     fn on(&self, engine: &str) -> (BTreeSet<String>, String) {
         let format = "{{.Repository}}:{{.Tag}}@{{.Digest}} {{.ID}}";
         let images = self.docker(engine, &["images", "--all", "--no-trunc", "--digests", "--format", format]);
-        // Their order changes.
+        // Their order isn't stable.
         let images = images.lines().map(str::to_owned).collect();
         (images, self.docker(engine, &["ps", "--all", "--quiet"]))
     }
@@ -143,7 +145,7 @@ fn emulates_arm64() -> bool {
     emulates
 }
 
-/// Every check of both variants, as the run tells of it: platform, command, outcome.
+/// Every check of both variants, as the run reports it: platform, command, outcome.
 fn checks(done: &Done) -> Vec<(String, String, String)> {
     let report = done.json("images");
     let mut checks = Vec::new();
@@ -157,7 +159,7 @@ fn checks(done: &Done) -> Vec<(String, String, String)> {
 }
 
 #[tokio::test]
-async fn what_buildx_has_built_is_published_with_its_attestations_and_the_engines_run_it() {
+async fn images_of_buildx_are_published_with_their_attestations_and_the_engines_run_them() {
     let Some(mut world) = World::build().await else { return };
     let emulates = emulates_arm64();
     for (number, engine) in parts::engines().into_iter().enumerate() {
@@ -182,7 +184,7 @@ async fn what_buildx_has_built_is_published_with_its_attestations_and_the_engine
         clients_read_it(&world, &engine, &owner, ["full", "loaded"][number]);
     }
     the_version_is_checked(&world).await;
-    one_that_is_behind_is_restored(&mut world).await;
+    a_damaged_destination_is_restored(&mut world).await;
 }
 
 async fn all_of_it_is_there(world: &World, owner: &str, done: &Done) {
@@ -203,7 +205,7 @@ async fn all_of_it_is_there(world: &World, owner: &str, done: &Done) {
     }
 }
 
-/// Each engine runs another variant: an image of 25 MB takes its time.
+/// Each engine runs a different variant, because an image of 25 MB takes a while.
 fn clients_read_it(world: &World, engine: &str, owner: &str, variant: &str) {
     let image = format!("{}/{owner}/uv:0.9.26-{variant}", world.open.host());
     let inspect = |what: &str| {
@@ -222,7 +224,7 @@ fn clients_read_it(world: &World, engine: &str, owner: &str, variant: &str) {
     world.docker(engine, &["image", "rm", "--force", &image]);
 }
 
-/// The image that a record names may be that of another version.
+/// The image that a record names may be one of another version.
 async fn the_version_is_checked(world: &World) {
     let engine = parts::engine().unwrap();
     let done = world.step(&engine, "other", "0.9.27").run().await;
@@ -231,12 +233,12 @@ async fn the_version_is_checked(world: &World) {
     assert!(world.open.tags("other/uv").await.is_empty() && world.closed.tags("other/uv").await.is_empty());
 }
 
-async fn one_that_is_behind_is_restored(world: &mut World) {
+async fn a_damaged_destination_is_restored(world: &mut World) {
     let index = world.closed.manifest("acme0/uv", "0.9.26-full").await.unwrap();
     let children = digests(&index.json());
     world.closed.delete_manifest("acme0/uv", &children[1]).await;
     world.closed.delete_manifest("acme0/uv", &children[3]).await;
-    // With it go all tags that name it.
+    // This deletes all tags that name it as well.
     world.closed.delete_manifest("acme0/uv", &index.digest()).await;
     let engine = parts::engine().unwrap();
     let step = world.step(&engine, "acme0", VERSION);

@@ -1,5 +1,5 @@
-//! A publication of real executables on real bases, read by the clients that people have: Docker on both image stores, buildx,
-//! skopeo, crane; and by its bytes.
+//! A publication of real executables on real bases, read by common clients (Docker with both image stores, buildx,
+//! skopeo, crane) and byte by byte.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -18,7 +18,7 @@ use support::runner::{Done, Step, payload};
 
 const ACTION: &str = include_str!("../action.yml");
 const REPOSITORY: &str = "astral-sh/uv";
-/// The variants, with the base under each and its layout.
+/// The variants, each with its base and the base's layout.
 const VARIANTS: [(&str, &str, &str); 2] = [
     ("alpine3.23", "library/alpine:3.23", "alpine-3.23"),
     ("python3.13-trixie-slim", "library/python:3.13-slim-trixie", "python-3.13-slim-trixie"),
@@ -33,7 +33,7 @@ struct World {
 }
 
 impl World {
-    /// Publishes; `None` where a part isn't there, and says so.
+    /// Publishes; `None` if a part is missing, which is reported.
     async fn publish() -> Option<Self> {
         let registry = Registry::start(Auth::None).await;
         let github = GitHub::start(REPOSITORY, vec![Release::new("0.9.26")]);
@@ -90,7 +90,7 @@ impl World {
 
     fn tool(&self, name: &str) -> Command {
         let mut command = Command::new(self.tools.join(name));
-        // No login and no plug-in of who runs the test.
+        // Without the logins and plug-ins of the person who runs the test.
         command.env("DOCKER_CONFIG", env!("CARGO_TARGET_TMPDIR"));
         command
     }
@@ -99,7 +99,7 @@ impl World {
         output(self.tool("docker").args(["--host", engine]).args(arguments))
     }
 
-    /// Pulls the variant and runs it, for each of the platforms.
+    /// Pulls and runs the variant for each of the platforms.
     fn docker_runs(&self, engine: &str, variant: &str, platforms: &[(&str, &str)]) {
         let image = self.image(variant);
         for (platform, machine) in platforms {
@@ -110,14 +110,14 @@ impl World {
             assert!(version.starts_with("uv 0.9.26"), "{version}");
             let shell = [&run[..], &["--entrypoint", "sh", &image, "-c", "uname -m; command -v uvx"]].concat();
             assert_eq!(self.docker(engine, &shell), format!("{machine}\n/usr/local/bin/uvx\n"), "{platform}");
-            // The classic store has one platform at a time, and would run that one whichever is asked for.
+            // The classic store holds one platform at a time, and would run that one whichever is asked for.
             self.docker(engine, &["image", "rm", "--force", &image]);
         }
     }
 }
 
 #[tokio::test]
-async fn what_the_plan_says_is_published_and_every_client_reads_it_and_the_engines_run_it() {
+async fn the_plan_is_published_and_every_client_reads_it_and_the_engines_run_it() {
     let Some(world) = World::publish().await else { return };
     a_variant_is_its_base_and_one_layer_with_what_the_plan_says_and_nothing_else(&world).await;
     every_client_reads_it_and_the_engines_run_it(&world);
@@ -184,7 +184,7 @@ async fn platform(registry: &Registry, index: &Value, number: usize) -> (Value, 
     (manifest, serde_json::from_slice(&config).unwrap())
 }
 
-/// The manifest and the config of a base in memory, for an architecture.
+/// The manifest and the config of an in-memory base for an architecture.
 fn base(image: &Image, architecture: &str) -> (Value, Value) {
     let json = |wanted: &str| -> Value {
         let manifests = image.manifests.iter().map(|manifest| (manifest.digest(), &manifest.bytes));
@@ -205,7 +205,7 @@ fn digests(manifest: &Value) -> Vec<String> {
     layers.map(|layer| layer["digest"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Path to mode, owner, group and time of each entry of a layer.
+/// The mode, owner, group and time of each entry of a layer, by path.
 fn files(layer: &[u8]) -> BTreeMap<String, (u32, u64, u64, u64)> {
     let mut tar = Vec::new();
     flate2::read::MultiGzDecoder::new(layer).read_to_end(&mut tar).unwrap();
@@ -221,7 +221,7 @@ fn files(layer: &[u8]) -> BTreeMap<String, (u32, u64, u64, u64)> {
 
 async fn a_variant_is_its_base_and_one_layer_with_what_the_plan_says_and_nothing_else(world: &World) {
     let registry = &world.registry;
-    // The source says itself when it was made, so its release's time has no part in the images.
+    // The source states its own date, so the date of its release doesn't get into the images.
     let (_, source) = base(&Image::read_layout(&world.layouts.join("uv-0.9.26"), "0.9.26"), "amd64");
     let created = source["config"]["Labels"]["org.opencontainers.image.created"].as_str().unwrap();
     for (variant, base_tag, layout) in VARIANTS {
@@ -261,7 +261,7 @@ async fn a_variant_is_its_base_and_one_layer_with_what_the_plan_says_and_nothing
                     assert_eq!(labels[&name], value.as_str(), "{name}");
                 }
             }
-            // On loopback, the base's name means nothing to anybody else.
+            // On loopback, the base's name means nothing to others.
             assert_eq!(index["annotations"].get("org.opencontainers.image.base.name"), None);
             let ours_alone = &index["annotations"]["io.github.astral-sh.publish-variants.version"];
             assert_eq!(

@@ -1,5 +1,5 @@
-//! Variants that something else has built: published as they are, under an index of ours, from a registry or an OCI layout; restored
-//! where parts of them are gone; and refused where they aren't what the matrix asks for.
+//! Variants built elsewhere: published unchanged, under an index of ours, from a registry or an OCI layout; restored if
+//! parts of them are missing; and refused if they aren't what the matrix asks for.
 
 #![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
 
@@ -15,7 +15,7 @@ const ACTION: &str = include_str!("../action.yml");
 const BOTH: [&str; 2] = ["linux/amd64", "linux/arm64"];
 const PREFIX: &str = "org.opencontainers.image.";
 
-/// An image as buildx makes it: the tool, an attestation for each platform, and labels.
+/// An image like buildx's: the tool, an attestation for each platform, and labels.
 fn candidate(platforms: &[&str], version: &str) -> TinyImage {
     let labels = json!({
         "org.opencontainers.image.revision": "a1b2c3d4e5f60718293a4b5c6d7e8f9012345678",
@@ -39,14 +39,14 @@ impl World {
         Self { candidates: MemoryRegistry::start(), destinations: [MemoryRegistry::start(), MemoryRegistry::start()] }
     }
 
-    /// Pushes an image for candidates, and tells how the matrix names it.
+    /// Pushes an image for candidates, and returns its name for the matrix.
     fn push(&self, image: &Image) -> String {
         let digest = self.candidates.put_image(image, "acme/candidates", "any");
         self.candidates.untag("acme/candidates", "any");
         format!("{}/acme/candidates@{digest}", self.candidates.host())
     }
 
-    /// The step that publishes this matrix as 1.2.3 to both destinations. Neither GitHub nor an engine is needed.
+    /// The step that publishes this matrix as 1.2.3 to both destinations. It needs neither GitHub nor an engine.
     fn step(&self, matrix: &Value) -> Step {
         let images = self.destinations.each_ref().map(|registry| format!("{}/acme/tool", registry.host()));
         Step::new(env!("CARGO_BIN_EXE_publish-variants"), ACTION)
@@ -136,7 +136,7 @@ async fn a_second_run_reads_and_sends_no_blob_and_is_unchanged() {
 }
 
 #[tokio::test]
-async fn what_is_gone_at_one_destination_is_restored_and_the_other_one_is_left_alone() {
+async fn missing_content_at_one_destination_is_restored_and_the_other_one_is_left_alone() {
     let world = World::start();
     let image = candidate(&BOTH, "1.2.3").build();
     let step = world.step(&full(&world.push(&image)));
@@ -162,7 +162,7 @@ async fn what_is_gone_at_one_destination_is_restored_and_the_other_one_is_left_a
 }
 
 #[tokio::test]
-async fn platforms_select_and_what_attests_the_others_is_left_out() {
+async fn platforms_select_and_attestations_of_the_others_are_left_out() {
     let world = World::start();
     let image = candidate(&BOTH, "1.2.3").build();
     let name = world.push(&image);
@@ -193,11 +193,11 @@ async fn a_single_manifest_gets_an_index_of_its_own() {
 }
 
 #[tokio::test]
-async fn images_that_could_not_be_built_upon_can_be_copied_and_what_is_no_image_cannot() {
+async fn images_that_nothing_can_be_built_upon_can_be_copied_and_artifacts_cannot() {
     let world = World::start();
     let onbuild = candidate(&BOTH, "1.2.3").config("OnBuild", json!(["RUN true"])).build();
     world.step(&full(&world.push(&onbuild))).run().await.succeeded();
-    // An index of nothing but attestations.
+    // An index that lists only attestations.
     let mut artifact = candidate(&BOTH, "1.2.3").build();
     let top = artifact.manifests.last_mut().unwrap();
     let mut index = top.json();
@@ -230,7 +230,7 @@ async fn an_image_that_was_built_again_does_not_replace_the_published_one_and_a_
 }
 
 #[tokio::test]
-async fn a_platform_is_not_lost_without_a_word() {
+async fn a_platform_is_not_lost_silently() {
     let world = World::start();
     world
         .step(&full(&world.push(&candidate(&BOTH, "1.2.2").build())))
@@ -248,7 +248,7 @@ async fn a_platform_is_not_lost_without_a_word() {
 }
 
 #[tokio::test]
-async fn a_dry_run_tells_what_would_be_published_and_writes_nothing() {
+async fn a_dry_run_reports_what_would_be_published_and_writes_nothing() {
     let world = World::start();
     let matrix = full(&world.push(&candidate(&BOTH, "1.2.3").build()));
     let done = world.step(&matrix).input("dry-run", "true").run().await.succeeded();
@@ -311,7 +311,7 @@ fn layout(images: &[Image], folder: &Path) {
             entry["annotations"] = json!({ "org.opencontainers.image.ref.name": name });
             entry
         };
-        // With two names buildx lists an image twice.
+        // buildx lists an image with two names twice.
         index["manifests"].as_array_mut().unwrap().extend([named("a"), named("b")]);
     }
     std::fs::write(folder.join("index.json"), index.to_string()).unwrap();
@@ -390,9 +390,9 @@ async fn a_layout_that_cannot_be_used_is_refused_with_a_hint() {
     fails("oci:dist/compressed.tar", "can't be read").await;
 }
 
-/// What is in the workspace may have come with a pull request: it says nothing about files elsewhere.
+/// The workspace may have come with a pull request: its links must not expose files elsewhere.
 #[tokio::test]
-async fn a_link_of_the_workspace_leads_to_no_layout_and_no_record_outside() {
+async fn a_link_of_the_workspace_leads_to_neither_a_layout_nor_a_record_outside() {
     let world = World::start();
     let image = candidate(&BOTH, "1.2.3").build();
     let outside = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Where credentials come from, where they go, and that nothing secret leaves.
+//! Where credentials come from, where they are sent, and that no secret gets out.
 
 #![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
 
@@ -22,7 +22,7 @@ use world::{PASSWORD, USER, World};
 
 const AMD64: &[&str] = &["linux/amd64"];
 
-/// What the runner shows: all lines but those that tell it what to mask.
+/// What the runner shows: all lines but those that name something to mask.
 fn shown(done: &Done) -> String {
     let lines = done.log.lines().filter(|line| !line.starts_with("::add-mask::"));
     lines.map(|line| format!("{line}\n")).collect::<String>() + &done.summary
@@ -67,7 +67,7 @@ async fn credentials_are_found_where_docker_podman_and_their_helpers_keep_them()
         parts::skip("no Docker command line, or no engine");
     }
 
-    // Podman's own program has the same library.
+    // Podman itself uses the same library.
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("auth.json");
     if run_with_password(Command::new("skopeo").args(["login", "--tls-verify=false", "--authfile"]).arg(&file).args([
@@ -106,6 +106,40 @@ async fn credentials_are_found_where_docker_podman_and_their_helpers_keep_them()
     assert_eq!(asked, expected, "once for each registry that it is for");
 }
 
+#[tokio::test]
+async fn on_the_runner_itself_its_logins_and_registries_on_localhost_are_used() {
+    let Some(world) = World::start(AMD64, &["0.9.26"]).await else { return };
+    let Some(docker) = login_by_docker(world.closed.host()) else {
+        return parts::skip("no Docker command line, or no engine");
+    };
+    let home = tempfile::tempdir().unwrap();
+    std::fs::rename(docker.path(), home.path().join(".docker")).unwrap();
+    let program = Path::new(env!("CARGO_BIN_EXE_publish-variants"));
+    let (open, closed) = (world.open.host(), world.closed.host());
+    // As a workflow has it, with the shell that the runner takes; in a job there are no inputs, but GitHub's variables.
+    let script = format!(
+        "publish-variants publish --version \"$VERSION\" --source {open}/astral-sh/uv:{{version}} --binaries '/uv /uvx' \
+         --builder registry --images '{} {closed}/runner/uv' --matrix {open}/library/alpine:3.23,alpine --release-notes false",
+        format_args!("localhost:{}/runner/uv", open.rsplit_once(':').unwrap().1),
+    );
+    let job = world.step("unix:///nowhere", "runner", "0.9.26");
+    let mut command = Command::new("bash");
+    for (name, value) in job.command().get_envs().filter(|(name, _)| !name.to_string_lossy().starts_with("INPUT_")) {
+        command.env(name, value.unwrap());
+    }
+    let path = format!("{}:/usr/bin:/bin", program.parent().unwrap().display());
+    command.current_dir(job.workspace()).env("PATH", path).env("HOME", home.path()).env("VERSION", "0.9.26");
+    command.env("INPUT_GITHUB-TOKEN", WRITE_TOKEN).args(["--noprofile", "--norc", "-eo", "pipefail", "-c", &script]);
+    let output = command.output().unwrap();
+    let done = job.done(&output).succeeded();
+    assert_eq!(done.outputs["status"], "published", "{}", done.log);
+    for registry in [&world.open, &world.closed] {
+        assert!(registry.manifest("runner/uv", "0.9.26-alpine").await.is_some(), "{}", registry.host());
+    }
+    assert!(!shown(&done).contains(PASSWORD), "{}", done.log);
+    assert!(done.summary.contains("localhost:"), "{}", done.summary);
+}
+
 /// A folder with the `config.json` that `docker login` writes.
 fn login_by_docker(host: &str) -> Option<tempfile::TempDir> {
     let (tools, engine) = (parts::tools()?, parts::engine_classic()?);
@@ -116,7 +150,7 @@ fn login_by_docker(host: &str) -> Option<tempfile::TempDir> {
     Some(folder)
 }
 
-/// Whether the program is there and succeeds.
+/// Whether the program exists and succeeds.
 fn run_with_password(command: &mut Command) -> bool {
     let command = command.stdin(Stdio::piped()).stdout(Stdio::null());
     let Ok(mut child) = command.spawn() else { return false };
@@ -124,7 +158,7 @@ fn run_with_password(command: &mut Command) -> bool {
     child.wait().unwrap().success()
 }
 
-/// A folder with a credential helper `of-test`, which has the password for `host` and writes down what it was asked for.
+/// A folder with a credential helper `of-test`, which has the password for `host` and records its requests.
 fn helper(host: &str) -> tempfile::TempDir {
     let script = format!(
         "#!/bin/sh\n\
@@ -142,7 +176,7 @@ fn helper(host: &str) -> tempfile::TempDir {
 }
 
 #[tokio::test]
-async fn a_helper_that_fails_is_a_warning_that_shows_no_more_than_a_line() {
+async fn a_failing_helper_is_a_warning_that_shows_at_most_a_line() {
     let Some(world) = World::start(AMD64, &["0.9.26"]).await else { return };
     let folder = tempfile::tempdir().unwrap();
     for (name, script) in [
@@ -173,7 +207,8 @@ async fn a_helper_that_fails_is_a_warning_that_shows_no_more_than_a_line() {
     }
 }
 
-/// A proxy that says what `ghcr.io` says to whoever wants to pull, and keeps the heads of requests. It ends with the process.
+/// A proxy that answers like `ghcr.io` to a client that wants to pull, and records the heads of requests. It ends with
+/// the process.
 fn ghcr_by_proxy() -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (address, heads) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
@@ -229,7 +264,7 @@ async fn the_token_of_a_github_enterprise_server_never_goes_to_ghcr() {
     }
 }
 
-/// A step whose input can't be used, whatever else it has.
+/// A step whose input can't be used, whatever else is set.
 fn bad_step() -> Step {
     let host = "127.0.0.1:1";
     Step::new(env!("CARGO_BIN_EXE_publish-variants"), include_str!("../action.yml"))
@@ -274,7 +309,7 @@ async fn a_matrix_that_is_a_link_out_of_the_workspace_is_refused_and_nothing_of_
 }
 
 #[tokio::test]
-async fn what_a_matrix_has_instead_of_names_is_quoted_in_eighty_characters() {
+async fn invalid_names_of_a_matrix_are_quoted_in_eighty_characters() {
     let long = "x".repeat(500);
     for matrix in [format!("alpine:3.23,{long}"), format!("{long}!:3.23,alpine"), format!("variants:\n- {long}: x\n")] {
         let done = bad_step().input("credentials", "").file("variants.yml", &matrix).run().await;
@@ -320,7 +355,7 @@ async fn an_output_that_redaction_would_alter_is_left_out_and_the_file_of_checks
     let digest = done.json("digests")["alpine3.23"].as_str().unwrap().trim_start_matches("sha256:").to_owned();
     assert!(std::fs::read_to_string(&link).unwrap().contains(&digest), "the link is replaced");
 
-    // By chance, somebody's password is in the digest.
+    // By chance, the digest contains somebody's password.
     let unlucky = format!("{credentials}\ndocker.io user {}", &digest[8..20]);
     let done = step().input("credentials", &unlucky).run().await;
     assert_eq!(done.code, Some(1), "{}", done.log);
@@ -361,19 +396,19 @@ async fn an_engine_on_another_machine_gets_no_passwords() {
 /// The address by which other machines know this one.
 fn own_address() -> Option<String> {
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
-    // Nothing is sent: this only chooses the way.
+    // Nothing is sent: this only selects the route.
     socket.connect("192.0.2.1:9").ok()?;
     let address = socket.local_addr().ok()?.ip();
     (!address.is_loopback()).then(|| address.to_string())
 }
 
-/// Forwards connections to a socket, and keeps what was sent to it.
+/// Forwards connections to a socket, and records what is sent to it.
 fn forward(address: &str, socket: &str) -> (String, Arc<Mutex<Vec<u8>>>) {
     let listener = TcpListener::bind(format!("{address}:0")).unwrap();
     let host = listener.local_addr().unwrap().to_string();
     let (socket, sent) = (Path::new(socket).to_owned(), Arc::new(Mutex::new(Vec::new())));
     let keep = Arc::clone(&sent);
-    // It ends with the process of the test.
+    // The thread ends with the process of the test.
     std::thread::spawn(move || {
         for client in listener.incoming().flatten() {
             let engine = UnixStream::connect(&socket).unwrap();

@@ -1,4 +1,4 @@
-//! The default variant's tags without a suffix, and the artifacts that a step declares, on a registry.
+//! The default variant's bare tags, and the artifacts that a step declares, with a registry.
 
 #![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
 

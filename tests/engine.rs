@@ -1,4 +1,4 @@
-//! The engine's builder on real engines: one with the classic image store, one with containerd's.
+//! Building on real engines: one with the classic image store, and one with containerd's.
 
 #![expect(clippy::unwrap_used, reason = "what the tests share is outside of functions that clippy knows as tests")]
 
@@ -14,7 +14,7 @@ use publish_variants::build::engine::{BuildError, BuiltImage, build, hold};
 use publish_variants::compose::binaries::Binaries;
 use publish_variants::compose::recipe::{Recipe, ResolvedBase, ResolvedImage};
 use publish_variants::credentials::Credential;
-use publish_variants::error::{Failure, Fault, Situation as _};
+use publish_variants::error::{Failure, Fault, Hinted as _, StageError as _};
 use publish_variants::image::config::Changes;
 use publish_variants::image::layer::{InstalledFile, Layer};
 use publish_variants::image::manifest::ManifestOrIndex;
@@ -32,10 +32,10 @@ const ARM64: &str = "linux/arm64";
 const BUDGET: Duration = Duration::from_secs(30);
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Tests that compare the engine's state before and after have it for themselves; the others share it.
+/// Tests that compare the engine's state before and after run alone; the others run together.
 static ENGINES: RwLock<()> = RwLock::const_new(());
 
-/// The engines of this machine; says so where there is none.
+/// The engines of this machine. Reports if there is none.
 fn engines() -> Vec<(&'static str, String)> {
     let engines = [("classic", parts::engine_classic()), ("containerd", parts::engine_containerd())];
     let engines: Vec<_> = engines.into_iter().filter_map(|(store, address)| Some((store, address?))).collect();
@@ -121,7 +121,7 @@ fn base_mut(recipe: &mut Recipe) -> &mut ResolvedImage {
     }
 }
 
-/// The layer of the executables, which the engine pulls with the source.
+/// No layer of the executables, since the engine pulls the source.
 fn unneeded() -> &'static Path {
     Path::new("/nowhere")
 }
@@ -149,7 +149,7 @@ async fn clean_up(engine: Engine) {
     assert!(left.is_empty(), "{left}");
 }
 
-/// An answer of the engine's API, asked for without the code under test.
+/// An answer of the engine's API, requested without the code under test.
 fn ask(address: &str, path: &str) -> Value {
     loop {
         if let Some(answer) = try_asking(address, path) {
@@ -159,7 +159,7 @@ fn ask(address: &str, path: &str) -> Value {
     }
 }
 
-/// `None` while the engine is counting for somebody else.
+/// `None` while the engine is busy measuring for another client.
 fn try_asking(address: &str, path: &str) -> Option<Value> {
     let mut socket = UnixStream::connect(address.strip_prefix("unix://").unwrap()).unwrap();
     write!(socket, "GET /v1.41{path} HTTP/1.0\r\nHost: engine\r\n\r\n").unwrap();
@@ -173,7 +173,7 @@ fn try_asking(address: &str, path: &str) -> Option<Value> {
     Some(serde_json::from_str(body).unwrap())
 }
 
-/// All that an engine holds.
+/// Everything on an engine.
 fn state(address: &str) -> BTreeSet<String> {
     let mut state = BTreeSet::new();
     let mut note = |kind: &str, list: &Value, fields: &[&str]| {
@@ -191,7 +191,7 @@ fn state(address: &str) -> BTreeSet<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn both_stores_build_the_same_and_nothing_stays() {
+async fn both_stores_build_the_same_and_nothing_is_left_behind() {
     let _alone = ENGINES.write().await;
     let mut seen = Vec::new();
     for (store, address) in engines() {
@@ -226,7 +226,7 @@ async fn both_stores_build_the_same_and_nothing_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_stays_of_a_source_that_is_in_no_registry_nor_of_a_command_that_is_a_list() {
+async fn nothing_is_left_of_a_local_source_or_of_a_command_that_is_a_list() {
     let _alone = ENGINES.write().await;
     for (store, address) in engines() {
         let Some(world) = World::new().await else { return };
@@ -333,7 +333,7 @@ async fn every_value_survives() {
         let Some(world) = World::new().await else { return };
         let engine = Engine::connect(Some(&address)).await.unwrap();
         let recipe = world.recipe(AMD64, changes.clone(), &[]);
-        // `build` has compared all of it already; these are what a reader of this test would doubt.
+        // `build` has compared everything already; these are what a reader of this test might doubt.
         let image = built(&engine, &recipe).await;
         let config = image.image.inspect().await.unwrap()["Config"].clone();
         for (place, value) in values.iter().enumerate() {
@@ -352,7 +352,7 @@ async fn every_value_survives() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn variables_of_the_base_are_filled_in_as_by_a_dockerfile() {
+async fn variables_of_the_base_are_expanded_as_in_a_dockerfile() {
     let _shared = ENGINES.read().await;
     let base: std::collections::BTreeMap<String, String> = [("PATH", "/usr/bin:/bin"), ("ONE", "1"), ("EMPTY", "")]
         .map(|(name, value)| (name.into(), value.into()))
@@ -393,7 +393,7 @@ async fn variables_of_the_base_are_filled_in_as_by_a_dockerfile() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_base_says_is_kept_or_cleared_as_the_plan_says() {
+async fn values_of_the_base_are_kept_or_cleared_as_the_plan_says() {
     let _shared = ENGINES.read().await;
     for (store, address) in engines() {
         let world = World::with(Auth::None, |base| {
@@ -447,7 +447,7 @@ async fn a_config_that_differs_stops_the_build() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_layers_of_run_lines_come_out() {
+async fn the_layers_of_run_lines_are_exported() {
     let _shared = ENGINES.read().await;
     for (store, address) in engines() {
         let Some(world) = World::new().await else { return };
@@ -487,7 +487,7 @@ async fn the_layers_of_run_lines_come_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failing_run_line_tells_what_it_was() {
+async fn an_error_names_the_failing_run_line() {
     let _alone = ENGINES.write().await;
     for (store, address) in engines() {
         let Some(world) = World::new().await else { return };
@@ -503,7 +503,7 @@ async fn a_failing_run_line_tells_what_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_dropped_half_way_is_removed_too() {
+async fn operations_that_are_dropped_half_way_leave_nothing_behind() {
     let _alone = ENGINES.write().await;
     for (store, address) in engines() {
         let Some(world) = World::with(Auth::None, |base| base.config("Volumes", json!({ "/data": {} }))).await else {
@@ -527,8 +527,8 @@ async fn what_is_dropped_half_way_is_removed_too() {
             if left.is_empty() {
                 assert_eq!(new.next(), None, "{store}, dropped after {milliseconds} ms");
             } else {
-                // A build that doesn't come to its end in time, as on a busy machine, is cancelled, and of such a one the engine keeps
-                // what it was using. Nothing else may stay, and that is told.
+                // On a busy machine, a build that doesn't finish in time is cancelled, and the engine keeps what such a
+                // build was using. Nothing else may stay, and the leftovers must be reported.
                 assert!(left.lines().all(|line| line.starts_with("build cache `")), "{store}: {left}");
                 assert!(new.all(|item| item.starts_with("cache ")), "{store}, dropped after {milliseconds} ms");
                 cancelled += 1;
@@ -540,7 +540,7 @@ async fn what_is_dropped_half_way_is_removed_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_there_before_stays() {
+async fn images_that_were_there_before_stay() {
     let _alone = ENGINES.write().await;
     for (store, address) in engines() {
         let Some(world) = World::new().await else { return };
@@ -548,7 +548,7 @@ async fn what_was_there_before_stays() {
         let first = Engine::connect(Some(&address)).await.unwrap();
         let theirs = built(&first, &recipe).await;
         let holds = hold(&first, &recipe);
-        // What is on its way out is gone before we look.
+        // Wait for removals in progress.
         settled(&address, first.run_id()).await;
         let before = state(&address);
         let second = Engine::connect(Some(&address)).await.unwrap();
@@ -560,7 +560,7 @@ async fn what_was_there_before_stays() {
     }
 }
 
-/// Waits until an engine's containers of a run are gone.
+/// Waits until the containers of a run are gone.
 async fn settled(address: &str, run: &str) {
     let filter = format!("%7B%22label%22%3A%5B%22publish-variants.run%3D{run}%22%5D%7D");
     while !ask(address, &format!("/containers/json?all=1&filters={filter}")).as_array().unwrap().is_empty() {
@@ -569,7 +569,7 @@ async fn settled(address: &str, run: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_base_goes_when_nothing_waits_for_it_and_not_earlier() {
+async fn a_base_is_removed_when_nothing_waits_for_it_and_not_earlier() {
     let _shared = ENGINES.read().await;
     for (store, address) in engines() {
         let Some(world) = World::new().await else { return };
@@ -589,7 +589,7 @@ async fn a_base_goes_when_nothing_waits_for_it_and_not_earlier() {
         }
         let ran = run(&image, &["/bin/sh", "-c", "cat /etc/os-release"], LIMIT).await;
         assert_eq!(ran.output, "ID=tiny\n", "{store}: the image does without its base");
-        // And it comes back when it is needed again.
+        // It comes back when it is needed again.
         drop(built(&engine, &recipe).await);
         drop(image);
         clean_up(engine).await;
@@ -614,7 +614,7 @@ async fn a_pulled_base_is_not_asked_for_again() {
             let asked = world.registry.requests().len();
             drop(built(&engine, &recipe).await);
             let requests = world.registry.requests();
-            // containerd's store has it confirmed that the registry has the digest; nothing is downloaded.
+            // containerd's store checks that the registry has the digest; nothing is downloaded.
             assert!(requests[asked..].iter().all(|request| request.method == "HEAD"), "{store}: {requests:#?}");
         }
         clean_up(engine).await;
@@ -636,7 +636,7 @@ async fn a_base_that_another_run_has_removed_is_pulled_again() {
         let first = Engine::connect(Some(&address)).await.unwrap();
         let second = Engine::connect(Some(&address)).await.unwrap();
         let of_first = pulled(&first).await;
-        // It is there already, so this run believes that somebody keeps it.
+        // It exists already, so this run believes that it belongs to somebody else.
         let of_second = pulled(&second).await;
         drop(of_first);
         clean_up(first).await;
@@ -714,7 +714,7 @@ async fn a_command_is_confined() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_command_is_killed_at_the_end_of_its_time() {
+async fn a_command_is_killed_at_its_time_limit() {
     let _shared = ENGINES.read().await;
     for (store, address) in engines() {
         let Some(world) = World::new().await else { return };
@@ -734,7 +734,7 @@ async fn a_foreign_platform_runs_or_is_skipped_with_the_reason() {
     for (store, address) in engines() {
         let Some(world) = World::new().await else { return };
         let engine = Engine::connect(Some(&address)).await.unwrap();
-        // An executable that no machine emulates stands for a machine that doesn't emulate.
+        // An executable for a platform that no machine emulates stands for a machine without emulation.
         let foreign: Platform = "linux/s390x".parse().unwrap();
         let image = built(
             &engine,
@@ -746,7 +746,7 @@ async fn a_foreign_platform_runs_or_is_skipped_with_the_reason() {
         assert!(reason.contains("`linux/s390x`"), "{reason}");
         assert_eq!(engine.cannot_run(&foreign), Some(reason));
         assert_eq!(engine.cannot_run(engine.platform()), None);
-        // On the engine's own platform the same is a failure.
+        // On the engine's own platform, the same is a failure.
         assert_ne!(run(&image, &["/alien"], LIMIT).await.exit_code, 0);
         drop(image);
         clean_up(engine).await;
@@ -754,7 +754,7 @@ async fn a_foreign_platform_runs_or_is_skipped_with_the_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pulls_use_the_credentials_and_tell_of_refusals() {
+async fn pulls_use_the_credentials_and_report_refusals() {
     let _shared = ENGINES.read().await;
     for (store, address) in engines() {
         let auth = Auth::Htpasswd { user: "publisher", password: "s3cret" };
@@ -788,7 +788,7 @@ async fn a_private_base_behind_tokens_is_built_upon() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_build_that_takes_long_is_given_up() {
+async fn a_build_that_takes_too_long_is_stopped() {
     let _shared = ENGINES.read().await;
     for (store, address) in engines() {
         let Some(world) = World::new().await else { return };
@@ -813,7 +813,7 @@ fn login(world: &World, password: &str) -> Vec<Credential> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_passing_failure_of_the_registry_is_tried_again_and_a_lasting_one_is_not() {
+async fn a_transient_failure_of_the_registry_is_retried_and_a_permanent_one_is_not() {
     use support::fault_proxy::{Fault, FaultProxy, Rule};
     let _shared = ENGINES.read().await;
     for (store, address) in engines() {
@@ -835,7 +835,7 @@ async fn a_passing_failure_of_the_registry_is_tried_again_and_a_lasting_one_is_n
     }
 }
 
-/// What listens on the returned socket answers every request as `answer` says.
+/// A socket on which every request is answered by `answer`.
 fn fake_engine(answer: fn(&str) -> (&'static str, String)) -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("engine.sock");
@@ -847,7 +847,7 @@ fn fake_engine(answer: fn(&str) -> (&'static str, String)) -> (tempfile::TempDir
             let length = socket.read(&mut head).unwrap_or_default();
             let (status, body) = answer(&String::from_utf8_lossy(&head[..length]));
             let length = body.len();
-            // The one who only looked whether we are here has gone.
+            // The client that only checked for a listener is gone.
             let _ = write!(socket, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
         }
     });
@@ -891,7 +891,7 @@ async fn an_engine_that_cannot_be_used_is_one_clear_error() {
 }
 
 #[tokio::test]
-async fn records_without_a_name_stay_where_the_engine_did_not_list_the_build_cache_before() {
+async fn anonymous_records_stay_if_the_engine_did_not_list_the_build_cache_before() {
     static RUN: OnceLock<String> = OnceLock::new();
     static PRUNED: Mutex<Vec<String>> = Mutex::new(Vec::new());
     let (_folder, address) = fake_engine(|head| {
@@ -924,7 +924,7 @@ async fn records_without_a_name_stay_where_the_engine_did_not_list_the_build_cac
 
 async fn refused(address: &str, expected: &str) {
     let error: EngineError = Engine::connect(Some(address)).await.unwrap_err();
-    assert!(error.to_string().contains(expected), "{address}: {error}");
-    assert!(error.to_string().contains(&format!("`{address}`")), "{error}");
     assert_eq!(error.fault(), Fault::Input);
+    let said = error.with_hints();
+    assert!(said.contains(expected) && said.contains(&format!("`{address}`")), "{address}: {said}");
 }

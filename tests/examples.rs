@@ -1,4 +1,4 @@
-//! The workflows of `examples` give the plans that they promise.
+//! The workflows in `examples` result in the plans that they promise.
 
 #![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
 
@@ -15,7 +15,7 @@ fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
 }
 
-/// A repository with the matrices of the examples in their places.
+/// A repository that contains the examples' matrices.
 fn repository() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (example, place) in [("uv-variants.yml", ".github"), ("variants.yml", ".forgejo"), ("variants.yml", ".gitlab")]
@@ -26,7 +26,7 @@ fn repository() -> tempfile::TempDir {
     folder
 }
 
-/// The plan of the step in an example, with the values of what is known only when it runs.
+/// The plan of the step in an example, with values for everything that is known only when it runs.
 fn plan(example: &str, options: &[&str]) -> Value {
     let output = Command::new(env!("CARGO_BIN_EXE_publish-variants"))
         .current_dir(repository().path())
@@ -44,7 +44,7 @@ fn strings(value: &Value) -> Vec<&str> {
     value.as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect()
 }
 
-/// Every tag of the plan, the source's own included.
+/// Every tag of the plan, including the source's own.
 fn tags(plan: &Value) -> BTreeSet<&str> {
     let images = plan["variants"].as_array().unwrap().iter().chain([&plan["source"]]);
     images
@@ -52,7 +52,7 @@ fn tags(plan: &Value) -> BTreeSet<&str> {
         .collect()
 }
 
-/// The bases of the lines of a workflow of today, and their tags without a version.
+/// The bases in the lines of a current workflow, and their tags without a version.
 fn lines(fixture: &str) -> Vec<(String, Vec<String>)> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/matrix").join(fixture);
     let line = |line: &str| {
@@ -62,7 +62,7 @@ fn lines(fixture: &str) -> Vec<(String, Vec<String>)> {
     fs::read_to_string(path).unwrap().lines().map(line).collect()
 }
 
-/// Asserts that a plan has the variants of these lines, each with its tags.
+/// Asserts that a plan has the variants of these lines, with their tags.
 fn has_variants_of(plan: &Value, fixture: &str) {
     let variants = plan["variants"].as_array().unwrap();
     let lines = lines(fixture);
@@ -85,7 +85,7 @@ fn uv_and_ruff_get_the_images_that_they_have() {
     assert!(["0.9.26", "0.9", "latest"].iter().all(|tag| tags(&uv).contains(tag)));
     let ruff = plan("ruff.yml", &["--version", "0.9.26", "--source", &source("ghcr.io/astral-sh/ruff")]);
     has_variants_of(&ruff, "ruff.txt");
-    // The word that cargo-dist's workflow has by default.
+    // The default word in cargo-dist's workflow.
     let nothing = plan(
         "ruff.yml",
         &["--version", "dry-run", "--revision", "0123456789abcdef", "--source", "ghcr.io/astral-sh/ruff:latest"],
@@ -94,7 +94,7 @@ fn uv_and_ruff_get_the_images_that_they_have() {
 }
 
 #[test]
-fn pull_requests_of_uv_get_development_images_alone() {
+fn pull_requests_of_uv_get_only_development_images() {
     let development = ["--step", "development", "--version", "sha-0123456", "--source", "ghcr.io/astral-sh/uv:latest"];
     let plan = plan("uv.yml", &development);
     assert_eq!(strings(&plan["destinations"]), ["ghcr.io/astral-sh/uv-dev"]);
@@ -144,12 +144,12 @@ fn each_variant_gets_the_build_for_its_base() {
 }
 
 #[test]
-fn the_command_of_the_gitlab_job_is_a_plan_by_the_variables_of_the_job() {
+fn the_command_of_the_gitlab_job_makes_a_plan_from_its_variables() {
     let text = fs::read_to_string(examples().join("gitlab-ci.yml")).unwrap();
     let pipeline: Value = serde_saphyr::from_str(&text).unwrap();
     let script = strings(&pipeline["variants"]["script"]);
-    let command = script.iter().find(|line| line.starts_with("./publish-variants publish ")).unwrap();
-    let command = command.replace("./publish-variants publish", "\"$PROGRAM\" plan --format json");
+    let command = script.iter().find(|line| line.starts_with("publish-variants publish ")).unwrap();
+    let command = command.replace("publish-variants publish", "\"$PROGRAM\" plan --format json");
     let output = Command::new("sh")
         .current_dir(repository().path())
         .env_clear()
@@ -170,6 +170,39 @@ fn the_command_of_the_gitlab_job_is_a_plan_by_the_variables_of_the_job() {
     assert_eq!(strings(&plan["destinations"]), ["registry.gitlab.com/acme/tool"]);
     assert_eq!(plan["source"]["reference"], "registry.gitlab.com/acme/tool/scratch:1.2.3");
     assert!(["1.2.3-alpine", "1.2.3", "latest"].iter().all(|tag| tags(&plan).contains(tag)));
+}
+
+/// The scripts of a job, by the names of their steps.
+fn scripts(example: &str) -> Vec<(String, String)> {
+    let workflow: Value = serde_saphyr::from_str(&fs::read_to_string(examples().join(example)).unwrap()).unwrap();
+    let steps = workflow["jobs"]["variants"]["steps"].as_array().unwrap();
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    steps.iter().filter_map(|step| Some((text(&step["name"])?, text(&step["run"])?))).collect()
+}
+
+#[test]
+fn the_commands_on_the_runner_are_plans() {
+    let scripts = scripts("on-the-runner.yml");
+    let published: Vec<_> =
+        scripts.iter().filter(|(_, script)| script.starts_with("publish-variants publish ")).collect();
+    assert_eq!(published.len(), 2);
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("variants.yml"), "alpine:3.23,alpine3.23,alpine\n").unwrap();
+    for ((_, script), destination) in published.iter().zip(["localhost:5000/acme/tool", "ghcr.io/acme/tool"]) {
+        let command = script.replace("publish-variants publish", "\"$PROGRAM\" plan --format json");
+        let output = Command::new("sh")
+            .current_dir(folder.path())
+            .env_clear()
+            .env("PROGRAM", env!("CARGO_BIN_EXE_publish-variants"))
+            .env("VERSION", "1.2.3")
+            .args(["-c", &command])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+        let plan: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(strings(&plan["destinations"]), [destination]);
+        assert_eq!(plan["source"]["reference"], "ghcr.io/acme/tool:1.2.3");
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What stands in labels and annotations, and that nothing but sources, bases and plan decides about bytes.
+//! The facts in labels and annotations, and that the published bytes depend only on sources, bases and plan.
 
 #![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
 
@@ -11,7 +11,7 @@ use support::parts;
 use tool::{PREFIX, digest, event, index, labels, on_github, registry, step};
 
 #[tokio::test]
-async fn every_event_gives_the_same_bytes_before_the_release_and_after_it() {
+async fn every_event_results_in_the_same_bytes_before_and_after_the_release() {
     let Some(github) = GitHub::start("astral-sh/uv", vec![]) else {
         return parts::skip("no description of GitHub's API");
     };
@@ -29,7 +29,7 @@ async fn every_event_gives_the_same_bytes_before_the_release_and_after_it() {
     let push = event("push.tag", |event| event["ref"] = "refs/tags/1.2.3".into());
     publish("push", &push, "", &release.commit, "refs/tags/1.2.3").await;
     let dispatch = event("workflow_dispatch", |event| event["inputs"] = json!({ "version": "1.2.3" }));
-    // By hand, from a branch that has gone on.
+    // By hand, from a branch that has moved on.
     publish("workflow_dispatch", &dispatch, "1.2.3", &"b".repeat(40), "refs/heads/main").await;
     github.add(release.clone());
     let released = event("release.published", |event| event["release"]["tag_name"] = "1.2.3".into());
@@ -40,7 +40,7 @@ async fn every_event_gives_the_same_bytes_before_the_release_and_after_it() {
 }
 
 #[tokio::test]
-async fn what_the_source_says_of_itself_counts_and_github_is_asked_only_for_what_it_does_not_say() {
+async fn facts_of_the_source_take_precedence_and_github_is_asked_only_for_missing_ones() {
     let Some(github) = GitHub::start("astral-sh/uv", vec![Release::new("1.2.3")]) else {
         return parts::skip("no description of GitHub's API");
     };
@@ -65,13 +65,13 @@ async fn what_the_source_says_of_itself_counts_and_github_is_asked_only_for_what
     let asked: Vec<String> = github.requests().into_iter().map(|asked| asked.target).collect();
     let needless = |target: &&String| target.contains("/commits/") || target.ends_with("/repos/astral-sh/uv");
     assert_eq!(asked.iter().find(needless), None, "{asked:#?}");
-    // A laptop without any GitHub publishes the same bytes.
+    // A laptop without GitHub publishes the same bytes.
     registry.restore(&start);
     assert_eq!(digest(&step(&registry).input("version", "1.2.3").run().await.succeeded()), at_github);
 }
 
 #[tokio::test]
-async fn what_nobody_knows_is_left_out_and_what_the_base_says_of_itself_goes() {
+async fn unknown_facts_are_left_out_and_facts_of_the_base_are_dropped() {
     let registry = registry(&json!({}));
     step(&registry).input("version", "1.2.3").run().await.succeeded();
     let labels = labels(&registry);
@@ -99,12 +99,12 @@ async fn an_outage_of_github_is_an_error_and_never_another_digest() {
     assert!(registry.tags("acme/tool").is_empty());
 }
 
-/// Same bytes, whichever builder: what is published needs none.
+/// The bytes are the same with each builder, since published images aren't built again.
 #[tokio::test]
 async fn a_second_run_asks_no_engine() {
     let registry = registry(&json!({}));
     let first = step(&registry).input("version", "1.2.3").run().await.succeeded();
-    // An engine that nobody answers for is no trouble as long as nothing has to be built.
+    // An engine that doesn't answer doesn't matter as long as nothing has to be built.
     let engine = |version: &str| {
         let step = step(&registry).input("version", version).input("builder", "engine");
         step.variable("DOCKER_HOST", "tcp://127.0.0.1:9")
@@ -118,7 +118,7 @@ async fn a_second_run_asks_no_engine() {
 }
 
 #[tokio::test]
-async fn annotations_go_to_the_level_that_is_written_before_them() {
+async fn annotations_go_to_the_level_in_their_prefix() {
     let registry = registry(&json!({}));
     let annotations = "# as docker/metadata-action writes them\nindex:com.example.top=1\nmanifest:com.example.each=2\n\
                        index,manifest:com.example.all=3\ncom.example.both=4";

@@ -1,17 +1,17 @@
-//! `api::github` against a stand-in that is held to GitHub's own description.
+//! `api::github` with a stand-in that is validated with GitHub's own description.
 
 #![expect(clippy::unwrap_used, reason = "what a test prepares is there, or it fails")]
 
 use std::time::Duration;
 
 use publish_variants::api::github::{Edited, Error, GitHub, Standing};
-use publish_variants::error::{Failure, Situation as _};
+use publish_variants::error::{Failure, StageError as _};
 use publish_variants::secret::Secret;
 use support::github::{self, Failure as Broken, READ_TOKEN, Release, WRITE_TOKEN};
 
 const REPOSITORY: &str = "acme/tool";
 
-/// Starts a stand-in with these releases; `None` where GitHub's description isn't at hand.
+/// Starts a stand-in with these releases; `None` if GitHub's description isn't available.
 fn stand_in(releases: Vec<Release>) -> Option<github::GitHub> {
     let stand_in = github::GitHub::start(REPOSITORY, releases);
     if stand_in.is_none() {
@@ -26,7 +26,7 @@ fn client(stand_in: &github::GitHub, token: &str) -> GitHub {
         .with_deadline(Duration::from_secs(8))
 }
 
-/// Puts one line at the end, once.
+/// Appends a line, once.
 fn with_line(body: &str) -> Result<String, Failure> {
     Ok(if body.ends_with("our line\n") { body.to_owned() } else { format!("{body}our line\n") })
 }
@@ -67,7 +67,7 @@ async fn a_tag_leads_to_its_commit_also_when_it_is_annotated() {
     let client = client(&stand_in, READ_TOKEN);
     assert_eq!(client.commit_of_tag("1.4.0").await.unwrap().sha, commit);
     assert_eq!(client.commit_of_tag("tool/1.5").await.unwrap().sha, stand_in.release("tool/1.5").commit);
-    // `main` is a branch: a tag is asked for as a tag.
+    // `main` is a branch, but only tags are looked up.
     let failure = Failure::from(client.commit_of_tag("main/../1.4").await.unwrap_err());
     insta::assert_snapshot!(failure, @r"
     `acme/tool` has no tag `main/../1.4`
@@ -76,7 +76,7 @@ async fn a_tag_leads_to_its_commit_also_when_it_is_annotated() {
 }
 
 #[tokio::test]
-async fn the_first_spelling_of_a_tag_that_has_something_says_how_a_version_stands() {
+async fn the_first_spelling_of_a_tag_that_exists_determines_the_standing_of_a_version() {
     let releases = vec![
         Release::new("1.0.0"),
         Release::new("v1.1.0"),
@@ -107,7 +107,7 @@ async fn the_first_spelling_of_a_tag_that_has_something_says_how_a_version_stand
     ] {
         let tags = [version, &format!("v{version}")];
         assert_eq!(writer.standing(&tags).await.unwrap(), standing, "{version}");
-        // Who may not write sees no drafts.
+        // A client that may not write can't see drafts.
         for token in [READ_TOKEN, ""] {
             assert_eq!(client(&stand_in, token).standing(&tags).await.unwrap(), unseen, "{version}");
         }
@@ -140,7 +140,7 @@ async fn drafts_are_listed_once_and_not_before_they_are_needed() {
 }
 
 #[tokio::test]
-async fn how_a_version_stands_is_found_out_through_passing_failures_and_not_guessed_at_lasting_ones() {
+async fn the_standing_of_a_version_survives_transient_failures_and_is_not_guessed_after_permanent_ones() {
     let Some(stand_in) = stand_in(vec![]) else { return };
     stand_in.add_tag(Release::new("1.4.0"));
     let client = client(&stand_in, WRITE_TOKEN);
@@ -152,7 +152,7 @@ async fn how_a_version_stands_is_found_out_through_passing_failures_and_not_gues
 }
 
 #[tokio::test]
-async fn what_may_be_missing_is_found_or_none() {
+async fn optional_things_are_found_or_none() {
     let releases = vec![Release::new("v1.4.0").annotated(), Release::new("1.5.0").draft()];
     let Some(stand_in) = stand_in(releases) else { return };
     stand_in.add_tag(Release::new("1.6.0"));
@@ -217,7 +217,7 @@ async fn notes_are_written_once_and_left_alone_the_second_time() {
 }
 
 #[tokio::test]
-async fn what_somebody_writes_meanwhile_is_kept() {
+async fn edits_by_others_are_kept() {
     let Some(stand_in) = stand_in(vec![Release::new("1.4.0").body("Notes\n")]) else { return };
     let client = client(&stand_in, WRITE_TOKEN);
     stand_in.edit_after_next_read("1.4.0", "Better notes\n");
@@ -226,7 +226,7 @@ async fn what_somebody_writes_meanwhile_is_kept() {
 }
 
 #[tokio::test]
-async fn what_somebody_writes_while_a_failed_write_waits_is_kept() {
+async fn edits_by_others_during_a_retry_are_kept() {
     let Some(stand_in) = stand_in(vec![Release::new("1.4.0").body("Notes\n")]) else { return };
     let client = client(&stand_in, WRITE_TOKEN);
     let id = stand_in.release("1.4.0").id;
@@ -244,7 +244,7 @@ async fn what_somebody_writes_while_a_failed_write_waits_is_kept() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_to_a_write_is_found_out_by_reading() {
+async fn a_lost_answer_to_a_write_is_noticed_by_reading() {
     let Some(stand_in) = stand_in(vec![Release::new("1.4.0").body("Notes\n")]) else { return };
     let client = client(&stand_in, WRITE_TOKEN);
     stand_in.fail("PATCH", 1, Broken::LoseAnswer);
@@ -255,7 +255,7 @@ async fn a_lost_answer_to_a_write_is_found_out_by_reading() {
 }
 
 #[tokio::test]
-async fn notes_that_never_stand_still_are_given_up() {
+async fn notes_that_keep_changing_are_an_error() {
     let Some(stand_in) = stand_in(vec![Release::new("1.4.0").body("Notes\n")]) else { return };
     let client = client(&stand_in, WRITE_TOKEN);
     for n in 0..100 {
@@ -280,7 +280,7 @@ async fn notes_that_many_jobs_write_are_written_in_the_end() {
 
 /// Another job has read the notes before this one wrote them, and writes after this one has read them back.
 #[tokio::test]
-async fn what_another_job_overwrites_is_written_again() {
+async fn a_section_that_another_job_overwrites_is_written_again() {
     let Some(stand_in) = stand_in(vec![Release::new("1.4.0").body("Notes\n")]) else { return };
     for (_read, then) in [("at first", "Notes\n"), ("before the write", "Notes\n"), ("after it", "Notes\ntheirs\n")] {
         stand_in.edit_after_next_read("1.4.0", then);
@@ -291,7 +291,7 @@ async fn what_another_job_overwrites_is_written_again() {
 }
 
 #[tokio::test]
-async fn passing_failures_are_outlasted() {
+async fn transient_failures_are_retried() {
     let Some(stand_in) = stand_in(vec![Release::new("1.4.0")]) else { return };
     let client = client(&stand_in, READ_TOKEN);
     for failure in [
@@ -308,7 +308,7 @@ async fn passing_failures_are_outlasted() {
         let before = stand_in.count("GET");
         let release = client.release_by_tag("1.4.0").await.unwrap_or_else(|error| panic!("{failure:?}: {error}"));
         assert!(release.is_some(), "{failure:?}");
-        // A closed connection that was kept open is opened anew by the HTTP client itself, too.
+        // The HTTP client also reopens a kept connection that was closed.
         assert!(stand_in.count("GET") >= before + 2, "{failure:?} was not met");
     }
 }
@@ -328,7 +328,7 @@ async fn a_limit_beyond_the_deadline_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn a_github_that_stays_broken_is_given_up_at_the_deadline() {
+async fn permanent_outages_fail_at_the_deadline() {
     let Some(stand_in) = stand_in(vec![]) else { return };
     let client = client(&stand_in, READ_TOKEN).with_deadline(Duration::from_secs(2));
     stand_in.fail("GET", 1_000, Broken::BadGateway);

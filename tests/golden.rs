@@ -1,5 +1,5 @@
-//! Known bytes: the same source, base and plan give the same digests in every version of this program. A change of one of them is a
-//! breaking change: each project that publishes a release again would find its exact tags taken.
+//! Golden digests: the same source, base and plan result in the same digests in every version of this program. Changing
+//! one is a breaking change: every project that publishes a release again would find its exact tags taken.
 
 #![expect(clippy::unwrap_used, reason = "what a test prepares is there, or it fails")]
 
@@ -17,7 +17,7 @@ use publish_variants::image::manifest::Annotations;
 use publish_variants::image::{Config, Descriptor, Digest, Document, Manifest, MediaType, Platform, Repository};
 use serde_json::json;
 
-/// An image of one layer that only its digest is known of.
+/// An image with one layer, of which only the digest is known.
 fn image(repository: &str, platform: &Platform, config: &serde_json::Value) -> ResolvedImage {
     let config = json!({
         "os": platform.os(), "architecture": platform.architecture(), "config": config,

@@ -1,7 +1,7 @@
-//! A publication is killed at a hundred random requests: after each, what outsiders see is sound, and one more run ends where an
-//! undisturbed one does.
+//! A publication is killed at a hundred random requests. After each kill, the visible state is consistent, and one more
+//! run ends like an undisturbed one.
 //!
-//! A killed run leaves its images on the engine, so this comes after the tests of the engine, whose names come first.
+//! A killed run leaves its images on the engine, so this test runs after `engine`, which precedes it in the alphabet.
 
 #![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
 
@@ -19,9 +19,9 @@ use world::World;
 
 const AMD64: &[&str] = &["linux/amd64"];
 const KILLS: u64 = 100;
-/// Runs at the same time; each has repositories of its own.
+/// Runs in parallel, each with repositories of its own.
 const AT_ONCE: u64 = 4;
-/// After so many kills, one more run must converge.
+/// After this many kills, one more run must converge.
 const CONVERGE_AFTER: u64 = 5;
 const EXACT: [&str; 4] = ["0.9.26-alpine", "0.9.26-alpine3.23", "0.9.26-bookworm-slim", "0.9.26-debian-slim"];
 const ROLLING: [&str; 8] = [
@@ -35,11 +35,11 @@ const ROLLING: [&str; 8] = [
     "debian-slim",
 ];
 
-/// What each tag of a repository names.
+/// The digests that the tags of a repository name.
 async fn tags(registry: &Registry, repository: &str) -> BTreeMap<String, String> {
     let mut named = BTreeMap::new();
     for tag in registry.tags(repository).await {
-        // The registry lists a tag whose file is there, a moment before it answers for it.
+        // The registry lists a tag whose file exists, a moment before it serves it.
         if let Some(manifest) = registry.manifest(repository, &tag).await {
             named.insert(tag, manifest.digest());
         }
@@ -47,7 +47,7 @@ async fn tags(registry: &Registry, repository: &str) -> BTreeMap<String, String>
     named
 }
 
-/// How far a run had come when it was killed.
+/// How far a run got before it was killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Left {
     Untagged,
@@ -55,7 +55,7 @@ enum Left {
     Complete,
 }
 
-/// No tag names an index that isn't whole, and no rolling tag has moved while an exact one is missing.
+/// No tag names an incomplete index, and no rolling tag has moved while an exact one is missing.
 async fn assert_sound(registries: [&Registry; 2], repository: &str, context: &str) -> Left {
     let mut count = 0;
     let mut exact_missing = false;
@@ -85,17 +85,17 @@ async fn assert_sound(registries: [&Registry; 2], repository: &str, context: &st
     }
 }
 
-/// Runs the step and kills it as soon as the destination has had so many requests.
+/// Runs the step, and kills it as soon as the destination has had this many requests.
 async fn kill_at(step: &Step, proxy: &FaultProxy, request: usize) {
     proxy.forget();
     let mut child = step.command().spawn().unwrap();
     while proxy.requests().len() < request && child.try_wait().unwrap().is_none() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    // It may have ended this moment.
+    // It may have ended just now.
     let _ = child.kill();
     tokio::task::spawn_blocking(move || child.wait_with_output()).await.unwrap().unwrap();
-    // The registry answers with 500 for a tag that it is just writing: what was sent before the end comes to its own.
+    // The registry answers 500 for a tag that it is just writing: writes that were sent before the kill still complete.
     tokio::time::sleep(Duration::from_millis(300)).await;
 }
 

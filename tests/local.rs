@@ -1,4 +1,4 @@
-//! Sources that are in no registry: OCI layouts as buildx writes them, and files. With every builder that this machine has.
+//! Local sources: OCI layouts from buildx, and files. With every builder of this machine.
 
 #![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
 
@@ -18,7 +18,7 @@ use support::runner::{Done, Step};
 const ACTION: &str = include_str!("../action.yml");
 const BOTH: [&str; 2] = ["linux/amd64", "linux/arm64"];
 
-/// A registry with a base that has a shell, and nothing else.
+/// A registry that contains only a base with a shell.
 fn registry() -> MemoryRegistry {
     let registry = MemoryRegistry::start();
     let base = BOTH.iter().fold(TinyImage::new(&BOTH), |base, platform| {
@@ -42,12 +42,12 @@ fn step(registry: &MemoryRegistry, source: &str) -> Step {
         .input("matrix", &format!("{host}/base/alpine:3.23,alpine"))
 }
 
-/// The executable of a platform, which prints its version.
+/// The executable for a platform, which prints its version.
 fn tool(platform: &str) -> Vec<u8> {
     support::elf::printing(platform, "tool 1.2.3\n")
 }
 
-/// What the executables' layer of a platform has, each with its mode and length.
+/// The files in the executables' layer for a platform, each with mode and length.
 fn published(registry: &MemoryRegistry, platform: &str) -> Vec<String> {
     let index = registry.manifest("acme/tool", "1.2.3-alpine").unwrap().json();
     let architecture = platform.rsplit('/').next().unwrap();
@@ -65,7 +65,7 @@ fn published(registry: &MemoryRegistry, platform: &str) -> Vec<String> {
         .collect()
 }
 
-/// What refuses a source, before anything is written.
+/// The error about a source that is refused before anything is written.
 async fn refused(registry: &MemoryRegistry, step: &Step) -> String {
     let done = step.run().await;
     assert_eq!(done.code, Some(2), "{}", done.log);
@@ -74,8 +74,8 @@ async fn refused(registry: &MemoryRegistry, step: &Step) -> String {
     done.log
 }
 
-/// Lets buildx build a scratch image for both platforms, with provenance, as an OCI layout: a folder and an archive. `None` where a part isn't
-/// there; says so.
+/// Lets buildx build a scratch image for both platforms, with provenance, as an OCI layout: a folder and an archive.
+/// `None` if a part is missing, which is reported.
 fn layouts() -> Option<(tempfile::TempDir, PathBuf, PathBuf)> {
     let (Some(engine), Some(tools)) = (parts::engine_containerd(), parts::tools()) else {
         parts::skip("no engine with the containerd image store, or no buildx");
@@ -106,7 +106,7 @@ fn copy(from: &Path, step: &Step, name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_oci_layout_of_buildx_is_published_by_every_builder_and_with_it_the_source() {
+async fn an_oci_layout_of_buildx_and_its_variants_are_published_by_every_builder() {
     let Some((_folder, archive, layout)) = layouts() else { return };
     let registry = registry();
     let start = registry.snapshot();
@@ -133,7 +133,7 @@ async fn an_oci_layout_of_buildx_is_published_by_every_builder_and_with_it_the_s
                     [format!("usr/local/bin/tool 755 {}", tool(platform).len())]
                 );
             }
-            // The source is all of the layout, attestations included, and its facts are the variant's.
+            // The source is the whole layout, including attestations, and the variant has its facts.
             let index = registry.manifest("acme/tool", "latest").unwrap().json();
             let attestations = index["manifests"].as_array().unwrap().iter();
             let attestations = attestations.filter(|entry| entry["platform"]["os"] == "unknown").count();
@@ -176,7 +176,7 @@ async fn an_image_in_a_layout_and_in_a_registry_give_the_same_variant() {
     let of_registry = step(&registry, &format!("{}/acme/source", registry.host())).run().await.succeeded();
     assert_eq!(of_registry.outputs["digests"], of_layout.outputs["digests"]);
     assert_eq!(of_registry.outputs["status"], "unchanged");
-    // Where the entries of `index.json` are the platforms, it is the image.
+    // If the entries of `index.json` are the platforms, it is the image itself.
     let whole = step(&registry, "oci:layout");
     copy(&layout, &whole, "layout");
     assert_eq!(whole.run().await.succeeded().outputs["digests"], of_layout.outputs["digests"]);
@@ -212,7 +212,7 @@ async fn a_layout_that_cannot_be_used_is_refused_with_what_to_do() {
     };
     let log = refused(&registry, &broken("layout", &other_bytes)).await;
     assert!(log.contains("`oci:layout` is damaged: the blob `sha256:") && log.contains("has the digest"), "{log}");
-    // What is outside of the layout isn't read, whatever leads there.
+    // Files outside of the workspace aren't read, whatever points at them.
     let outside = archive.parent().unwrap().join("layout/blobs");
     let link = |layout: &Path| {
         fs::remove_dir_all(layout.join("blobs")).unwrap();
@@ -220,7 +220,7 @@ async fn a_layout_that_cannot_be_used_is_refused_with_what_to_do() {
     };
     let log = refused(&registry, &broken("layout", &link)).await;
     assert!(log.contains("a link out of the layout"), "{log}");
-    // Two images: one of them has to be named.
+    // With two images, one of them has to be named.
     let two = |layout: &Path| {
         let path = layout.join("index.json");
         let mut index: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
@@ -253,7 +253,8 @@ async fn a_layout_that_cannot_be_used_is_refused_with_what_to_do() {
     assert_eq!(index["manifests"].as_array().unwrap().len(), 2);
 }
 
-/// A step whose workspace has the executables of both platforms as a release has them: one by itself, one in an archive.
+/// A step whose workspace contains the executables of both platforms as in a release: one as a file, and one in an
+/// archive.
 fn with_files(registry: &MemoryRegistry, archive: &[&str]) -> Step {
     let name = archive[0];
     let source = format!(
@@ -281,7 +282,7 @@ fn label(registry: &MemoryRegistry, tag: &str, key: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_become_a_scratch_image_of_the_same_digest_with_every_builder_and_archive() {
+async fn files_become_a_scratch_image_with_the_same_digest_for_every_builder_and_archive() {
     let registry = registry();
     let start = registry.snapshot();
     let archives = [
@@ -310,7 +311,7 @@ async fn files_become_a_scratch_image_of_the_same_digest_with_every_builder_and_
     for platform in BOTH {
         assert_eq!(published(&registry, platform), [format!("usr/local/bin/tool 755 {}", tool(platform).len())]);
     }
-    // The scratch image has the labels of the variants, is annotated as they are, and has all files.
+    // The scratch image has the labels and annotations of the variants, and all files.
     for tag in ["latest", "alpine"] {
         assert_eq!(label(&registry, tag, "licenses"), "MIT", "{tag}");
     }
@@ -330,7 +331,7 @@ async fn files_become_a_scratch_image_of_the_same_digest_with_every_builder_and_
 }
 
 #[tokio::test]
-async fn a_scratch_image_that_was_made_of_the_same_files_stays_when_a_fact_is_edited() {
+async fn a_scratch_image_of_the_same_files_stays_when_a_fact_is_edited() {
     let registry = registry();
     let step = with_files(&registry, &["tool.tar.gz", "tar", "-czf"]);
     let licensed = |licence: &str| format!("org.opencontainers.image.licenses={licence}");
@@ -375,7 +376,7 @@ async fn files_that_cannot_be_used_are_refused_with_what_to_do() {
         let log = log.replace("%0A", "\n");
         assert!(log.contains(expected), "{line}: {log}");
     }
-    // What is outside of the workspace may be named in the workflow, and not in a matrix, which may be a file of a checkout.
+    // Files outside of the workspace may be named by the workflow, but not by a matrix, which may come with a checkout.
     for source in ["files\\nlinux/amd64=/proc/self/environ -> /tool", "oci:dist/../../layout"] {
         let matrix = format!("variants: [{{ base: '{host}/base/alpine:3.23', tags: [alpine], source: \"{source}\" }}]");
         let log = refused(&registry, &step(&registry, "oci:unused").input("matrix", &matrix)).await;
@@ -410,7 +411,7 @@ async fn variants_with_their_own_source_and_finished_images_need_no_other_source
             .input("source-tags", "")
             .input("matrix", &json!({ "variants": [own, bare, full] }).to_string())
     };
-    // What is wrong with a source that a variant names is said of its entry.
+    // An error about a variant's own source points at the variant's entry.
     let log = refused(&registry, &step("linux/amd64=dist/none -> /tool")).await;
     assert!(log.contains("matrix:1:14: `dist/none` of `source` can't be read"), "{log}");
 

@@ -1,5 +1,6 @@
-//! The day on which a project moves to this action: what its old workflow has published, with buildx and the labels and annotations
-//! that docker/metadata-action gives, is neither written over nor taken for ours, and nothing goes back.
+//! The day on which a project moves to this action: images that its old workflow published, with buildx and with the
+//! labels and annotations of docker/metadata-action, are neither overwritten nor mistaken for ours, and no tag goes
+//! back.
 
 #![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
 
@@ -15,7 +16,7 @@ use support::registry::Registry;
 use world::World;
 
 const PLATFORMS: &[&str] = &["linux/amd64", "linux/arm64"];
-/// The variants of the old workflow: their base and the entries of their tags.
+/// The variants of the old workflow: the base of each, and the entries of its tags.
 const VARIANTS: [(&str, [&str; 2]); 2] = [
     ("library/alpine:3.23", ["alpine3.23", "alpine"]),
     ("library/debian:bookworm-slim", ["bookworm-slim", "debian-slim"]),
@@ -27,7 +28,7 @@ struct OldWorkflow {
 }
 
 impl OldWorkflow {
-    /// `None` where a part isn't there; says so.
+    /// `None` if a part is missing, which is reported.
     fn find() -> Option<Self> {
         let (Some(engine), Some(tools)) = (parts::engine_containerd(), parts::tools()) else {
             parts::skip("no engine with the containerd image store, or no buildx");
@@ -36,7 +37,8 @@ impl OldWorkflow {
         Some(Self { buildx: tools.join("buildx"), engine })
     }
 
-    /// Publishes a variant of `version` as uv's workflow does: every tag at once, with labels, and annotations of index and manifests.
+    /// Publishes a variant of `version` like uv's workflow: every tag at once, with labels, and with annotations on
+    /// index and manifests.
     fn publish(&self, registry: &Registry, version: &str, base: &str, tags: &[String]) {
         let folder = tempfile::tempdir().unwrap();
         let host = registry.host();
@@ -92,14 +94,14 @@ async fn named(registry: &Registry, tag: &str) -> Option<String> {
     registry.manifest("acme/uv", tag).await.map(|manifest| manifest.digest())
 }
 
-/// What our images say of their version, in the annotation that decisions rest on.
+/// The version that our images state, in the annotation on which decisions are based.
 async fn ours(registry: &Registry, tag: &str) -> serde_json::Value {
     let index = registry.manifest("acme/uv", tag).await.unwrap().json();
     index["annotations"]["io.github.astral-sh.publish-variants.version"].clone()
 }
 
 #[tokio::test]
-async fn the_first_release_moves_every_rolling_tag_of_the_old_workflow_on_and_reads_none_of_its_images() {
+async fn the_first_release_moves_every_rolling_tag_of_the_old_workflow_without_reading_its_images() {
     let Some(old) = OldWorkflow::find() else { return };
     let Some(world) = World::start(PLATFORMS, &["0.9.26", "0.9.27"]).await else { return };
     old.release(&world.open, "0.9.26");
@@ -115,13 +117,13 @@ async fn the_first_release_moves_every_rolling_tag_of_the_old_workflow_on_and_re
     }
     let requests = world.open.requests();
     let read = |path: &str| path.starts_with("/v2/acme/uv/manifests/");
-    // What the assertions above have read comes after the run's last write.
+    // The assertions above make their requests after the run's last write.
     let last = requests.iter().rposition(|request| request.method == "PUT").unwrap();
     let gets: Vec<_> = requests[before..last].iter().filter(|r| r.method == "GET" && read(&r.path)).collect();
     assert!(gets.is_empty(), "{gets:#?}");
 }
 
-/// As in astral-sh/uv issue 15367: one registry has lacked the release since.
+/// As in astral-sh/uv issue 15367: one registry has lacked the release since then.
 #[tokio::test]
 async fn a_registry_that_lacks_the_old_workflows_release_gets_it_and_the_other_one_stays_as_it_is() {
     let Some(old) = OldWorkflow::find() else { return };
@@ -150,7 +152,7 @@ async fn a_release_that_the_old_workflow_left_half_done_is_completed_and_an_olde
     let Some(old) = OldWorkflow::find() else { return };
     let Some(world) = World::start(PLATFORMS, &["0.9.25", "0.9.26", "0.9.27"]).await else { return };
     old.release(&world.open, "0.9.26");
-    // Of 0.9.27, only the job for alpine came to its end.
+    // Only the job for alpine finished for 0.9.27.
     old.publish(&world.open, "0.9.27", VARIANTS[0].0, &tags_of("0.9.27", &VARIANTS[0].1));
     let theirs = named(&world.open, "alpine").await;
     let images = format!("{}/acme/uv", world.open.host());

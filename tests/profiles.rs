@@ -1,4 +1,5 @@
-//! A small release into registries that behave as GHCR, Docker Hub, ECR, GitLab and CNCF distribution do (docs/registries.md).
+//! A small release to registries that behave like GHCR, Docker Hub, ECR, GitLab and CNCF distribution
+//! (docs/registries.md).
 
 mod world;
 
@@ -15,7 +16,7 @@ use world::{PASSWORD, USER, released};
 const ACTION: &str = include_str!("../action.yml");
 const PLATFORMS: &[&str] = &["linux/amd64", "linux/arm64"];
 
-/// Two variants, published through a proxy that behaves as `profile`; a second run finds them unchanged.
+/// Publishes two variants through a proxy that behaves like `profile`; a second run finds them unchanged.
 async fn publish(profile: Profile, auth: Auth<'_>) {
     let github = GitHub::start("astral-sh/uv", vec![Release::new("1.0.0")]);
     let (Some(registry), Some(github)) = (Registry::start(auth).await, github) else {

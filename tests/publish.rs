@@ -1,4 +1,4 @@
-//! What outsiders see of publications: in order, one after the other, at once, disturbed and stopped half-way.
+//! What outsiders see of publications: in order, in parallel, disturbed, and stopped half-way.
 
 #![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
 
@@ -32,7 +32,7 @@ async fn setting(versions: &[&str]) -> Option<(World, String)> {
     Some((World::start(AMD64, versions).await?, engine))
 }
 
-/// The reasons for which tags were kept at the first destination, as `tag: reason`.
+/// The tags that were kept at the first destination, each as `tag: reason`.
 fn kept(done: &Done) -> Vec<String> {
     let report = done.json("images");
     let variants = report["variants"].as_array().unwrap().clone();
@@ -77,7 +77,7 @@ async fn a_newer_release_of_another_tool_holds_the_rolling_tags_if_github_has_it
     let (newer, older) = (labelled("0.9.27").without_index().build(), labelled("0.9.25").build());
     world.open.push(&newer, "acme/uv", "0.9.27-alpine").await;
     let newer = world.open.push(&newer, "acme/uv", "alpine").await;
-    // A label alone is no evidence: anybody may write one, and bases have their own.
+    // A label alone is no evidence: anybody can set one, and bases have their own.
     world.open.push(&labelled("0.9.28").build(), "acme/uv", "alpine3.23").await;
     world.open.push(&older, "acme/uv", "0.9-alpine3.23").await;
     let done = world.small_step(&engine, "acme", "0.9.26").run().await.succeeded();
@@ -91,9 +91,9 @@ async fn a_newer_release_of_another_tool_holds_the_rolling_tags_if_github_has_it
     }
 }
 
-/// Registries can be told to remove what has no tag of its own, and some people remove too much.
+/// Registries can be told to remove untagged content, and some people remove too much.
 #[tokio::test]
-async fn a_rolling_tag_that_shows_what_is_gone_in_parts_moves_on() {
+async fn a_rolling_tag_of_an_image_with_missing_parts_moves_on() {
     let Some((world, engine)) = setting(&["0.9.26"]).await else { return };
     let old = TinyImage::new(AMD64).layer(vec![executable("/x", "0.9.25")]).build();
     world.open.push(&old, "acme/uv", "alpine").await;
@@ -104,7 +104,7 @@ async fn a_rolling_tag_that_shows_what_is_gone_in_parts_moves_on() {
 }
 
 #[tokio::test]
-async fn no_rolling_tag_moves_where_the_input_says_never_and_every_one_where_it_says_always() {
+async fn no_rolling_tag_moves_with_never_and_every_one_moves_with_always() {
     let Some((world, engine)) = setting(&["0.9.26", "0.9.27"]).await else { return };
     let run = async |version: &str, rolling: &str| {
         world.small_step(&engine, "acme", version).input("rolling", rolling).run().await.succeeded();
@@ -130,7 +130,7 @@ async fn named(registry: &Registry) -> String {
 }
 
 #[tokio::test]
-async fn a_release_is_finished_on_the_bases_that_it_was_begun_on_and_replaced_only_where_that_is_asked_for() {
+async fn a_release_is_finished_on_the_bases_that_it_was_begun_on_and_replaced_only_on_request() {
     let Some((world, engine)) = setting(&["0.9.26"]).await else { return };
     let begun = world.small_step(&engine, "acme", "0.9.26").run().await.succeeded();
     let published = named(&world.open).await;
@@ -156,7 +156,7 @@ async fn a_release_is_finished_on_the_bases_that_it_was_begun_on_and_replaced_on
 }
 
 #[tokio::test]
-async fn an_exact_tag_that_another_plan_has_taken_is_kept_or_replaced_or_ends_the_run_as_the_input_says() {
+async fn an_exact_tag_that_another_plan_has_taken_is_kept_or_replaced_or_fails_the_run() {
     let Some((world, engine)) = setting(&["0.9.26"]).await else { return };
     world.small_step(&engine, "acme", "0.9.26").run().await.succeeded();
     let published = named(&world.open).await;
@@ -184,9 +184,9 @@ async fn an_exact_tag_that_another_plan_has_taken_is_kept_or_replaced_or_ends_th
     assert_ne!(named(&world.open).await, published);
 }
 
-/// The matrix may have moved `alpine` from one Alpine to the next since the release.
+/// The matrix may have moved `alpine` to the next version of Alpine since the release.
 #[tokio::test]
-async fn an_exact_tag_that_is_taken_holds_its_own_entry_alone() {
+async fn a_taken_exact_tag_holds_only_its_own_entry() {
     let Some((world, engine)) = setting(&["0.9.26"]).await else { return };
     let other = TinyImage::new(AMD64).layer(vec![executable("/x", "on alpine 3.22")]).build();
     let other = world.open.push(&other, "acme/uv", "0.9.26-alpine").await;
@@ -206,7 +206,7 @@ async fn an_exact_tag_that_is_taken_holds_its_own_entry_alone() {
     assert!(!done.outputs["tags"].contains("0.9.26-alpine\n"), "{}", done.outputs["tags"]);
 }
 
-/// `0.9.26-22` is version `0.9.26.post22` of the source for who doesn't know that a variant is called `22`.
+/// Without knowing that a variant is called `22`, `0.9.26-22` is version `0.9.26.post22` of the source.
 #[tokio::test]
 async fn the_sources_rolling_tags_are_never_a_variants() {
     let Some((world, engine)) = setting(&["0.9.26"]).await else { return };
@@ -224,9 +224,9 @@ async fn the_sources_rolling_tags_are_never_a_variants() {
     }
 }
 
-/// Ubuntu's images say `24.04`, and so does what is built on them by tools that set no label.
+/// Ubuntu's images state the version `24.04`, and so do images that other tools build on them without setting a label.
 #[tokio::test]
-async fn a_version_that_may_be_the_bases_holds_no_rolling_tag() {
+async fn a_version_that_may_belong_to_the_base_holds_no_rolling_tag() {
     let Some((world, engine)) = setting(&["0.9.26"]).await else { return };
     let labels = json!({ "org.opencontainers.image.version": "24.04" });
     let before = TinyImage::new(AMD64).layer(vec![executable("/x", "0.9.25")]).config("Labels", labels).build();
@@ -235,7 +235,7 @@ async fn a_version_that_may_be_the_bases_holds_no_rolling_tag() {
     assert_eq!(done.json("digests")["alpine3.23"], digest(&world.open, "acme/uv", "alpine").await.unwrap());
 }
 
-/// The manifests that were put, in order: digests, exact tags and rolling tags, each with its repository.
+/// The manifests that were pushed, in order: digests, exact tags and rolling tags, each with its repository.
 fn puts(proxy: &FaultProxy) -> Vec<(String, String)> {
     let requests = proxy.requests().into_iter().filter(|request| request.asked.method == "PUT");
     let manifest = |path: &str| path.strip_prefix("/v2/")?.split_once("/manifests/").map(|(a, b)| (a.into(), b.into()));
@@ -243,7 +243,7 @@ fn puts(proxy: &FaultProxy) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn tags_are_written_when_all_content_is_there_and_rolling_ones_after_exact_ones() {
+async fn tags_are_written_after_all_content_and_rolling_ones_after_exact_ones() {
     let Some((world, engine)) = setting(&["0.9.26"]).await else { return };
     let proxy = FaultProxy::start(world.open.host());
     let images = format!("{host}/one/uv\n{host}/two/uv", host = proxy.host());
@@ -258,7 +258,8 @@ async fn tags_are_written_when_all_content_is_there_and_rolling_ones_after_exact
     let order: Vec<i32> = puts(&proxy).iter().map(class).collect();
     assert!(order.is_sorted(), "{:#?}", puts(&proxy));
     let count = |wanted| order.iter().filter(|class| **class == wanted).count();
-    // Two repositories: four exact tags of variants and one of the source, eight rolling ones, two of the source.
+    // In two repositories each: four exact tags of variants and one of the source, eight rolling ones, and two of the
+    // source.
     assert_eq!([count(1), count(2), count(3)], [2 * 5, 2 * 8, 2 * 2]);
     let last_content =
         proxy.requests().iter().rposition(|r| r.asked.method == "PUT" && r.asked.path.contains("sha256:"));
@@ -269,7 +270,7 @@ async fn tags_are_written_when_all_content_is_there_and_rolling_ones_after_exact
     assert!(read_back.count() >= 6, "every index is read back at both destinations before the first tag is written");
 }
 
-/// Two releases at once: whoever is held up, and wherever, the rolling tags end at the newer one.
+/// Two releases at the same time: whichever is delayed, and wherever, the rolling tags end at the newer one.
 #[tokio::test]
 async fn two_runs_that_cross_leave_the_rolling_tags_at_the_newer_version() {
     let Some((world, engine)) = setting(&["0.9.27", "0.9.28"]).await else { return };
@@ -294,7 +295,7 @@ async fn two_runs_that_cross_leave_the_rolling_tags_at_the_newer_version() {
 }
 
 #[tokio::test]
-async fn a_destination_that_takes_no_push_is_told_before_anything_is_built() {
+async fn a_destination_that_refuses_a_push_is_reported_before_anything_is_built() {
     let Some((world, engine)) = setting(&["0.9.26"]).await else { return };
     let tokens = TokenServer::start();
     tokens.add_user("robot", "s3cret-robot");
@@ -316,7 +317,7 @@ async fn a_destination_that_takes_no_push_is_told_before_anything_is_built() {
 }
 
 #[tokio::test]
-async fn tokens_that_expire_on_the_way_are_renewed() {
+async fn tokens_that_expire_during_a_run_are_renewed() {
     let Some((world, engine)) = setting(&["0.9.26"]).await else { return };
     let tokens = TokenServer::start();
     tokens.add_user("robot", "s3cret-robot");
@@ -333,14 +334,14 @@ async fn tokens_that_expire_on_the_way_are_renewed() {
 }
 
 #[tokio::test]
-async fn a_registry_that_always_fails_ends_the_run_at_its_deadline_with_what_was_tried() {
+async fn a_registry_that_always_fails_ends_the_run_at_its_deadline_and_the_error_names_the_attempts() {
     let Some((world, engine)) = setting(&["0.9.26"]).await else { return };
     let proxy = FaultProxy::start(world.open.host());
     proxy.inject(Rule::on("*", "/v2/", Fault::bad_gateway()));
     let images = format!("{}/acme/uv", proxy.host());
     let step = world.small_step(&engine, "acme", "0.9.26").input("images", &images);
     let step = step.variable("PUBLISH_VARIANTS_DEADLINE", "3");
-    // Far more than the deadline, and far less than the five minutes that it is otherwise.
+    // Far more than the deadline, and far less than the default of five minutes.
     let run = tokio::time::timeout(Duration::from_secs(60), step.run()).await.unwrap();
     assert_eq!(run.code, Some(1), "{}", run.log);
     for told in [proxy.host().as_str(), "acme/uv", "POST", "attempts", "502"] {
@@ -385,7 +386,7 @@ async fn a_run_that_is_stopped_says_what_was_done_and_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn nothing_that_a_run_writes_has_a_secret_in_it() {
+async fn nothing_that_a_run_writes_contains_a_secret() {
     let Some((world, engine)) = setting(&["0.9.26"]).await else { return };
     let good = world.step(&engine, "acme", "0.9.26").run().await.succeeded();
     let closed = world.closed.host();
@@ -408,7 +409,7 @@ async fn nothing_that_a_run_writes_has_a_secret_in_it() {
 }
 
 #[tokio::test]
-async fn a_run_that_may_not_write_the_notes_has_published_and_tells_the_next_steps() {
+async fn a_run_that_may_not_write_the_notes_has_published_and_sets_its_outputs() {
     let Some((world, engine)) = setting(&["0.9.26"]).await else { return };
     let token = support::github::READ_TOKEN;
     let done = world.small_step(&engine, "acme", "0.9.26").input("github-token", token).run().await;

@@ -1,12 +1,16 @@
-//! `report`: what people and following steps get to see.
+//! `report`: what people and later steps see.
 
 #![expect(clippy::unwrap_used, reason = "what a test prepares is there, or it fails")]
 
 use std::time::Duration;
 
 use publish_variants::action::inputs::ReleaseNotes;
+use publish_variants::error::Failure;
+use publish_variants::hint::{Flaw, Hints};
 use publish_variants::image::Digest;
 use publish_variants::ownership::{Evidence, Reason};
+use publish_variants::plan::{Place, PlanError, Problem};
+use publish_variants::publish::PublishError;
 use publish_variants::report::notes::{self, LONGEST_BODY};
 use publish_variants::report::section::{END, PLACEHOLDER, begin, sections};
 use publish_variants::report::{
@@ -104,16 +108,17 @@ fn report() -> Report {
             stage("Publish", 16_900, 5_450),
         ],
         new_variants: vec![],
+        comparison: None,
         next_tag_forms: vec![],
         tag_forms: FORMS.map(str::to_owned).into(),
         tally: Tally { created: 6, moved: 5, kept: 1, ..Tally::default() },
     }
 }
 
-/// What the default templates make of an entry.
+/// The tags that the default templates make of an entry.
 const FORMS: [&str; 3] = ["1.4.0-<tag>", "1.4-<tag>", "<tag>"];
 
-/// A report of variants `base,entry,entry` with the tags of the default templates.
+/// A report of variants `base,entry,entry`, with the tags of the default templates.
 fn of_lines<'a>(lines: impl IntoIterator<Item = &'a str>) -> Report {
     let variants = lines.into_iter().map(|line| {
         let words: Vec<&str> = line.split(',').collect();
@@ -153,7 +158,7 @@ fn compact(body: &str, report: &Report) -> String {
     notes::update(body, report, ReleaseNotes::Compact).unwrap()
 }
 
-/// Somebody else's image is under the exact tags: it is neither promoted nor vouched for.
+/// The exact tags name somebody else's image, which is neither advertised nor attested.
 #[test]
 fn a_variant_whose_exact_tags_are_taken_is_named_and_not_vouched_for() {
     let mut report = report();
@@ -175,9 +180,9 @@ fn a_variant_whose_exact_tags_are_taken_is_named_and_not_vouched_for() {
     assert_eq!(output("kept").lines().count(), 4, "{}", output("kept"));
 }
 
-/// Layers of `run` lines differ each time: only the run that made them knows what is in them.
+/// The layers of `run` lines differ each time, so only the run that made them knows their content.
 #[test]
-fn what_this_run_has_not_made_is_in_no_checksum() {
+fn images_that_this_run_did_not_make_are_not_in_the_checksums() {
     let mut report = report();
     report.variants[0].is_vouched_for = false;
     let checksums = outputs::checksums(&report);
@@ -205,14 +210,14 @@ fn the_section_of_uvs_variants() {
 }
 
 #[test]
-fn platforms_are_a_column_where_they_differ() {
+fn platforms_are_a_column_if_they_differ() {
     let mut report = uv();
     report.variants.truncate(3);
     report.variants[1].platforms.truncate(1);
     insta::assert_snapshot!(notes::section(&report));
 }
 
-/// The fixes of an older line get the tags of that line only, all but one entry that the newer line no longer has.
+/// A fix of an older line only gets that line's tags, except for one entry that the newer line no longer has.
 #[test]
 fn tags_that_only_some_variants_have_are_not_claimed_for_all() {
     let mut report = uv();
@@ -258,7 +263,7 @@ fn the_summary_of_a_pull_request_says_what_the_next_release_will_have() {
 }
 
 #[test]
-fn the_log_ends_with_a_line_of_numbers() {
+fn the_log_ends_with_a_line_of_counts() {
     let of = |status, tally| outcome::line(&Report { status, tally, ..report() });
     assert_eq!(
         of(Status::Published, Tally { moved: 82, kept: 2, ..Tally::default() }),
@@ -270,8 +275,13 @@ fn the_log_ends_with_a_line_of_numbers() {
     );
 }
 
-const BROKEN: &str = "2 tags could not be written, all others were\n`ghcr.io/acme/tool:alpine`: the registry answered 500\n\
-                      hint: run it again: what is published is found in place";
+fn broken() -> Failure {
+    let tag = |tag: &str| {
+        let cause = Flaw::new("the registry answered 500\nhint: reboot", Hints::none());
+        (format!("ghcr.io/acme/tool:{tag}").parse().unwrap(), cause)
+    };
+    PublishError::Tags(vec![tag("alpine"), tag("1.4-alpine")]).into()
+}
 
 #[test]
 fn the_summary_of_a_run_that_failed_between_its_tags_says_which_were_written() {
@@ -287,17 +297,19 @@ fn the_summary_of_a_run_that_failed_between_its_tags_says_which_were_written() {
     };
     let mut stages = report().stages;
     stages.last_mut().unwrap().name = "tag".into();
-    insta::assert_snapshot!(summary::of_failure(BROKEN, &ledger, &stages));
+    insta::assert_snapshot!(summary::of_failure(&broken(), &ledger, &stages));
 }
 
 #[test]
 fn the_summary_of_a_run_that_was_refused_says_that_nothing_was_published() {
-    insta::assert_snapshot!(summary::of_failure("input `matrix`: it has *no* variants", &Ledger::default(), &[]));
+    let problem = Problem::new(&Place::Input("matrix"), "it has *no* variants");
+    let failure = Failure::from(PlanError::unless_none(vec![problem]).unwrap_err());
+    insta::assert_snapshot!(summary::of_failure(&failure, &Ledger::default(), &[]));
 }
 
 #[test]
 fn the_summary_says_what_failed_after_publishing() {
-    let text = summary::markdown(&report(), Some(BROKEN));
+    let text = summary::markdown(&report(), Some(&broken()));
     assert!(text.contains("**Published 2 variants") && text.contains("> [!CAUTION]"), "{text}");
 }
 
@@ -328,7 +340,7 @@ fn checksums_are_lines_of_sha256sum() {
 }
 
 #[test]
-fn a_kept_tag_is_no_reference_of_this_release() {
+fn a_kept_tag_is_not_a_reference_of_this_release() {
     let tags = outputs::tags(&report());
     assert!(!tags.lines().any(|tag| tag == "ghcr.io/acme/tool:alpine"), "{tags}");
 }
@@ -350,7 +362,7 @@ fn a_rerun_that_moves_nothing_leaves_the_notes_as_they_are() {
 }
 
 #[test]
-fn what_stands_around_the_section_stays() {
+fn the_text_around_the_section_stays() {
     let first = compact("# Before", &report());
     let edited = format!("{first}## After\n");
     let second = compact(&edited, &Report { dropped_variants: vec![], ..report() });
@@ -366,7 +378,7 @@ fn the_section_goes_where_the_notes_say() {
     assert!(at(PLACEHOLDER) < at("## Verifying"), "{notes}");
 }
 
-/// Two tools, two jobs with variants of their own, two jobs with a registry each.
+/// Two tools, two jobs with variants of their own, and two jobs with a registry each.
 #[test]
 fn every_job_of_a_release_has_its_own_section() {
     let only = |number: usize| {
@@ -396,7 +408,7 @@ fn every_job_of_a_release_has_its_own_section() {
         assert_eq!(notes::changes_since(&notes, &second), Some(notes::Changes::default()));
         assert_eq!(notes::changes_since(&compact("", &first), &second), None, "what another job has isn't lost");
     }
-    // One job that has taken the work of both over.
+    // One job has taken over the work of both.
     let merged = compact(&compact(&compact("Notes\n", &only(0)), &only(1)), &report());
     assert_eq!(sections(&merged).iter().filter(|section| !section.is_empty()).count(), 1, "{merged}");
 }
@@ -418,7 +430,7 @@ fn the_next_release_learns_which_variants_are_gone() {
     }
 }
 
-/// As the first version wrote it: the marker names nothing, and the record has the digests.
+/// In the format of the first version: the marker names nothing, and the record contains the digests.
 #[test]
 fn a_section_of_an_older_version_is_found_and_replaced() {
     let record = format!(
@@ -474,7 +486,7 @@ fn the_section_of_uvs_variants_has_at_most_90_lines_and_8_kilobytes() {
     );
     assert!(section.contains("Pin by digest"));
     assert_eq!(section.matches("docker pull ").count(), 1);
-    // Nor does it get much longer when many tags stay.
+    // It doesn't get much longer even if many tags stay.
     let reason = Reason::HeldBy("1.5.0".parse().unwrap(), Evidence::Proved).to_string();
     for destination in report.variants.iter_mut().flat_map(|variant| &mut variant.destinations) {
         let kept = |kept: RollingTag| KeptTag { tag: kept.tag, reason: reason.clone() };
@@ -498,7 +510,7 @@ fn five_hundred_variants_leave_room_for_the_notes() {
 }
 
 #[test]
-fn what_has_no_room_gets_shorter_and_is_refused_only_then() {
+fn a_section_without_room_gets_shorter_before_it_is_refused() {
     for (wanted, forms) in [
         (ReleaseNotes::Full, ["full", "full", "pinned", "folded", "names", "refused"]),
         (ReleaseNotes::Compact, ["pinned", "pinned", "pinned", "folded", "names", "refused"]),
@@ -517,7 +529,8 @@ fn what_has_no_room_gets_shorter_and_is_refused_only_then() {
                     }
                 }
                 Err(error) => {
-                    assert!(error.to_string().contains("\nhint: shorten the notes"), "{error}");
+                    let error = Failure::from(error).to_string();
+                    assert!(error.contains("\nhint: shorten the notes"), "{error}");
                     "refused"
                 }
             };

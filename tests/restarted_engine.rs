@@ -1,4 +1,4 @@
-//! The engine dies in the middle of a publication and is started again, as a host's service manager does with `dockerd`.
+//! The engine dies during a publication and is restarted, as `dockerd` is by a host's service manager.
 
 #![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
 
@@ -13,7 +13,8 @@ use support::parts;
 
 use world::World;
 
-/// When the engine dies, in milliseconds since the run began to use it: while it pulls and builds, and while it runs what it has built.
+/// When the engine dies, in milliseconds after the run began to use it: while it pulls and builds, and while it runs a
+/// built image.
 const MOMENTS: [u64; 2] = [200, 1500];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -41,7 +42,7 @@ async fn a_publication_goes_on_when_the_engine_is_back() {
     }
 }
 
-/// The file beside the engine's socket has the id of the process that keeps it running.
+/// The file next to the engine's socket contains the id of the process that keeps the engine running.
 fn crash(engine: &str) {
     let socket = Path::new(engine.strip_prefix("unix://").unwrap());
     let keeper = std::fs::read_to_string(socket.with_extension("pid")).unwrap();

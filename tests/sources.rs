@@ -1,5 +1,5 @@
-//! Sources as they are in the wild: any mode and owner, links, several layers, other compressions, other systems; and files beside the
-//! executables. With every builder that this machine has.
+//! Sources in the wild: with any modes and owners, links, several layers, other compressions, files for other systems,
+//! and files besides the executables. With every builder of this machine.
 
 #![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
 
@@ -16,7 +16,7 @@ const AMD64: &str = "linux/amd64";
 const ARM64: &str = "linux/arm64";
 const BOTH: [&str; 2] = [AMD64, ARM64];
 
-/// A registry with a base that has a shell, and nothing else.
+/// A registry that contains only a base with a shell.
 fn registry() -> MemoryRegistry {
     let registry = MemoryRegistry::start();
     let base = BOTH.iter().fold(TinyImage::new(&BOTH), |base, platform| {
@@ -40,7 +40,7 @@ fn step(registry: &MemoryRegistry) -> Step {
         .input("matrix", &format!("{host}/base/alpine:3.23,alpine"))
 }
 
-/// The executable of a platform, which prints its version.
+/// The executable for a platform, which prints its version.
 fn tool(platform: &str) -> Vec<u8> {
     support::elf::printing(platform, "tool 1.2.3\n")
 }
@@ -50,7 +50,7 @@ fn source(files: impl Fn(Vec<u8>) -> Vec<File>) -> TinyImage {
     BOTH.iter().fold(TinyImage::new(&BOTH), |source, platform| source.layer_for(platform, files(tool(platform))))
 }
 
-/// What was published for a platform: the top layer's files, each with mode, owner and length.
+/// The files in the published top layer for a platform, each with mode, owner and length.
 fn published(registry: &MemoryRegistry, platform: &str) -> Vec<String> {
     let index = registry.manifest("acme/tool", "1.2.3-alpine").unwrap().json();
     let of = |entry: &&Value| {
@@ -82,7 +82,7 @@ fn digest(done: &Done) -> String {
     done.json("digests")["alpine"].as_str().unwrap().to_owned()
 }
 
-/// What refuses the source, before anything is written.
+/// The error about a source that is refused before anything is written.
 async fn refused(registry: &MemoryRegistry, step: Step) -> String {
     let done = step.run().await;
     assert_eq!(done.code, Some(2), "{}", done.log);
@@ -132,7 +132,7 @@ async fn an_executable_is_for_the_platform_that_it_is_published_for_whatever_ind
         json!({ "mediaType": manifest.media_type, "digest": manifest.digest(), "size": manifest.bytes.len(),
             "platform": { "os": "linux", "architecture": architecture } })
     };
-    // What the config says, what the executable is for, and whether that may be published for arm64.
+    // The platform in the config, the platform of the executable, and whether that may be published for arm64.
     for (config, machine, right) in [(AMD64, AMD64, false), (ARM64, AMD64, false), (AMD64, ARM64, true)] {
         let registry = registry();
         let good = TinyImage::tool(&[AMD64], &["tool"], "1.2.3").without_index().build();
@@ -157,7 +157,7 @@ async fn an_executable_is_for_the_platform_that_it_is_published_for_whatever_ind
 }
 
 #[tokio::test]
-async fn what_a_source_has_for_other_systems_is_left_alone() {
+async fn files_of_a_source_for_other_systems_are_ignored() {
     let registry = registry();
     let windows = vec![executable("/tool.exe", "MZ")];
     let source = TinyImage::new(&[AMD64, "windows/amd64", ARM64, "darwin/arm64"])
@@ -178,7 +178,7 @@ async fn what_a_source_has_for_other_systems_is_left_alone() {
     assert!(done.log.contains("`windows/amd64` is no platform of Linux"), "{}", done.log);
 }
 
-/// Copies an image by skopeo; `false` where there is none.
+/// Copies an image by skopeo; `false` if skopeo is missing.
 fn skopeo(options: &[&str], from: &str, to: &str) -> bool {
     let mut command = Command::new("skopeo");
     command.args(["--insecure-policy", "copy", "--all", "--src-tls-verify=false", "--dest-tls-verify=false"]);
@@ -197,7 +197,7 @@ async fn a_source_that_podman_or_skopeo_has_compressed_is_published_as_any_other
         let registry = registry();
         registry.put_image(&plain.build(), "acme/source", "1.2.3");
         if let Some(format) = compressed {
-            // What skopeo knows of one registry, it doesn't compress again for it.
+            // skopeo doesn't compress a layer again for a registry that it knows has the layer.
             let (uncompressed, other) = (tempfile::tempdir().unwrap(), MemoryRegistry::start());
             let folder = format!("dir:{}", uncompressed.path().display());
             let (from, to) = (
@@ -228,7 +228,7 @@ async fn a_source_that_podman_or_skopeo_has_compressed_is_published_as_any_other
 }
 
 #[tokio::test]
-async fn rights_that_variants_would_lose_are_refused() {
+async fn privileges_that_variants_would_lose_are_refused() {
     let registry = registry();
     let setuid = source(|tool| vec![executable("/tool", tool).mode(0o4755)]);
     registry.put_image(&setuid.build(), "acme/source", "1.2.3");
@@ -237,7 +237,7 @@ async fn rights_that_variants_would_lose_are_refused() {
 }
 
 #[tokio::test]
-async fn a_link_that_leads_nowhere_is_refused_with_where_it_leads() {
+async fn a_dangling_link_is_refused_and_its_target_named() {
     let registry = registry();
     let source = source(|tool| vec![executable("/opt/tool", tool)]);
     let source = source.layer(vec![symlink("/tool", "../../etc/none")]);
@@ -247,7 +247,7 @@ async fn a_link_that_leads_nowhere_is_refused_with_where_it_leads() {
 }
 
 #[tokio::test]
-async fn files_go_to_other_folders_only_where_these_were_looked_at_in_the_base() {
+async fn files_go_to_other_folders_only_if_these_can_be_inspected_in_the_base() {
     let registry = registry();
     let source = source(|tool| vec![executable("/tool", tool), file("/_tool", "#compdef tool")]);
     registry.put_image(&source.build(), "acme/source", "1.2.3");
@@ -324,7 +324,7 @@ async fn a_variant_may_have_a_source_of_its_own_with_its_own_facts_and_platforms
 }
 
 #[tokio::test]
-async fn the_general_source_need_not_exist_where_every_variant_has_its_own() {
+async fn the_general_source_need_not_exist_if_every_variant_has_its_own() {
     let registry = registry();
     registry.put_image(&source(|tool| vec![executable("/tool", tool)]).build(), "acme/other", "1.2.3");
     let host = registry.host();
@@ -336,7 +336,7 @@ async fn the_general_source_need_not_exist_where_every_variant_has_its_own() {
 }
 
 #[tokio::test]
-async fn no_variant_may_have_the_tag_that_is_its_source() {
+async fn no_variant_may_have_the_tag_of_its_source() {
     let registry = registry();
     registry.put_image(&source(|tool| vec![executable("/tool", tool)]).build(), "acme/source", "1.2.3");
     let host = registry.host();
@@ -347,8 +347,8 @@ async fn no_variant_may_have_the_tag_that_is_its_source() {
     assert!(log.contains("tag `alpine` is claimed here and by the source of variant `other`"), "{log}");
 }
 
-/// An executable of this machine that is linked dynamically, the version that it tells, and what runs it: the dynamic linker and the C library,
-/// each with its place.
+/// A dynamically linked executable of this machine, the version that it prints, and what it needs: the dynamic linker
+/// and the C library, each with its path.
 struct Dynamic {
     platform: String,
     executable: Vec<u8>,
@@ -377,13 +377,13 @@ impl Dynamic {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_executable_that_is_linked_dynamically_needs_its_interpreter_in_the_base() {
+async fn a_dynamically_linked_executable_needs_its_interpreter_in_the_base() {
     let dynamic = Dynamic::find();
     let platform = dynamic.platform.as_str();
     let registry = registry();
     let source = TinyImage::new(&[platform]).layer(vec![executable("/tool", dynamic.executable.clone())]);
     registry.put_image(&source.build(), "acme/source", "1.2.3");
-    // The linker and the folders to it are links, as in Debian.
+    // The linker, and the folders on the way to it, are links, as in Debian.
     let moved = |path: &str| format!("/usr/real{path}");
     let glibc: Vec<File> = dynamic
         .libraries
@@ -414,11 +414,11 @@ async fn an_executable_that_is_linked_dynamically_needs_its_interpreter_in_the_b
     let with_engine = |matrix| step(matrix).input("builder", "engine").variable("DOCKER_HOST", &engine);
     let log = refused(&registry, with_engine(&musl)).await;
     assert!(log.contains(&missing) && log.contains("hint: a static executable runs on every base"), "{log}");
-    // Where `run` lines may install it, what they made is looked at.
+    // If `run` lines may install it, the result is inspected.
     let shell = format!("variants: [{{ base: '{host}/base/alpine:3.23', tags: [alpine], run: ['[\"/bin/sh\"]'] }}]");
     let done = with_engine(&shell).run().await;
     assert!(done.code == Some(2) && done.log.contains(&missing), "{}", done.log);
-    // There it runs, and tells its version.
+    // There it runs, and prints its version.
     with_engine(&glibc).run().await.succeeded();
 
     let scratch = "variants: [{ base: scratch, tags: [bare] }]";

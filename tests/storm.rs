@@ -1,5 +1,5 @@
-//! The matrix of the demonstration, of real executables and bases for two platforms, into two registries, while three of ten
-//! requests fail.
+//! The matrix of the demo, with real executables and bases for two platforms, is published to two registries while
+//! three in ten requests fail.
 
 mod world;
 
@@ -29,7 +29,7 @@ async fn real_world() -> Option<World> {
     Some(world)
 }
 
-/// Everything passes the proxies: the engine's pulls, the source, the bases, both destinations.
+/// Everything goes through the proxies: the engine's pulls, the source, the bases, and both destinations.
 #[tokio::test]
 async fn a_publication_gets_through_when_three_requests_in_ten_fail() {
     let engines = parts::engines();

@@ -1,4 +1,4 @@
-//! The git work tree, read without git and compared with what git says.
+//! Reading the git work tree without git, compared with git's own answers.
 
 #![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
 
@@ -11,7 +11,7 @@ use publish_variants::work_tree::WorkTree;
 use support::parts;
 use tempfile::TempDir;
 
-/// Runs git at a date (a Unix time), with the settings of nobody.
+/// Runs git at a date (a Unix time), without anybody's settings.
 fn git(folder: &Path, date: u64, arguments: &[&str]) -> String {
     let output = Command::new("git")
         .current_dir(folder)
@@ -27,8 +27,8 @@ fn git(folder: &Path, date: u64, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// A repository whose commits are so alike that git stores some as differences from others. Each has a tag, every other one an
-/// annotated one.
+/// A repository whose commits are so similar that git stores some of them as deltas. Each has a tag, and every other
+/// tag is annotated.
 fn repository() -> Option<TempDir> {
     if Command::new("git").arg("--version").output().is_err() {
         parts::skip("no git");
@@ -50,7 +50,7 @@ fn repository() -> Option<TempDir> {
 }
 
 #[test]
-fn commits_and_dates_are_those_that_git_tells_loose_packed_or_stored_as_differences() {
+fn commits_and_dates_agree_with_git_whether_loose_packed_or_stored_as_deltas() {
     let Some(folder) = repository() else { return };
     let tree = WorkTree::find(folder.path()).unwrap();
     let compare = |stored: &str| {
@@ -77,7 +77,7 @@ fn commits_and_dates_are_those_that_git_tells_loose_packed_or_stored_as_differen
 }
 
 #[test]
-fn what_the_work_tree_does_not_have_is_not_known() {
+fn commits_that_the_work_tree_lacks_are_unknown() {
     let Some(folder) = repository() else { return };
     let tree = WorkTree::find(folder.path()).unwrap();
     let elsewhere = "0123456789abcdef0123456789abcdef01234567";
@@ -117,7 +117,7 @@ fn nothing_outside_of_the_workspace_is_read() {
 }
 
 #[test]
-fn a_damaged_repository_is_an_error_and_no_panic() {
+fn a_damaged_repository_is_an_error_and_not_a_panic() {
     let Some(folder) = repository() else { return };
     git(folder.path(), 0, &["gc", "-q", "--aggressive", "--prune=now"]);
     let packs = fs::read_dir(folder.path().join(".git/objects/pack")).unwrap();

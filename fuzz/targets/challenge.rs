@@ -1,4 +1,4 @@
-//! Any text as a `WWW-Authenticate` header: a realm that stands in it, or none, never a panic.
+//! Any text as a `WWW-Authenticate` header: the result is a realm that occurs in it, or none, but never a panic.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Any bytes as the config of a base: what is composed from it can be read again, or it is an error, never a panic.
+//! Any bytes as the config of a base: the result is a config that can be parsed again, or an error, but never a panic.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

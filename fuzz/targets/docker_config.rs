@@ -1,4 +1,5 @@
-//! Any text as Docker's `config.json`: credentials that can be sent and are never shown, or a refusal, and never a panic.
+//! Any text as Docker's `config.json`: the result is credentials that can be sent and are never shown, or a refusal,
+//! but never a panic.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -14,7 +15,7 @@ fuzz_target!(|text: &str| {
                 let is_sendable = |text: &str| !text.chars().any(char::is_control);
                 assert!(is_sendable(username) && is_sendable(password.expose()) && !password.expose().is_empty());
                 assert!(format!("{credential:?}").contains("password: ***"));
-                // A name without a dot or a port isn't read as a registry's.
+                // A name without a dot or a port isn't parsed as a registry's.
                 if let Ok(repository) = format!("{registry}/tool").parse::<Repository>()
                     && registry_name(repository.registry()).is_some_and(|host| registry.starts_with(&host))
                 {

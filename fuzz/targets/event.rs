@@ -1,4 +1,4 @@
-//! Any name and payload of an event: a version or a problem, never a panic.
+//! Any name and payload of an event: the result is a version or a problem, but never a panic.
 #![no_main]
 
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use publish_variants::action::{Environment, Options};
 use publish_variants::plan::Plan;
 
 fuzz_target!(|text: &str| {
-    // The first line is the event's name, the second its ref, the rest its payload.
+    // The first line is the event's name, the second one its ref, and the rest its payload.
     let mut parts = text.splitn(3, '\n');
     let mut part = || parts.next().unwrap_or_default().to_owned();
     let (name, git_ref, payload) = (part(), part(), part());

@@ -1,4 +1,5 @@
-//! Any bytes as the layers of a source: the files in them or an error, never a panic, and every file that is found is that entry.
+//! Any bytes as the layers of a source: the result is the files in them or an error, but never a panic, and every file
+//! that is found is in that entry.
 #![no_main]
 
 use std::io::{self, Read as _};
@@ -8,11 +9,11 @@ use publish_variants::image::unpack::archive::{Archive, Kind};
 use publish_variants::image::unpack::compression;
 use publish_variants::image::unpack::tree::{Found, Tree};
 
-/// Enough for every place in the code, and little enough for a thousand runs a second.
+/// Large enough to reach all of the code, and small enough for a thousand runs per second.
 const UNPACKED: u64 = 1 << 20;
 
 fuzz_target!(|bytes: &[u8]| {
-    // The first byte says how much of the rest is the upper layer.
+    // The first byte determines how much of the rest is the upper layer.
     let Some((first, rest)) = bytes.split_first() else { return };
     let (upper, lower) = rest.split_at(rest.len() * usize::from(*first) / 255);
     let open = |blob| Ok::<_, io::Error>(compression::open(blob)?.take(UNPACKED));

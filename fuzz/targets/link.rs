@@ -1,4 +1,4 @@
-//! Any text as a `Link` header: a target that stands in it, or none, never a panic.
+//! Any text as a `Link` header: the result is a target that occurs in it, or none, but never a panic.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

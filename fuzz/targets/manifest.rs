@@ -1,4 +1,5 @@
-//! Any bytes as a manifest or an index: what is read is written as it was, or is an error, never a panic.
+//! Any bytes as a manifest or an index: the result is a document that is written unchanged, or an error, but never a
+//! panic.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

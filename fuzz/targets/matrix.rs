@@ -1,4 +1,4 @@
-//! Any text as a matrix: a plan or a list of problems, never a panic, and the same again.
+//! Any text as a matrix: the result is a plan or a list of problems, the same each time, but never a panic.
 #![no_main]
 
 use std::collections::BTreeMap;

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# Runs the action's binary as GitHub's runner would.
+# Runs the action's binary like GitHub's runner.
 # https://docs.github.com/en/actions/reference/workflows-and-actions/metadata-syntax#inputs
 
-# action_inputs FILE: the inputs that action.yml declares, each with its default, separated by a tab.
+# action_inputs FILE: prints the inputs in action.yml, each with its default, separated by a tab.
 action_inputs() {
   awk '
     /^[a-z]/ { inside = /^inputs:/ }
@@ -12,8 +12,8 @@ action_inputs() {
     END { if (name) print name "\t" value }' "$1"
 }
 
-# input_variables: prints, each ended by a zero byte, INPUT_NAME=VALUE for every input of action.yml, in upper case and
-# with its hyphens: the value of the array `inputs`, else the default, else nothing.
+# input_variables: prints INPUT_NAME=VALUE for every input of action.yml, each ended by a zero byte, with the name in
+# upper case and with its hyphens. The value is the one in the array `inputs`, else the default, else empty.
 input_variables() {
   local name default
   local -A declared=()
@@ -26,7 +26,8 @@ input_variables() {
   done
 }
 
-# run_action FOLDER VARIABLE=VALUE...: runs it with nothing else in its environment; its files are in the folder.
+# run_action FOLDER VARIABLE=VALUE...: runs the action with nothing else in its environment. Its files are in the
+# folder.
 run_action() {
   local folder=$1 variables=()
   shift

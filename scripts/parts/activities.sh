@@ -1,18 +1,18 @@
 # shellcheck shell=bash
-# What is under way at this moment: a file for each activity, with a line on how far it is. Much goes on at once and takes
-# minutes, so all of it is told in one line now and then.
+# The activities in progress: a file for each, with a line about its progress. Many of them run in parallel for minutes,
+# so all of them are reported on one line every now and then.
 
 activities=$cache/.making/activities.$$
 told_every=20
 
-# activity NAME TEXT: notes that something is under way.
+# activity NAME TEXT: records the progress of an activity.
 activity() { { mkdir -p "$activities" && printf '%s\n' "$2" >"$activities/$1"; } 2>/dev/null || true; }
 activity_over() {
   rm -f "$activities/$1"
   rmdir "$activities" 2>/dev/null || true
 }
 
-# telling_all_of PID...: as `all_of`, and tells every 20 seconds what is under way.
+# telling_all_of PID...: like `all_of`, and reports the activities in progress every 20 seconds.
 telling_all_of() {
   local pid status=0 started=$SECONDS next=$((SECONDS + told_every))
   for pid in "$@"; do
@@ -36,5 +36,5 @@ tell_activities() {
   say "after $(minutes "$1"): ${text:-nearly done}"
 }
 
-# minutes SECONDS: as a person would say it.
+# minutes SECONDS: prints a duration for people.
 minutes() { if (($1 < 60)); then echo "$1 s"; else echo "$(($1 / 60)) min $(($1 % 60)) s"; fi; }

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
-# What is downloaded or built once per machine. An entry is made beside its place and renamed into it: an entry that
-# exists is whole. Its name carries the versions it was made from, so another version is another entry.
+# Everything that is downloaded or built once per machine. An entry is made next to its place and then renamed, so an
+# entry that exists is complete. Its name contains the versions that it was made from, so another version is another
+# entry.
 
 cache=${PUBLISH_VARIANTS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/publish-variants}
 
@@ -11,21 +12,22 @@ fail() {
   exit 1
 }
 
-# coloured COLOUR HEAD TEXT: a line on standard error, its head in colour if that is a terminal.
+# coloured COLOUR HEAD TEXT: prints a line on standard error, with its head in colour at a terminal.
 coloured() {
   if [[ -t 2 ]]; then printf '\e[%sm%s\e[0m %s\n' "$@" >&2; else printf '%s %s\n' "$2" "$3" >&2; fi
 }
 
-# usage: prints what the script's head says on how to use it.
+# usage: prints the usage in the script's head.
 usage() {
   sed -n '2,/^[^#]/{/^#/!d;s/^# \{0,1\}//p}' "$0" >&2
   exit 2
 }
 
-# recipe FILE...: twelve digits that change with the contents of the files.
+# recipe FILE...: prints twelve digits that depend on the contents of the files.
 recipe() { cat "$@" | sha256sum | head -c 12; }
 
-# cached ENTRY COMMAND...: makes $cache/ENTRY by `COMMAND... TARGET`, unless it is there. Two runs don't do it twice.
+# cached ENTRY COMMAND...: makes $cache/ENTRY by `COMMAND... TARGET`, unless it exists. Two runs at the same time make
+# it once.
 cached() {
   local entry=$1 flat=${1//\//-}
   shift
@@ -45,7 +47,7 @@ make_entry() {
   say "making $entry"
   discard "$making"
   activity "${making##*/}" "making $entry"
-  # A shell of its own: `set -e` has no effect in a function whose failure is looked at.
+  # A shell of its own, because `set -e` has no effect in a function whose failure is checked.
   (
     set -euo pipefail
     "$@" "$making"
@@ -60,7 +62,7 @@ make_entry() {
   say "made $entry ($(minutes $((SECONDS - started))))"
 }
 
-# discard FOLDER: removes it with whatever an interrupted run left mounted below.
+# discard FOLDER: removes the folder, including anything that an interrupted run left mounted below it.
 discard() {
   unmount_below "$1"
   rm -rf --one-file-system "$1"
@@ -72,7 +74,7 @@ unmount_below() {
     while read -r mounted; do umount --lazy "$mounted"; done
 }
 
-# all_of PID...: waits for every one of them, and fails if one failed.
+# all_of PID...: waits for all of the processes, and fails if any of them failed.
 all_of() {
   local pid status=0
   for pid in "$@"; do wait "$pid" || status=1; done

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Lets the kernel run arm64 executables. Where that can't be had, everything goes on without.
+# Lets the kernel run arm64 executables. If that is impossible, everything continues without.
 
 need_for_emulation() { need update-binfmts=binfmt-support qemu-aarch64-static=qemu-user-static; }
 

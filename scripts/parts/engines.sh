@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Docker Engines of our own: `classic` is Debian's (20.10, classic image store), `containerd` is today's (29, containerd
-# image store). Each has its own socket, bridge, data and containerd, so that nothing of the machine's is touched, and
-# survives that the last one was killed: whatever that left is swept before the start.
+# Docker Engines of our own: `classic` is Debian's (20.10, classic image store), `containerd` is a current one (29,
+# containerd image store). Each has its own socket, bridge, data and containerd, so that nothing of the machine's is
+# touched. Leftovers of an engine that was killed are removed before the next start.
 
 classic_packages=(docker.io containerd runc tini)
 classic_root=$(unpacked_packages "${classic_packages[@]}")
@@ -10,16 +10,16 @@ docker_cli=$classic_root/usr/bin/docker
 need_for_classic_engine() { need libdevmapper1.02.1 libseccomp2 libsystemd0 iptables=iptables ip=iproute2 jq=jq curl=curl; }
 unpack_classic_engine() { unpack_packages "${classic_packages[@]}"; }
 
-# The other engine is built by Go, with what its executables are linked to.
+# The other engine is built by Go, which needs these libraries.
 need_for_containerd_engine() { need gcc=gcc pkg-config=pkg-config libc6-dev libseccomp-dev; }
 
-# What runs has short names below /run: a socket's address has room for 107 characters.
+# Running engines have short names below /run, because the address of a socket is limited to 107 characters.
 engine_run() { echo "/run/publish-variants/$(recipe <(echo "$1"))"; }
 
 # engine_socket STATE NAME
 engine_socket() { echo "$(engine_run "$1")/$2.sock"; }
 
-# start_engine STATE NAME: starts it with its data in STATE/NAME, unless it runs.
+# start_engine STATE NAME: starts the engine with its data in STATE/NAME, unless it is running.
 start_engine() {
   local state=$1 name=$2 run path
   run=$(engine_run "$state")
@@ -42,7 +42,7 @@ start_engine() {
 # https://docs.kernel.org/admin-guide/cgroup-v2.html#no-internal-process-constraint
 allow_control_groups_below() {
   local groups=/sys/fs/cgroup pid
-  # Only the kernel's own root has no type, and may have processes.
+  # Only the kernel's own root group has no type, and it may contain processes.
   if [[ ! -e $groups/cgroup.controllers || ! -e $groups/cgroup.type ]]; then return; fi
   mkdir -p "$groups/init"
   for pid in $(<"$groups/cgroup.procs"); do echo "$pid" >"$groups/init/cgroup.procs" 2>/dev/null || true; done
@@ -60,8 +60,8 @@ tell_if_engine_died() {
 
 engine_answers() { [[ $(curl -s --unix-socket "$1" http://engine/_ping) == OK ]]; }
 
-# engine_config STATE NAME: a file of our own also keeps the machine's /etc/docker/daemon.json out. Registries on the bridges
-# of add_bridge have no TLS.
+# engine_config STATE NAME: writes the engine's config file, without which it would read the machine's
+# /etc/docker/daemon.json. Registries on the bridges of add_bridge have no TLS.
 engine_config() {
   local run
   run=$(engine_run "$1")
@@ -75,7 +75,7 @@ engine_config() {
     | if $name == "classic" then del(.features) else . end'
 }
 
-# overlay_works FOLDER: whether its file system can be below an overlay; another overlay, say, can't.
+# overlay_works FOLDER: whether its file system can be below an overlay, which is impossible for another overlay.
 overlay_works() {
   local trial status=0
   trial=$(mktemp -d "$1/overlay.XXXXXX")
@@ -91,7 +91,7 @@ stop_engine() {
   sweep_engine "$1" "$2"
 }
 
-# sweep_engine STATE NAME: ends and removes what an engine that was killed left behind, its data aside.
+# sweep_engine STATE NAME: ends and removes everything that a killed engine left behind, except for its data.
 sweep_engine() {
   local run bridge pid
   run=$(engine_run "$1")
@@ -107,7 +107,8 @@ sweep_engine() {
   rmdir "$run" 2>/dev/null || true
 }
 
-# container_pids EXEC-ROOT: the first processes of its containers, each checked to be in the container's control group.
+# container_pids EXEC-ROOT: prints the first processes of the engine's containers, if they are in their container's
+# control group.
 container_pids() {
   local file pid
   for file in "$1"/containerd/daemon/io.containerd.runtime.v2.task/*/*/init.pid; do
@@ -117,11 +118,11 @@ container_pids() {
   done
 }
 
-# bridge_name STATE NAME: at most 15 characters.
+# bridge_name STATE NAME: prints a name of at most 15 characters.
 bridge_name() { echo "pv-$(recipe <(echo "$1/$2"))"; }
 
-# add_bridge NAME: adds it with the first subnet that isn't in use. Another checkout's stack may start at this moment, and
-# containers on two bridges of one subnet reach nothing.
+# add_bridge NAME: adds a bridge with the first unused subnet. The stack of another checkout may start at the same
+# moment, and containers on two bridges with the same subnet reach nothing.
 add_bridge() {
   local subnet
   exec 7>"${TMPDIR:-/tmp}/publish-variants-bridges.lock"

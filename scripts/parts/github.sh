@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# GitHub's own descriptions of itself, from npm: the REST API that the stand-in keeps to, and recorded events.
+# GitHub's own descriptions, from npm: the REST API's, with which the stand-in is validated, and recorded events.
 
 openapi_version=23.0.2
 webhook_examples_version=7.6.1
@@ -11,7 +11,8 @@ fetch_github_descriptions() {
   npm_package @octokit/webhooks-examples "$webhook_examples_version"
 }
 
-# start_github FOLDER PORT REPOSITORY TAG TOKEN: starts the stand-in for GitHub's API on 127.0.0.1:PORT, unless it runs.
+# start_github FOLDER PORT REPOSITORY TAG TOKEN: starts the stand-in for GitHub's API on 127.0.0.1:PORT, unless it is
+# running.
 start_github() {
   local folder=$1 port=$2
   if running "$folder/github.pid"; then return; fi
@@ -21,7 +22,7 @@ start_github() {
   within 30 answers "http://127.0.0.1:$port/" || fail "the stand-in for GitHub doesn't answer; see $folder/github.log"
 }
 
-# release_event API REPOSITORY TAG: prints the event that GitHub would send for the release: a recorded one about it.
+# release_event API REPOSITORY TAG: prints the event that GitHub would send for the release, based on a recorded one.
 release_event() {
   curl -sSf "$1/repos/$2/releases/tags/$3" | jq --slurpfile examples "$webhook_examples" --arg repository "$2" '
     . as $release

@@ -1,12 +1,13 @@
 # shellcheck shell=bash
-# Packages of Debian, PyPI and npm. What a test only runs is unpacked into the cache and not installed: no service is
-# started, and an engine that the machine may already have is left alone.
+# Packages of Debian, PyPI and npm. Packages that tests only run are unpacked into the cache rather than installed: so
+# no service is started, and an engine that the machine may already have is left alone.
 
 export DEBIAN_FRONTEND=noninteractive
 apt_updated=
 missing=()
 
-# need NAME...: notes what is missing, for `install_needed`. COMMAND=PACKAGE asks for a package only where the command isn't there.
+# need NAME...: records missing packages for `install_needed`. COMMAND=PACKAGE requires the package only if the command
+# is missing.
 need() {
   local name
   for name in "$@"; do
@@ -20,7 +21,7 @@ need() {
   done
 }
 
-# install_needed: installs it all at once, which takes half as long as one after the other.
+# install_needed: installs all of them together, which takes half as long as one after another.
 install_needed() {
   if ((${#missing[@]} == 0)); then return; fi
   say "installing ${missing[*]}"
@@ -39,7 +40,7 @@ update_package_lists() {
   apt_updated=yes
 }
 
-# unpacked_packages NAME...: prints the folder that has Debian's packages unpacked.
+# unpacked_packages NAME...: prints the folder with the unpacked Debian packages.
 unpacked_packages() {
   local folder
   folder="$(distribution)/$*"
@@ -84,6 +85,6 @@ fetch_wheel() {
   python3 -m pip download --quiet --no-deps --only-binary=:all: --platform "$2" --dest "$3" "$1"
   python3 -m zipfile -e "$3"/*.whl "$3"
   rm "$3"/*.whl
-  # A zip file's permissions are not looked at.
+  # The permissions in the zip file aren't restored.
   find "$3" -path '*.data/scripts/*' -type f -exec chmod 755 {} +
 }

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# Processes in the background, each known by a file with its id and its start time: an id alone may by now be
-# somebody else's.
+# Background processes, each recorded in a file with its id and its start time, because an id alone may belong to
+# somebody else by now.
 
-# start FILE LOG COMMAND...: starts the command, detached, without the locks that this script holds.
+# start FILE LOG COMMAND...: starts the command detached, without the locks that this script holds.
 start() {
   local file=$1 log=$2
   shift 2
@@ -10,7 +10,7 @@ start() {
   echo "$! $(start_time $!)" >"$file"
 }
 
-# start_time PID: nothing for a process that has ended, though nobody has waited for it yet.
+# start_time PID: prints the start time, or nothing for a process that has ended, even if nobody has waited for it yet.
 start_time() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | awk '$1 != "Z" { print $20 }'; }
 
 # running FILE: whether the process that the file names is still that one.
@@ -19,7 +19,7 @@ running() {
   [[ -e $1 ]] && read -r pid started <"$1" && [[ $started && $(start_time "$pid") == "$started" ]]
 }
 
-# stop FILE [SECONDS]: ends it, at first politely.
+# stop FILE [SECONDS]: ends the process, at first politely.
 stop() {
   local pid
   if running "$1"; then
@@ -32,7 +32,7 @@ stop() {
 
 gone() { ! running "$1"; }
 
-# within SECONDS COMMAND...: tries until it succeeds.
+# within SECONDS COMMAND...: retries the command until it succeeds.
 within() {
   local until=$((SECONDS + $1))
   shift
@@ -42,7 +42,7 @@ within() {
   done
 }
 
-# mentioning TEXT: the ids of processes that have the text in their command line, this one aside.
+# mentioning TEXT: prints the ids of processes with the text in their command line, except for this one.
 mentioning() {
   local process
   for process in /proc/[0-9]*; do
@@ -52,7 +52,8 @@ mentioning() {
   done
 }
 
-# port FILE FIRST: the port that the file remembers, else FIRST; where somebody else listens there, the next free one.
+# port FILE FIRST: prints the port that the file remembers, else FIRST, or if somebody else listens there, the next free
+# port.
 port() {
   local port=$2 process=${1%.port}.pid
   if [[ -e $1 ]]; then port=$(<"$1"); fi

@@ -1,16 +1,18 @@
 # shellcheck shell=bash
-# The project's own programs. The demonstration and the tests share one build, in the profile that tests have: what hashes
-# and compresses is optimised there, too (Cargo.toml).
+# The project's own programs. The demo and the tests share one build, in the tests' profile, which optimises hashing and
+# compression as well (Cargo.toml).
 
 target=${CARGO_TARGET_DIR:-$PWD/target}
 programs=$target/debug
 
 need_for_programs() { need cc=gcc libc6-dev ca-certificates; }
 
-# build_programs: with `--workspace`, for then a crate has the same features as in `cargo test --workspace`, and isn't built twice.
+# build_programs: uses `--workspace`, so that crates have the same features as in `cargo test --workspace`, and aren't
+# built twice.
 build_programs() { telling_cargo "compiling" build --workspace --bins; }
 
-# telling_cargo WHAT ARGUMENT...: runs cargo. How far it is goes to `activity`; lines that only name a crate are left out.
+# telling_cargo WHAT ARGUMENT...: runs cargo. Its progress goes to `activity`, and lines that only name a crate are
+# dropped.
 telling_cargo() {
   local what=$1 started=$SECONDS status=0
   shift
@@ -22,10 +24,11 @@ telling_cargo() {
   return $status
 }
 
-# Lines of cargo's that say no more than how far it is.
+# Lines of cargo that only show progress.
 cargo_says='^ *(Updating|Locking|Adding|Fetch|Downloading|Downloaded|Compiling|Checking|Blocking|Finished|Executable) '
 
-# note_progress WHAT: cargo ends each state of its progress bar by a carriage return, as in `Building [==>  ] 12/353: ring`.
+# note_progress WHAT: records progress from cargo's output. Each state of the progress bar ends with a carriage return:
+# `Building [==>  ] 12/353: ring`.
 note_progress() {
   local state line
   while IFS= read -r -d $'\r' state || [[ $state ]]; do

@@ -1,15 +1,15 @@
 # shellcheck shell=bash
-# Registries on loopback: Debian's build of CNCF distribution 2, and version 3 where Go is there to build it.
+# Registries on loopback: Debian's build of CNCF distribution 2, and version 3 if Go is there to build it.
 
-# What only serves here is unpacked: installing the package would start a registry on every interface.
+# The package is only unpacked: installing it would start a registry on every interface.
 registry_package=docker-registry
 registry_bin=$(unpacked_packages "$registry_package")/usr/bin/docker-registry
 
 need_for_registry() { need curl=curl htpasswd=apache2-utils; }
 unpack_registry() { unpack_packages "$registry_package"; }
 
-# start_registry FOLDER PORT [USER PASSWORD]: starts one with its storage in the folder, on 127.0.0.1:PORT,
-# unless it runs.
+# start_registry FOLDER PORT [USER PASSWORD]: starts a registry with its storage in the folder, on 127.0.0.1:PORT,
+# unless it is running.
 start_registry() {
   local folder=$1 port=$2 user=${3-} password=${4-}
   if running "$folder/registry.pid"; then return; fi
@@ -27,5 +27,5 @@ start_registry() {
   within 10 answers "http://127.0.0.1:$port/v2/" || fail "the registry on port $port doesn't answer; see $folder/registry.log"
 }
 
-# answers URL: whether anything answers there, be it a refusal.
+# answers URL: whether there is any answer, even a refusal.
 answers() { curl -s -o /dev/null "$1"; }

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Sets up what the demonstration, the measurements and the tests have in common.
+# Sets up what the demo, the measurements and the tests have in common.
 
-# install_all [NAME...]: what the package manager does comes first, since it can't do two things at once.
+# install_all [NAME...]: installs packages first, since the package manager can't do two things at once.
 install_all() {
   need_for_emulation
   need_for_programs
@@ -14,8 +14,8 @@ install_all() {
   enable_emulation
 }
 
-# while_installing COMMAND...: starts a command that needs nothing but the compiler. The package manager, which waits for the
-# disk most of the time, does the rest meanwhile; `make_all` waits for the command.
+# while_installing COMMAND...: starts a command that needs only the compiler. In the meantime the package manager, which
+# mostly waits for the disk, does the rest; `make_all` waits for the command.
 under_way=()
 while_installing() {
   need_for_programs
@@ -23,7 +23,7 @@ while_installing() {
   "$@" & under_way+=($!)
 }
 
-# make_all COMMAND...: makes the parts that all of them use, and runs the commands at the same time.
+# make_all COMMAND...: makes the parts that all of them use, and runs the commands in parallel.
 make_all() {
   local command pids=("${under_way[@]}")
   for command in "$@" unpack_all fetch_github_descriptions; do

@@ -1,12 +1,13 @@
 # shellcheck shell=bash
-# Counts what the log of a run of `cargo test` says, and names what was skipped or has failed.
+# Counts the results in the log of `cargo test`, and names skipped and failed tests.
 
-# Checks beside the tests have lines of their own in that log.
+# Checks other than tests have lines of their own in that log.
 note_failed_check() { echo "CHECK FAILED: $2" >>"$1"; }
 note_skipped_check() { echo "CHECK SKIPPED: $2: $3" >>"$1"; }
 
-# print_total LOG: the last line is the total. A test that says `SKIPPED: reason (its name)` passes for cargo, but not for us;
-# one that says it twice is still one test. Where `CI` is `true`, skipped is failed. Succeeds if nothing has failed.
+# print_total LOG: prints the total on the last line. A test that says `SKIPPED: reason (its name)` passes for cargo,
+# but not for us; a test that says so twice counts once. If `CI` is `true`, skipped means failed. Succeeds if nothing
+# failed.
 print_total() {
   awk -v ci="${CI-}" '
     function add(list, what) { return list "    " what "\n" }
@@ -32,7 +33,7 @@ print_total() {
       sub(/ \.\.\. ignored.*/, ""); sub(/.* \.\.\. ignored(, )?/, "", reason)
       skip(suite " " $0, suite " " $0 ": " (reason ? reason : "ignored"))
     }
-    # It may follow on what the harness has begun to print.
+    # It may follow an unfinished line of the harness.
     /SKIPPED: .* \([^()]*\)$/ && !/^CHECK / {
       reason = name = $0
       sub(/^.*SKIPPED: /, "", reason); sub(/ \([^()]*\)$/, "", reason)

@@ -1,7 +1,8 @@
 # shellcheck shell=bash
-# The matrix that the demonstration and the measurements publish.
+# The matrix that the demo and the measurements publish.
 
-# variants REGISTRY SUITE...: on the bases of those suites, as push_bases has named them there.
+# variants REGISTRY SUITE...: prints the variants on the bases of those suites, under the names that push_bases gave
+# them.
 variants() {
   local suite
   cat <<EOF

@@ -1,6 +1,6 @@
-//! The environment variables and files that a run reads: given from outside, so that a test can give others.
+//! The environment variables and files that a run reads. They are passed in, so that tests can pass others.
 //!
-//! Which variables there are: <https://docs.github.com/en/actions/reference/workflows-and-actions/variables>.
+//! The variables are described in <https://docs.github.com/en/actions/reference/workflows-and-actions/variables>.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -8,12 +8,18 @@ use std::io::{self, Read, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
-/// Environment variables. One that is set to nothing counts as unset, as GitHub has it for inputs.
+use crate::plan::Text;
+
+/// Environment variables. An empty one counts as unset, as GitHub treats inputs.
 #[derive(Clone, Default)]
-pub struct Environment(BTreeMap<String, String>);
+pub struct Environment {
+    variables: BTreeMap<String, String>,
+    /// The files that the texts of inputs are parts of, at the same lines and columns.
+    files: BTreeMap<&'static str, String>,
+}
 
 impl Environment {
-    /// The variables of this process, without values that aren't Unicode.
+    /// The variables of this process, except for those that aren't Unicode.
     #[must_use]
     pub fn of_process() -> Self {
         std::env::vars_os()
@@ -21,10 +27,10 @@ impl Environment {
             .collect()
     }
 
-    /// The value of a variable, if it has one.
+    /// The value of a variable, if it is set.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str).filter(|value| !value.trim().is_empty())
+        self.variables.get(name).map(String::as_str).filter(|value| !value.trim().is_empty())
     }
 
     /// The value of an input of the action: `dry-run` is `INPUT_DRY-RUN`.
@@ -33,15 +39,28 @@ impl Environment {
         self.get(&variable(name))
     }
 
-    /// The same with other `variables`, which count more.
+    /// The same, overridden by `variables`.
     #[must_use]
     pub fn with(&self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut all = self.clone();
-        all.0.extend(variables);
+        all.variables.extend(variables);
         all
     }
 
-    /// Whether a runner of GitHub Actions, or a stand-in for it, runs this: `GITHUB_ACTIONS` is `true`, or
+    /// The same where the text of an input has the lines and columns of a file.
+    #[must_use]
+    pub fn with_text_in(mut self, input: &'static str, file: &str) -> Self {
+        self.files.insert(input, file.to_owned());
+        self
+    }
+
+    /// What the lines and columns of an input's text are of.
+    #[must_use]
+    pub fn text_of(&self, input: &'static str) -> Text {
+        self.files.get(input).map_or(Text::Input(input), |file| Text::File(file.clone()))
+    }
+
+    /// Whether this runs in GitHub Actions or in something compatible: `GITHUB_ACTIONS` is `true`, or
     /// `GITHUB_EVENT_NAME` is set.
     #[must_use]
     pub fn is_action(&self) -> bool {
@@ -51,31 +70,32 @@ impl Environment {
 
 impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Environment {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(variables: I) -> Self {
-        Self(variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+        let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        Self { variables, files: BTreeMap::new() }
     }
 }
 
-/// How GitHub spells the variable of an input: upper case, blanks to underscores, hyphens kept.
+/// The name of an input's variable, by GitHub's rule: upper case, with underscores for blanks; hyphens stay.
 #[must_use]
 pub fn variable(input: &str) -> String {
     format!("INPUT_{}", input.replace(' ', "_").to_uppercase())
 }
 
-/// Where files are read from.
+/// The files that a run reads.
 pub trait Files: Sync {
-    /// Opens the file at `path`; a relative one is in the workspace.
+    /// Opens the file at `path`, which is relative to the workspace.
     ///
     /// # Errors
-    /// There is none, or it can't be read.
+    /// The file doesn't exist, or can't be read.
     fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>>;
 
     /// Whether there is a folder at `path`.
     fn is_folder(&self, path: &Path) -> bool;
 
-    /// The path on disk of what is at `path`, without links.
+    /// The real path on disk of `path`, with links resolved.
     ///
     /// # Errors
-    /// There is nothing, or it isn't on disk.
+    /// The path doesn't exist, or isn't on disk.
     fn locate(&self, path: &Path) -> io::Result<PathBuf> {
         Err(io::Error::new(io::ErrorKind::Unsupported, format!("{} isn't on disk", path.display())))
     }
@@ -85,13 +105,13 @@ pub trait Files: Sync {
         Box::new(io::empty())
     }
 
-    /// The workspace, where it is a folder on disk.
+    /// The workspace, if it is a folder on disk.
     fn workspace(&self) -> Option<&Path> {
         None
     }
 }
 
-/// The workspace, on disk.
+/// A workspace on disk.
 #[derive(Clone, Debug)]
 pub struct Folder(pub PathBuf);
 
@@ -103,12 +123,12 @@ impl Folder {
     }
 }
 
-/// What is in the workspace came with a checkout, maybe of a pull request: a link there may lead to other files of the workspace
-/// and nowhere else. What is elsewhere was named by the runner or by whoever wrote the workflow.
+/// The workspace may come with a checkout, possibly of a pull request: links in it may only lead to other files of the
+/// workspace. Paths elsewhere were named by the runner, or by the author of the workflow.
 impl Files for Folder {
     fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
         let real = self.locate(path)?;
-        // Opening a pipe would wait for somebody to write to it.
+        // Opening a pipe would wait for a writer.
         if !real.metadata()?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
         }
@@ -142,7 +162,7 @@ impl Files for Folder {
     }
 }
 
-/// An absolute path as it reads without `.` and `..`, links not looked at.
+/// An absolute path with `.` and `..` resolved lexically, ignoring links.
 fn without_dots(path: &Path) -> PathBuf {
     path.components().fold(PathBuf::new(), |mut path, component| {
         match component {
@@ -154,11 +174,11 @@ fn without_dots(path: &Path) -> PathBuf {
     })
 }
 
-/// Makes the file `name` in `folder` anew, readable for everybody. Whatever is there under that name, a link as well, is replaced
-/// and not written to.
+/// Creates the file `name` in `folder`, readable for everybody. Anything with that name, including a link, is replaced
+/// rather than written to.
 ///
 /// # Errors
-/// The folder can't be written to, or has a folder of that name.
+/// The folder isn't writable, or contains a folder with that name.
 pub fn write_anew(folder: &Path, name: &Path, content: &[u8]) -> io::Result<()> {
     let permissions = std::fs::Permissions::from_mode(0o644);
     let mut file =
@@ -180,7 +200,7 @@ impl Files for BTreeMap<PathBuf, String> {
     }
 }
 
-/// `text` without the byte order mark that some editors put before it.
+/// `text` without the byte order mark that some editors write.
 #[must_use]
 pub fn without_mark(text: String) -> String {
     match text.strip_prefix('\u{feff}') {
@@ -189,10 +209,10 @@ pub fn without_mark(text: String) -> String {
     }
 }
 
-/// Reads the text file at `path`, which may have up to `limit` bytes, without its byte order mark.
+/// Reads the text file at `path`, of up to `limit` bytes, without its byte order mark.
 ///
 /// # Errors
-/// It can't be read, is too large, or is no UTF-8.
+/// It can't be read, is too large, or isn't UTF-8.
 pub fn read_text(files: &dyn Files, path: &Path, limit: u64) -> io::Result<String> {
     read_all(files.open(path)?, limit)
 }
@@ -200,7 +220,7 @@ pub fn read_text(files: &dyn Files, path: &Path, limit: u64) -> io::Result<Strin
 /// Reads a text of up to `limit` bytes, without its byte order mark.
 ///
 /// # Errors
-/// As of [`read_text`].
+/// The errors of [`read_text`].
 pub fn read_all(reader: impl Read, limit: u64) -> io::Result<String> {
     let mut text = String::new();
     reader.take(limit + 1).read_to_string(&mut text)?;
@@ -255,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_made_anew_replaces_a_link() {
+    fn a_new_file_replaces_a_link() {
         let (folder, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let victim = outside.path().join("victim");
         fs::write(&victim, "precious").unwrap();

@@ -1,4 +1,5 @@
-//! The event that started the run; of a workflow: <https://docs.github.com/en/actions/reference/workflows-and-actions/events-that-trigger-workflows>.
+//! The event that started the run. Events of workflows are described in
+//! <https://docs.github.com/en/actions/reference/workflows-and-actions/events-that-trigger-workflows>.
 
 use std::io::{BufReader, Read as _};
 use std::path::Path;
@@ -10,73 +11,77 @@ use serde_json::Value;
 
 use super::environment::{Environment, Files};
 use super::forge;
+use crate::hint::Flaw;
 use crate::plan::{Place, Problem, RepositoryFacts};
 use crate::work_tree::WorkTree;
 
-/// GitHub's own limit is 25 MB for a webhook; a payload on a runner can be a little larger.
+/// The largest payload that is read, in bytes. GitHub limits webhooks to 25 MB, but a payload on a runner can be a
+/// little larger.
 const PAYLOAD_LIMIT: u64 = 64 << 20;
 
-/// What release workflows say in place of a version when nothing is to be released: `dry-run` is the default of the input `tag` in
-/// workflows that [cargo-dist](https://github.com/axodotdev/cargo-dist) writes.
+/// What release workflows pass instead of a version if nothing should be released. It is the default of the input `tag`
+/// in workflows written by [cargo-dist](https://github.com/axodotdev/cargo-dist).
 pub const DRY_RUN: &str = "dry-run";
 
-/// The event, as far as a plan depends on it.
+/// The properties of the event that a plan depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Event {
-    /// `release`, `workflow_dispatch`, …; empty outside of GitHub Actions.
+    /// Its name: `release`, `workflow_dispatch`, …; empty outside of GitHub Actions.
     pub name: String,
-    /// What happened.
+    /// What happened, in the terms of this program.
     pub kind: Kind,
-    /// The commit of the run: that of the tag for releases and pushes of tags.
+    /// The commit of the run; for releases and pushed tags, the tag's commit.
     pub commit: Option<String>,
-    /// When it was committed, where the event tells.
+    /// The date of that commit, if the event has it.
     pub date: Option<DateTime<Utc>>,
-    /// The tag that the run is on, whatever the event.
+    /// The tag that the run is on, whatever the event is.
     pub run_tag: Option<String>,
     /// The repository, if the payload describes it.
     pub repository: Option<RepositoryFacts>,
-    /// The git work tree, for a run that isn't on GitHub or GitLab.
+    /// The git work tree, if the run isn't on GitHub or GitLab.
     pub work_tree: Option<WorkTree>,
 }
 
 /// What happened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
-    /// Something with a release.
+    /// Something happened to a release.
     Release(ReleaseEvent),
     /// A tag was pushed.
     Tag(String),
     /// A branch was pushed.
     Branch(String),
-    /// Somebody started the workflow, or another workflow did, with the version it gave.
+    /// A person or another workflow started the workflow, with this version.
     Dispatch(Option<String>),
-    /// A pull request, or what came of one.
+    /// Something happened to a pull request, or because of one.
     PullRequest {
         /// The commit at its head.
         head: Option<String>,
-        /// Whether its head is a branch of the same repository, and the event is of the pull request itself. Others may be a
-        /// fork's.
+        /// The commit of the branch that it is to be merged into, which is always one of this repository.
+        base: Option<String>,
+        /// Whether its head is a branch of the same repository, and the event is about the pull request itself. Other
+        /// events may be about a fork.
         is_own: bool,
     },
-    /// An event that tells nothing about a version, such as `schedule`.
+    /// An event that says nothing about a version, such as `schedule`.
     #[default]
     Other,
 }
 
-/// Something happened with a release.
+/// What happened to a release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReleaseEvent {
-    /// `published`, `released`, `prereleased`, `edited`, …
+    /// The activity type: `published`, `released`, `prereleased`, `edited`, …
     pub action: String,
-    /// Its tag, as written.
+    /// The name of its tag: `v0.9.26`.
     pub tag: String,
-    /// Whether it isn't public yet.
+    /// Whether it is unpublished.
     pub draft: bool,
     /// Whether it is marked as a pre-release.
     pub prerelease: bool,
 }
 
-/// The payload: only what is needed is kept, the rest is skipped while reading.
+/// The fields that we need of the payload; the others are skipped while parsing.
 #[derive(Default, Deserialize)]
 struct Payload {
     action: Option<Value>,
@@ -115,14 +120,14 @@ struct RawPullRequest {
     base: Option<RawHead>,
 }
 
-/// The commit that a push has left at the head.
+/// The head commit of a push.
 #[derive(Deserialize)]
 struct RawCommit {
     id: Option<Value>,
     timestamp: Option<Value>,
 }
 
-/// Pull requests are issues, too: a comment on one is an event of an issue.
+/// Pull requests are issues as well: a comment on one is an event about an issue.
 #[derive(Deserialize)]
 struct RawIssue {
     pull_request: Option<IgnoredAny>,
@@ -140,19 +145,20 @@ struct RawHead {
     repo: Option<RawRepository>,
 }
 
-/// A repository's number, which another one never has. That of a fork that was deleted is `null`.
+/// The id of a repository, which is unique. A deleted fork's is `null`.
 #[derive(Deserialize)]
 struct RawRepository {
     id: Option<u64>,
 }
 
-/// Whether an event of this name is about a pull request, or about what will be merged with it.
+/// Whether an event with this name is about a pull request or a merge group.
 fn is_of_pull_request(name: &str) -> bool {
     name.starts_with("pull_request") || name == "merge_group"
 }
 
 impl Payload {
-    /// Whether the event is about a pull request: by its name, a comment on one, or the end of a workflow that one has started.
+    /// Whether the event is about a pull request: by its name, as a comment on one, or as the end of a workflow that
+    /// one started.
     fn is_of_pull_request(&self, name: &str) -> bool {
         let started_by = self.workflow_run.as_ref().and_then(|run| run.event.as_ref()).and_then(Value::as_str);
         is_of_pull_request(name)
@@ -161,14 +167,14 @@ impl Payload {
             || started_by.is_some_and(is_of_pull_request)
     }
 
-    /// Whether the event is one of a pull request itself, whose head and base are in the same repository.
+    /// Whether the event is about a pull request itself, and its head and base are in the same repository.
     fn is_of_own_pull_request(&self, name: &str) -> bool {
         let number = |head: &Option<RawHead>| head.as_ref()?.repo.as_ref()?.id;
         let request = self.pull_request.as_ref().filter(|_| name == "pull_request");
         request.is_some_and(|request| number(&request.head).is_some() && number(&request.head) == number(&request.base))
     }
 
-    /// When `commit` was committed, where a push tells.
+    /// The date of `commit`, if a push contains it.
     fn date_of(&self, commit: Option<&str>) -> Option<DateTime<Utc>> {
         let head =
             self.head_commit.as_ref().filter(|head| commit.is_some() && text(head.id.as_ref()).as_deref() == commit)?;
@@ -182,8 +188,8 @@ impl Payload {
 }
 
 impl Event {
-    /// Reads what started the run, by the variables of its forge. What is wrong with them goes to `problems`. Outside of a forge
-    /// there is no event, and that isn't a problem: the work tree tells the commit.
+    /// Reads the event from the variables of the forge, and adds what is wrong with them to `problems`. Outside of a
+    /// forge there is no event, and that isn't a problem: the commit comes from the work tree.
     #[must_use]
     pub fn read(environment: &Environment, files: &dyn Files, problems: &mut Vec<Problem>) -> Self {
         let mut event = match environment.get("GITHUB_EVENT_NAME") {
@@ -194,14 +200,14 @@ impl Event {
         if environment.github_repository().is_none() {
             event.work_tree = files.workspace().and_then(WorkTree::find);
             event.repository = event.repository.or_else(|| forge::repository(environment));
-            // Where the commit is needed, the work tree is read again, and its error is told.
+            // An error is ignored here: if the commit is needed, the work tree is read again, and the error reported.
             let head = || event.work_tree.as_ref().and_then(|tree| tree.head().ok().flatten());
             event.commit = event.commit.clone().or_else(head);
         }
         event
     }
 
-    /// Reads the payload at `GITHUB_EVENT_PATH`, `GITHUB_REF` and `GITHUB_SHA`.
+    /// Reads the event from `GITHUB_REF`, `GITHUB_SHA` and the payload at `GITHUB_EVENT_PATH`.
     fn of_workflow(name: &str, environment: &Environment, files: &dyn Files, problems: &mut Vec<Problem>) -> Self {
         let place = Place::Event(name.to_owned());
         let payload = match payload(environment, files) {
@@ -229,9 +235,11 @@ impl Event {
         let date = payload.date_of(commit.as_deref());
         let is_on_pull_request = git_ref.as_deref().is_some_and(|git_ref| git_ref.starts_with("refs/pull/"));
         let kind = match name {
-            _ if is_on_pull_request || payload.is_of_pull_request(name) => {
-                Kind::PullRequest { head: payload.head_of_pull_request(), is_own: payload.is_of_own_pull_request(name) }
-            }
+            _ if is_on_pull_request || payload.is_of_pull_request(name) => Kind::PullRequest {
+                head: payload.head_of_pull_request(),
+                base: payload.pull_request.as_ref().and_then(|request| request.base.as_ref()?.sha.clone()),
+                is_own: payload.is_of_own_pull_request(name),
+            },
             "release" => match payload.release {
                 Some(release) => Kind::Release(ReleaseEvent {
                     action: text(payload.action.as_ref()).unwrap_or_default(),
@@ -254,25 +262,34 @@ impl Event {
         Self { name: name.to_owned(), kind, commit, date, run_tag, repository: payload.repository, work_tree: None }
     }
 
-    /// Whether something happened with a release.
+    /// Whether the event is about a release.
     #[must_use]
     pub fn is_release(&self) -> bool {
         matches!(self.kind, Kind::Release(_))
     }
 
-    /// Whether the workflow was dispatched with [`DRY_RUN`] in place of a version.
+    /// Whether the workflow was dispatched with [`DRY_RUN`] instead of a version.
     #[must_use]
     pub fn asks_for_dry_run(&self) -> bool {
         matches!(&self.kind, Kind::Dispatch(Some(version)) if version == DRY_RUN)
     }
 
-    /// Whether the event is one of a pull request of the same repository, and not of a fork.
+    /// Whether the event is about a pull request of the same repository, not of a fork.
     #[must_use]
     pub fn is_own_pull_request(&self) -> bool {
         matches!(self.kind, Kind::PullRequest { is_own: true, .. })
     }
 
-    /// Whether the event is about a pull request, or about what came of one.
+    /// The commit of the branch that a pull request is to be merged into.
+    #[must_use]
+    pub fn base_of_pull_request(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::PullRequest { base, .. } => base.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Whether the event is about a pull request, or was caused by one.
     #[must_use]
     pub fn is_pull_request(&self) -> bool {
         matches!(self.kind, Kind::PullRequest { .. })
@@ -283,12 +300,11 @@ fn text(value: Option<&Value>) -> Option<String> {
     value?.as_str().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
-fn payload(environment: &Environment, files: &dyn Files) -> Result<Payload, String> {
+fn payload(environment: &Environment, files: &dyn Files) -> Result<Payload, Flaw> {
     let Some(path) = environment.get("GITHUB_EVENT_PATH") else { return Ok(Payload::default()) };
     let unreadable = |error: &dyn std::fmt::Display| {
-        format!(
-            "its payload `{path}` can't be read: {error}\nhint: GITHUB_EVENT_PATH names the payload that the runner wrote"
-        )
+        let situation = format!("its payload `{path}` can't be read: {error}");
+        Flaw::new(situation, "GITHUB_EVENT_PATH names the payload that the runner wrote")
     };
     let file = files.open(Path::new(path)).map_err(|error| unreadable(&error))?;
     let mut reader = BufReader::new(file).take(PAYLOAD_LIMIT + 1);
@@ -341,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_comes_of_a_pull_request_publishes_nothing() {
+    fn events_caused_by_a_pull_request_publish_nothing() {
         let of_pull_request =
             |name, payload, git_ref| read(name, payload, &[("GITHUB_REF", git_ref)]).0.is_pull_request();
         for (name, payload, git_ref) in [
@@ -368,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_that_is_none_is_a_problem_and_no_panic() {
+    fn an_invalid_payload_is_a_problem_and_not_a_panic() {
         for payload in ["", "[]", "{", r#"{"release": 3}"#, r#"{"release": {"tag_name": null}}"#] {
             let (event, problems) = read("release", payload, &[]);
             assert_eq!(problems.len(), 1, "{payload}");

@@ -1,4 +1,5 @@
-//! The forge that runs the job, by the variables that it sets: GitHub, one that behaves as GitHub does (Forgejo, Gitea), or GitLab.
+//! The forge that runs the job, recognised by its variables: GitHub, a forge that is compatible with it (Forgejo,
+//! Gitea), or GitLab.
 
 use chrono::DateTime;
 use url::Url;
@@ -7,8 +8,7 @@ use super::environment::Environment;
 use super::event::{Event, Kind};
 use crate::plan::RepositoryFacts;
 
-/// The variables in which forges and runners hand out tokens and passwords, beside those of inputs: GitHub's, then those of Forgejo and Gitea, then
-/// all that [GitLab](https://docs.gitlab.com/ci/variables/predefined_variables/) predefines, the one of its Harbor integration included.
+/// The variables in which forges and runners pass tokens and passwords, besides those of inputs.
 pub(super) const SECRETS: [&str; 10] = [
     "GITHUB_TOKEN",
     "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
@@ -23,9 +23,8 @@ pub(super) const SECRETS: [&str; 10] = [
 ];
 
 impl Environment {
-    /// Whether [Forgejo](https://forgejo.org/docs/latest/user/actions/reference/) or [Gitea](https://docs.gitea.com/usage/actions) runs the job.
-    /// Both set the variables of GitHub as well, and have another API. Forgejo's runner sets both of these variables, Gitea's only its own, and old
-    /// runners none.
+    /// Whether [Forgejo or Gitea](https://forgejo.org/docs/latest/user/actions/) runs the job. Both also set GitHub's
+    /// variables, but their API is different.
     #[must_use]
     pub fn is_forgejo(&self) -> bool {
         let says_so = ["FORGEJO_ACTIONS", "GITEA_ACTIONS"].iter().any(|name| self.get(name) == Some("true"));
@@ -40,13 +39,13 @@ impl Environment {
         self.get("GITLAB_CI") == Some("true") || self.get("CI_PROJECT_URL").is_some()
     }
 
-    /// The repository at GitHub that the job belongs to: `astral-sh/uv`.
+    /// The job's repository on GitHub: `astral-sh/uv`.
     #[must_use]
     pub fn github_repository(&self) -> Option<&str> {
         self.get("GITHUB_REPOSITORY").filter(|_| !self.is_forgejo())
     }
 
-    /// The container registry of the forge that the job is on: the one that knows its token. It is
+    /// The container registry of the job's forge, which accepts the job's token. It is
     /// [`containers.HOST`](https://docs.github.com/en/enterprise-server@latest/packages/working-with-a-github-packages-registry/working-with-the-container-registry)
     /// on GitHub Enterprise Server and on `ghe.com`, and the forge itself on Forgejo.
     #[must_use]
@@ -60,14 +59,13 @@ impl Environment {
         }
     }
 
-    /// The address of the GitHub server, or of one that behaves as it does.
+    /// The address of the GitHub server, or of the server that is compatible with it.
     #[must_use]
     pub fn server(&self) -> &str {
         self.get("GITHUB_SERVER_URL").unwrap_or("https://github.com")
     }
 
-    /// The repository in the forge's container registry that is the job's own: what GitLab says it is, else `OWNER/NAME` of the repository, as
-    /// [Forgejo](https://forgejo.org/docs/latest/user/packages/container/) has it, too. GitLab says nothing where the project has no registry.
+    /// The job's own repository in the forge's container registry.
     #[must_use]
     pub fn own_image(&self) -> Option<String> {
         if self.is_gitlab() {
@@ -77,7 +75,7 @@ impl Environment {
         Some(format!("{registry}/{}", name.to_lowercase()))
     }
 
-    /// The folder that this step of a job shares with the next ones.
+    /// The folder that this step of a job shares with later ones.
     #[must_use]
     pub fn workspace(&self) -> Option<&str> {
         let of_action = self.get("GITHUB_WORKSPACE").filter(|_| self.is_action());
@@ -85,14 +83,13 @@ impl Environment {
     }
 }
 
-/// The repository as the variables of GitHub and Forgejo name it.
+/// The repository in the variables of GitHub and Forgejo.
 pub(super) fn repository(environment: &Environment) -> Option<RepositoryFacts> {
     let name = environment.get("GITHUB_REPOSITORY")?;
     RepositoryFacts::at(&format!("{}/{name}", environment.server().trim_end_matches('/')))
 }
 
-/// What started a pipeline of GitLab, by its [predefined variables](https://docs.gitlab.com/ci/variables/predefined_variables/): the tag's name is there in
-/// pipelines for tags alone, the branch's only in those for branches, and what is said of a merge request in its own and those of its children.
+/// The event behind a GitLab pipeline.
 pub(super) fn pipeline(environment: &Environment) -> Event {
     let get = |name| environment.get(name).map(str::to_owned);
     let name = get("CI_PIPELINE_SOURCE").unwrap_or_else(|| "pipeline".to_owned());
@@ -102,15 +99,19 @@ pub(super) fn pipeline(environment: &Environment) -> Event {
         _ if name == "merge_request_event" || get("CI_MERGE_REQUEST_IID").is_some() => {
             let source = get("CI_MERGE_REQUEST_SOURCE_PROJECT_ID");
             let is_own = source.is_some() && source == get("CI_MERGE_REQUEST_PROJECT_ID");
-            // It is only set where the pipeline's own commit is nobody's: that of a merged result.
-            Kind::PullRequest { head: get("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA").or_else(|| commit.clone()), is_own }
+            // GitLab makes the commit of a merged result up, so it belongs to no branch.
+            Kind::PullRequest {
+                head: get("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA").or_else(|| commit.clone()),
+                base: None,
+                is_own,
+            }
         }
         // A pull request of a repository at GitHub that GitLab builds, in a pipeline for its branch.
         _ if name == "external_pull_request_event" || get("CI_EXTERNAL_PULL_REQUEST_IID").is_some() => {
             let source = get("CI_EXTERNAL_PULL_REQUEST_SOURCE_REPOSITORY");
             let is_own = source.is_some() && source == get("CI_EXTERNAL_PULL_REQUEST_TARGET_REPOSITORY");
             let head = get("CI_EXTERNAL_PULL_REQUEST_SOURCE_BRANCH_SHA").or_else(|| commit.clone());
-            Kind::PullRequest { head, is_own }
+            Kind::PullRequest { head, base: None, is_own }
         }
         (Some(tag), _) => Kind::Tag(tag.clone()),
         (None, Some(branch)) => Kind::Branch(branch),
@@ -135,7 +136,7 @@ mod tests {
             let variables = variables.iter().copied().chain([("GITLAB_CI", "true"), ("CI_COMMIT_SHA", "c0ffee")]);
             pipeline(&variables.collect()).kind
         };
-        let request = |head: &str, is_own| Kind::PullRequest { head: Some(head.to_owned()), is_own };
+        let request = |head: &str, is_own| Kind::PullRequest { head: Some(head.to_owned()), base: None, is_own };
         assert_eq!(kind(&[("CI_PIPELINE_SOURCE", "push"), ("CI_COMMIT_TAG", "1.2.3")]), Kind::Tag("1.2.3".to_owned()));
         assert_eq!(
             kind(&[("CI_PIPELINE_SOURCE", "web"), ("CI_COMMIT_BRANCH", "main")]),

@@ -1,5 +1,6 @@
-//! The inputs of the action, read: every one has a type, and its default.
+//! The inputs of the action, parsed: each has a type and a default.
 
+pub(crate) mod choice;
 pub(crate) mod list;
 mod read;
 
@@ -12,53 +13,54 @@ use std::num::NonZeroUsize;
 use crate::compose::binaries::Binaries;
 use crate::credentials::Credentials;
 use crate::facts::Stated;
+use crate::hint::Flaw;
 use crate::image::{EnvValue, Repository};
 use crate::plan::{PlannedAnnotations, Platforms, Template, Text, WrittenSource};
 use crate::secret::Secret;
 use crate::version::{Scheme, VersionSet};
 
-/// The inputs, read.
+/// The inputs, parsed.
 #[derive(Clone, Debug)]
 pub struct Inputs {
     /// The version as it was written.
     pub version: Option<String>,
-    /// How versions are written in tags of the repository.
+    /// How the repository's tags name a version.
     pub version_pattern: VersionPattern,
-    /// How versions are read.
+    /// The scheme by which versions are parsed.
     pub version_scheme: Scheme,
-    /// The source, with placeholders. `None`: the first of `images`.
+    /// The source, with placeholders; `None` for the default, which is the first of `images`.
     pub source: Option<WrittenSource>,
-    /// Templates of the source's own tags.
+    /// The templates for the source's own tags.
     pub source_tags: Vec<Template>,
-    /// The executables of variants that don't name theirs.
+    /// The executables, for variants that don't name their own.
     pub binaries: Binaries,
-    /// The matrix. `None` where it is missing, which is reported.
+    /// The matrix; `None` if it is missing, which has been reported.
     pub matrix: Option<MatrixText>,
-    /// The record with the images of variants that the matrix doesn't name any for.
+    /// The record with the images of variants for which the matrix names none.
     pub images_from: Option<RecordText>,
-    /// Templates of the tags of variants.
+    /// The templates for the tags of variants.
     pub tag_templates: Vec<Template>,
-    /// The platforms of variants that don't name theirs.
+    /// The platforms, for variants that don't name their own.
     pub platforms: Platforms,
-    /// Environment variables of all variants.
+    /// Environment variables for all variants.
     pub env: BTreeMap<String, EnvValue>,
-    /// Labels of all variants.
+    /// Labels for all variants.
     pub labels: BTreeMap<String, String>,
-    /// Annotations of all variants.
+    /// Annotations for all variants.
     pub annotations: PlannedAnnotations,
-    /// Facts about the tool.
+    /// Facts about the tool that override those of the source.
     pub stated: Stated,
-    /// The destinations.
+    /// The repositories to publish to.
     pub images: Vec<Repository>,
-    /// Who we are at registries.
+    /// The credentials for registries.
     pub credentials: Credentials,
     /// The token for GitHub.
     pub github_token: Option<Secret>,
-    /// Registries without TLS, beside those on loopback.
+    /// Registries that may be spoken to without TLS, besides those on loopback.
     pub insecure_registries: Vec<String>,
     /// What builds.
     pub builder: Builder,
-    /// Whether `dry-run` was asked for.
+    /// Whether the input `dry-run` is set.
     pub dry_run: bool,
     /// What a pull request of the same repository does.
     pub pull_request: PullRequest,
@@ -66,91 +68,91 @@ pub struct Inputs {
     pub verify: bool,
     /// When rolling tags move.
     pub rolling: Rolling,
-    /// Whether an exact tag that is taken is kept, replaced, or ends the run.
+    /// Whether taken exact tags are kept, replaced, or fail the run.
     pub on_conflict: OnConflict,
     /// Versions that own no rolling tag.
     pub ignore_versions: VersionSet,
-    /// Whether the release's notes get a section, and how long it is.
+    /// Whether the release notes get a section, and how detailed it is.
     pub release_notes: ReleaseNotes,
-    /// How many requests and builds may run at once.
+    /// How many requests may be in flight, and how many builds may run, in parallel.
     pub concurrency: NonZeroUsize,
 }
 
-/// The text of a matrix or of a record of images, and what to call it in messages.
+/// The text of a matrix or of a record of images, with its name for messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MatrixText {
-    /// The input, or the file.
+    /// The input or the file that the text comes from.
     pub name: Text,
-    /// The text.
+    /// The whole text.
     pub text: String,
 }
 
 /// The text of a record of images.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RecordText {
-    /// The text, and the path of the file.
+    /// The text and the path of the file.
     Read(MatrixText),
-    /// The file can't be read, which is reported.
+    /// The file can't be read, which has been reported.
     Unreadable,
 }
 
-/// `builder`.
+/// The input `builder`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Builder {
-    /// The Docker Engine builds.
+    /// The Docker Engine builds the images.
     #[default]
     Engine,
-    /// Manifests are put together of layers in registries.
+    /// Nothing builds them: manifests are composed of layers in registries.
     Registry,
 }
 
-/// `pull-request`.
+/// The input `pull-request`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PullRequest {
     /// Nothing is written.
     #[default]
     DryRun,
-    /// Development images are pushed, unless the pull request is one of a fork.
+    /// Development images are pushed, unless the pull request comes from a fork.
     Push,
 }
 
-/// `rolling`.
+/// The input `rolling`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Rolling {
-    /// A rolling tag never goes back.
+    /// A rolling tag never moves back.
     #[default]
     Guard,
     /// Every rolling tag moves.
     Always,
-    /// None does.
+    /// No rolling tag moves.
     Never,
 }
 
-/// `on-conflict`.
+/// The input `on-conflict`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnConflict {
-    /// What is published stays.
+    /// The tag is left alone.
     #[default]
     Keep,
     /// The run fails.
     Fail,
-    /// The tag moves.
+    /// The tag moves to this run's image.
     Replace,
 }
 
-/// `release-notes`.
+/// The input `release-notes`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ReleaseNotes {
-    /// A short section: what to pull, a table, and the digests.
+    /// A short section: how to pull, a table, and the digests.
     #[default]
     Compact,
-    /// The same with everything about each variant.
+    /// The same, with the details of each variant.
     Full,
     /// No section.
     Off,
 }
 
-/// How a version is written in a tag of the repository: `tool-v{version}`.
+/// How the repository's tags name a version: `tool-v{version}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VersionPattern {
     before: String,
@@ -158,13 +160,13 @@ pub struct VersionPattern {
 }
 
 impl VersionPattern {
-    /// Whether tags are versions and nothing else.
+    /// Whether tags consist of nothing but the version.
     #[must_use]
     pub fn is_plain(&self) -> bool {
         *self == Self::default()
     }
 
-    /// The version in `tag`; `None` for the tag of another tool.
+    /// The version in `tag`; `None` if the tag belongs to another tool.
     #[must_use]
     pub fn version_in<'a>(&self, tag: &'a str) -> Option<&'a str> {
         tag.strip_prefix(self.before.as_str())?.strip_suffix(self.after.as_str()).filter(|text| !text.is_empty())
@@ -184,13 +186,14 @@ impl fmt::Display for VersionPattern {
 }
 
 impl std::str::FromStr for VersionPattern {
-    type Err = String;
+    type Err = Flaw;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Flaw> {
         match text.split("{version}").collect::<Vec<_>>()[..] {
             [before, after] => Ok(Self { before: before.to_owned(), after: after.to_owned() }),
-            _ => Err(format!(
-                "`{text}` doesn't have `{{version}}` once\nhint: a pattern looks like `tool-v{{version}}` or `tool@{{version}}`"
+            _ => Err(Flaw::new(
+                format!("`{text}` doesn't have `{{version}}` once"),
+                "a pattern looks like `tool-v{version}` or `tool@{version}`",
             )),
         }
     }

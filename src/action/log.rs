@@ -1,26 +1,29 @@
-//! What a run says while it runs: one group per stage, one line per image, reference first.
+//! The log of a run: one group per stage, one line per image, which begins with the reference.
 //!
-//! In a workflow these are lines and [workflow commands](super::workflow) on standard output; at a terminal, plain
-//! lines with progress bars below them on standard error.
+//! In a workflow, it consists of lines and [workflow commands](super::workflow) on standard output; at a terminal, of
+//! plain lines with progress bars below them on standard error.
 
 use std::fmt;
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use super::environment::Environment;
 use super::workflow::{self, Level};
 use crate::credentials::Credential;
+use crate::hint::Hinted as _;
 use crate::image::Platform;
 use crate::plan::{Place, Problem, Text};
 use crate::secret::Secret;
+use crate::terminal::{self, Colours};
 
-/// Shorter tokens of token servers aren't masked. Such a text can be guessed, so it protects nothing, and without it (`t`, `anonymous`)
-/// little of a log would be left.
+/// Shorter tokens from token servers aren't masked: such a text (`t`, `anonymous`) can be guessed, so it protects
+/// nothing, and masking it would make much of a log unreadable.
 const SHORTEST_TOKEN: usize = 16;
 
-/// Says what happens. Clones write to the same place, from any task.
+/// The log of a run. Clones write to the same place, from any task.
 #[derive(Clone)]
 pub struct Log {
     shared: Arc<Mutex<Shared>>,
@@ -28,64 +31,86 @@ pub struct Log {
 
 struct Shared {
     target: Target,
-    /// What is never shown, the longest first.
+    colours: Colours,
+    verbosity: Verbosity,
+    /// Texts that are never shown, longest first.
     secrets: Vec<String>,
     group: Option<u64>,
     groups: u64,
+    /// The title of the group that nothing was said in yet.
+    title: Option<String>,
+}
+
+/// How much is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verbosity {
+    /// Errors, warnings and the outcome.
+    Quiet,
+    /// A line for each image, and what many images share once.
+    #[default]
+    Normal,
+    /// A line for each platform and each tag.
+    Verbose,
 }
 
 enum Target {
-    /// The runner reads it.
+    /// The runner of a workflow reads it.
     Workflow(Box<dyn Write + Send>),
-    /// People read it, in a file or a pipe.
+    /// People read it in a file or a pipe.
     Plain(Box<dyn Write + Send>),
-    /// People watch it.
+    /// People watch it at a terminal.
     Terminal(MultiProgress),
 }
 
 impl Log {
-    /// The log of this process: workflow commands on standard output where `github_actions`, else text for people on standard
-    /// error.
+    /// The log of this process: workflow commands on standard output if `github_actions`, else text for people on
+    /// standard error.
     #[must_use]
-    pub fn of_process(github_actions: bool) -> Self {
-        if github_actions {
-            Self::workflow(io::stdout())
-        } else if io::stderr().is_terminal() {
-            Self::on(Target::Terminal(MultiProgress::new()))
-        } else {
-            Self::plain(io::stderr())
-        }
+    pub fn of_process(environment: &Environment, verbosity: Verbosity) -> Self {
+        let (target, colours) = match terminal::bars(environment.get("TERM")) {
+            _ if environment.is_action() => (Target::Workflow(Box::new(io::stdout())), Colours::of_output()),
+            Some(bars) => (Target::Terminal(bars), Colours::of_error()),
+            None => (Target::Plain(Box::new(io::stderr())), Colours::of_error()),
+        };
+        Self::on(target, colours, verbosity)
     }
 
-    /// A log that the runner reads.
+    /// A log for the runner of a workflow.
     #[must_use]
     pub fn workflow(out: impl Write + Send + 'static) -> Self {
-        Self::on(Target::Workflow(Box::new(out)))
+        Self::on(Target::Workflow(Box::new(out)), Colours::default(), Verbosity::default())
     }
 
-    /// A log for people, without colours or bars.
+    /// A log for people, without colours or progress bars.
     #[must_use]
     pub fn plain(out: impl Write + Send + 'static) -> Self {
-        Self::on(Target::Plain(Box::new(out)))
+        Self::on(Target::Plain(Box::new(out)), Colours::default(), Verbosity::default())
     }
 
-    fn on(target: Target) -> Self {
-        Self { shared: Arc::new(Mutex::new(Shared { target, secrets: Vec::new(), group: None, groups: 0 })) }
+    fn on(target: Target, colours: Colours, verbosity: Verbosity) -> Self {
+        let shared = Shared { target, colours, verbosity, secrets: Vec::new(), group: None, groups: 0, title: None };
+        Self { shared: Arc::new(Mutex::new(shared)) }
     }
 
-    /// Masks `secret` from now on, with its base64, percent-encoded and JSON forms, here and by the runner.
+    /// Whether every platform and every tag is to have its line.
+    #[must_use]
+    pub fn is_verbose(&self) -> bool {
+        self.shared().verbosity == Verbosity::Verbose
+    }
+
+    /// Masks `secret` from now on, including its base64, percent-encoded and JSON forms, here and by the runner.
     pub fn mask(&self, secret: &Secret) {
         self.mask_all(forms(secret.expose()));
     }
 
-    /// Masks a password as [`Self::mask`] does, and what is sent of it: `user:password` in base64.
+    /// Masks a password like [`Self::mask`], and also the form in which it is sent: `user:password` in base64.
     pub fn mask_credential(&self, credential: &Credential) {
         let password = credential.password.expose();
         self.mask_all(forms(password));
         self.mask_all(base64_forms(&format!("{}:{password}", credential.username)));
     }
 
-    /// Masks a token that a token server has issued. It is sent as it is and in no other form.
+    /// Masks a token from a token server, which is sent in no other form.
     pub fn mask_token(&self, token: &Secret) {
         if token.expose().len() >= SHORTEST_TOKEN {
             self.mask_all(vec![token.expose().to_owned()]);
@@ -97,7 +122,7 @@ impl Log {
         for form in forms {
             if !shared.secrets.contains(&form) {
                 if let Target::Workflow(out) = &mut shared.target {
-                    // Written past `line`, which would hide the secret from the runner.
+                    // Not written by `line`, which would hide the secret from the runner as well.
                     let _ = writeln!(out, "{}", workflow::add_mask(&form));
                 }
                 shared.secrets.push(form);
@@ -106,30 +131,36 @@ impl Log {
         shared.secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     }
 
-    /// `text` with `***` for every secret of [`Self::mask`], to be written elsewhere.
+    /// `text` with `***` for every masked secret, for writing it elsewhere.
     #[must_use]
     pub fn redacted(&self, text: &str) -> String {
         self.shared().redacted(text)
     }
 
-    /// Starts a stage. Its lines are one group, which ends when the value is dropped or the next group starts.
+    /// Starts a stage. Its lines form a group, which ends when the value is dropped or the next group starts.
     pub fn group(&self, title: &str) -> Group {
         let mut shared = self.shared();
         shared.end_group();
         shared.groups += 1;
         let number = shared.groups;
         shared.group = Some(number);
-        let title = shared.redacted(&printable(title));
-        match shared.target {
-            Target::Workflow(_) => shared.write(&workflow::group(&title)),
-            Target::Plain(_) | Target::Terminal(_) => shared.write(&title),
-        }
+        shared.title = Some(shared.redacted(&printable(title)));
         Group { log: self.clone(), number }
     }
 
     /// Logs `text`, line by line.
     pub fn line(&self, text: &str) {
-        self.shared().lines(text);
+        let mut shared = self.shared();
+        if shared.verbosity != Verbosity::Quiet {
+            shared.lines(text);
+        }
+    }
+
+    /// Logs the outcome of the run, however little is to be said.
+    pub fn conclude(&self, text: &str) {
+        let mut shared = self.shared();
+        shared.end_group();
+        shared.lines(text);
     }
 
     /// Logs the outcome for an image: `ghcr.io/acme/tool:1.4-alpine  linux/arm64  3 mounted, 1 pushed`.
@@ -138,15 +169,18 @@ impl Log {
         self.line(&format!("{reference}  {platform}{outcome}"));
     }
 
-    /// Says something about the run as a whole. It is never folded into a group.
+    /// Logs a message about the run as a whole, outside of any group.
     pub fn annotate(&self, level: Level, title: &str, message: &str) {
         self.annotate_at(level, title, None, message);
     }
 
-    /// The same about a place in the input. Where that is in a file of the repository, GitHub shows it there.
+    /// The same about a place in the input. If that is in a file of the repository, GitHub shows the message there.
     pub fn annotate_at(&self, level: Level, title: &str, place: Option<&Place>, message: &str) {
         let mut shared = self.shared();
-        shared.end_group();
+        // A group that nothing was said in is still to come.
+        if shared.title.is_none() {
+            shared.end_group();
+        }
         let (title, message) = (shared.redacted(&printable(title)), shared.redacted(&printable(message)));
         let at = match place {
             Some(Place::Line { of: Text::File(path), line, column }) => {
@@ -157,31 +191,34 @@ impl Log {
         let at = at.as_ref().map(|(path, line, column)| (path.as_str(), *line, *column));
         let text = match &shared.target {
             Target::Workflow(_) => workflow::annotation(level, &title, at, &message),
-            Target::Plain(_) | Target::Terminal(_) => format!("{}: {message}", level.as_str()),
+            Target::Plain(_) | Target::Terminal(_) => shared.for_people(level, &message),
         };
         shared.write(&text);
     }
 
-    /// Warns of something odd in the input.
+    /// Logs a warning about the input.
     pub fn warn(&self, problem: &Problem) {
-        self.annotate_at(Level::Warning, "publish-variants", Some(problem.place()), &problem.to_string());
+        self.annotate_at(Level::Warning, "publish-variants", Some(problem.place()), &problem.with_hints());
     }
 
-    /// A bar below the log while something takes its time, of `total` steps or bytes (0 while that isn't known). Only a terminal
-    /// shows it.
+    /// Shows a progress bar below the log, for `total` steps or bytes (0 while that isn't known). Only a terminal shows
+    /// it.
     #[must_use]
     pub fn progress(&self, label: &str, total: u64) -> Progress {
-        let shared = self.shared();
+        let mut shared = self.shared();
+        if total > 0 {
+            shared.begin_group();
+        }
         let bar = match &shared.target {
-            Target::Terminal(bars) => {
-                let style = ProgressStyle::with_template("{msg:40!}  {bar:24} {percent:>3} %  {elapsed}")
+            Target::Terminal(bars) if shared.verbosity != Verbosity::Quiet => {
+                let style = ProgressStyle::with_template("{bar:24} {percent:>3} %  {elapsed:>3}  {wide_msg}")
                     .expect("a valid template");
                 let bar = bars.add(ProgressBar::new(total).with_style(style));
                 bar.set_message(shared.redacted(&printable(label)).replace('\n', " "));
                 bar.enable_steady_tick(Duration::from_millis(200));
                 bar
             }
-            Target::Workflow(_) | Target::Plain(_) => ProgressBar::hidden(),
+            _ => ProgressBar::hidden(),
         };
         Progress { bar }
     }
@@ -202,8 +239,41 @@ impl Shared {
         self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "***"))
     }
 
+    /// A message at a terminal: what it is, and the hints in it, are in colour.
+    fn for_people(&self, level: Level, message: &str) -> String {
+        let style = match level {
+            Level::Error => terminal::ERROR,
+            Level::Warning => terminal::WARNING,
+            Level::Notice => terminal::HINT,
+        };
+        let lines = message.lines().map(|line| match line.trim_start().strip_prefix("hint: ") {
+            Some(hint) => {
+                let indent = &line[..line.len() - line.trim_start().len()];
+                format!(
+                    "{indent}{}{} {hint}",
+                    self.colours.paint(terminal::HINT, "hint"),
+                    self.colours.paint(terminal::TITLE, ":")
+                )
+            }
+            None => line.to_owned(),
+        });
+        let (word, colon) = (self.colours.paint(style, level.as_str()), self.colours.paint(terminal::TITLE, ":"));
+        format!("{word}{colon} {}", lines.collect::<Vec<_>>().join("\n"))
+    }
+
+    /// Writes the title of the group, unless it is there already.
+    fn begin_group(&mut self) {
+        let Some(title) = self.title.take().filter(|_| self.verbosity != Verbosity::Quiet) else { return };
+        let title = self.colours.paint(terminal::TITLE, &title);
+        match self.target {
+            Target::Workflow(_) => self.write(&workflow::group(&title)),
+            Target::Plain(_) | Target::Terminal(_) => self.write(&title),
+        }
+    }
+
     fn lines(&mut self, text: &str) {
-        // A secret may have several lines, so it is looked for before they are parted.
+        self.begin_group();
+        // A secret may have several lines, so it is masked before the text is split into lines.
         for line in self.redacted(&printable(text)).lines() {
             match self.target {
                 Target::Workflow(_) => self.write(&workflow::not_a_command(line)),
@@ -214,21 +284,22 @@ impl Shared {
     }
 
     fn end_group(&mut self) {
-        if self.group.take().is_some() && matches!(self.target, Target::Workflow(_)) {
+        let is_there = self.title.take().is_none() && self.verbosity != Verbosity::Quiet;
+        if self.group.take().is_some() && is_there && matches!(self.target, Target::Workflow(_)) {
             self.write(workflow::END_GROUP);
         }
     }
 
-    /// A log that nobody reads any more is no reason to stop publishing.
+    /// A log that can't be written is no reason to stop publishing.
     fn write(&mut self, line: &str) {
         let _ = match &mut self.target {
             Target::Workflow(out) | Target::Plain(out) => writeln!(out, "{line}").and_then(|()| out.flush()),
-            Target::Terminal(bars) => bars.println(line),
+            Target::Terminal(bars) => bars.suspend(|| writeln!(io::stderr(), "{line}")),
         };
     }
 }
 
-/// A stage's part of the log.
+/// The part of the log that belongs to a stage.
 #[derive(Debug)]
 #[must_use = "the group ends when this is dropped"]
 pub struct Group {
@@ -245,19 +316,19 @@ impl Drop for Group {
     }
 }
 
-/// A bar; it goes away when it is dropped.
+/// A progress bar, which disappears when this is dropped.
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
 }
 
 impl Progress {
-    /// Moves it on by one step.
+    /// Advances the bar by one step.
     pub fn step(&self) {
         self.bar.inc(1);
     }
 
-    /// Moves it to `done` of `total`.
+    /// Sets the bar to `done` of `total`.
     pub fn at(&self, done: u64, total: u64) {
         self.bar.set_length(total);
         self.bar.set_position(done);
@@ -270,7 +341,7 @@ impl Drop for Progress {
     }
 }
 
-/// The forms in which a secret may appear: as it is, line by line, in base64, percent-encoded and in JSON.
+/// The forms in which a secret may appear: unchanged, line by line, in base64, percent-encoded and in JSON.
 fn forms(secret: &str) -> Vec<String> {
     let lines = secret.lines().map(str::trim).filter(|line| line.len() >= 4 && *line != secret);
     let mut forms: Vec<String> = std::iter::once(secret).chain(lines).map(str::to_owned).collect();
@@ -294,7 +365,7 @@ fn base64_forms(text: &str) -> Vec<String> {
     forms
 }
 
-/// `text` without control characters, since it may come from an image under test.
+/// `text` without control characters, because it may come from an image under test.
 fn printable(text: &str) -> String {
     text.replace("\r\n", "\n").chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '�' } else { c }).collect()
 }
@@ -374,15 +445,21 @@ mod tests {
     }
 
     #[test]
-    fn a_group_ends_the_one_before_and_only_itself() {
+    fn a_group_ends_the_previous_one_and_itself_only_once() {
         let written = Written::default();
         let log = Log::workflow(written.clone());
         let first = log.group("first");
+        log.line("in the first");
+        drop(log.group("nothing is said in it"));
+        drop(first);
+        let first = log.group("nor in this one");
         let second = log.group("second");
+        log.annotate(Level::Notice, "said", "before");
         drop(first);
         log.line("in the second");
         drop(second);
-        assert_eq!(written.text(), "::group::first\n::endgroup::\n::group::second\nin the second\n::endgroup::\n");
+        let expected = "::group::first\nin the first\n::endgroup::\n::notice title=said::before\n::group::second\nin the second\n::endgroup::\n";
+        assert_eq!(written.text(), expected);
     }
 
     #[test]
@@ -406,11 +483,13 @@ mod tests {
         );
         log.line(&everything);
         let _group = log.group(&everything);
+        log.line("x");
         log.annotate(Level::Warning, &everything, &everything);
         assert_eq!(
             written.text(),
             "*** *** *** {\"p\":\"***\"} ***\n\
              ::group::*** *** *** {\"p\":\"***\"} ***\n\
+             x\n\
              ::endgroup::\n\
              ::warning title=*** *** *** {\"p\"%3A\"***\"} ***::*** *** *** {\"p\":\"***\"} ***\n"
         );
@@ -418,7 +497,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_of_a_password_is_masked_in_every_base64() {
+    fn the_sent_form_of_a_password_is_masked_in_every_base64() {
         use base64::Engine as _;
         use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 

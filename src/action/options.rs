@@ -1,6 +1,25 @@
-//! The options of the command line, which are the inputs of the action under the same names.
+//! The options of the command line. The inputs of the action have the same names.
 //!
-//! `action.yml` describes them once more, for GitHub; a test sees to it that both agree.
+//! `action.yml` describes them for GitHub, in words that begin with these here; `tests/reference.rs` compares them.
+
+use super::inputs::choice::values;
+use super::inputs::{Builder, OnConflict, PullRequest, ReleaseNotes, Rolling};
+use crate::version::Scheme;
+
+/// What doesn't change a plan: `plan` doesn't offer these options. It takes them, so that the command line of a publication can be tried
+/// with it.
+pub const NOT_IN_A_PLAN: [&str; 10] = [
+    "concurrency",
+    "created",
+    "credentials",
+    "github-token",
+    "ignore-versions",
+    "insecure-registries",
+    "on-conflict",
+    "release-notes",
+    "repository-url",
+    "rolling",
+];
 
 /// The options as they were written, on the command line or as inputs of the action.
 #[derive(Clone, Default, clap::Args)]
@@ -8,17 +27,17 @@ pub struct Options {
     /// The version to publish; taken from the event if empty
     #[arg(long, value_name = "VERSION", help_heading = "What to publish")]
     pub version: Option<String>,
-    /// How the version is written in tags of the repository: `tool-v{version}`
+    /// How the repository's tags name a version: `tool-v{version}`
     #[arg(long, value_name = "PATTERN", help_heading = "What to publish")]
     pub version_pattern: Option<String>,
-    /// How versions are read: `auto` (PEP 440, else semver), `pep440` or `semver`
-    #[arg(long, value_name = "SCHEME", help_heading = "What to publish")]
+    /// How versions are parsed: `auto` (PEP 440, else semver), `pep440` or `semver`
+    #[arg(long, value_name = "SCHEME", value_parser = values::<Scheme>(), ignore_case = true, help_heading = "What to publish")]
     pub version_scheme: Option<String>,
     /// The scratch image with the executables, `oci:PATH` for an OCI layout, or `files` and lines `linux/amd64=dist/tool`
     /// [default: the first of `images`, tagged `{version}`]
     #[arg(long, value_name = "IMAGE", help_heading = "What to publish")]
     pub source: Option<String>,
-    /// Tags to give the source image itself: `default` or templates, one a line
+    /// Tags for the source image itself: `default`, or templates, one per line
     #[arg(long, value_name = "TEMPLATES", help_heading = "What to publish")]
     pub source_tags: Vec<String>,
     /// The executables in the source image, as absolute paths: `/uv /uvx`
@@ -27,73 +46,74 @@ pub struct Options {
     /// The variants: YAML, JSON, lines `base,tag,tag`, or the path of a file
     #[arg(long, value_name = "MATRIX", allow_hyphen_values = true, help_heading = "What to publish")]
     pub matrix: Option<String>,
-    /// The file with the variants, the same as its path as `--matrix`; `-` is standard input
+    /// The file with the variants (or pass its path as `--matrix`); `-` is standard input
     #[arg(short, long = "file", value_name = "FILE", help_heading = "What to publish", conflicts_with = "matrix")]
     pub file: Option<String>,
-    /// A JSON file with the images of variants that have neither `base` nor `image`: variant to `repository@digest`
+    /// A JSON file with the images of variants that have neither `base` nor `image`: from variant to
+    /// `repository@digest`
     #[arg(long, value_name = "FILE", help_heading = "What to publish")]
     pub images_from: Option<String>,
-    /// The tags of a variant, one template a line [default: {version}-{tag}, {major}.{minor}-{tag}, {tag}]
+    /// The tags of a variant, one template per line [default: {version}-{tag}, {major}.{minor}-{tag}, {tag}]
     #[arg(long, value_name = "TEMPLATES", help_heading = "What to publish")]
     pub tag_templates: Vec<String>,
-    /// The platforms of all variants: `auto` (all that source and base have) or `linux/amd64 linux/arm64`
+    /// The platforms of all variants: `auto` (all that source and base have in common) or `linux/amd64 linux/arm64`
     #[arg(long, value_name = "PLATFORMS", help_heading = "What to publish")]
     pub platforms: Vec<String>,
-    /// Environment variables of all variants, `NAME=value`, one a line
+    /// Environment variables for all variants, `NAME=value`, one per line
     #[arg(long, value_name = "LINES", help_heading = "What to publish")]
     pub env: Vec<String>,
-    /// Labels of all variants, `name=value`, one a line
+    /// Labels for all variants, `name=value`, one per line
     #[arg(long, value_name = "LINES", help_heading = "What to publish")]
     pub labels: Vec<String>,
-    /// Annotations of all variants, `name=value`, one a line
+    /// Annotations for all variants, `name=value`, one per line
     #[arg(long, value_name = "LINES", help_heading = "What to publish")]
     pub annotations: Vec<String>,
-    /// The address of the tool's repository [default: as the forge or the git work tree tells]
+    /// The address of the tool's repository [default: that of the forge or of the git work tree]
     #[arg(long, value_name = "URL", help_heading = "What to publish")]
     pub repository_url: Option<String>,
     /// The commit that the version was made from [default: that of its tag, else that of the run]
     #[arg(long, value_name = "COMMIT", help_heading = "What to publish")]
     pub revision: Option<String>,
-    /// When the version was made, as RFC 3339 has it [default: the date of the commit]
+    /// The date of the version in RFC 3339 [default: the date of the commit]
     #[arg(long, value_name = "TIME", help_heading = "What to publish")]
     pub created: Option<String>,
-    /// The repositories to publish to [default: the repository's own at the forge's registry]
+    /// The repositories to publish to [default: the repository's own in the forge's registry]
     #[arg(long, value_name = "REPOSITORIES", help_heading = "Where to publish")]
     pub images: Vec<String>,
-    /// Credentials, `registry username password`, one a line (better given as an environment variable)
+    /// Credentials, `registry username password`, one per line (better passed as an environment variable)
     #[arg(long, value_name = "LINES", help_heading = "Where to publish", hide_default_value = true)]
     pub credentials: Vec<String>,
-    /// The token for GitHub and ghcr.io (better given as an environment variable)
+    /// The token for GitHub and ghcr.io (better passed as an environment variable)
     #[arg(long, value_name = "TOKEN", help_heading = "Where to publish")]
     pub github_token: Option<String>,
-    /// Registries that are spoken to without TLS, beside those on loopback
+    /// Registries to speak to without TLS, besides those on loopback
     #[arg(long, value_name = "HOSTS", help_heading = "Where to publish")]
     pub insecure_registries: Vec<String>,
-    /// What builds: `engine` (the Docker Engine, which runs them as well), or `registry` (none)
-    #[arg(long, value_name = "BUILDER", help_heading = "How to publish")]
+    /// What builds the images: `engine` (the Docker Engine, which also runs them), or `registry` (nothing does)
+    #[arg(long, value_name = "BUILDER", value_parser = values::<Builder>(), ignore_case = true, help_heading = "How to publish")]
     pub builder: Option<String>,
     /// Do everything but push
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "How to publish")]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", value_parser = values::<bool>(), ignore_case = true, help_heading = "How to publish")]
     pub dry_run: Option<String>,
-    /// What a pull request of the same repository does: `dry-run`, or `push` development images
-    #[arg(long, value_name = "WHAT", help_heading = "How to publish")]
+    /// What a pull request of the same repository does; `push` is for development images
+    #[arg(long, value_name = "WHAT", value_parser = values::<PullRequest>(), ignore_case = true, help_heading = "How to publish")]
     pub pull_request: Option<String>,
     /// Whether to run every variant before it is published
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "How to publish")]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", value_parser = values::<bool>(), ignore_case = true, help_heading = "How to publish")]
     pub verify: Option<String>,
-    /// When a rolling tag moves: `guard` (never back), `always` or `never`
-    #[arg(long, value_name = "WHEN", help_heading = "How to publish")]
+    /// When rolling tags move: `guard` (never back), `always` or `never`
+    #[arg(long, value_name = "WHEN", value_parser = values::<Rolling>(), ignore_case = true, help_heading = "How to publish")]
     pub rolling: Option<String>,
-    /// An exact tag names something else already: `keep` it, `fail` or `replace` it
-    #[arg(long, value_name = "WHAT", help_heading = "How to publish")]
+    /// If an exact tag names something else already: `keep` it, `fail`, or `replace` it
+    #[arg(long, value_name = "WHAT", value_parser = values::<OnConflict>(), ignore_case = true, help_heading = "How to publish")]
     pub on_conflict: Option<String>,
     /// Versions that own no rolling tag, such as withdrawn ones: `1.3.0 >=2024`
     #[arg(long, value_name = "VERSIONS", help_heading = "How to publish")]
     pub ignore_versions: Vec<String>,
-    /// The section about the images in the release's notes: `compact`, `full`, or `false` for none
-    #[arg(long, value_name = "FORM", num_args = 0..=1, default_missing_value = "true", help_heading = "How to publish")]
+    /// The section about the images in the release notes: `compact`, `full`, or `false` for none
+    #[arg(long, value_name = "FORM", num_args = 0..=1, default_missing_value = "compact", value_parser = values::<ReleaseNotes>(), ignore_case = true, help_heading = "How to publish")]
     pub release_notes: Option<String>,
-    /// How many requests and builds may run at once
+    /// How many requests and builds may run in parallel
     #[arg(long, value_name = "NUMBER", help_heading = "How to publish")]
     pub concurrency: Option<String>,
 }

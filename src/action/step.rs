@@ -1,30 +1,27 @@
-//! The action's step in the file of a workflow, for `plan --workflow`: what its `with:` says, and the repository of the work tree, take
-//! the place of the variables that a runner would set.
+//! The action's step in a workflow file, for `plan --workflow`: its `with:` and the repository of the work tree replace
+//! the variables that a runner would set.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::environment::{Environment, Files, read_text, variable};
-use super::options::Options;
+use super::options::{NOT_IN_A_PLAN, Options};
 use crate::matrix::node::Node;
 use crate::plan::problem::nearest;
 use crate::plan::{Place, PlanError, Problem, RepositoryFacts, Text};
 use crate::work_tree::WorkTree;
 
-/// The largest workflow that is read.
+/// The largest workflow file that is read, in bytes.
 const LIMIT: u64 = 8 << 20;
-/// Inputs that a plan doesn't show, so that their values needn't be known.
-const NOT_SHOWN: [&str; 6] =
-    ["concurrency", "credentials", "dry-run", "github-token", "insecure-registries", "release-notes"];
 
-/// A workflow, and which of its steps is meant.
+/// A workflow file, and which of its steps is meant.
 #[derive(Clone, Copy, Debug)]
 pub struct Workflow<'a> {
-    /// Its path.
+    /// The path of the file.
     pub path: &'a str,
-    /// The `id` or the `name` of the step, or the job that it is in. `None` where there is only one.
+    /// The `id` or the `name` of the step, or the job that it belongs to. `None` if there is only one.
     pub step: Option<&'a str>,
-    /// The inputs that the command line gives, whose values in the file don't matter.
+    /// The inputs from the command line, which override those in the file.
     pub given: &'a BTreeSet<String>,
 }
 
@@ -35,49 +32,97 @@ struct Step<'a> {
 }
 
 impl Workflow<'_> {
-    /// `environment` with the inputs of the step.
+    /// `environment`, with the inputs of the step.
     ///
     /// # Errors
-    /// There is no such step; it has inputs that the action doesn't have; or an expression that is known only when the workflow
-    /// runs, and that no option gives.
+    /// There is no such step; it has inputs that the action doesn't have; or an input is an expression whose
+    /// value is known only when the workflow runs, and no option overrides it.
     pub fn inputs(&self, environment: &Environment, files: &dyn Files) -> Result<Environment, PlanError> {
         let mut problems = Vec::new();
-        let start = Place::Line { of: self.text(), line: 1, column: 1 };
-        let root = match read_text(files, Path::new(self.path), LIMIT) {
-            Ok(text) => Node::parse(&text).map_err(|(line, column, message)| {
-                Problem::new(&Place::Line { of: self.text(), line, column }, message)
-            }),
-            Err(error) => {
-                Err(Problem::new(&start, format!("it can't be read: {error}")).hint("give the path of a workflow"))
-            }
-        };
-        let inputs = match root {
-            Ok(root) => self.step(&root, &start).map(|step| self.with(&step, &mut problems)),
-            Err(problem) => Err(problem),
+        let mut source = String::new();
+        let root =
+            match read_text(files, Path::new(self.path), LIMIT) {
+                Ok(text) => {
+                    source = text;
+                    self.parse(&source)
+                }
+                Err(error) => Err(Problem::new(&self.start(), format!("it can't be read: {error}"))
+                    .hint("give the path of a workflow")),
+            };
+        let inputs = match &root {
+            Ok(root) => self.step(root).map(|step| self.with(&step, &mut problems)),
+            Err(problem) => Err(problem.clone()),
         };
         let inputs = inputs.unwrap_or_else(|problem| {
             problems.push(problem);
             Vec::new()
         });
         PlanError::unless_none(problems)?;
-        Ok(environment.with(inputs.into_iter().chain(repository(environment, files))))
+        let variables =
+            inputs.iter().map(|(name, value)| (variable(name), value.as_text().unwrap_or_default().to_owned()));
+        let environment = environment.with(variables.chain(repository(environment, files)));
+        let matrix = inputs.iter().find(|(name, _)| name == "matrix").and_then(|(_, node)| in_place(node, &source));
+        Ok(match matrix {
+            Some(text) => environment.with([(variable("matrix"), text)]).with_text_in("matrix", self.path),
+            None => environment,
+        })
+    }
+
+    /// `environment`, which is that of a run, with the inputs that the step has in `text`: the workflow as it was at another commit.
+    /// An input with an expression stays as it is: its value is known from the run.
+    ///
+    /// # Errors
+    /// The text is no workflow, there is no such step, or the matrix has an expression.
+    pub fn inputs_at(&self, text: &str, environment: &Environment) -> Result<Environment, PlanError> {
+        let read = || {
+            let root = self.parse(text)?;
+            let step = self.step(&root)?;
+            let mut inputs: BTreeMap<String, String> =
+                Options::names().into_iter().map(|name| (name, String::new())).collect();
+            // It has a default.
+            inputs.remove("github-token");
+            for (key, value) in step.node.get("with").map(Node::entries).unwrap_or_default() {
+                let (name, text) = (key.as_text().unwrap_or_default().to_lowercase(), value.as_text());
+                match text.and_then(expression) {
+                    None => inputs.extend(text.map(|text| (name, text.to_owned()))),
+                    Some(expression) if name == "matrix" => {
+                        let situation =
+                            format!("the matrix has `{expression}`, which is known only when the workflow runs");
+                        return Err(Problem::new(&value.place(&self.text()), situation));
+                    }
+                    Some(_) => drop(inputs.remove(&name)),
+                }
+            }
+            Ok(environment.with(inputs.into_iter().map(|(name, value)| (variable(&name), value))))
+        };
+        read().map_err(PlanError::from)
+    }
+
+    fn parse(&self, text: &str) -> Result<Node, Problem> {
+        Node::parse(text)
+            .map_err(|(line, column, message)| Problem::new(&Place::Line { of: self.text(), line, column }, message))
+    }
+
+    fn start(&self) -> Place {
+        Place::Line { of: self.text(), line: 1, column: 1 }
     }
 
     fn text(&self) -> Text {
         Text::File(self.path.to_owned())
     }
 
-    /// The one step that uses this action and is meant.
-    fn step<'n>(&self, root: &'n Node, start: &Place) -> Result<Step<'n>, Problem> {
+    /// The step that uses this action, or of several the one that is meant.
+    fn step<'n>(&self, root: &'n Node) -> Result<Step<'n>, Problem> {
+        let start = self.start();
         let jobs = root.get("jobs").map(Node::entries).unwrap_or_default();
         let jobs = jobs.iter().filter_map(|(name, job)| Some((name.as_text()?, job.get("steps")?)));
-        // The file of a composite action has its steps elsewhere.
+        // A composite action's file has its steps elsewhere.
         let composite = root.get("runs").and_then(|runs| runs.get("steps")).map(|steps| ("runs", steps));
         let steps =
             jobs.chain(composite).flat_map(|(job, steps)| steps.items().iter().map(move |node| Step { job, node }));
         let mut ours: Vec<Step<'_>> = steps.filter(|step| is_ours(step.node)).collect();
         if ours.is_empty() {
-            let problem = Problem::new(start, "no step of this workflow uses this action");
+            let problem = Problem::new(&start, "no step of this workflow uses this action");
             return Err(
                 problem.hint("such a step has `uses: astral-sh/publish-variants@v1`, or a local path and a `matrix`")
             );
@@ -97,13 +142,13 @@ impl Workflow<'_> {
         one.ok_or_else(|| {
             let count =
                 if self.step.is_none() { "several steps use this action" } else { "`--step` names none, or several" };
-            Problem::new(start, format!("{count}: {}", all.join(", ")))
+            Problem::new(&start, format!("{count}: {}", all.join(", ")))
                 .hint("choose one with `--step`: its `id`, its `name`, or the job that it is in")
         })
     }
 
-    /// What `with` says, as variables.
-    fn with(&self, step: &Step<'_>, problems: &mut Vec<Problem>) -> Vec<(String, String)> {
+    /// The inputs in `with`, as environment variables.
+    fn with<'n>(&self, step: &Step<'n>, problems: &mut Vec<Problem>) -> Vec<(String, &'n Node)> {
         let known = Options::names();
         let mut inputs = Vec::new();
         for (key, value) in step.node.get("with").map(Node::entries).unwrap_or_default() {
@@ -116,11 +161,12 @@ impl Workflow<'_> {
                     None => problem.hint("GitHub ignores it, with a warning"),
                 });
             } else if self.given.contains(&name) {
-                // The option counts.
+                // The option takes precedence.
             } else if let Some(text) = value.as_text() {
                 match expression(text) {
-                    None => inputs.push((variable(&name), text.to_owned())),
-                    Some(_) if NOT_SHOWN.contains(&name.as_str()) => {}
+                    None => inputs.push((name, value)),
+                    // A plan is the same without them, but for the line `dry run`.
+                    Some(_) if name == "dry-run" || NOT_IN_A_PLAN.contains(&name.as_str()) => {}
                     Some(expression) => problems.push(
                         Problem::new(
                             &value.place(&self.text()),
@@ -137,7 +183,7 @@ impl Workflow<'_> {
     }
 }
 
-/// The repository that the job would be of, which is where the defaults come from: that of the work tree, if it is at GitHub.
+/// The job's repository, which determines the defaults: the one of the work tree, if that is on GitHub.
 fn repository(environment: &Environment, files: &dyn Files) -> Option<(String, String)> {
     let name = "GITHUB_REPOSITORY";
     let tree = files.workspace().filter(|_| environment.get(name).is_none()).and_then(WorkTree::find)?;
@@ -146,7 +192,8 @@ fn repository(environment: &Environment, files: &dyn Files) -> Option<(String, S
     is_there.then(|| (name.to_owned(), origin.full_name))
 }
 
-/// Whether a step uses this action: from a repository or an image of its name, or from a path, where it has what only this one takes.
+/// Whether a step uses this action: from a repository or an image with its name, or from a path and with an input that
+/// only this action has.
 fn is_ours(step: &Node) -> bool {
     let Some(uses) = step.get("uses").and_then(Node::as_text) else { return false };
     let is_local = ["./", "../", "$/"].iter().any(|start| uses.starts_with(start)) || matches!(uses, "." | "$");
@@ -158,7 +205,37 @@ fn is_ours(step: &Node) -> bool {
     }
 }
 
-/// The first [expression](https://docs.github.com/en/actions/reference/workflows-and-actions/expressions) of a text.
+/// The text of `node` with so many line ends and blanks before its lines that each has its place in `source`. `None` where lines of the
+/// source have become one, or don't stand as they are.
+fn in_place(node: &Node, source: &str) -> Option<String> {
+    let text = node.as_text()?;
+    let source: Vec<&str> = source.lines().collect();
+    let at = |line: u64| usize::try_from(line).ok()?.checked_sub(1);
+    // A block begins in the line after its indicator, and a text in quotes or without them where it stands.
+    let block = [node.line, node.line + 1].into_iter().filter_map(at).find_map(|first| {
+        let indent = |(number, line): (usize, &str)| {
+            let before = source.get(first + number)?.strip_suffix(line)?;
+            before.chars().all(|c| c == ' ').then_some((first, before.len()))
+        };
+        let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(indent);
+        let place = lines.next()??;
+        lines.all(|other| other == Some(place)).then_some(place)
+    });
+    let (first, indent) = match block {
+        Some(place) => place,
+        None => {
+            let line = source.get(at(node.line)?)?;
+            let column = usize::try_from(node.column).ok()?.checked_sub(1)?;
+            let rest: String = line.chars().skip(column).collect();
+            let quote = usize::from(rest.starts_with(['"', '\'']));
+            (!text.contains('\n') && rest[quote..].starts_with(text)).then_some((at(node.line)?, column + quote))?
+        }
+    };
+    let lines = text.lines().map(|line| format!("{}{line}\n", " ".repeat(if line.is_empty() { 0 } else { indent })));
+    Some("\n".repeat(first) + &lines.collect::<String>())
+}
+
+/// The first [expression](https://docs.github.com/en/actions/reference/workflows-and-actions/expressions) in a text.
 fn expression(text: &str) -> Option<&str> {
     let start = text.find("${{")?;
     let end = text[start..].find("}}").map_or(text.len(), |end| start + end + 2);

@@ -1,23 +1,26 @@
-//! What a step tells the runner: [workflow commands](https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands)
-//! and the files named by `GITHUB_OUTPUT`, `GITHUB_STEP_SUMMARY` and `GITHUB_ARTIFACTS`.
+//! What a step writes for the runner: [workflow
+//! commands](https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands) and the files named
+//! by `GITHUB_OUTPUT`, `GITHUB_STEP_SUMMARY` and `GITHUB_ARTIFACTS`.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::error::{Fault, Situation};
+use crate::error::{Fault, StageError};
+use crate::hint::{Hinted, Hints};
+use crate::troubleshooting::Topic;
 
-/// GitHub shows no step summary that is longer.
+/// The longest step summary that GitHub shows, in bytes.
 pub const LONGEST_SUMMARY: usize = 1024 * 1024;
 
-/// A level of annotation.
+/// The level of an annotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
     /// The step fails because of it.
     Error,
     /// Somebody should look at it.
     Warning,
-    /// Good to know.
+    /// For information only.
     Notice,
 }
 
@@ -33,7 +36,8 @@ impl Level {
     }
 }
 
-/// `::error title=…::…`: an annotation of the run, on one line. With a file, a line and a column, it is shown there as well.
+/// `::error title=…::…`: an annotation on the run, on one line. With a file, a line and a column, GitHub shows it there
+/// as well.
 #[must_use]
 pub fn annotation(level: Level, title: &str, at: Option<(&str, u64, u64)>, message: &str) -> String {
     let at = at.map_or_else(String::new, |(file, line, column)| {
@@ -42,13 +46,13 @@ pub fn annotation(level: Level, title: &str, at: Option<(&str, u64, u64)>, messa
     format!("::{} title={}{at}::{}", level.as_str(), escape_property(title), escape_data(message))
 }
 
-/// `::add-mask::…`: from now on the runner shows `***` for `value`.
+/// `::add-mask::…`: the runner shows `***` for `value` from now on.
 #[must_use]
 pub fn add_mask(value: &str) -> String {
     format!("::add-mask::{}", escape_data(value))
 }
 
-/// `::group::…`: what follows is folded under `title`, until [`END_GROUP`].
+/// `::group::…`: the following lines are folded under `title`, until [`END_GROUP`].
 #[must_use]
 pub fn group(title: &str) -> String {
     format!("::group::{}", escape_data(title))
@@ -57,17 +61,19 @@ pub fn group(title: &str) -> String {
 /// Ends a group.
 pub const END_GROUP: &str = "::endgroup::";
 
-/// The escapes of a command's data, as the [runner](https://github.com/actions/runner/blob/main/src/Runner.Common/ActionCommand.cs) reverses them.
+/// Escapes the data of a command, in the way that the
+/// [runner](https://github.com/actions/runner/blob/main/src/Runner.Common/ActionCommand.cs) reverses.
 fn escape_data(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
-/// The escapes of a command's property.
+/// Escapes a property of a command.
 fn escape_property(text: &str) -> String {
     escape_data(text).replace(':', "%3A").replace(',', "%2C")
 }
 
-/// `line` such that the runner doesn't take it for a command, whoever wrote it: `::…` at its start, `##[…` anywhere.
+/// `line`, changed so that the runner doesn't take it for a command, whoever wrote it: `::…` at its start, `##[…`
+/// anywhere.
 #[must_use]
 pub fn not_a_command(line: &str) -> String {
     let text = line.trim_start();
@@ -81,7 +87,7 @@ pub fn not_a_command(line: &str) -> String {
 
 /// A file of the runner that can't be written.
 #[derive(Debug, thiserror::Error)]
-#[error("`{}` can't be written\nhint: the runner names it in `{variable}`; is it mounted into the action's container?", path.display())]
+#[error("`{}` can't be written", path.display())]
 pub struct NotWritten {
     /// The variable that names it.
     pub variable: &'static str,
@@ -92,25 +98,35 @@ pub struct NotWritten {
     pub cause: io::Error,
 }
 
-impl Situation for NotWritten {
+impl Hinted for NotWritten {
+    fn hints(&self) -> Hints {
+        format!("the runner names it in `{}`; is it mounted into the action's container?", self.variable).into()
+    }
+}
+
+impl StageError for NotWritten {
+    fn topic(&self) -> Topic {
+        Topic::Runner
+    }
+
     fn fault(&self) -> Fault {
         Fault::Publication
     }
 }
 
-/// The runner's files. Without a path, nothing is written: that is how it is at a terminal.
+/// The runner's files. Nothing is written to a file without a path, as at a terminal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Files {
-    /// `GITHUB_OUTPUT`
+    /// The file in `GITHUB_OUTPUT`.
     pub output: Option<PathBuf>,
-    /// `GITHUB_STEP_SUMMARY`
+    /// The file in `GITHUB_STEP_SUMMARY`.
     pub summary: Option<PathBuf>,
-    /// `GITHUB_ARTIFACTS`
+    /// The file in `GITHUB_ARTIFACTS`.
     pub artifacts: Option<PathBuf>,
 }
 
 impl Files {
-    /// The files that the environment names; a variable that is set to nothing names none.
+    /// The files that the environment names. An empty variable names none.
     pub fn of(variable: impl Fn(&str) -> Option<String>) -> Self {
         let path = |name| variable(name).filter(|path| !path.is_empty()).map(PathBuf::from);
         Self {
@@ -120,7 +136,7 @@ impl Files {
         }
     }
 
-    /// Sets the step's outputs, all in one write.
+    /// Sets the step's outputs in a single write.
     ///
     /// # Errors
     /// The file can't be written.
@@ -130,7 +146,7 @@ impl Files {
         append(path, &text).map_err(|cause| NotWritten { variable: "GITHUB_OUTPUT", path: path.clone(), cause })
     }
 
-    /// Declares artifacts, one a line.
+    /// Declares artifacts, one per line.
     ///
     /// # Errors
     /// The file can't be written.
@@ -139,7 +155,7 @@ impl Files {
         append(path, lines).map_err(|cause| NotWritten { variable: "GITHUB_ARTIFACTS", path: path.clone(), cause })
     }
 
-    /// Adds to the job's summary. What is longer than GitHub shows is cut at the end of a line, and says so.
+    /// Adds to the job's summary. A text that is too long for GitHub is cut at the end of a line, with a note.
     ///
     /// # Errors
     /// The file can't be written.
@@ -155,10 +171,11 @@ fn append(path: &Path, text: &str) -> io::Result<()> {
     OpenOptions::new().append(true).create(true).open(path)?.write_all(text.as_bytes())
 }
 
-/// `name<<delimiter`, the value, the delimiter: the [form for several lines](https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands#multiline-strings).
+/// `name<<delimiter`, the value, the delimiter: the [format for multi-line
+/// values](https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands#multiline-strings).
 ///
-/// The delimiter starts from a random number and is one that the value doesn't have, so no value can end itself early
-/// and set another output.
+/// The delimiter is derived from a random number, and doesn't occur in the value, so no value can end early and set
+/// another output.
 fn assignment(name: &str, value: &str, random: u128) -> String {
     debug_assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'), "{name:?}");
     let mut number = random;
@@ -172,13 +189,13 @@ fn assignment(name: &str, value: &str, random: u128) -> String {
     format!("{name}<<{delimiter}\n{value}\n{delimiter}\n")
 }
 
-/// `markdown` in at most `limit` bytes, whole lines only, with what it opened closed again.
+/// `markdown` cut to at most `limit` bytes of whole lines, with everything closed that was open at the cut.
 fn shortened(markdown: &str, limit: usize) -> String {
     const SAYS_SO: &str = "\n\nThe rest is longer than a summary may be; it is in the output `images`.\n";
     if markdown.len() <= limit {
         return markdown.to_owned();
     }
-    // Room for closing what is open at the cut.
+    // Room for closing everything that is open at the cut.
     const CLOSING: usize = 256;
     let Some(mut end) = limit.checked_sub(SAYS_SO.len() + CLOSING) else { return String::new() };
     while !markdown.is_char_boundary(end) {
@@ -199,7 +216,7 @@ fn shortened(markdown: &str, limit: usize) -> String {
 mod tests {
     use super::*;
 
-    /// What the runner makes of `GITHUB_OUTPUT`, after its `FileCommandManager`.
+    /// Parses `GITHUB_OUTPUT` like the runner's `FileCommandManager`.
     fn read_outputs(text: &str) -> Vec<(String, String)> {
         let mut lines = text.split('\n');
         let mut outputs = Vec::new();
@@ -226,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn output_of_others_is_never_a_command() {
+    fn foreign_output_is_never_a_command() {
         for (line, harmless) in [
             ("::set-env name=PATH::x", ": :set-env name=PATH::x"),
             (" \t::stop-commands::x", " \t: :stop-commands::x"),
@@ -240,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn outputs_read_back_as_they_were_written() {
+    fn outputs_round_trip() {
         let folder = tempfile::tempdir().unwrap();
         let files = Files { output: Some(folder.path().join("output")), ..Files::default() };
         let outputs = [
@@ -292,7 +309,7 @@ mod tests {
             Files::of(|name| Some(if name == "GITHUB_OUTPUT" { "/nowhere/output".into() } else { String::new() }));
         assert_eq!(files.summary, None);
         let error = files.set_outputs(&[("status", "published".into())]).unwrap_err();
-        assert!(error.to_string().starts_with("`/nowhere/output` can't be written\nhint: "), "{error}");
-        assert!(error.to_string().contains("GITHUB_OUTPUT"));
+        assert_eq!(error.to_string(), "`/nowhere/output` can't be written");
+        assert!(error.hints().iter().all(|hint| hint.contains("GITHUB_OUTPUT")) && !error.hints().is_empty());
     }
 }

@@ -1,7 +1,7 @@
 //! The Docker Engine, through its [API](https://docs.docker.com/reference/api/engine/) and BuildKit's.
 //!
-//! What a run makes in the engine is recorded before it is made, and is removed when its lease is dropped:
-//! also when a future is dropped half-way. [`Engine::clean_up`] waits until all of it is gone.
+//! Everything that a run creates on the engine is recorded before it is created, and removed when its lease is dropped,
+//! even if a future is dropped half-way. [`Engine::clean_up`] waits until everything is removed.
 
 mod cache;
 mod connect;
@@ -41,21 +41,21 @@ pub struct Engine {
     janitor: janitor::Janitor,
 }
 
-/// What the janitor needs, too.
+/// The state that the janitor needs as well.
 #[derive(Debug)]
 struct Shared {
     http: http::Http,
     docker: bollard::Docker,
     platform: Platform,
     can_limit: Limits,
-    /// Whether nobody can listen to what is sent to it.
+    /// Whether nobody can eavesdrop on the connection.
     is_private: bool,
     run: String,
     ledger: janitor::Ledger,
     emulation: run::Emulation,
 }
 
-/// The limits that the engine's kernel can set.
+/// The resource limits that the engine's kernel supports.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     memory: bool,
@@ -63,8 +63,8 @@ struct Limits {
 }
 
 impl Engine {
-    /// Pulls and builds with these credentials from now on. An engine on another machine, which is spoken to without TLS, gets
-    /// none of them.
+    /// Uses these credentials for pulls and builds from now on. An engine on another machine, which is spoken to
+    /// without TLS, gets none of them.
     #[must_use]
     pub fn with_credentials(self, credentials: &[Credential]) -> Self {
         let credentials = if self.shared.is_private { credentials } else { &[] };
@@ -77,7 +77,7 @@ impl Engine {
         Self { deadline, ..self }
     }
 
-    /// The attempts at something that registries have a part in.
+    /// The retries of an operation that involves registries.
     fn retry(&self) -> Retry {
         Retry::new(Api::Engine, self.deadline, FIRST_WAIT)
     }
@@ -88,15 +88,15 @@ impl Engine {
         &self.shared.platform
     }
 
-    /// What everything that this run makes in the engine has in its name or label.
+    /// The id that is part of the name or label of everything that this run creates on the engine.
     #[must_use]
     pub fn run_id(&self) -> &str {
         &self.shared.run
     }
 }
 
-/// Asks until the engine answers, since one that is being restarted is back within seconds. `attempt` starts from the beginning
-/// each time, so it must be harmless to repeat.
+/// Asks until the engine answers, since an engine that is being restarted is back within seconds. `attempt` starts from
+/// the beginning each time, so it must be idempotent.
 async fn until_answered<T, F>(attempt: impl Fn() -> F) -> Result<T, EngineError>
 where
     F: Future<Output = Result<T, EngineError>>,
@@ -112,7 +112,7 @@ where
     }
 }
 
-/// The label of the containers that a run makes; its value is the run's id.
+/// The label on the containers of a run. Its value is the run's id.
 const LABEL: &str = "publish-variants.run";
-/// The registry that local names pretend to; the top-level domain `.local` is nobody's.
+/// The registry in local names, which doesn't exist: nobody owns the top-level domain `.local`.
 const LOCAL: &str = "publish-variants.local";

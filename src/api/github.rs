@@ -1,9 +1,11 @@
-//! GitHub's [REST API](https://docs.github.com/en/rest): releases, tags and facts of one repository.
+//! GitHub's [REST API](https://docs.github.com/en/rest): releases, tags, files and facts of one repository.
 //!
-//! The only place that names `octocrab`. Requests are retried as `api/retry.rs` says; TLS roots come from the system or from `SSL_CERT_FILE`, proxies from the usual variables.
+//! The only module that names `octocrab`. Requests are retried by the rule in `api/retry.rs`. TLS roots come from the
+//! system or from `SSL_CERT_FILE`, proxies from the usual environment variables.
 
 mod answer;
 mod commits;
+mod contents;
 mod error;
 mod notes;
 mod releases;
@@ -34,11 +36,11 @@ pub use repository::{Facts, License};
 /// How long one request may take; GitHub itself gives up after 10 seconds.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The API for one repository. Clones share what was read once.
+/// The API for one repository. Clones share their caches.
 #[derive(Clone, Debug)]
 pub struct GitHub {
     client: Octocrab,
-    /// `https://api.github.com/repos/owner/name`
+    /// For example `https://api.github.com/repos/owner/name`.
     root: Url,
     repository: String,
     anonymous: bool,
@@ -47,15 +49,16 @@ pub struct GitHub {
 }
 
 impl GitHub {
-    /// The API at `api_url` (`GITHUB_API_URL`) for `repository` (`owner/name`). Without a token, public repositories can be read.
+    /// The API at `api_url` (`GITHUB_API_URL`) for `repository` (`owner/name`). Public repositories can be read without
+    /// a token.
     ///
-    /// Plain HTTP is for loopback and for the hosts (`host` or `host:port`) of `insecure`.
+    /// Plain HTTP is allowed to loopback, and to the hosts (`host` or `host:port`) in `insecure`.
     ///
     /// # Errors
     /// The URL or the repository's name is invalid, or the URL is plain HTTP to another host. No request is sent yet.
     pub fn new(api_url: &str, token: Option<&Secret>, repository: &str, insecure: &[String]) -> Result<Self, Error> {
         let root = root(api_url, repository, insecure)?;
-        // The first provider installed stays; reqwest panics without one.
+        // Later calls don't replace the first provider; reqwest panics without one.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = Octocrab::builder()
             .base_uri(root.as_str())
@@ -65,7 +68,7 @@ impl GitHub {
             builder = builder.personal_token(token.expose());
         }
         let http = reqwest::Client::builder().connect_timeout(Duration::from_secs(10)).read_timeout(REQUEST_TIMEOUT);
-        // What may go to loopback without TLS may not go to a proxy, which is elsewhere.
+        // Requests to loopback may go without TLS, but a proxy may be on another machine.
         let http = if is_loopback(&root) { http.no_proxy() } else { http };
         let http = http.build().map_err(|cause| Error::Client { cause: error::Cause::of(&cause) })?;
         let client =
@@ -80,7 +83,7 @@ impl GitHub {
         })
     }
 
-    /// How long a request is retried, from its first failure on.
+    /// Sets how long a request is retried, from its first failure on.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -101,10 +104,10 @@ impl GitHub {
         Retry::new(Api::GitHub, self.deadline, FIRST_WAIT)
     }
 
-    /// Waits until the next attempt should be made.
+    /// Waits before the next attempt.
     ///
     /// # Errors
-    /// No further attempt should be made.
+    /// There should be no further attempt.
     async fn pause(&self, retry: &mut Retry, method: &str, url: &Url, answer: Answer) -> Result<(), Error> {
         let now = Utc::now();
         if retry.pause(&answer.failure(), answer.wait(), fastrand::f64()).await {
@@ -120,7 +123,7 @@ impl GitHub {
         Err(Error::of(asked, answer, now))
     }
 
-    /// The URL of `steps` below the repository's; each step is escaped, slashes included.
+    /// The URL of `steps` below the repository's. Each step is escaped, including its slashes.
     fn url(&self, steps: &[&str]) -> Url {
         let mut url = self.root.clone();
         url.path_segments_mut().expect("an http URL has a path").extend(steps);
@@ -128,7 +131,7 @@ impl GitHub {
     }
 }
 
-/// Waits for what GitHub answers to one request.
+/// Waits for GitHub's answer to one request.
 async fn attempt<T>(answer: impl Future<Output = octocrab::Result<T>>) -> Result<T, Answer> {
     match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
         Ok(answer) => answer.map_err(|error| Answer::of(&error, Utc::now())),
@@ -136,7 +139,7 @@ async fn attempt<T>(answer: impl Future<Output = octocrab::Result<T>>) -> Result
     }
 }
 
-/// Checks where requests will go: `https://api.github.com` gives `https://api.github.com/repos/owner/name`.
+/// The URL below which requests go: `https://api.github.com` gives `https://api.github.com/repos/owner/name`.
 fn root(api_url: &str, repository: &str, insecure: &[String]) -> Result<Url, Error> {
     let mut url =
         Url::parse(api_url).map_err(|cause| Error::ApiUrl { url: api_url.to_owned(), cause: cause.into() })?;
@@ -198,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_repository_is_refused() {
+    fn an_invalid_repository_is_refused() {
         for repository in ["uv", "astral-sh/", "/uv", "astral-sh/uv/x", "astral-sh/..", "a b/c", "a/b?c"] {
             let error = root("https://api.github.com", repository, &[]).unwrap_err();
             assert!(matches!(error, Error::Repository { .. }), "{error}");

@@ -1,9 +1,10 @@
-//! Registries, as the [distribution specification](https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md) has them.
+//! Registries, through the API of the [distribution
+//! specification](https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md).
 //!
-//! [`Registries`] is all registries of a run. Every request is retried until it succeeds, is refused for good or has failed for
-//! [`Options::deadline`]; every downloaded byte is checked against its digest and size before it is handed out. What is named
-//! `ensure_…` looks before it sends, so that a second run sends nothing. This module and its children are the only ones that
-//! know the HTTP client.
+//! [`Registries`] is the client for all registries of a run. Every request is retried until it succeeds, fails
+//! permanently, or has failed for [`Options::deadline`]. Downloads are checked against their digest and size before
+//! they are passed on. Functions named `ensure_…` are idempotent: they look before they send. Only this module and its
+//! children know the HTTP client.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -42,7 +43,7 @@ pub use error::{Answered, Cause, RegistryError, Request};
 pub use manifests::Pulled;
 pub use spool::SpooledBlob;
 
-/// The readers of headers that anybody may have written, for `scripts/fuzz`.
+/// The parsers of headers that come from the network, for `scripts/fuzz`.
 #[cfg(fuzzing)]
 pub mod headers {
     pub use super::challenge::realm;
@@ -52,24 +53,25 @@ pub mod headers {
 /// How a run talks to its registries.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Who we are, per registry; others are asked anonymously.
+    /// Credentials by registry. Other registries are asked anonymously.
     pub credentials: Vec<Credential>,
-    /// Hears of every token that a token server issues.
+    /// Receives every token that a token server issues.
     pub issued: Listener,
     /// Hosts (`host` or `host:port`) that may be spoken to without TLS. Loopback always may.
     pub insecure: Vec<String>,
-    /// Requests in flight at most, over all registries. One at least.
+    /// The maximum number of requests in flight, over all registries; at least one.
     pub concurrency: usize,
-    /// How long transient failures are retried, from the first one on. A registry that asks us to wait beyond that is given up at once.
+    /// How long transient failures are retried, from the first one on. If a registry asks for a longer wait, the
+    /// request fails immediately.
     pub deadline: Duration,
-    /// The wait before the first retry; it doubles from one to the next.
+    /// The wait before the first retry. It doubles with each retry.
     pub first_wait: Duration,
-    /// How long a connection may show no sign of life. After an upload, a second more for each 10 MB.
+    /// How long a connection may make no progress. After an upload, one second more for each 10 MB.
     pub idle: Duration,
-    /// The folder for blobs on their way from one registry to another; together they take as much room as the blobs
-    /// that are under way at the same time.
+    /// The folder for blobs on their way from one registry to another. It needs room for all blobs that are in transit
+    /// at the same time.
     pub spool: PathBuf,
-    /// The seed of the random part of waits.
+    /// The seed for the random part of waits.
     pub seed: u64,
 }
 
@@ -100,9 +102,9 @@ struct Shared {
     in_flight: Arc<Semaphore>,
     random: Mutex<fastrand::Rng>,
     failures: AtomicU64,
-    /// Requests sent, by host and kind.
+    /// The number of requests by host and kind.
     sent: Mutex<BTreeMap<(String, &'static str), u64>>,
-    /// What was found out: plain HTTP is only the first thing that is tried where it is allowed.
+    /// Which scheme each host turned out to use: where plain HTTP is allowed, it is only tried first.
     schemes: Mutex<HashMap<String, endpoint::Scheme>>,
     auth: auth::Auth,
     blobs: blobs::Known,
@@ -117,10 +119,10 @@ impl Registries {
         self.0.auth.has_credentials(repository)
     }
 
-    /// Prepares to talk to registries; sends nothing yet.
+    /// Prepares the client; nothing is requested yet.
     ///
     /// # Errors
-    /// There are no certificates to trust.
+    /// There are no trusted certificates.
     pub fn new(options: Options) -> Result<Self, RegistryError> {
         transport::install_crypto();
         let concurrency = options.concurrency.max(1);
@@ -140,21 +142,21 @@ impl Registries {
         })))
     }
 
-    /// How many requests may be in flight at once.
+    /// The maximum number of requests in flight.
     #[must_use]
     pub fn concurrency(&self) -> usize {
         self.0.options.concurrency.max(1)
     }
 
-    /// How many attempts have failed so far and were made again, for the report.
+    /// How many failed attempts have been retried so far, for the report.
     #[must_use]
     pub fn retried(&self) -> u64 {
         self.0.failures.load(Ordering::Relaxed)
     }
 
-    /// How many requests were sent so far, by the host that they were sent to (with its port, where that isn't its scheme's own)
-    /// and by kind: `GET manifest`, `HEAD manifest`, `PUT manifest`, `GET blob`, `HEAD blob`, `upload`, `tags`, `token` or `other`.
-    /// Each attempt counts, and each step of a redirect.
+    /// How many requests have been sent so far, by host (with its port, unless that is the scheme's default) and by
+    /// kind: `GET manifest`, `HEAD manifest`, `PUT manifest`, `GET blob`, `HEAD blob`, `upload`, `tags`, `token` or
+    /// `other`. Each attempt counts, and so does each step of a redirect.
     #[must_use]
     pub fn requests(&self) -> BTreeMap<(String, &'static str), u64> {
         lock(&self.0.sent).clone()
@@ -167,7 +169,7 @@ impl std::fmt::Debug for Shared {
     }
 }
 
-/// Locks state that is only ever held for a few statements.
+/// Locks state that is held only for a few statements.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("nothing panics while it holds the lock")
 }

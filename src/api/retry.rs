@@ -1,7 +1,7 @@
-//! The one rule of retrying, for registries, GitHub and the engine: which failures are retried, how long, and which are not.
+//! The one rule of retrying, for registries, GitHub and the engine: which failures are retried, and for how long.
 //!
-//! An API describes its failure as a [`Failure`], [`TABLE`] gives the class of it, and [`Retry`] the waits. docs/publishing.md shows
-//! both; a test compares them.
+//! An API describes its failure as a [`Failure`], [`TABLE`] gives its class, and [`Retry`] the waits.
+//! `docs/publishing.md` shows both; a test compares them.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -9,19 +9,20 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
-/// How long transient failures are retried, from the first one on. `PUBLISH_VARIANTS_DEADLINE` changes it.
+/// How long transient failures are retried, from the first one on. `PUBLISH_VARIANTS_DEADLINE` overrides it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(300);
-/// The wait before the first retry; it doubles from one to the next.
+/// The wait before the first retry. It doubles with each retry.
 pub(super) const FIRST_WAIT: Duration = Duration::from_millis(250);
-/// The longest wait that nobody has asked for.
+/// The longest wait, unless the other side asks for a longer one.
 const LONGEST: Duration = Duration::from_secs(15);
-/// Attempts at what is usually permanent, and how many times longer their waits are: with [`FIRST_WAIT`] 8 to 15 seconds in all.
+/// How often a failure that is usually permanent is tried, and the factor for its waits: with [`FIRST_WAIT`], the waits
+/// add up to between 8 and 15 seconds.
 const FEW: u32 = 5;
 const LONGER: u32 = 4;
-/// The shortest wait that GitHub expects where it limits requests and doesn't say for how long.
+/// The shortest wait that GitHub expects after a rate limit without a `Retry-After`.
 pub(super) const GITHUB_LIMIT: Duration = Duration::from_secs(60);
 
-/// Who has failed.
+/// The API that has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Api {
     Registry,
@@ -32,42 +33,42 @@ pub(super) enum Api {
 /// How promising another attempt is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
-    /// One attempt.
+    /// It won't help: there is one attempt.
     Permanent,
-    /// A few attempts.
+    /// It rarely helps: there are a few attempts.
     UsuallyPermanent,
-    /// Attempts until the deadline.
+    /// It is likely to help: there are attempts until the deadline.
     Transient,
-    /// The same, when we are welcome again.
+    /// It will help after the wait that was asked for: there are attempts until the deadline.
     Throttled,
 }
 
 /// An attempt that failed, as an API describes it.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Failure<'a> {
-    /// An answer that isn't the wanted one; without a status where the engine repeats what a registry has told it.
+    /// An unexpected answer. The status is missing if the engine repeats what a registry told it.
     Answered { status: Option<u16>, code: Option<&'a str>, message: &'a str, asks_to_wait: bool },
-    /// The connection couldn't be made, broke or stalled.
+    /// The connection couldn't be established, broke or stalled.
     Connection,
-    /// Nobody knows the host's name.
+    /// The host's name can't be resolved.
     UnknownHost,
-    /// Other bytes, or another digest, than were asked for.
+    /// The bytes, or their digest, aren't those that were asked for.
     Mismatch,
-    /// The answer makes no sense.
+    /// The answer can't be parsed.
     Malformed,
-    /// Nothing that another attempt could change: an untrusted certificate, a full disk.
+    /// Another attempt would fail in the same way: an untrusted certificate, a full disk.
     Settled,
 }
 
-/// What a row of the table is about.
+/// The condition of a row of the table.
 enum When {
     Status(&'static [RangeInclusive<u16>]),
     Code(&'static [&'static str]),
-    /// The message contains one of these, whatever their case.
+    /// The message contains one of these, ignoring case.
     Says(&'static [&'static str]),
-    /// 401 or 403, and the message is no more than `denied`.
+    /// 401 or 403 with no message but `denied`.
     BareDenied,
-    /// 403 that says how long to wait, or says that it is about a rate limit.
+    /// 403 with a wait, or with a message about a rate limit.
     RateLimit,
     Connection,
     UnknownHost,
@@ -79,7 +80,7 @@ struct Row {
     apis: &'static [Api],
     when: When,
     class: Class,
-    /// The same for people.
+    /// The condition in words, as the documentation has it.
     #[cfg_attr(not(test), expect(dead_code, reason = "the documentation is compared with it"))]
     failure: &'static str,
 }
@@ -93,7 +94,7 @@ const REGISTRY: &[Api] = &[Api::Registry];
 const GITHUB: &[Api] = &[Api::GitHub];
 const ENGINE: &[Api] = &[Api::Engine];
 
-/// The first row that fits decides.
+/// The first row whose condition is met decides.
 const TABLE: &[Row] = &[
     row(HTTP, When::Status(&[429..=429]), Class::Throttled, "429"),
     row(
@@ -106,7 +107,7 @@ const TABLE: &[Row] = &[
         REGISTRY,
         When::BareDenied,
         Class::UsuallyPermanent,
-        "401 or 403 with a bare `denied`: GHCR sometimes answers authorised requests so",
+        "401 or 403 with a bare `denied`, with which GHCR sometimes answers authorised requests",
     ),
     row(
         REGISTRY,
@@ -119,7 +120,7 @@ const TABLE: &[Row] = &[
             "BLOB_UNKNOWN",
         ]),
         Class::UsuallyPermanent,
-        "an upload that the registry has lost or mixed up, a blob that it doesn't see everywhere yet (by error code)",
+        "an upload that the registry lost or mixed up, a blob that isn't visible everywhere yet (by error code)",
     ),
     row(REGISTRY, When::Status(&[416..=416]), Class::UsuallyPermanent, "416"),
     row(
@@ -128,13 +129,13 @@ const TABLE: &[Row] = &[
         Class::Transient,
         "408, 500, 502 to 504, 506 and above",
     ),
-    row(HTTP, When::Connection, Class::Transient, "no connection, a broken one, one that stalls"),
+    row(HTTP, When::Connection, Class::Transient, "no connection, or one that breaks or stalls"),
     row(REGISTRY, When::UnknownHost, Class::UsuallyPermanent, "an unknown host name"),
     row(
         REGISTRY,
         When::MismatchOrMalformed,
         Class::UsuallyPermanent,
-        "bytes that don't have their digest, an answer that makes no sense",
+        "bytes with a wrong digest, an answer that can't be parsed",
     ),
     row(
         HTTP,
@@ -142,7 +143,8 @@ const TABLE: &[Row] = &[
         Class::Permanent,
         "everything else: 401 with a fresh token, a missing permission, 404, 413, an untrusted certificate",
     ),
-    // The engine hands on what registries tell it as text, in the words of four libraries: there is nothing but words to judge by.
+    // The engine passes on messages of registries as text, in the words of four libraries, so only words are left to
+    // judge by.
     row(
         ENGINE,
         When::Says(&[
@@ -158,7 +160,7 @@ const TABLE: &[Row] = &[
             "was interrupted",
         ]),
         Class::Permanent,
-        "a missing image, a full disk, a `run` line that fails, a build that took too long (by its words)",
+        "a missing image, a full disk, a failing `run` line, a build that took too long (by its words)",
     ),
     row(
         ENGINE,
@@ -166,7 +168,12 @@ const TABLE: &[Row] = &[
         Class::UsuallyPermanent,
         "a registry's refusal: the run has read the same image itself",
     ),
-    row(ENGINE, When::Status(&[400..=407, 409..=428, 430..=499]), Class::Permanent, "other 4xx, save 408 and 429"),
+    row(
+        ENGINE,
+        When::Status(&[400..=407, 409..=428, 430..=499]),
+        Class::Permanent,
+        "other 4xx, except for 408 and 429",
+    ),
     row(ENGINE, When::Connection, Class::UsuallyPermanent, "the connection to the engine itself"),
     row(
         ENGINE,
@@ -194,9 +201,9 @@ const TABLE: &[Row] = &[
             "verification failed",
         ]),
         Class::Transient,
-        "what a registry, or the way to it, has on a bad day (by its words)",
+        "a temporary failure of a registry or of the network (by its words)",
     ),
-    row(ENGINE, When::Otherwise, Class::UsuallyPermanent, "words that nobody knows"),
+    row(ENGINE, When::Otherwise, Class::UsuallyPermanent, "unknown words"),
 ];
 
 const REFUSED: &[&str] =
@@ -208,7 +215,7 @@ pub(super) fn class(api: Api, failure: &Failure<'_>) -> Class {
     row.map_or(Class::Permanent, |row| row.class)
 }
 
-/// Whether a registry refuses, in the words that the engine repeats.
+/// Whether the message, which the engine repeats, says that a registry refuses.
 pub(super) fn says_refused(message: &str) -> bool {
     contains(message, REFUSED)
 }
@@ -241,7 +248,7 @@ impl When {
     }
 }
 
-/// The attempts at one thing.
+/// The attempts at one operation.
 #[derive(Debug)]
 pub(super) struct Retry {
     api: Api,
@@ -259,8 +266,8 @@ impl Retry {
         Self { api, deadline, first_wait, first_failure: None, attempts: 0, few: 0, limited: 0, doublings: 0 }
     }
 
-    /// Counts a failed attempt and gives the wait before the next one; `None` if there should be none. `after` is the wait that was
-    /// asked for, and `random`, from 0 to 1, decides on half of ours.
+    /// Counts a failed attempt, and returns the wait before the next one; `None` if there should be none. `after` is
+    /// the wait that was asked for. `random`, from 0 to 1, is the jitter: it determines half of our own wait.
     pub(super) fn next(&mut self, failure: &Failure<'_>, after: Option<Duration>, random: f64) -> Option<Duration> {
         self.attempts += 1;
         let now = Instant::now();
@@ -273,7 +280,7 @@ impl Retry {
                 self.few += 1;
                 (self.few < FEW).then(|| backoff(self.first_wait * LONGER, self.few - 1, random))
             }
-            // All clients that were asked for the same wait would come back at once.
+            // Jitter: clients that were asked for the same wait would otherwise all come back at the same time.
             Class::Transient => Some(after.map_or(own, |after| after + own / 4)),
             Class::Throttled => {
                 self.limited += 1;
@@ -287,19 +294,19 @@ impl Retry {
         wait.filter(|wait| elapsed + *wait <= self.deadline)
     }
 
-    /// Waits as long as [`Self::next`] says; false, at once, if there should be no further attempt.
+    /// Waits as long as [`Self::next`] says. Returns false immediately if there should be no further attempt.
     pub(super) async fn pause(&mut self, failure: &Failure<'_>, after: Option<Duration>, random: f64) -> bool {
         let Some(wait) = self.next(failure, after, random) else { return false };
         tokio::time::sleep(wait).await;
         true
     }
 
-    /// The attempts that have failed.
+    /// How many attempts have failed.
     pub(super) fn attempts(&self) -> u32 {
         self.attempts
     }
 
-    /// The time since the first of them.
+    /// The time since the first failure.
     pub(super) fn elapsed(&self) -> Duration {
         self.first_failure.map(|first| first.elapsed()).unwrap_or_default()
     }
@@ -309,29 +316,29 @@ impl Retry {
         self.first_failure = self.first_failure.map(|first| first + attempt);
     }
 
-    /// Something was achieved since the last failure: the time and the waits start anew.
+    /// Starts the time and the waits anew, because there was progress since the last failure.
     pub(super) fn progressed(&mut self) {
         self.first_failure = None;
         self.doublings = 0;
     }
 }
 
-/// `first`, twice as long after each attempt, up to [`LONGEST`]. `random` decides on half of it, so that those who failed together
-/// don't come back together.
+/// `first`, doubled with each retry, up to [`LONGEST`]. Half of it depends on `random`, so that clients that failed
+/// together don't come back together.
 fn backoff(first: Duration, doublings: u32, random: f64) -> Duration {
     let whole = first.saturating_mul(2_u32.saturating_pow(doublings)).min(LONGEST);
     whole.mul_f64(0.5 + random / 2.0)
 }
 
-/// How long a [`Retry-After`](https://www.rfc-editor.org/rfc/rfc9110#name-retry-after) header asks to wait: seconds, or a date by
-/// the clock that says `now`.
+/// The wait that a [`Retry-After`](https://www.rfc-editor.org/rfc/rfc9110#name-retry-after) header asks for, in seconds
+/// or as a date. `now` is the time of the clock that the date refers to.
 pub(super) fn retry_after(header: &str, now: DateTime<Utc>) -> Option<Duration> {
     let header = header.trim();
     if let Ok(seconds) = header.parse() {
         return Some(Duration::from_secs(seconds));
     }
     let date = DateTime::parse_from_rfc2822(header).ok()?;
-    // A date in the past: no need to wait.
+    // After a date in the past, no wait is needed.
     Some(date.signed_duration_since(now).to_std().unwrap_or_default())
 }
 
@@ -451,7 +458,7 @@ mod tests {
         assert_eq!(class(Api::Engine, &answered(429, None, "slow down: too many requests")), Class::Transient);
     }
 
-    /// Attempts until they are given up, and the seconds that they take.
+    /// The number of attempts until it gives up, and the seconds that they take.
     async fn failing(api: Api, failure: Failure<'_>, after: Option<u64>) -> (u32, u64) {
         let mut retry = Retry::new(api, Duration::from_secs(60), FIRST_WAIT);
         let started = Instant::now();
@@ -460,7 +467,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_class_says_how_often_and_how_long_something_is_tried() {
+    async fn the_class_determines_the_number_and_the_time_of_attempts() {
         assert_eq!(failing(Api::Registry, answered(404, None, ""), None).await, (1, 0));
         assert_eq!(failing(Api::Registry, Failure::Mismatch, None).await, (5, 11));
         assert_eq!(failing(Api::Engine, words("what?"), None).await, (5, 11));
@@ -473,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_double_up_to_a_limit_and_half_of_them_is_chance() {
+    fn waits_double_up_to_a_limit_and_half_of_each_is_random() {
         let first = Duration::from_millis(100);
         for (doublings, random, millis) in
             [(0, 0.0, 50), (0, 1.0, 100), (1, 1.0, 200), (3, 0.5, 600), (40, 1.0, 15_000)]

@@ -1,4 +1,4 @@
-//! Images that something else has built: nothing is built, and the engine gets them to run.
+//! Images built elsewhere. Nothing is built; the engine gets them in order to run them.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,7 +8,8 @@ use crate::compose::{Origin, Section};
 use crate::image::{Digest, PinnedReference, Platform};
 use crate::resolve::CopiedImage;
 
-/// An image that the engine has pulled to run it. It is removed there with this value, if it wasn't there before.
+/// An image that the engine has pulled in order to run it. It is removed there when this value is dropped, unless it
+/// was there before.
 #[derive(Debug)]
 pub struct PulledImage {
     lease: ImageLease,
@@ -16,26 +17,26 @@ pub struct PulledImage {
     config: Digest,
 }
 
-/// Pulls an image.
+/// Pulls an image onto the engine.
 ///
 /// # Errors
-/// The engine doesn't get it.
+/// The engine can't pull it.
 pub async fn pull(
     engine: &Engine,
     reference: &PinnedReference,
     copied: &CopiedImage,
 ) -> Result<PulledImage, EngineError> {
-    // As its config has it: an engine believes that, and not the index.
+    // The platform of its config: an engine goes by that, not by the index.
     let (platform, config) = (copied.image.config.platform(), copied.image.config_digest().clone());
     let pulled = PulledImage { lease: engine.lease(reference), platform, config };
     pulled.lease.pull(&pulled.platform, &pulled.config, &|_| {}).await?;
     Ok(pulled)
 }
 
-/// Loads an image that is on this machine and in no registry. The archive that the engine takes is made in `directory`.
+/// Loads an image that isn't in a registry. The archive for the engine is made in `directory`.
 ///
 /// # Errors
-/// The engine doesn't take it.
+/// The engine refuses it.
 pub async fn load(
     engine: &Engine,
     name: &str,
@@ -57,10 +58,10 @@ pub async fn load(
 }
 
 impl PulledImage {
-    /// Runs a command in it, as [`LocalImage::run`](crate::api::engine::LocalImage::run) does.
+    /// Runs a command in it, like [`LocalImage::run`](crate::api::engine::LocalImage::run).
     ///
     /// # Errors
-    /// The engine can't be asked. A command that fails is no error.
+    /// The engine doesn't answer. A failing command isn't an error.
     pub async fn run(&self, platform: &Platform, command: &[String], limit: Duration) -> Result<Attempt, EngineError> {
         self.lease.ask(&self.platform, &self.config, || self.lease.run(platform, command, limit)).await
     }

@@ -1,6 +1,6 @@
 //! A recipe as a [Dockerfile](https://docs.docker.com/reference/dockerfile/).
 //!
-//! Only what every BuildKit since Docker 20.10 understands is used; a newer syntax would have to be downloaded.
+//! It uses only what every BuildKit since Docker 20.10 understands: a newer syntax would have to be downloaded.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,16 +8,16 @@ use std::fmt::Write as _;
 use crate::api::engine::EXECUTABLES;
 use crate::compose::recipe::Recipe;
 
-/// A Dockerfile and the values of its `ARG`s.
+/// A Dockerfile, and the values of its build arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dockerfile {
-    /// The text.
+    /// The text of the Dockerfile.
     pub text: String,
-    /// The arguments: values that can't be written in a line.
+    /// Build arguments, for values that can't be written on a line.
     pub arguments: BTreeMap<String, String>,
 }
 
-/// Older parsers refuse lines of 64 KiB.
+/// Older parsers refuse lines of 64 KiB or more.
 const LONGEST: usize = 32 * 1024;
 
 /// Renders a recipe. Stages are named after `stage`; `link` makes the layer of the executables independent of the base,
@@ -29,7 +29,7 @@ pub fn render(recipe: &Recipe, stage: &str, link: bool) -> Dockerfile {
     let pulled = recipe.source.name.reference();
     match pulled {
         Some(source) => {
-            // As its config has it: the engine knows it under that one.
+            // The platform of its config, by which the engine knows it.
             let of_source = recipe.source.config.platform();
             file.line(&format!("FROM --platform={of_source} {source} AS {stage}-source"));
         }
@@ -38,7 +38,7 @@ pub fn render(recipe: &Recipe, stage: &str, link: bool) -> Dockerfile {
             file.line(&format!("ADD {EXECUTABLES} /"));
         }
     }
-    // Mode, owner and name are made what they will be. Here a layer more or less doesn't matter.
+    // Mode, owner and name are set in a stage of their own, where another layer doesn't matter.
     file.line(&format!("FROM scratch AS {stage}-files"));
     let folders = recipe.binaries.by_folder();
     for (number, (_, files)) in folders.iter().enumerate() {
@@ -60,13 +60,13 @@ pub fn render(recipe: &Recipe, stage: &str, link: bool) -> Dockerfile {
     }
     for (name, value) in &recipe.base.config().expanded(&recipe.changes) {
         let value = file.word(value);
-        // Engines take more names than the parser takes without quotes.
+        // Engines accept more names than the parser does without quotes.
         let is_plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
         let name = if is_plain { name.clone() } else { file.word(name) };
         file.line(&format!("ENV {name}={value}"));
     }
     if !recipe.run.is_empty() {
-        // BuildKit itself and many programs take the time of what they make from it.
+        // BuildKit and many programs use it as the time of what they make.
         let created = recipe.created.as_deref().and_then(|created| chrono::DateTime::parse_from_rfc3339(created).ok());
         let seconds = created.map_or(0, |created| created.timestamp());
         file.arguments.insert("SOURCE_DATE_EPOCH".to_owned(), seconds.to_string());
@@ -79,7 +79,7 @@ pub fn render(recipe: &Recipe, stage: &str, link: bool) -> Dockerfile {
         let (name, value) = (file.word(name), file.word(value));
         file.line(&format!("LABEL {name}={value}"));
     }
-    // The entrypoint goes first: it drops the base's command, as the changes do.
+    // The entrypoint comes first: it drops the base's command, as `changes` do.
     for (instruction, list) in [("ENTRYPOINT", &recipe.changes.entrypoint), ("CMD", &recipe.changes.cmd)] {
         if let Some(list) = list {
             file.line(&format!("{instruction} {}", json(list)));
@@ -99,8 +99,8 @@ impl Dockerfile {
         writeln!(self.text, "{line}").expect("a String takes every write");
     }
 
-    /// `value` as one word of an instruction that expands variables. What no line can hold goes through an argument,
-    /// whose value is not read as Dockerfile text.
+    /// `value` as one word of an instruction that expands variables. A value that no line can contain goes through a
+    /// build argument, whose value isn't parsed.
     fn word(&mut self, value: &str) -> String {
         if value.contains(['\n', '\r']) || value.len() > LONGEST {
             let name = format!("pv_value_{}", self.arguments.len());
@@ -124,7 +124,7 @@ fn json(list: &[String]) -> String {
     serde_json::to_string(list).expect("strings are JSON")
 }
 
-/// A pattern that is one path and no other, for what `COPY` is to copy.
+/// A pattern for `COPY` that matches exactly this path.
 fn pattern(path: &str) -> String {
     let mut pattern = String::new();
     for character in path.chars() {
@@ -136,7 +136,7 @@ fn pattern(path: &str) -> String {
     literal(&pattern)
 }
 
-/// A path in which `COPY` is to expand nothing.
+/// A path in which `COPY` expands nothing.
 fn literal(path: &str) -> String {
     let mut literal = String::new();
     for character in path.chars() {
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recipe_reads_like_a_dockerfile() {
+    fn a_recipe_becomes_a_dockerfile() {
         let changes = Changes {
             env: [("UV_TOOL_BIN_DIR".into(), "/usr/local/bin:$NONE".parse().unwrap())].into(),
             labels: [("org.opencontainers.image.title".into(), "it's \"uv\" for $5\\".into())].into(),
@@ -224,7 +224,7 @@ USER "1000:1000"
     }
 
     #[test]
-    fn what_no_registry_has_comes_from_the_context() {
+    fn files_that_are_in_no_registry_come_from_the_context() {
         let mut recipe = recipe(Changes::default(), &[]);
         recipe.source.name = PinnedName::Local("oci:dist/image.tar".parse().unwrap(), Digest::of(b""));
         let file = render(&recipe, "pv-x-0", true);

@@ -1,6 +1,7 @@
-//! The engine's builder: the [Docker Engine](https://docs.docker.com/reference/api/engine/) builds, and what it built is compared with the composed image.
+//! The engine's builder: the [Docker Engine](https://docs.docker.com/reference/api/engine/) builds an image, and the
+//! result is compared with the composed one.
 //!
-//! Two independent ways to one image: a difference between them stops the publication.
+//! The same image is made in two independent ways, and a difference between them stops the publication.
 
 mod agreement;
 mod folders;
@@ -21,9 +22,11 @@ use crate::api::engine::{
     Engine, EngineError, ExportedLayer, FileInImage, FilesLease, ImageLease, LocalImage, Progress, Solve,
 };
 use crate::compose::recipe::{Recipe, ResolvedImage};
-use crate::error::{Fault, Situation};
+use crate::error::{Fault, StageError};
+use crate::hint::{Hinted, Hints, Input, REPORT_THIS};
 use crate::image::config::Changes;
 use crate::image::{Digest, PinnedReference, Platform};
+use crate::troubleshooting::Topic;
 
 /// Why an image was not built, or not as it should be.
 #[derive(Debug, thiserror::Error)]
@@ -38,9 +41,7 @@ pub enum BuildError {
     #[error(transparent)]
     Interpreter(#[from] MissingInterpreter),
     /// An image that the engine can't unpack.
-    #[error(
-        "`{0}` has layers that are compressed by zstd, which Docker Engines before version 23 can't unpack\nhint: update the engine, or set `builder: registry`"
-    )]
+    #[error("`{0}` has layers that are compressed by zstd, which Docker Engines before version 23 can't unpack")]
     Zstd(PinnedReference),
     /// The layers aren't the base's with ours on top.
     #[error("the engine built `{image}` with other layers than its recipe has: {found}")]
@@ -52,7 +53,7 @@ pub enum BuildError {
     },
     /// The engine's config differs from the composed one.
     #[error(
-        "the engine built `{image}` with another config than the composed one: {}\nhint: please report this; nothing was published",
+        "the engine built `{image}` with another config than the composed one: {}",
         differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     )]
     Config {
@@ -63,7 +64,29 @@ pub enum BuildError {
     },
 }
 
-impl Situation for BuildError {
+impl Hinted for BuildError {
+    fn hints(&self) -> Hints {
+        match self {
+            Self::Engine(error) => error.hints(),
+            Self::Folder(error) => error.hints(),
+            Self::Interpreter(error) => error.hints(),
+            Self::Zstd(_) => format!("update the engine, or set {}", Input("builder").set_to("registry")).into(),
+            Self::Layers { .. } | Self::Config { .. } => REPORT_THIS.into(),
+        }
+    }
+}
+
+impl StageError for BuildError {
+    fn topic(&self) -> Topic {
+        match self {
+            Self::Engine(error) => error.topic(),
+            Self::Folder(error) => error.topic(),
+            Self::Interpreter(error) => error.topic(),
+            Self::Zstd(_) => Topic::EngineFailed,
+            Self::Layers { .. } | Self::Config { .. } => Topic::Mismatch,
+        }
+    }
+
     fn fault(&self) -> Fault {
         match self {
             Self::Engine(error) => error.fault(),
@@ -74,47 +97,47 @@ impl Situation for BuildError {
     }
 }
 
-/// Keeps the images that a recipe starts from in the engine. Take one for each recipe before the first is built:
-/// an image that nothing holds any more is removed.
+/// Keeps the images that a recipe starts from on the engine. Take a hold for every recipe before the first build: an
+/// image without a hold is removed.
 #[derive(Debug)]
 pub struct Hold {
     _base: Option<ImageLease>,
     _source: Option<ImageLease>,
 }
 
-/// What the engine built. The image is removed from the engine when this is dropped.
+/// The result of a build. The image is removed from the engine when this is dropped.
 #[derive(Debug)]
 pub struct BuiltImage {
-    /// The image in the engine, to run commands in.
+    /// The image on the engine, for running commands.
     pub image: LocalImage,
-    /// What it is for.
+    /// The platform that it was built for.
     pub platform: Platform,
-    /// The executables as the image has them, in the order of the recipe's `binaries`.
+    /// The executables as the engine sees them, in the order of the recipe's `binaries`.
     pub executables: Vec<FileInImage>,
-    /// The layers of the `run` lines, the lowest first; they belong above the layer of the executables.
+    /// The layers of the `run` lines, lowest first. They belong above the layer of the executables.
     pub run_layers: Vec<RunLayer>,
-    /// What people should know of the base's folders.
+    /// Warnings about the base's folders.
     pub warnings: Vec<String>,
 }
 
 /// The layer that one `run` line made.
 #[derive(Debug)]
 pub struct RunLayer {
-    /// What made it, for the config's history.
+    /// The command, for the config's history.
     pub created_by: String,
-    /// The layer.
+    /// The layer, exported from the engine.
     pub layer: ExportedLayer,
 }
 
-/// Announces what `recipe` starts from.
+/// Announces the images that `recipe` starts from.
 #[must_use]
 pub fn hold(engine: &Engine, recipe: &Recipe) -> Hold {
     let base = recipe.base.image().map(|base| engine.lease(&base.reference));
     Hold { _base: base, _source: recipe.source.name.reference().map(|source| engine.lease(source)) }
 }
 
-/// Builds `recipe` on the engine, and checks layers and config of what came out. `executables` is the layer of the executables, which an
-/// engine gets of a source that is in no registry. `progress` hears of the base's download.
+/// Builds `recipe` on the engine, and checks the layers and the config of the result. `executables` is sent to the
+/// engine if the source isn't in a registry. `progress` receives the progress of the base's download.
 ///
 /// # Errors
 /// The engine fails, or what it built isn't what the recipe says.
@@ -124,7 +147,7 @@ pub async fn build(
     executables: &Path,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<BuiltImage, BuildError> {
-    // As its config has it: an engine believes that, and not the index.
+    // The platform of its config: an engine goes by that, not by the index.
     let of_source = recipe.source.config.platform();
     let base = recipe.base.image().map(|base| (&base.reference, &base.manifest));
     let pulled_source = recipe.source.name.reference();
@@ -161,7 +184,7 @@ pub async fn build(
     let image = engine.solve(solve, &stage, &recipe.variant).await?;
     let inspected = image.inspect().await?;
     let added = added_layers(recipe, &inspected)?;
-    // A Dockerfile can't take a label away that the base has; the composed image goes without.
+    // A Dockerfile can't remove a label of the base; the composed image lacks it.
     let changes = Changes { unlabel: BTreeSet::new(), ..recipe.changes.clone() };
     let composed = recipe.base.config().derive(&recipe.platform, recipe.created.as_deref(), &[], &changes);
     let differences = agreement::differences(&inspected["Config"], &composed.runtime());
@@ -182,7 +205,8 @@ pub async fn build(
     Ok(BuiltImage { image, platform: recipe.platform.clone(), executables, run_layers, warnings })
 }
 
-/// Looks at the folders of a base, which was pulled, and for the interpreters of the executables, unless `run` lines may add these.
+/// Inspects the folders of a base that was pulled, and looks for the executables' interpreters there, unless `run`
+/// lines may add them.
 async fn look_into(lease: &ImageLease, base: &ResolvedImage, recipe: &Recipe) -> Result<Vec<String>, BuildError> {
     let files = lease.ask(&recipe.platform, &base.manifest.config.digest, || lease.files()).await?;
     of_base(&files, recipe).await
@@ -199,8 +223,9 @@ fn name(recipe: &Recipe) -> String {
     format!("{} {}", recipe.variant, recipe.platform)
 }
 
-/// The diff ids above the base's, of which there must be exactly as many as the recipe makes: one for each folder that files of the source
-/// go to, one for each `run` line, and one for `WORKDIR`, which makes its folder. That one isn't published: runtimes make it.
+/// The diff ids above the base's. There must be exactly as many as the recipe makes: one for each folder that files of
+/// the source go to, one for each `run` line, and one for `WORKDIR`, which creates its folder. The latter isn't
+/// published: runtimes create the folder.
 fn added_layers(recipe: &Recipe, inspected: &Value) -> Result<Vec<Digest>, BuildError> {
     let wrong = |found: String| BuildError::Layers { image: name(recipe), found };
     let layers: Option<Vec<Digest>> = inspected["RootFS"]["Layers"]
@@ -231,7 +256,7 @@ async fn export_run_layers(
     let known: HashSet<Digest> = known.chain(recipe.base.layers().iter().map(|layer| layer.digest.clone())).collect();
     let below = recipe.binaries.by_folder().len();
     let wanted = &added[below..below + recipe.run.len()];
-    // A `run` line may make a layer that the base has, too: an empty one.
+    // A `run` line may make a layer that the base has as well, namely an empty one.
     let skipped = known.into_iter().filter(|digest| !wanted.contains(digest)).collect();
     let layers = image.export(wanted, &skipped).await?;
     let layers = recipe.run.iter().zip(layers);

@@ -1,15 +1,16 @@
-//! The interpreters of executables that are linked dynamically: each has to be in the base, or the executable doesn't start.
+//! The interpreters of dynamically linked executables: an executable doesn't start if its interpreter isn't in the
+//! base.
 
 use crate::compose::recipe::Recipe;
-use crate::error::{Fault, Situation};
+use crate::error::{Fault, StageError};
+use crate::hint::{Hinted, Hints};
 use crate::image::Platform;
+use crate::troubleshooting::Topic;
 
 /// A base without the interpreter of an executable.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "`{executable}` of variant `{variant}` for `{platform}` is linked dynamically and needs `{interpreter}`, which base `{base}` doesn't have\n\
-     hint: a static executable runs on every base: build it for a musl target, or with `CGO_ENABLED=0`; or give the variant the `source` that was \
-     built for its base"
+    "`{executable}` of variant `{variant}` for `{platform}` is linked dynamically and needs `{interpreter}`, which base `{base}` doesn't have"
 )]
 pub struct MissingInterpreter {
     /// The variant.
@@ -24,13 +25,24 @@ pub struct MissingInterpreter {
     pub base: String,
 }
 
-impl Situation for MissingInterpreter {
+impl Hinted for MissingInterpreter {
+    fn hints(&self) -> Hints {
+        "a static executable runs on every base: build it for a musl target, or with `CGO_ENABLED=0`; or give the variant the `source` that was \
+         built for its base".into()
+    }
+}
+
+impl StageError for MissingInterpreter {
+    fn topic(&self) -> Topic {
+        Topic::Executables
+    }
+
     fn fault(&self) -> Fault {
         Fault::Input
     }
 }
 
-/// The executables of `recipe` with their interpreters, without those that the variant brings along.
+/// The executables of `recipe` and their interpreters, except for interpreters among the variant's own files.
 pub(super) fn needed(recipe: &Recipe) -> impl Iterator<Item = (&str, &str)> {
     let brought = |interpreter: &str| recipe.binaries.iter().any(|binary| binary.to() == interpreter);
     let needed =
@@ -38,7 +50,7 @@ pub(super) fn needed(recipe: &Recipe) -> impl Iterator<Item = (&str, &str)> {
     needed.filter(move |(_, interpreter)| !brought(interpreter))
 }
 
-/// The error for one of [`needed`].
+/// The error about one of [`needed`].
 pub(super) fn missing(recipe: &Recipe, executable: &str, interpreter: &str) -> MissingInterpreter {
     MissingInterpreter {
         variant: recipe.variant.clone(),
@@ -49,10 +61,10 @@ pub(super) fn missing(recipe: &Recipe, executable: &str, interpreter: &str) -> M
     }
 }
 
-/// Refuses executables that need an interpreter on `scratch`, where there is none.
+/// Refuses executables that need an interpreter on `scratch`, which has none.
 ///
 /// # Errors
-/// There is one.
+/// An executable needs an interpreter.
 pub(super) fn refuse_on_scratch(recipe: &Recipe) -> Result<(), MissingInterpreter> {
     match needed(recipe).next().filter(|_| recipe.base.image().is_none()) {
         Some((executable, interpreter)) => Err(missing(recipe, executable, interpreter)),

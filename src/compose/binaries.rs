@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::recipe::DESTINATION;
+use crate::hint::Flaw;
 
-/// What a target may not be below: every container has its own there.
+/// Targets can't be below these: every container mounts its own.
 const OF_THE_KERNEL: [&str; 3] = ["/dev", "/proc", "/sys"];
 
 /// A file of the source and where it goes: `/uv`, or `/completions/_uv -> /usr/share/zsh/site-functions/_uv`.
@@ -15,36 +16,36 @@ pub struct Binary {
     to: String,
 }
 
-/// All files of a variant that come from the source, in the order in which they were written.
+/// All files of a variant that come from the source, in the order in which they are listed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Binaries(Vec<Binary>);
 
 impl Binary {
-    /// Where the file is in the source, as an absolute path.
+    /// The absolute path of the file in the source.
     #[must_use]
     pub fn from(&self) -> &str {
         &self.from
     }
 
-    /// Where it goes, as an absolute path.
+    /// The absolute path of the file in the variant.
     #[must_use]
     pub fn to(&self) -> &str {
         &self.to
     }
 
-    /// The folder that it goes to.
+    /// The folder of the file in the variant: `/usr/local/bin`.
     #[must_use]
     pub fn folder(&self) -> &str {
         self.to.rsplit_once('/').map_or("", |(folder, _)| folder)
     }
 
-    /// The name that it gets.
+    /// The name of the file in the variant.
     #[must_use]
     pub fn name(&self) -> &str {
         name(&self.to)
     }
 
-    /// Whether it goes to where executables are looked for, and so has to be one.
+    /// Whether the file goes to a folder `bin` or `sbin`, and so must be executable.
     #[must_use]
     pub fn must_be_executable(&self) -> bool {
         matches!(name(self.folder()), "bin" | "sbin")
@@ -61,9 +62,9 @@ impl fmt::Display for Binary {
 }
 
 impl Binaries {
-    /// Adds what is written in `text`: paths, apart by blanks, commas or line ends, each with or without `->` and a target. What is wrong
-    /// goes to `problems`.
-    pub fn add(&mut self, text: &str, problems: &mut Vec<String>) {
+    /// Adds the paths in `text`, which are separated by blanks, commas or line breaks; each may be followed by `->` and
+    /// a target. What is wrong is added to `problems`.
+    pub fn add(&mut self, text: &str, problems: &mut Vec<Flaw>) {
         let text = text.replace("->", " -> ");
         let mut words = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty()).peekable();
         while let Some(from) = words.next() {
@@ -71,7 +72,7 @@ impl Binaries {
                 Some(_) => match words.next() {
                     Some(to) if from != "->" && to != "->" => Some(to),
                     _ => {
-                        problems.push("`->` stands between two paths\nhint: write `/tool -> /bin/tool`".to_owned());
+                        problems.push(Flaw::new("`->` stands between two paths", "write `/tool -> /bin/tool`"));
                         continue;
                     }
                 },
@@ -81,41 +82,42 @@ impl Binaries {
         }
     }
 
-    fn add_one(&mut self, from: &str, to: Option<&str>, problems: &mut Vec<String>) {
+    fn add_one(&mut self, from: &str, to: Option<&str>, problems: &mut Vec<Flaw>) {
         let to = match to {
             None => format!("{DESTINATION}/{}", name(from)),
-            // As `COPY` has it: into this folder, under the same name.
+            // As for `COPY`: into this folder, under the same name.
             Some(folder) if folder.ends_with('/') => format!("{folder}{}", name(from)),
             Some(to) => to.to_owned(),
         };
-        // It is kept all the same, so that it isn't missing as well.
+        // Kept even if it is invalid, so that it isn't reported as missing as well.
         self.0.push(Binary { from: from.to_owned(), to: to.clone() });
         if let Some(path) = [from, &to].into_iter().find(|path| !is_plain(path)) {
-            let hint = format!("write `/{}`", path.trim_matches(['/', '.']));
-            problems.push(format!("`{path}` is not the absolute path of a file\nhint: {hint}"));
+            let hint = format!("write `/{}`", path.trim_matches(['/', '.', '\'', '"']));
+            problems.push(Flaw::new(format!("`{path}` is not the absolute path of a file"), hint));
             return;
         }
         if OF_THE_KERNEL.iter().any(|folder| is_below(&to, folder)) {
-            problems.push(format!("`{to}` can't be in an image: containers have a file system of their own there\nhint: choose another folder"));
+            let situation = format!("`{to}` can't be in an image: containers have a file system of their own there");
+            problems.push(Flaw::new(situation, "choose another folder"));
         }
         if to.split('/').any(|part| part.starts_with(".wh.")) {
-            problems.push(format!("`{to}` has a name that means a deletion in a layer\nhint: choose another one"));
+            let situation = format!("`{to}` has a name that means a deletion in a layer");
+            problems.push(Flaw::new(situation, "choose another one"));
         }
         let (_, others) = self.0.split_last().expect("it was pushed");
         for other in others.iter().filter(|other| is_plain(&other.from) && is_plain(&other.to)) {
             let (first, second) = (&other.from, from);
             if other.to == to {
-                problems.push(format!("`{first}` and `{second}` would both become `{to}`\nhint: keep one of them"));
+                let situation = format!("`{first}` and `{second}` would both become `{to}`");
+                problems.push(Flaw::new(situation, "keep one of them"));
             } else if is_below(&to, &other.to) || is_below(&other.to, &to) {
-                problems.push(format!(
-                    "`{}` and `{to}` can't both be there\nhint: one of them would be a folder and a file",
-                    other.to
-                ));
+                let situation = format!("`{}` and `{to}` can't both be there", other.to);
+                problems.push(Flaw::new(situation, "one of them would be a folder and a file"));
             }
         }
     }
 
-    /// In the order in which they were written.
+    /// The files in the order in which they are listed.
     pub fn iter(&self) -> impl Iterator<Item = &Binary> {
         self.0.iter()
     }
@@ -126,13 +128,13 @@ impl Binaries {
         self.0.is_empty()
     }
 
-    /// Where the first executable goes, which is what a variant runs by default.
+    /// The target of the first executable, which a variant runs by default.
     #[must_use]
     pub fn first_executable(&self) -> &str {
         self.iter().find(|binary| binary.must_be_executable()).or(self.0.first()).map_or("", Binary::to)
     }
 
-    /// The folders that files go to, in the order of the first file of each, with these files.
+    /// The folders that files go to, each with its files, in the order of their first files.
     #[must_use]
     pub fn by_folder(&self) -> Vec<(&str, Vec<&Binary>)> {
         let mut folders: Vec<(&str, Vec<&Binary>)> = Vec::new();
@@ -145,8 +147,8 @@ impl Binaries {
         folders
     }
 
-    /// Every folder that files go through, from the outside in: `/usr`, `/usr/local`, `/usr/local/bin`. In the base, each must be a folder or
-    /// absent: where `/bin` is a link, a layer with `bin/tool` would replace the link.
+    /// Every folder on the way to the files, outermost first: `/usr`, `/usr/local`, `/usr/local/bin`. Each must be a
+    /// folder in the base, or absent: if `/bin` is a link there, a layer with `bin/tool` would replace the link.
     pub fn folders(&self) -> impl Iterator<Item = &str> {
         let above = |binary: &'_ Binary| {
             binary.to.match_indices('/').map(|(end, _)| end).filter(|end| *end > 0).collect::<Vec<_>>()
@@ -158,7 +160,7 @@ impl Binaries {
 }
 
 impl<'a> FromIterator<&'a str> for Binaries {
-    /// Of texts that are known to be right.
+    /// For texts that are known to be valid.
     fn from_iter<I: IntoIterator<Item = &'a str>>(texts: I) -> Self {
         let (mut binaries, mut problems) = (Self::default(), Vec::new());
         texts.into_iter().for_each(|text| binaries.add(text, &mut problems));
@@ -182,16 +184,18 @@ fn is_below(path: &str, folder: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hint::Hinted as _;
 
     fn read(text: &str) -> Result<Vec<String>, Vec<String>> {
         let (mut binaries, mut problems) = (Binaries::default(), Vec::new());
         binaries.add(text, &mut problems);
         let targets = binaries.iter().map(|binary| format!("{} {}", binary.from(), binary.to())).collect();
-        if problems.is_empty() { Ok(targets) } else { Err(problems) }
+        let said = |flaw: &Flaw| flaw.with_hints();
+        if problems.is_empty() { Ok(targets) } else { Err(problems.iter().map(said).collect()) }
     }
 
     #[test]
-    fn paths_go_to_the_usual_folder_or_to_where_the_arrow_leads() {
+    fn paths_go_to_the_usual_folder_or_to_the_target_after_the_arrow() {
         for (text, expected) in [
             ("/uv /uvx", &["/uv /usr/local/bin/uv", "/uvx /usr/local/bin/uvx"][..]),
             ("/opt/uv,/uvx", &["/opt/uv /usr/local/bin/uv", "/uvx /usr/local/bin/uvx"]),
@@ -208,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_installed_is_a_problem() {
+    fn a_file_that_cannot_be_installed_is_a_problem() {
         for (text, expected) in [
             ("uv", "`uv` is not the absolute path of a file\nhint: write `/uv`"),
             ("/uv -> bin/uv", "`bin/uv` is not the absolute path"),
@@ -241,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_executable_is_what_goes_where_executables_are() {
+    fn the_first_executable_is_the_first_file_in_a_bin_folder() {
         let first = |text: &str| [text].into_iter().collect::<Binaries>().first_executable().to_owned();
         assert_eq!(first("/LICENSE -> /licenses/x\n/uv"), "/usr/local/bin/uv");
         assert_eq!(first("/uv -> /uv"), "/uv");

@@ -1,8 +1,8 @@
 //! Kinship: whether a published image is this release on another base, *begun* by an earlier run.
 //!
-//! Pure. The published image is compared with the one that this run would compose on the same base. Three differences are allowed:
-//! [facts](crate::facts::KEYS), which a later run may know better; the OCI version label, which has the first of the variant's
-//! entries; and the compression of the executables' layer.
+//! Pure. The published image is compared with the one that this run would compose on the same base. Three differences
+//! are allowed: [facts](crate::facts::KEYS), which a later run may know better; the OCI version label, which contains
+//! the variant's first entry; and the compression of the executables' layer.
 
 use std::collections::BTreeSet;
 
@@ -13,21 +13,22 @@ use crate::facts;
 use crate::image::manifest::Annotations;
 use crate::image::{Config, Manifest, Platform};
 
-/// An image for one platform, as it is published.
+/// A published image for one platform.
 #[derive(Clone, Debug)]
 pub struct Published {
-    /// Its platform, as its index has it.
+    /// The platform that its index states.
     pub platform: Platform,
-    /// Its manifest.
+    /// Its manifest, parsed.
     pub manifest: Manifest,
-    /// Its config.
+    /// Its config, parsed.
     pub config: Config,
 }
 
-/// The first difference between a published index and the composed one, as the end of a sentence; `None` if it is the same release.
+/// The first difference between a published index and the composed one, as the end of a sentence; `None` if they are
+/// the same release.
 ///
-/// `annotations` and `images` have the published side first. A published image may have `run_lines` more layers on top, which are
-/// not compared.
+/// In `annotations` and `images`, the published side comes first. A published image may have `run_lines` more layers on
+/// top, which aren't compared.
 #[must_use]
 pub fn difference(
     annotations: (&Annotations, &Annotations),
@@ -58,7 +59,7 @@ fn image(published: &Published, composed: &Composed, run_lines: usize) -> Option
     if diff_ids.len() != expected_ids.len() + run_lines || !diff_ids.starts_with(&expected_ids) {
         return Some("executables or base");
     }
-    // The last composed layer is that of the executables. Its content was just compared by diff id.
+    // The last composed layer is the executables'. Its content has just been compared, by diff id.
     let base = expected.layers.len() - 1;
     let layers = &published.manifest.layers;
     let same = |(a, b): (&crate::image::Descriptor, &crate::image::Descriptor)| a.digest == b.digest;
@@ -81,7 +82,8 @@ fn may_differ(name: &str) -> bool {
     facts::is_fact(name) || name == facts::VERSION
 }
 
-/// A config without the allowed differences: facts, the last `dropped` layers, and the times of the other `own` layers on top.
+/// A config without the allowed differences: facts, the last `dropped` layers, and the dates of the other `own` layers
+/// on top.
 fn neutral_config(config: &Config, own: usize, dropped: usize) -> Map<String, Value> {
     let mut config = config.as_json().clone();
     config.remove("created");

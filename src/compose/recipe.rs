@@ -1,4 +1,4 @@
-//! What to build: one variant for one platform, with everything addressed by digest.
+//! Recipes: what one variant is made of on one platform, with everything addressed by digest.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,14 +7,14 @@ use super::run::RunInstruction;
 use crate::image::config::Changes;
 use crate::image::{Config, Descriptor, Manifest, PinnedName, PinnedReference, Platform};
 
-/// An image of a registry for one platform, resolved: it can't change any more.
+/// An image in a registry for one platform, resolved, so that it can't change any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolvedImage {
     /// The manifest of this platform (never an index).
     pub reference: PinnedReference,
-    /// The manifest, its layers under OCI's media types.
+    /// The manifest; its layers have OCI's media types.
     pub manifest: Manifest,
-    /// The config that the manifest names.
+    /// The config that the manifest refers to.
     pub config: Config,
 }
 
@@ -23,9 +23,9 @@ pub struct ResolvedImage {
 pub struct ResolvedSource {
     /// The manifest of this platform (never an index).
     pub name: PinnedName,
-    /// The manifest, its layers under OCI's media types.
+    /// The manifest; its layers have OCI's media types.
     pub manifest: Manifest,
-    /// The config that the manifest names.
+    /// The config that the manifest refers to.
     pub config: Config,
 }
 
@@ -35,13 +35,13 @@ impl From<ResolvedImage> for ResolvedSource {
     }
 }
 
-/// What is under a variant on one platform.
+/// The base of a variant on one platform.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "almost all of them are images")]
 pub enum ResolvedBase {
-    /// Nothing: this config, which has no layers.
+    /// No base: a config without layers.
     Scratch(Config),
-    /// An image.
+    /// A base image.
     Image(ResolvedImage),
 }
 
@@ -64,7 +64,7 @@ impl ResolvedBase {
         }
     }
 
-    /// The layers, the lowest first.
+    /// The layers, lowest first.
     #[must_use]
     pub fn layers(&self) -> &[Descriptor] {
         self.image().map(|image| &image.manifest.layers[..]).unwrap_or_default()
@@ -78,21 +78,21 @@ pub struct Recipe {
     pub variant: String,
     /// The platform of the image.
     pub platform: Platform,
-    /// What is under the variant.
+    /// The base to build on.
     pub base: ResolvedBase,
     /// The scratch image with the executables.
     pub source: ResolvedSource,
-    /// What of the source goes where.
+    /// Which files of the source go where.
     pub binaries: Binaries,
-    /// Where files go that are no executables, and so get the mode 0644 instead of 0755.
+    /// The targets of files that aren't executable, which get mode 0644 instead of 0755.
     pub not_executable: BTreeSet<String>,
-    /// The interpreter of each executable that is linked dynamically, by where the executable goes.
+    /// The interpreter of each dynamically linked executable, by the executable's target.
     pub interpreters: BTreeMap<String, String>,
     /// The variant's changes to the base's config.
     pub changes: Changes,
     /// Extra `RUN` lines of a Dockerfile, after the executables are in place.
     pub run: Vec<RunInstruction>,
-    /// When the tool was made, in RFC 3339 with seconds and `Z`, where that is known; no other time gets into an image.
+    /// The date of the tool in RFC 3339, with seconds and `Z`, if it is known. No other date gets into an image.
     pub created: Option<String>,
 }
 

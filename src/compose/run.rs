@@ -3,55 +3,68 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::hint::{Hinted, Hints};
 use serde::Serialize;
 
-/// What follows after `RUN`: a line, or several of which all but the last end with a backslash. Comments and blank lines, which
-/// BuildKit would leave out, are left out already.
+/// The text after `RUN`: a line, or several lines of which all but the last end with a backslash. Comments and blank
+/// lines, which BuildKit would ignore, have been removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct RunInstruction(String);
 
-/// A text that isn't the rest of one `RUN` instruction: BuildKit would read other instructions in it, or read on in those that
-/// follow.
+/// A text that isn't the rest of exactly one `RUN` instruction: BuildKit would find other instructions in it, or
+/// continue into the ones after it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidRun {
     /// There is nothing but blanks and comments.
-    #[error("this item of `run` has no command\nhint: write what `RUN` is to run, such as `apk add git`")]
+    #[error("this item of `run` has no command")]
     Empty,
     /// The instruction's own name is part of it.
-    #[error("this item of `run` begins with `RUN` itself\nhint: leave the word out")]
+    #[error("this item of `run` begins with `RUN` itself")]
     Named,
     /// A line that isn't continued, though others follow.
-    #[error(
-        "this item of `run` is more than one instruction: `{0}` ends before the last line\nhint: end every line but the last with `\\`, or make each instruction an item of its own"
-    )]
+    #[error("this item of `run` is more than one instruction: `{0}` ends before the last line")]
     Ends(String),
     /// The last line is continued.
-    #[error("the last line of this item of `run` ends with `\\`: `{0}`\nhint: remove the backslash")]
+    #[error("the last line of this item of `run` ends with `\\`: `{0}`")]
     Continued(String),
-    /// Whether this line is continued depends on the engine: BuildKit up to Docker 20.10 goes by the last backslash alone.
-    #[error(
-        "`{0}` ends with two backslashes, which not all engines read alike\nhint: end the line with one `\\` to continue it, or with something else"
-    )]
+    /// Whether this line is continued depends on the engine: up to Docker 20.10, BuildKit goes by the last backslash
+    /// alone.
+    #[error("`{0}` ends with two backslashes, which not all engines read alike")]
     Ambiguous(String),
     /// A here-document, of which the lines would be those of the Dockerfile.
-    #[error("this item of `run` has a here-document, `{0}`\nhint: write the text with `printf '%s\\n' …`")]
+    #[error("this item of `run` has a here-document, `{0}`")]
     HereDocument(String),
     /// A line that is too long for BuildKit.
-    #[error(
-        "this item of `run` has a line of {0} bytes, and a Dockerfile's may have {LONGEST}\nhint: continue it on the next line with `\\`"
-    )]
+    #[error("this item of `run` has a line of {0} bytes, and a Dockerfile's may have {LONGEST}")]
     TooLong(usize),
     /// Something that no line of a Dockerfile can hold.
-    #[error("this item of `run` has a control character: {0:?}\nhint: remove it")]
+    #[error("this item of `run` has a control character: {0:?}")]
     Control(char),
 }
 
-/// The longest line: BuildKit reads up to 64 KiB, with the instruction's name and the line end.
+impl Hinted for InvalidRun {
+    fn hints(&self) -> Hints {
+        match self {
+            Self::Empty => "write what `RUN` is to run, such as `apk add git`".into(),
+            Self::Named => "leave the word out".into(),
+            Self::Ends(_) => {
+                "end every line but the last with `\\`, or make each instruction an item of its own".into()
+            }
+            Self::Continued(_) => "remove the backslash".into(),
+            Self::Ambiguous(_) => "end the line with one `\\` to continue it, or with something else".into(),
+            Self::HereDocument(_) => "write the text with `printf '%s\\n' …`".into(),
+            Self::TooLong(_) => "continue it on the next line with `\\`".into(),
+            Self::Control(_) => "remove it".into(),
+        }
+    }
+}
+
+/// The longest line in bytes: BuildKit reads up to 64 KiB, including the instruction's name and the line end.
 const LONGEST: usize = 65_000;
 
 impl RunInstruction {
-    /// Whether it is a list of a program and its arguments, which needs no shell.
+    /// Whether it is a JSON list of a program and its arguments, which needs no shell.
     #[must_use]
     pub fn is_list(&self) -> bool {
         self.0.starts_with('[')
@@ -90,7 +103,7 @@ impl FromStr for RunInstruction {
         if let Some(word) = here_document(&instruction) {
             return Err(InvalidRun::HereDocument(word));
         }
-        // Without what was left out, an instruction may begin or end with blanks.
+        // Removing comments may leave blanks at the beginning or the end.
         Ok(Self(lines.join("\n").trim().to_owned()))
     }
 }
@@ -101,18 +114,19 @@ impl fmt::Display for RunInstruction {
     }
 }
 
-/// A line without the blanks that may follow a backslash.
+/// A line without the blanks that may follow its backslash.
 fn unblanked(line: &str) -> &str {
     line.trim_end_matches([' ', '\t'])
 }
 
-/// Whether the instruction goes on in the next line. BuildKit sees to the character before the backslash as well, which mustn't
-/// be another.
+/// Whether the instruction continues on the next line. BuildKit also looks at the character before the backslash, which
+/// must not be another backslash.
 fn is_continued(line: &str) -> bool {
     unblanked(line).ends_with('\\')
 }
 
-/// The word that begins a here-document, as BuildKit finds it: digits, `<<`, perhaps `-`, and a name, all outside of quotes.
+/// The word that begins a here-document, as BuildKit recognises it: digits, `<<`, an optional `-`, and a name, all
+/// outside of quotes.
 fn here_document(instruction: &str) -> Option<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
     let mut characters = instruction.chars();
@@ -148,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_one_instruction_is_taken() {
+    fn one_instruction_is_accepted() {
         for (text, instruction) in [
             ("apk add git", "apk add git"),
             ("  true  \n", "true"),
@@ -169,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_engines_would_read_as_something_else_is_refused() {
+    fn a_text_that_engines_would_read_differently_is_refused() {
         use InvalidRun::{Ambiguous, Continued, Control, Empty, Ends, HereDocument, Named, TooLong};
         let long = "x".repeat(70_000);
         for (text, why) in [

@@ -1,4 +1,4 @@
-//! Docker's `config.json` and Podman's `auth.json`, which have the same form.
+//! Docker's `config.json` and Podman's `auth.json`, which have the same format.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::{Credential, IDENTITY_TOKEN, registry_name};
 use crate::secret::Secret;
 
-/// What such a file says.
+/// The contents of such a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfigFile {
     credentials: Vec<Credential>,
@@ -43,17 +43,17 @@ struct RawAuth {
 }
 
 impl ConfigFile {
-    /// Reads the text of such a file; gives the keys of entries that can't be read as well.
+    /// Parses the text of such a file. Also returns the keys of entries that can't be used.
     ///
     /// # Errors
-    /// It isn't one.
+    /// The text isn't such a file.
     pub fn read(text: &str) -> Result<(Self, Vec<String>), NoConfigFile> {
         let raw: Raw =
             serde_json::from_str(text).map_err(|error| NoConfigFile { line: error.line(), column: error.column() })?;
         let mut file = Self { store: raw.creds_store.filter(|name| !name.is_empty()), ..Self::default() };
         let mut left_out = Vec::new();
         for (key, auth) in raw.auths.unwrap_or_default() {
-            // Where a helper keeps the password, the entry is empty.
+            // If a helper keeps the password, the entry is empty.
             let Some(auth) = auth.filter(|auth| !auth.is_empty()) else { continue };
             match registry_name(&key).and_then(|registry| auth.credential(registry)) {
                 Some(credential) => file.credentials.push(credential),
@@ -70,12 +70,12 @@ impl ConfigFile {
         Ok((file, left_out))
     }
 
-    /// The credentials that stand in the file itself.
+    /// The credentials that the file itself contains.
     pub fn credentials(&self) -> impl Iterator<Item = &Credential> {
         self.credentials.iter()
     }
 
-    /// The name of the helper to ask for a registry: its own, else the one for all.
+    /// The name of the credential helper for a registry: the registry's own, else the general one.
     #[must_use]
     pub fn helper(&self, registry: &str) -> Option<&str> {
         let own = registry_name(registry).and_then(|registry| self.helpers.get(&registry));
@@ -96,7 +96,7 @@ impl RawAuth {
             (None, Some(auth)) => decode(auth.trim())?,
             (None, None) => (self.username?, self.password?),
         };
-        // A header can't hold anything else.
+        // A header can't contain control characters.
         if [&username, &password].into_iter().any(|text| text.contains(char::is_control)) {
             return None;
         }
@@ -104,13 +104,13 @@ impl RawAuth {
     }
 }
 
-/// `user:password` in base64, with or without padding.
+/// Decodes `user:password` from base64, with or without padding.
 fn decode(auth: &str) -> Option<(String, String)> {
     let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     let decoded = GeneralPurpose::new(&STANDARD, config).decode(auth).ok()?;
     let text = String::from_utf8(decoded).ok()?;
     let (username, password) = text.split_once(':')?;
-    // Docker pads old entries with zeros.
+    // Docker pads old entries with zero bytes.
     Some((username.to_owned(), password.trim_end_matches('\0').to_owned()))
 }
 
@@ -118,7 +118,7 @@ fn decode(auth: &str) -> Option<(String, String)> {
 mod tests {
     use super::*;
 
-    /// `registry user password` of each credential, then `? key` of what was left out.
+    /// `registry user password` for each credential, then `? key` for each ignored entry.
     fn said(text: &str) -> Vec<String> {
         let (file, left_out) = ConfigFile::read(text).unwrap();
         let said = file.credentials.iter().map(|c| format!("{} {} {}", c.registry, c.username, c.password.expose()));
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_registrys_own_helper_comes_before_the_one_for_all() {
+    fn a_registrys_own_helper_takes_precedence_over_the_general_one() {
         let text = r#"{"credsStore": "desktop", "credHelpers": {"gcr.io": "gcloud", "https://index.docker.io/v1/": "pass", "quay.io": ""}}"#;
         let (file, left_out) = ConfigFile::read(text).unwrap();
         let helpers = ["gcr.io", "docker.io", "quay.io", "ghcr.io"].map(|registry| file.helper(registry).unwrap());
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_such_file_is_refused_without_showing_it() {
+    fn an_invalid_file_is_refused_without_showing_it() {
         for text in ["", "hunter2", r#"{"auths": ["hunter2"]}"#, r#"{"auths": {"a.io": {"auth": {"hunter2": 1}}}}"#] {
             let said = ConfigFile::read(text).unwrap_err().to_string();
             assert!(said.starts_with("it is no JSON as Docker") && !said.contains("hunter2"), "{said}");

@@ -1,7 +1,7 @@
 //! Credential helpers: programs `docker-credential-NAME` on `PATH`, with the protocol of
 //! [docker-credential-helpers](https://github.com/docker/docker-credential-helpers#development).
 //!
-//! `get` takes the registry's address on standard input and answers on standard output, with JSON or with the text of an error.
+//! `get` reads the registry's address from standard input, and writes JSON or the text of an error to standard output.
 
 use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
@@ -11,23 +11,25 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 
 use super::Credential;
+use crate::hint::Input;
 use crate::image::reference::DOCKER_HUB;
 use crate::quote::quoted;
 use crate::secret::Secret;
 
-/// How long a helper may take: some ask a cloud.
+/// How long a helper may take: some of them ask a cloud service.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The most that is read of its answer.
+/// The longest answer that is read, in bytes.
 const ANSWER: u64 = 1 << 20;
-/// What a helper says that knows nothing of a registry.
+/// A helper's error if it has no credentials for a registry.
 const NOT_FOUND: &str = "credentials not found in native keychain";
 
-/// A helper that gives no answer. The registry is then used without credentials.
+/// A helper that failed. The registry is then used without credentials.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HelperError {
     #[error(
         "`docker-credential-{0}` is not on `PATH`; helpers of the runner are not in the action's container, where a line of \
-         `credentials` is needed"
+         {credentials} is needed",
+        credentials = Input("credentials")
     )]
     NotThere(String),
     #[error("`{0}` is not the name of a credential helper")]
@@ -43,9 +45,9 @@ struct Answer {
     secret: String,
 }
 
-/// Asks `docker-credential-{helper}` for a registry's credential; `None` where it has none.
+/// Asks `docker-credential-{helper}` for a registry's credential; `None` if it has none.
 pub(super) async fn get(helper: &str, registry: &str) -> Result<Option<Credential>, HelperError> {
-    // It comes out of a file: a path would run something that isn't on `PATH`.
+    // The name comes from a file: with a path in it, something outside of `PATH` would be run.
     if !helper.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
         return Err(HelperError::NotAName(quoted(helper)));
     }
@@ -67,7 +69,7 @@ pub(super) async fn get(helper: &str, registry: &str) -> Result<Option<Credentia
         let said = String::from_utf8_lossy(&said);
         return if said.trim() == NOT_FOUND { Ok(None) } else { Err(failed(quoted(&said))) };
     }
-    // The parser's own message might show the secret.
+    // The parser's own message might contain the secret.
     let answer: Answer =
         serde_json::from_slice(&said).map_err(|_| failed("its answer is not the JSON of a credential".to_owned()))?;
     Ok(Secret::new(answer.secret).map(|password| Credential {
@@ -77,7 +79,7 @@ pub(super) async fn get(helper: &str, registry: &str) -> Result<Option<Credentia
     }))
 }
 
-/// Whether it succeeded, and what it wrote to standard output; `None` where that took too long.
+/// Whether it succeeded, and its standard output; `None` if it took too long.
 fn run(helper: &str, address: &str) -> std::io::Result<Option<(bool, Vec<u8>)>> {
     let until = Instant::now() + PATIENCE;
     let mut child = Command::new(format!("docker-credential-{helper}"))
@@ -91,7 +93,7 @@ fn run(helper: &str, address: &str) -> std::io::Result<Option<(bool, Vec<u8>)>> 
         std::thread::spawn(move || {
             let mut said = Vec::new();
             let read = stdout.take(ANSWER).read_to_end(&mut said);
-            // Nobody waits for it any more: then it was too late.
+            // If the receiver is gone, the answer came too late.
             let _ = answers.send(read.map(|_| said));
         });
     }

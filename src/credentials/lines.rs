@@ -5,26 +5,26 @@ use serde_json::{Map, Value};
 use super::Credential;
 use crate::secret::Secret;
 
-/// The user of a Google service account's key.
+/// The user name for the key of a Google service account.
 const JSON_KEY: &str = "_json_key";
 
-/// What a line is.
+/// The kinds of lines.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line<'a> {
-    /// The user or the password is missing, as where a secret isn't set.
+    /// The user or the password is missing, perhaps because a secret isn't set.
     Incomplete {
         /// The registry, as written.
         registry: &'a str,
     },
-    /// A credential.
+    /// A complete credential.
     Login(Credential),
-    /// A JSON key that goes on in the next lines, or isn't JSON.
+    /// A JSON key that continues on the next lines, or isn't valid JSON.
     Key,
-    /// Words that nobody knows the meaning of.
+    /// There are more words than a credential has.
     TooLong,
 }
 
-/// The lines that say something, each with its number, from 1.
+/// The lines that aren't blank or comments, each with its number, counted from 1.
 pub(super) fn read(text: &str) -> Vec<(usize, Line<'_>)> {
     let mut lines = Vec::new();
     let mut inside_key = false;
@@ -66,7 +66,7 @@ fn after_two_words(line: &str) -> &str {
     (0..2).fold(line.trim(), |rest, _| rest.split_once(char::is_whitespace).map_or("", |(_, rest)| rest.trim_start()))
 }
 
-/// Everything in `text` that may be a password, before anybody knows whether the lines can be used: it is to be masked first.
+/// Everything in `text` that may be a password, whether or not the lines can be used, so that it can be masked first.
 #[must_use]
 pub fn secrets(text: &str) -> Vec<Secret> {
     let mut secrets = Vec::new();
@@ -85,7 +85,7 @@ pub fn secrets(text: &str) -> Vec<Secret> {
 mod tests {
     use super::*;
 
-    /// `1 incomplete ghcr.io`, `2 ghcr.io/user/password` …
+    /// A text for each line: `1 incomplete ghcr.io`, `2 ghcr.io/user/password` …
     fn said(text: &str) -> Vec<String> {
         let said = |(number, line)| match line {
             Line::Incomplete { registry } => format!("{number} incomplete {registry}"),

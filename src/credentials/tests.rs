@@ -4,7 +4,7 @@ use super::*;
 
 const FIXED: [(&str, &str); 2] = [("HOME", "/home"), ("GITHUB_ACTOR", "octocat")];
 
-/// What `lines`, variables and files (path and text) say.
+/// Reads `lines`, environment variables and files (path and text).
 fn read(lines: &str, variables: &[(&str, &str)], files: &[(&str, &str)]) -> (Credentials, Vec<Problem>) {
     let files: BTreeMap<PathBuf, String> =
         files.iter().map(|(path, text)| (PathBuf::from(path), (*text).to_owned())).collect();
@@ -18,7 +18,7 @@ fn repository(text: &str) -> Repository {
     text.parse().unwrap()
 }
 
-/// `user:password` for each repository, or nothing; and the warnings.
+/// `user:password` for each repository, or nothing; then the warnings.
 async fn found(credentials: &Credentials, repositories: &[&str]) -> (Vec<String>, Vec<String>) {
     let repositories: Vec<Repository> = repositories.iter().map(|text| repository(text)).collect();
     let settled = credentials.settle(&repositories).await;
@@ -136,7 +136,7 @@ fn a_line_that_cannot_be_used_is_named_and_never_shown() {
 }
 
 #[test]
-fn a_line_without_a_password_matters_where_its_registry_is_used() {
+fn a_line_without_a_password_matters_if_its_registry_is_used() {
     let (credentials, problems) = read("docker.io  \nquay.io user\nlan\nghcr.io/acme u", &[], &[]);
     assert_eq!(problems, []);
     let missing = |names: &[&str]| {
@@ -179,7 +179,7 @@ async fn a_file_that_cannot_be_read_is_a_warning() {
 }
 
 #[tokio::test]
-async fn a_helper_that_is_not_there_is_a_warning_once() {
+async fn a_missing_helper_is_one_warning() {
     let config = r#"{"credsStore": "of-nobody-at-all", "auths": {"quay.io": {"auth": "YTpi"}}}"#;
     let (credentials, _) = read("", &[], &[("/home/.docker/config.json", config)]);
     let (found, warnings) = found(&credentials, &["quay.io/a/b", "alpine", "ghcr.io/a/b"]).await;

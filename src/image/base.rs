@@ -1,32 +1,40 @@
-//! The image under a variant, as a plan names it.
+//! The base image of a variant, as a plan names it.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-use super::reference::{InvalidName, Reference};
+use super::reference::{DOCKER_HUB, InvalidName, Reference};
 
-/// The base's name in Dockerfiles, where there is none: it is in no registry.
+/// Dockerfiles use this name for having no base. It isn't an image.
 const SCRATCH: &str = "scratch";
 
-/// The image under a variant.
+/// The base image of a variant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Base {
-    /// None: the variant is the executables alone.
+    /// No base: the variant consists of the executables alone.
     Scratch,
-    /// An image of a registry.
+    /// An image in a registry.
     Image(Reference),
 }
 
 impl Base {
-    /// The image's name.
+    /// The name of the image; `None` for `scratch`.
     #[must_use]
     pub fn reference(&self) -> Option<&Reference> {
         match self {
             Self::Scratch => None,
             Self::Image(reference) => Some(reference),
         }
+    }
+
+    /// As people write it: `alpine:3.23` for `docker.io/library/alpine:3.23`.
+    #[must_use]
+    pub fn familiar(&self) -> String {
+        let text = self.to_string();
+        let short = text.strip_prefix(DOCKER_HUB).and_then(|text| text.strip_prefix('/'));
+        short.map_or(text.as_str(), |path| path.strip_prefix("library/").unwrap_or(path)).to_owned()
     }
 }
 

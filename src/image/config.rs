@@ -1,7 +1,7 @@
 //! The [image config](https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md).
 //!
-//! A base's config is kept as the JSON that it is, with the fields that we don't know (`Healthcheck`,
-//! `Shell`, …), and only what the plan says is changed.
+//! A base's config is kept as JSON, including fields that we don't know (`Healthcheck`, `Shell`, …). Only what the plan
+//! says is changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,11 +11,12 @@ use serde_json::{Map, Value, json};
 use super::environment::EnvValue;
 use super::platform::Platform;
 use super::reference::Digest;
+use crate::hint::{Hinted, Hints};
 
-/// The `PATH` in containers of images that have none. BuildKit, Docker and containerd agree on it.
+/// The `PATH` in containers of images that set none. BuildKit, Docker and containerd agree on it.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What our history says of a layer of the base that the base's own says nothing of.
+/// Our history entry for a layer of the base for which the base's history has none.
 const UNKNOWN_LAYER: &str = "a layer of the base, whose history has no entry for it";
 
 /// A config: of a base, or of an image on top of it.
@@ -25,25 +26,31 @@ pub struct Config(Map<String, Value>);
 /// Why a config can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidConfig {
-    /// An image that doesn't say what it runs on, or an artifact that isn't an image.
-    #[error(
-        "its config has no `os` or no `architecture`\nhint: name an image, made for its platform (`crane mutate --set-platform` adds that)"
-    )]
+    /// The config has no platform, or belongs to an artifact that isn't an image.
+    #[error("its config has no `os` or no `architecture`")]
     NoPlatform,
     /// Not a JSON object with `rootfs.diff_ids`.
     #[error("the config is not that of an image: {0}")]
     Malformed(String),
-    /// The base would run commands in every build on top of it, also in ours.
-    #[error(
-        "the config has `ONBUILD` triggers\nhint: use a base without them; they would run in a build, and only there"
-    )]
+    /// The base would run commands in every build on top of it, including ours.
+    #[error("the config has `ONBUILD` triggers")]
     OnBuild,
+}
+
+impl Hinted for InvalidConfig {
+    fn hints(&self) -> Hints {
+        match self {
+            Self::NoPlatform => "name an image, made for its platform (`crane mutate --set-platform` adds that)".into(),
+            Self::Malformed(_) => "name an image, or push it again with a current tool".into(),
+            Self::OnBuild => "use a base without them; they would run in a build, and only there".into(),
+        }
+    }
 }
 
 /// What a variant changes in its base's config.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Changes {
-    /// Environment variables to set, replacing those of the same name, to whose values they may refer.
+    /// Environment variables to set. They replace variables with the same name, and may refer to their values.
     pub env: BTreeMap<String, EnvValue>,
     /// The command. `None` keeps the base's.
     pub cmd: Option<Vec<String>>,
@@ -53,9 +60,9 @@ pub struct Changes {
     pub user: Option<String>,
     /// The working directory. `None` keeps the base's.
     pub workdir: Option<String>,
-    /// Labels to set, replacing those of the same name.
+    /// Labels to set, replacing those with the same name.
     pub labels: BTreeMap<String, String>,
-    /// Labels of the base to leave out: they describe the base alone.
+    /// Labels of the base to drop, because they describe only the base.
     #[serde(skip)]
     pub unlabel: BTreeSet<String>,
 }
@@ -63,17 +70,17 @@ pub struct Changes {
 /// A layer on top of the base, as the config knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddedLayer {
-    /// The digest of the uncompressed layer.
+    /// The digest of the layer's uncompressed archive.
     pub diff_id: Digest,
     /// The command that made it, for `docker history`.
     pub created_by: String,
 }
 
 impl Config {
-    /// Reads the config of a base.
+    /// Parses the config of a base.
     ///
     /// # Errors
-    /// Something else than a config, or one that can't be built upon.
+    /// The bytes aren't a config, or nothing can be built on that config.
     pub fn parse(bytes: &[u8]) -> Result<Self, InvalidConfig> {
         let config = Self::of_finished(bytes)?;
         match config.section("config").and_then(|c| c.get("OnBuild")).and_then(Value::as_array) {
@@ -82,10 +89,10 @@ impl Config {
         }
     }
 
-    /// Reads the config of an image that nothing is built upon here.
+    /// Parses the config of an image that won't be built upon.
     ///
     /// # Errors
-    /// Something else than a config.
+    /// The bytes aren't a config.
     pub fn of_finished(bytes: &[u8]) -> Result<Self, InvalidConfig> {
         let value: Map<String, Value> =
             serde_json::from_slice(bytes).map_err(|e| InvalidConfig::Malformed(e.to_string()))?;
@@ -99,7 +106,7 @@ impl Config {
         Ok(config)
     }
 
-    /// The config of `FROM scratch`: no layers, and nothing to run.
+    /// The config of `FROM scratch`: no layers, and no command.
     #[must_use]
     pub fn scratch(platform: &Platform) -> Self {
         let mut config = Map::new();
@@ -110,26 +117,27 @@ impl Config {
         Self(config)
     }
 
-    /// The platform of the image.
+    /// The platform that the image runs on.
     #[must_use]
     pub fn platform(&self) -> Platform {
         let field = |name| self.text(name).unwrap_or_default();
         Platform::new(field("os"), field("architecture"), self.text("variant"))
     }
 
-    /// The digests of the uncompressed layers, the lowest first.
+    /// The digests of the uncompressed layers, lowest first.
     #[must_use]
     pub fn diff_ids(&self) -> Vec<Digest> {
         self.try_diff_ids().expect("checked when it was parsed")
     }
 
-    /// The section that describes how to run the image.
+    /// The section that describes how to run the image: `config`.
     #[must_use]
     pub fn runtime(&self) -> Value {
         self.0.get("config").filter(|c| c.is_object()).cloned().unwrap_or_else(|| json!({}))
     }
 
-    /// The environment of the image's containers. Of two values of a variable the last counts, as for runtimes.
+    /// The environment of the image's containers. If a variable occurs twice, the last one counts, as it does for
+    /// runtimes.
     #[must_use]
     pub fn environment(&self) -> BTreeMap<String, String> {
         let env = self.section("config").and_then(|config| config.get("Env")).and_then(Value::as_array);
@@ -151,7 +159,7 @@ impl Config {
         Some(DateTime::parse_from_rfc3339(self.text("created")?).ok()?.to_utc())
     }
 
-    /// The labels.
+    /// The labels in the section `config`.
     #[must_use]
     pub fn labels(&self) -> BTreeMap<String, String> {
         let labels = self.section("config").and_then(|config| config.get("Labels")).and_then(Value::as_object);
@@ -159,18 +167,18 @@ impl Config {
         labels.into_iter().flatten().filter_map(text).collect()
     }
 
-    /// A label.
+    /// The value of a label, if it is set.
     #[must_use]
     pub fn label(&self, name: &str) -> Option<&str> {
         self.section("config")?.get("Labels")?.get(name)?.as_str()
     }
 
-    /// The config of an image for `platform` that adds `layers` and `changes` to this one. `created` is RFC 3339; without it, the
-    /// image says nothing of when it was made.
+    /// The config of an image for `platform` that adds `layers` and `changes` to this one. `created` is in RFC 3339;
+    /// without it, the image has no date.
     #[must_use]
     pub fn derive(&self, platform: &Platform, created: Option<&str>, layers: &[AddedLayer], changes: &Changes) -> Self {
         let mut config = self.0.clone();
-        // Left-overs of the classic builder: they describe the container that made the base's last layer.
+        // Leftovers of the classic builder: they describe the container that made the base's last layer.
         for stale in ["container", "container_config", "docker_version", "id", "parent"] {
             config.remove(stale);
         }
@@ -178,7 +186,7 @@ impl Config {
             Some(created) => config.insert("created".into(), created.into()),
             None => config.remove("created"),
         };
-        // As the index spells it: a base says `arm64/v8` where the index has `arm64`, and clients compare the two.
+        // Spelled as in the index: a base says `arm64/v8` where the index has `arm64`, and clients compare the two.
         config.insert("os".into(), platform.os().into());
         config.insert("architecture".into(), platform.architecture().into());
         match platform.variant() {
@@ -206,15 +214,16 @@ impl Config {
         Self(config)
     }
 
-    /// The config as JSON, keys sorted.
+    /// The config as JSON, with sorted keys.
     #[must_use]
     pub fn as_json(&self) -> &Map<String, Value> {
         &self.0
     }
 
-    /// The history with an entry for each layer. Many builders write none, or none for some of the layers; then an entry of ours
-    /// would be taken for that of one of the base's layers, and Podman and Buildah refuse such an image. Filled in as BuildKit
-    /// does it: missing entries follow the last one, and entries beyond the last layer have made none.
+    /// The history, completed to one entry for each layer. Many builders write none, or miss some layers; then an entry
+    /// of ours would be mistaken for one of a base layer's, and Podman and Buildah refuse such an image. Filled in as
+    /// BuildKit does it: missing entries follow the last one, and entries beyond the last layer count as having made
+    /// none.
     fn history(&self) -> Vec<Value> {
         let written = self.0.get("history").and_then(Value::as_array).into_iter().flatten();
         let written = written.map(|entry| entry.as_object().cloned().unwrap_or_default());
@@ -242,7 +251,7 @@ impl Config {
 
     fn try_diff_ids(&self) -> Option<Vec<Digest>> {
         match self.section("rootfs")?.get("diff_ids")? {
-            // Go's empty list.
+            // An empty list, as Go writes it.
             Value::Null => Some(Vec::new()),
             diff_ids => diff_ids.as_array()?.iter().map(|id| id.as_str()?.parse().ok()).collect(),
         }
@@ -250,7 +259,7 @@ impl Config {
 }
 
 impl Changes {
-    /// `variables` has those to set, with their values on this base.
+    /// `variables` are those to set, with their values expanded on this base.
     fn apply(&self, variables: &BTreeMap<String, String>, runtime: &mut Map<String, Value>) {
         if !variables.is_empty() {
             let mut env: Vec<String> = runtime
@@ -274,7 +283,7 @@ impl Changes {
             labels.extend(self.labels.iter().map(|(name, value)| (name.clone(), value.clone().into())));
             runtime.insert("Labels".into(), Value::Object(labels));
         }
-        // As in a Dockerfile: a new entrypoint drops the command that was meant for the old one.
+        // As in a Dockerfile: a new entrypoint drops the command, which was meant for the old one.
         if self.entrypoint.is_some() && self.cmd.is_none() {
             runtime.remove("Cmd");
         }
@@ -285,7 +294,7 @@ impl Changes {
                 }
                 Some(list) => {
                     runtime.insert(key.into(), list.clone().into());
-                    // Set by the classic builder where the command is a shell's line; ours never is.
+                    // The classic builder sets this if the command is a line for a shell; ours never is.
                     runtime.remove("ArgsEscaped");
                 }
                 None => {}
@@ -380,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn a_base_without_a_path_has_the_one_that_its_containers_get() {
+    fn a_base_without_a_path_has_the_path_of_its_containers() {
         let mut base = base();
         base.0["config"]["Env"] = json!(["A=1", "A=2", "no assignment"]);
         let changes = Changes { env: [("B".into(), "$A:$PATH".parse().unwrap())].into(), ..Changes::default() };
@@ -388,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn the_platform_is_written_as_the_index_has_it() {
+    fn the_platform_is_spelled_as_in_the_index() {
         let arm =
             base().derive(&"linux/arm/v6".parse().unwrap(), Some("2026-01-15T20:44:00Z"), &[], &Changes::default());
         assert_eq!(arm.as_json()["variant"], "v6");
@@ -410,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn onbuild_triggers_and_what_is_no_config_are_refused() {
+    fn onbuild_triggers_and_invalid_configs_are_refused() {
         let onbuild = json!({
             "architecture": "amd64", "os": "linux", "config": { "OnBuild": ["RUN make"] },
             "rootfs": { "type": "layers", "diff_ids": [] },

@@ -1,15 +1,16 @@
-//! Values of environment variables that may refer to those of the base, as in
+//! Values of environment variables, which may refer to variables of the base, as in
 //! [`ENV`](https://docs.docker.com/reference/dockerfile/#environment-replacement) of a Dockerfile.
 //!
-//! `$NAME` and `${NAME}` are what the base has, `${NAME:-text}` and `${NAME:+text}` choose by whether it has something, and `\$`
-//! is a dollar sign. All other characters, quotes and backslashes included, are themselves. The values of one variant don't refer
-//! to each other, as those of one `ENV` instruction don't.
+//! `$NAME` and `${NAME}` stand for the base's value, `${NAME:-text}` and `${NAME:+text}` depend on whether the base has
+//! one, and `\$` is a dollar sign. All other characters, including quotes and backslashes, stand for themselves. Values
+//! of one variant can't refer to each other, just as those of one `ENV` instruction can't.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::iter::Peekable;
 use std::str::{Chars, FromStr};
 
+use crate::hint::{Hinted, Hints};
 use serde::{Serialize, Serializer};
 
 /// The value of a variable, as it was written.
@@ -25,29 +26,33 @@ enum Part {
     Variable { name: String, choice: Choice },
 }
 
-/// What stands for a variable.
+/// What a reference is replaced by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Choice {
-    /// Its value, or nothing.
+    /// The variable's value, or nothing if it has none.
     Value,
-    /// `:-`: its value, or this where it has none or an empty one.
+    /// `:-`: the variable's value, or this text if the value is missing or empty.
     Or(Vec<Part>),
-    /// `:+`: this, where it has a value that isn't empty.
+    /// `:+`: this text, if the variable has a value that isn't empty.
     Instead(Vec<Part>),
 }
 
-/// A value that a Dockerfile would refuse, or read as something that nobody means.
+/// A value that a Dockerfile would refuse, or would read as something that nobody means.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{written}` {what}\nhint: write `\\$` for a dollar sign, and `$NAME` or `${{NAME}}` for a variable of the base"
-)]
+#[error("`{written}` {what}")]
 pub struct InvalidEnvValue {
     written: String,
     what: String,
 }
 
+impl Hinted for InvalidEnvValue {
+    fn hints(&self) -> Hints {
+        "write `\\$` for a dollar sign, and `$NAME` or `${NAME}` for a variable of the base".into()
+    }
+}
+
 impl EnvValue {
-    /// The value where the base has these variables. One that it doesn't have is empty.
+    /// The value on a base with these variables. A variable that the base lacks is empty.
     #[must_use]
     pub fn expand(&self, base: &BTreeMap<String, String>) -> String {
         expand(&self.parts, base)
@@ -95,7 +100,7 @@ impl Serialize for EnvValue {
     }
 }
 
-/// Reads to the end, or past `end`.
+/// Parses to the end of the text, or past `end`.
 fn parts(rest: &mut Peekable<Chars<'_>>, end: Option<char>) -> Result<Vec<Part>, String> {
     let (mut parts, mut text) = (Vec::new(), String::new());
     loop {
@@ -103,7 +108,7 @@ fn parts(rest: &mut Peekable<Chars<'_>>, end: Option<char>) -> Result<Vec<Part>,
             None if end.is_some() => return Err("has a `${` without its `}`".to_owned()),
             character if character == end => break,
             None => break,
-            // Within braces, the closing one can be escaped, too.
+            // Within braces, the closing brace can be escaped as well.
             Some('\\') if rest.peek().is_some_and(|&next| next == '$' || Some(next) == end) => text.extend(rest.next()),
             Some('$') => match variable(rest)? {
                 Some(variable) => {
@@ -120,14 +125,14 @@ fn parts(rest: &mut Peekable<Chars<'_>>, end: Option<char>) -> Result<Vec<Part>,
     Ok(parts)
 }
 
-/// What follows a dollar sign; `None` where the sign stands for itself.
+/// Parses what follows a dollar sign; `None` if the sign stands for itself.
 fn variable(rest: &mut Peekable<Chars<'_>>) -> Result<Option<Part>, String> {
     match rest.peek() {
         Some('{') => drop(rest.next()),
         Some(&first) if starts_name(first) => {
             return Ok(Some(Part::Variable { name: name(rest), choice: Choice::Value }));
         }
-        // A shell's arguments and the like, which are always empty in a Dockerfile.
+        // Positional parameters and the like of a shell, which are always empty in a Dockerfile.
         Some(&special) if special.is_ascii_digit() || "@*#!?-$".contains(special) => {
             return Err(format!("has `${special}`, which is no variable of the base"));
         }
@@ -145,7 +150,7 @@ fn variable(rest: &mut Peekable<Chars<'_>>) -> Result<Option<Part>, String> {
     Ok(Some(Part::Variable { name, choice }))
 }
 
-/// The text after `:-` or `:+`, of which the second character is next.
+/// Parses the text after `:-` or `:+`, of which the second character comes next.
 fn word(rest: &mut Peekable<Chars<'_>>) -> Result<Vec<Part>, String> {
     rest.next();
     parts(rest, Some('}'))
@@ -163,8 +168,8 @@ fn name(rest: &mut Peekable<Chars<'_>>) -> String {
     name
 }
 
-/// Why `name` can't be that of a variable; `None` if it can be. POSIX asks for letters, digits and `_`; engines take more, as
-/// `npm_config_@acme:registry`, so this refuses only what would be read as something else.
+/// Why `name` can't be the name of a variable, if it can't. POSIX wants letters, digits and `_`, but engines take names
+/// such as `npm_config_@acme:registry`, so only names that would be read as something else are refused.
 #[must_use]
 pub fn wrong_name(name: &str) -> Option<&'static str> {
     match name {
@@ -212,8 +217,10 @@ mod tests {
             "$5", "a$$b", "$@", "${", "${PATH", "${}", "${5}", "${:-x}", "${A1:-x", "${A1#x}", "${A1-x}", "${A1:?x}",
             "${A 1}",
         ] {
-            let refused = written.parse::<EnvValue>().unwrap_err().to_string();
-            assert!(refused.contains(&format!("`{written}`")) && refused.contains("\nhint: "), "{refused}");
+            let refused = written.parse::<EnvValue>().unwrap_err();
+            assert!(!refused.hints().is_empty());
+            let refused = refused.to_string();
+            assert!(refused.contains(&format!("`{written}`")), "{refused}");
         }
     }
 

@@ -1,7 +1,7 @@
-//! The interpreter of an executable that is linked dynamically: the dynamic linker, which has to be in the image.
+//! The interpreter of a dynamically linked executable: the dynamic linker, which the image must contain.
 //!
-//! It is in the segment `PT_INTERP` of an [ELF file](https://refspecs.linuxfoundation.org/elf/gabi4+/ch5.pheader.html). Executables that are
-//! linked statically have none.
+//! Its path is in the segment `PT_INTERP` of an [ELF
+//! file](https://refspecs.linuxfoundation.org/elf/gabi4+/ch5.pheader.html). Statically linked executables have none.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
@@ -12,7 +12,8 @@ const PT_INTERP: u64 = 3;
 /// `PATH_MAX` of Linux.
 const LONGEST_PATH: u64 = 4096;
 
-/// The path of what runs an executable; `None` for one that is linked statically, and for what is no executable or is damaged.
+/// The path of an executable's interpreter; `None` for a statically linked executable, and for a file that is damaged
+/// or isn't an executable.
 ///
 /// # Errors
 /// Reading fails.
@@ -32,7 +33,7 @@ fn find(file: &mut (impl Read + Seek)) -> io::Result<Option<String>> {
         let add = |sum: u64, byte: &u8| sum << 8 | u64::from(*byte);
         if identity.little_endian { bytes.iter().rev().fold(0, add) } else { bytes.iter().fold(0, add) }
     };
-    // Where the table of segments is, the size of its entries, and how many there are.
+    // The offset of the segment table, the size of its entries, and their number.
     let (table, size, count) = if is_large {
         (number(&head, 32, 8), number(&head, 54, 2), number(&head, 56, 2))
     } else {
@@ -60,7 +61,7 @@ fn find(file: &mut (impl Read + Seek)) -> io::Result<Option<String>> {
 }
 
 fn read(file: &mut (impl Read + Seek), at: u64, length: u64) -> io::Result<Vec<u8>> {
-    // Beyond what can be sought to, there is nothing either.
+    // No file has bytes beyond the offsets that it can be sought to.
     let at = i64::try_from(at).map_err(|_| io::ErrorKind::UnexpectedEof)?;
     file.seek(SeekFrom::Start(at.unsigned_abs()))?;
     let mut bytes = Vec::new();
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn the_interpreter_is_read_of_files_of_any_class_and_byte_order() {
+    fn the_interpreter_is_read_from_files_of_any_class_and_byte_order() {
         for (bits, little_endian) in [(64, true), (64, false), (32, true), (32, false)] {
             let file = elf(bits, little_endian, b"/lib/ld-musl-x86_64.so.1\0");
             assert_eq!(found(&file).as_deref(), Some("/lib/ld-musl-x86_64.so.1"), "{bits} {little_endian}");
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn this_test_is_linked_dynamically_where_its_interpreter_exists() {
+    fn the_interpreter_of_this_test_exists_if_it_has_one() {
         let own = std::fs::read(std::env::current_exe().unwrap()).unwrap();
         if cfg!(target_env = "gnu") {
             assert!(std::path::Path::new(&found(&own).unwrap()).exists());

@@ -1,9 +1,9 @@
-//! The one layer that we make: the executables of the tool, at `/usr/local/bin` or where `binaries` says.
+//! The layer of the executables: the tool's files, in `/usr/local/bin` or wherever `binaries` puts them.
 //!
-//! A function of these files alone: the same ones give the same bytes on every machine. A
-//! [layer](https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md) is a tar archive; ours is
-//! compressed as [gzip members](https://www.rfc-editor.org/rfc/rfc1952#section-2.2) of 1 MiB of archive each, one after
-//! the other, so that several cores compress it in bounded memory and the number of cores doesn't show.
+//! It is reproducible: the same files give the same bytes on every machine. A
+//! [layer](https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md) is a tar archive; ours is compressed as
+//! [gzip members](https://www.rfc-editor.org/rfc/rfc1952#section-2.2) that hold 1 MiB of the archive each, so that
+//! several cores can compress it in bounded memory, and their number doesn't influence the result.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -19,42 +19,42 @@ use tempfile::NamedTempFile;
 use super::manifest::{Descriptor, MediaType};
 use super::reference::Digest;
 
-/// Bytes of archive in a gzip member.
+/// Bytes of the archive in a gzip member.
 const MEMBER: usize = 1 << 20;
-/// More threads than this gain little and take memory: each holds up to four members.
+/// More threads gain little and take memory: each holds up to four members.
 const MAX_THREADS: usize = 4;
-/// gzip's own default; a change of it changes every digest.
+/// gzip's own default. Changing it changes every digest.
 const LEVEL: i32 = 6;
 
-/// An executable or a further file, out of the source image and on disk.
+/// An executable or another file, copied from the source image to disk.
 #[derive(Debug)]
 pub struct InstalledFile {
     /// Its absolute path in the variant: `/usr/local/bin/uv`.
     pub path: String,
-    /// Its permission bits: 0755, or 0644 for what is no executable.
+    /// Its permission bits: 0755, or 0644 if it isn't executable.
     pub mode: u32,
     /// Its length in bytes.
     pub size: u64,
     /// The digest of its content.
     pub digest: Digest,
-    /// What runs it, if it is an executable that is linked dynamically.
+    /// The path of its interpreter, if it is a dynamically linked executable.
     pub interpreter: Option<String>,
-    /// Its content, which files may share.
+    /// The file on disk, which several entries may share.
     pub content: Arc<NamedTempFile>,
 }
 
 /// A layer, compressed and on disk.
 #[derive(Debug)]
 pub struct Compressed {
-    /// Points at the compressed layer.
+    /// Its digest, size and media type.
     pub descriptor: Descriptor,
-    /// The digest of the uncompressed layer.
+    /// The digest of the uncompressed archive.
     pub diff_id: Digest,
     blob: NamedTempFile,
 }
 
 impl Compressed {
-    /// Compresses the archive in `archive` into a file of `directory`.
+    /// Compresses the tar archive `archive` into a file in `directory`.
     ///
     /// # Errors
     /// Reading or writing fails.
@@ -68,7 +68,7 @@ impl Compressed {
         let (archive_hash, blob_hash, size) = thread::scope(|scope| {
             let (mut members, writer) = Members::start(scope, blob.as_file(), threads);
             let archived = archive(&mut members).and_then(move |()| members.finish());
-            // A failure to write also ends the archiving, and is what to report.
+            // A failure to write ends the archiving as well, so it is the one to report.
             let (blob_hash, size) = writer.join().expect("writing reports errors and doesn't panic")?;
             io::Result::Ok((archived?, blob_hash, size))
         })?;
@@ -79,7 +79,7 @@ impl Compressed {
         })
     }
 
-    /// Where the compressed layer is, for as long as this value lives.
+    /// The file with the compressed layer, which exists for as long as this value lives.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.blob.path()
@@ -89,14 +89,14 @@ impl Compressed {
 /// The layer of the executables.
 #[derive(Debug)]
 pub struct Layer {
-    /// The layer.
+    /// The compressed archive of `files`.
     pub compressed: Compressed,
     /// The files in it, sorted by path.
     pub files: Vec<InstalledFile>,
 }
 
 impl Layer {
-    /// Writes the layer into a file of `directory`.
+    /// Writes the layer into a file in `directory`.
     ///
     /// # Errors
     /// Reading the files or writing the layer fails.
@@ -107,7 +107,7 @@ impl Layer {
     }
 }
 
-/// Writes the archive: one entry for each file, none for folders, nothing that depends on this machine.
+/// Writes the archive: one entry for each file, none for folders, and nothing that depends on this machine.
 fn archive(files: &[InstalledFile], to: &mut impl Write) -> io::Result<()> {
     let mut archive = tar::Builder::new(to);
     for file in files {
@@ -123,7 +123,7 @@ fn archive(files: &[InstalledFile], to: &mut impl Write) -> io::Result<()> {
     archive.finish()
 }
 
-/// Cuts what is written to it into members and compresses them, in turn, by several threads.
+/// Cuts what is written to it into members, which several threads compress in turn.
 struct Members {
     pending: Vec<u8>,
     hash: Sha256,
@@ -159,7 +159,7 @@ impl Members {
         thread.send(member).map_err(|_| io::Error::other("the layer could not be written"))
     }
 
-    /// Compresses the rest; gives the hash of everything.
+    /// Compresses the rest. Returns the hash of everything.
     fn finish(mut self) -> io::Result<Sha256> {
         if !self.pending.is_empty() {
             self.hand_over()?;
@@ -191,12 +191,12 @@ fn compress(archive: &Receiver<Vec<u8>>, members: &SyncSender<Vec<u8>>) {
         let length = compressor.gzip_compress(&bytes, &mut member).expect("the bound leaves room for the member");
         member.truncate(length);
         if members.send(member).is_err() {
-            return; // the writer met an error, which it reports
+            return; // the writer reports its own error
         }
     }
 }
 
-/// The first thread has the first member, the second the second, and so on, round and round.
+/// The first thread has the first member, the second the second, and so on, in turn.
 fn write_in_turn(threads: &[Receiver<Vec<u8>>], mut blob: &File) -> Written {
     let (mut hash, mut size) = (Sha256::new(), 0);
     for thread in threads.iter().cycle() {
@@ -219,7 +219,7 @@ mod tests {
         InstalledFile { path: path.to_owned(), mode: 0o755, size, digest, interpreter: None, content }
     }
 
-    /// 3.5 MiB that compress somewhat, so that several members are made.
+    /// 3.5 MiB of data that compresses a little, so that there are several members.
     fn noise() -> Vec<u8> {
         let mut random = fastrand::Rng::with_seed(7);
         (0..7 << 19).map(|_| random.u8(0..16)).collect()
@@ -260,14 +260,15 @@ mod tests {
         assert_eq!(layer.compressed.diff_id, Digest::of(&archive));
     }
 
-    /// Known bytes: an update of the compressor that changes them must be seen, since it changes every digest.
+    /// The expected bytes. An update of the compressor that changes them must be noticed, since it changes every
+    /// digest.
     #[test]
     fn the_bytes_are_the_same_on_every_machine() {
         assert_eq!(layer().compressed.descriptor.digest.short(), "7bc82fbce68c");
     }
 
     #[test]
-    fn the_number_of_threads_does_not_show() {
+    fn the_number_of_threads_does_not_change_the_bytes() {
         let compressed = |threads| {
             let blob = NamedTempFile::new().unwrap();
             thread::scope(|scope| {

@@ -1,24 +1,24 @@
-//! Names of images in [OCI image layouts](https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md): folders and archives of the
-//! workspace.
+//! Names of images in [OCI image layouts](https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md), which
+//! are folders and archives of the workspace.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::reference::{Digest, InvalidName};
 
-/// What the name of an OCI layout begins with, as in Skopeo, Podman and Buildah.
+/// The prefix of the name of an OCI layout, as in Skopeo, Podman and Buildah.
 pub const LAYOUT: &str = "oci:";
 
-/// An image of an OCI layout: `oci:dist/image.tar`, `oci:dist/image:1.2.3`, `oci:dist/image@sha256:…`.
+/// An image in an OCI layout: `oci:dist/image.tar`, `oci:dist/image:1.2.3`, `oci:dist/image@sha256:…`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LayoutName {
     /// The folder or archive.
     pub path: String,
-    /// Which of its images; not needed where there is one.
+    /// Which of its images is meant; `None` if there is only one.
     pub image: Option<LayoutImage>,
 }
 
-/// What tells an image of a layout from the others.
+/// How an image is told from the others in its layout.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LayoutImage {
     /// Its name: the annotation `org.opencontainers.image.ref.name`.
@@ -48,7 +48,7 @@ impl FromStr for LayoutName {
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         let invalid = || InvalidName::Layout(text.to_owned());
         let layout = text.strip_prefix(LAYOUT).ok_or_else(invalid)?;
-        // The names of images are mostly tags, so a colon before the last slash belongs to the path.
+        // Names of images are usually tags, which have no slash, so a colon before the last slash belongs to the path.
         let colon = layout.rfind(':').filter(|colon| !layout[*colon..].contains('/'));
         let (path, image) = match (layout.rsplit_once("@sha256:"), colon) {
             (Some((path, hex)), _) => (path, Some(LayoutImage::Digest(format!("sha256:{hex}").parse()?))),

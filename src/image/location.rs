@@ -1,5 +1,5 @@
-//! Where an image is that something else has built: in a registry, or on disk as an
-//! [OCI image layout](https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md).
+//! Where to find an image that was built elsewhere: in a registry, or on disk as an [OCI image
+//! layout](https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md).
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use super::layout::{LAYOUT, LayoutName};
 use super::reference::{InvalidName, Reference, Repository};
 
-/// Where an image is that something else has built.
+/// Where to find an image that was built elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Location {
     /// In a registry.
@@ -19,7 +19,7 @@ pub enum Location {
 }
 
 impl Location {
-    /// The repository, if it is in a registry.
+    /// The repository, if the image is in a registry.
     #[must_use]
     pub fn repository(&self) -> Option<&Repository> {
         match self {
@@ -28,7 +28,7 @@ impl Location {
         }
     }
 
-    /// Whether its digest is in its name.
+    /// Whether the image is named by its digest.
     #[must_use]
     pub fn is_pinned(&self) -> bool {
         match self {
@@ -37,7 +37,7 @@ impl Location {
         }
     }
 
-    /// Whether another image may be there tomorrow: it is named by a tag.
+    /// Whether a different image may be there tomorrow, because it is named by a tag.
     #[must_use]
     pub fn may_move(&self) -> bool {
         matches!(self, Self::Registry(reference) if reference.digest().is_none())

@@ -2,8 +2,8 @@
 //!
 //! Shapes: [descriptor](https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md),
 //! [manifest](https://github.com/opencontainers/image-spec/blob/v1.1.1/manifest.md),
-//! [index](https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md). Docker's own older
-//! media types are read and never written.
+//! [index](https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md). Docker's older media types are
+//! read but never written.
 
 use std::collections::BTreeMap;
 
@@ -12,9 +12,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::platform::Platform;
 use super::reference::Digest;
+use crate::hint::{Hinted, Hints};
 use crate::quote::quoted;
 
-/// Annotations and labels: sorted, so that they are always written in the same order.
+/// Annotations or labels, sorted so that they are always written in the same order.
 pub type Annotations = BTreeMap<String, String>;
 
 /// The media types that we write.
@@ -31,7 +32,7 @@ pub enum MediaType {
 }
 
 impl MediaType {
-    /// The media type as it is written.
+    /// The media type as registries spell it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -43,27 +44,28 @@ impl MediaType {
     }
 }
 
-/// Docker's name of an index.
+/// Docker's media type for an index.
 pub const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
-/// Docker's name of a manifest.
+/// Docker's media type for a manifest.
 pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
-/// The [layers](https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md) that everybody can read; there are encrypted ones, too.
+/// The [layers](https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md) that everybody can read. There are
+/// encrypted ones as well.
 const OCI_LAYERS: [&str; 3] = [
     "application/vnd.oci.image.layer.v1.tar",
     "application/vnd.oci.image.layer.v1.tar+gzip",
     "application/vnd.oci.image.layer.v1.tar+zstd",
 ];
 
-/// The configs of images. Where an index is made by crane, its images have them as their `artifactType`.
+/// The media types of image configs. In indexes made by crane, images have them as their `artifactType`.
 const IMAGE_CONFIGS: [&str; 2] = [MediaType::Config.as_str(), "application/vnd.docker.container.image.v1+json"];
 
-/// The mark of an attestation in an index; its value is the kind.
+/// The annotation that marks an attestation in an index. Its value is the kind of attestation.
 const ATTESTATION: &str = "vnd.docker.reference.type";
-/// The digest of the manifest that an attestation is about.
+/// The annotation with the digest of the manifest that an attestation is about.
 const ATTESTED: &str = "vnd.docker.reference.digest";
 
-/// What we accept when we ask a registry for a manifest, as an `Accept` header.
+/// The media types that we accept for a manifest, as an `Accept` header.
 pub const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
 
@@ -79,55 +81,69 @@ pub enum InvalidManifest {
         #[source]
         cause: serde_json::Error,
     },
-    /// Docker's manifest of before 2016, or something that isn't an image.
+    /// Docker's manifest format from before 2016, or something that isn't an image.
     #[error(
-        "the media type `{}` is not supported\nhint: push the image again with a current tool, as an OCI or Docker schema 2 image",
+        "the media type `{}` is not supported",
         quoted(.0)
     )]
     Unsupported(String),
-    /// An index that is a manifest as well, or says itself that it is something else: readers disagree about what it is.
-    #[error("the document is ambiguous: {0}\nhint: push the image again with a current tool")]
+    /// An index that is a manifest as well, or that claims to be something else: readers would disagree about what it
+    /// is.
+    #[error("the document is ambiguous: {0}")]
     Ambiguous(String),
-    /// An index that lists too many others.
-    #[error("there are too many indexes within the index\nhint: name an index that lists its images itself")]
+    /// An index that contains too many other indexes.
+    #[error("there are too many indexes within the index")]
     Nested,
-    /// An index within an index, where there may be none.
-    #[error("it is an index within the index\nhint: name an index that lists its images itself")]
+    /// An index within an index, where none is allowed.
+    #[error("it is an index within the index")]
     Within,
-    /// A layer that registries don't hold.
+    /// A layer that registries don't store.
     #[error(
-        "layer `{0}` is a foreign layer (`{media_type}`), which registries don't hold\nhint: use a base without foreign layers",
+        "layer `{0}` is a foreign layer (`{media_type}`), which registries don't hold",
         media_type = quoted(.1)
     )]
     ForeignLayer(Digest, String),
 }
 
-/// Points at a blob or a manifest: what it is, its digest and its size in bytes.
+impl Hinted for InvalidManifest {
+    fn hints(&self) -> Hints {
+        match self {
+            Self::Malformed { .. } | Self::Ambiguous(_) => "push the image again with a current tool".into(),
+            Self::Unsupported(_) => {
+                "push the image again with a current tool, as an OCI or Docker schema 2 image".into()
+            }
+            Self::Nested | Self::Within => "name an index that lists its images itself".into(),
+            Self::ForeignLayer(..) => "use a base without foreign layers".into(),
+        }
+    }
+}
+
+/// A reference to a blob or a manifest, by media type, digest and size.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
-    /// What the content is.
+    /// The media type of the content.
     pub media_type: String,
     /// The digest of the content.
     pub digest: Digest,
     /// The length of the content in bytes.
     pub size: u64,
-    /// Places outside of the registry; only foreign layers have them.
+    /// Download locations outside of the registry; only foreign layers have them.
     #[serde(default, deserialize_with = "or_null", skip_serializing_if = "Vec::is_empty")]
     pub urls: Vec<String>,
-    /// Annotations of the content.
+    /// Annotations on this reference, which the content itself doesn't contain.
     #[serde(default, deserialize_with = "or_null", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: Annotations,
     /// In an index: the kind of an artifact that isn't an image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
-    /// In an index: what a manifest runs on.
+    /// In an index: the platform of a manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<DescribedPlatform>,
 }
 
 impl Descriptor {
-    /// A descriptor with no more than the three required fields.
+    /// A descriptor with only the three required fields.
     #[must_use]
     pub fn new(media_type: MediaType, digest: Digest, size: u64) -> Self {
         let media_type = media_type.as_str().to_owned();
@@ -142,50 +158,51 @@ impl Descriptor {
         }
     }
 
-    /// What the image that this points at runs on; `None` for attestations, which have the platform `unknown/unknown`, for artifacts,
-    /// and where it isn't said.
+    /// The platform of the image that this refers to. `None` for attestations, whose platform is `unknown/unknown`, for
+    /// artifacts, and if there is no platform.
     #[must_use]
     pub fn image_platform(&self) -> Option<Platform> {
         let platform = self.platform.as_ref().filter(|_| self.may_be_image()).map(Platform::from);
         platform.filter(Platform::is_specified)
     }
 
-    /// Whether this may point at an image whose platform only its config tells.
+    /// Whether this may refer to an image whose platform is only in its config.
     #[must_use]
     pub fn lacks_platform(&self) -> bool {
         self.may_be_image() && self.is_manifest() && self.platform.as_ref().is_none_or(|platform| platform.is_empty())
     }
 
-    /// The manifest that this attestation is about; `None` for everything else.
+    /// The manifest that this attestation is about; `None` if this isn't an attestation.
     #[must_use]
     pub fn attests(&self) -> Option<&str> {
         self.annotations.get(ATTESTATION)?;
         self.annotations.get(ATTESTED).map(String::as_str)
     }
 
-    /// Whether this points at another index.
+    /// Whether this refers to another index.
     #[must_use]
     pub fn is_index(&self) -> bool {
         is_index(&self.media_type)
     }
 
-    /// Whether this points at a manifest.
+    /// Whether this refers to a manifest.
     #[must_use]
     pub fn is_manifest(&self) -> bool {
         is_manifest(&self.media_type)
     }
 
-    /// Not so for attestations, by the mark that [BuildKit](https://github.com/moby/buildkit/blob/v0.26.0/docs/attestations/attestation-storage.md)
-    /// gives them, and for artifacts.
+    /// Neither attestations, by the mark that
+    /// [BuildKit](https://github.com/moby/buildkit/blob/v0.26.0/docs/attestations/attestation-storage.md) gives them,
+    /// nor artifacts are images.
     fn may_be_image(&self) -> bool {
         let artifact = self.artifact_type.as_deref().filter(|kind| !kind.is_empty() && !IMAGE_CONFIGS.contains(kind));
         artifact.is_none() && !self.annotations.contains_key(ATTESTATION)
     }
 
-    /// This layer as a layer of an OCI manifest: the same blob under the OCI media type.
+    /// This layer for an OCI manifest: the same blob with the OCI media type.
     ///
     /// # Errors
-    /// A foreign layer, or a media type that isn't a layer's.
+    /// This is a foreign layer, or not a layer at all.
     pub fn to_oci_layer(&self) -> Result<Self, InvalidManifest> {
         let media_type = match self.media_type.as_str() {
             "application/vnd.docker.image.rootfs.diff.tar" => "application/vnd.oci.image.layer.v1.tar",
@@ -204,28 +221,28 @@ impl Descriptor {
     }
 }
 
-/// The platform of a descriptor, with the fields as they were written.
+/// The platform of a descriptor, as it was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DescribedPlatform {
-    /// The architecture.
+    /// A value of `GOARCH`; empty if it is missing.
     #[serde(default, deserialize_with = "or_null")]
     pub architecture: String,
-    /// The operating system.
+    /// A value of `GOOS`; empty if it is missing.
     #[serde(default, deserialize_with = "or_null")]
     pub os: String,
     /// The version of the operating system; Windows only.
     #[serde(rename = "os.version", default, skip_serializing_if = "Option::is_none")]
     pub os_version: Option<String>,
-    /// What it needs of the operating system; Windows only.
+    /// Required features of the operating system; Windows only.
     #[serde(rename = "os.features", default, deserialize_with = "or_null", skip_serializing_if = "Vec::is_empty")]
     pub os_features: Vec<String>,
-    /// The variant of the architecture.
+    /// The variant of the architecture: `v7`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
 }
 
 impl DescribedPlatform {
-    /// Whether it says nothing, as some tools write it where they don't know better.
+    /// Whether it is empty, as some tools write it if they don't know the platform.
     fn is_empty(&self) -> bool {
         self.os.is_empty() && self.architecture.is_empty()
     }
@@ -256,12 +273,12 @@ pub struct Manifest {
     /// Always 2.
     #[serde(default)]
     pub schema_version: u8,
-    /// The manifest's own media type.
+    /// The media type that the manifest itself states.
     #[serde(default, deserialize_with = "or_null", skip_serializing_if = "String::is_empty")]
     pub media_type: String,
-    /// The config.
+    /// The reference to the image's config.
     pub config: Descriptor,
-    /// The layers, the lowest first.
+    /// References to the layers, lowest first.
     #[serde(deserialize_with = "or_null")]
     pub layers: Vec<Descriptor>,
     /// Annotations of the image.
@@ -276,10 +293,10 @@ pub struct Index {
     /// Always 2.
     #[serde(default)]
     pub schema_version: u8,
-    /// The index's own media type.
+    /// The media type that the index itself states.
     #[serde(default, deserialize_with = "or_null", skip_serializing_if = "String::is_empty")]
     pub media_type: String,
-    /// One manifest for each platform.
+    /// References to the manifests, one for each platform.
     #[serde(deserialize_with = "or_null")]
     pub manifests: Vec<Descriptor>,
     /// Annotations of the image.
@@ -287,7 +304,7 @@ pub struct Index {
     pub annotations: Annotations,
 }
 
-/// What a registry answers when it is asked for a manifest.
+/// A document that a registry returns for a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "there are few of them at a time")]
 pub enum ManifestOrIndex {
@@ -307,13 +324,13 @@ impl ManifestOrIndex {
         }
     }
 
-    /// Reads a document of the given media type.
+    /// Parses a document with the given media type.
     ///
     /// # Errors
-    /// A media type that isn't an image's, or bytes that aren't what the media type says.
+    /// The media type isn't that of an image, or the bytes don't match it.
     pub fn parse(media_type: &str, bytes: &[u8]) -> Result<Self, InvalidManifest> {
         let malformed = |cause| InvalidManifest::Malformed { media_type: media_type.to_owned(), cause };
-        // `application/json; charset=utf-8` and the like.
+        // The header may have parameters, as in `application/json; charset=utf-8`.
         match media_type.split(';').next().unwrap_or_default().trim() {
             index if is_index(index) => {
                 unambiguous(index, bytes)?;
@@ -336,7 +353,7 @@ fn is_manifest(media_type: &str) -> bool {
     [MediaType::Manifest.as_str(), DOCKER_MANIFEST].contains(&media_type)
 }
 
-/// Refuses what one reader takes for a manifest and another for an index, as the
+/// Refuses what some readers take for a manifest and others for an index, as the
 /// [specification](https://github.com/opencontainers/image-spec/security/advisories/GHSA-77vh-xpmg-72qh) asks.
 fn unambiguous(media_type: &str, bytes: &[u8]) -> Result<(), InvalidManifest> {
     #[derive(Deserialize)]
@@ -351,12 +368,12 @@ fn unambiguous(media_type: &str, bytes: &[u8]) -> Result<(), InvalidManifest> {
         #[serde(default)]
         manifests: Option<serde::de::IgnoredAny>,
     }
-    // What can't be read at all is reported by the reader of the whole.
+    // Invalid JSON is reported when the whole document is parsed.
     let Ok(outline) = serde_json::from_slice::<Outline>(bytes) else { return Ok(()) };
     if outline.manifests.is_some() && (outline.config.is_some() || outline.layers.is_some()) {
         return Err(InvalidManifest::Ambiguous("it has both `manifests` and `config` or `layers`".to_owned()));
     }
-    // Registries differ in whether they call the same kind by OCI's name or by Docker's.
+    // Registries differ in whether they use OCI's or Docker's media type for the same kind.
     let other_kind = if is_index(media_type) { is_manifest } else { is_index };
     match outline.media_type.filter(|own| other_kind(own)) {
         Some(own) => Err(InvalidManifest::Ambiguous(format!(
@@ -366,12 +383,12 @@ fn unambiguous(media_type: &str, bytes: &[u8]) -> Result<(), InvalidManifest> {
     }
 }
 
-/// A value, or `null` for the empty one: Go writes its empty lists so.
+/// A value, or the default for `null`, which is how Go writes empty lists.
 fn or_null<'de, T: Default + Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// Bytes that were serialised once, with their digest. What is pushed is exactly these.
+/// Bytes that were serialised once, with their digest. Exactly these bytes are pushed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
     media_type: String,
@@ -380,38 +397,38 @@ pub struct Document {
 }
 
 impl Document {
-    /// Serialises `value`.
+    /// Serialises `value` under `media_type`.
     #[must_use]
     pub fn new(media_type: MediaType, value: &impl Serialize) -> Self {
         let bytes = serde_json::to_vec(value).expect("our documents have string keys only");
         Self::received(media_type.as_str(), bytes.into())
     }
 
-    /// Bytes that a registry gave, under the media type that it gave with them.
+    /// Bytes from a registry, under the media type that the registry sent.
     #[must_use]
     pub fn received(media_type: &str, bytes: Bytes) -> Self {
         Self { media_type: media_type.to_owned(), digest: Digest::of(&bytes), bytes }
     }
 
-    /// What the document is.
+    /// The media type that the document is pushed with.
     #[must_use]
     pub fn media_type(&self) -> &str {
         &self.media_type
     }
 
-    /// The document.
+    /// The bytes that are pushed.
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
-    /// The digest of the document.
+    /// The digest of the bytes.
     #[must_use]
     pub fn digest(&self) -> &Digest {
         &self.digest
     }
 
-    /// Points at the document.
+    /// A reference to the document.
     #[must_use]
     pub fn descriptor(&self) -> Descriptor {
         let size = self.bytes.len() as u64;
@@ -459,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_is_what_its_digest_says() {
+    fn a_document_has_the_digest_of_its_bytes() {
         let document = Document::new(MediaType::Config, &serde_json::json!({ "os": "linux" }));
         assert_eq!(&document.bytes()[..], br#"{"os":"linux"}"#);
         assert_eq!(document.descriptor().digest, Digest::of(br#"{"os":"linux"}"#));

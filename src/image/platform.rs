@@ -7,12 +7,13 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::hint::{Hinted, Hints, Input};
 use crate::quote::quoted;
 
-/// An operating system, an architecture and at times a variant of that: `linux/arm/v7`.
+/// An operating system, an architecture and sometimes a variant of the architecture: `linux/arm/v7`.
 ///
-/// Names are normalised as containerd does it (`x86_64` is `amd64`, `arm64/v8` is `arm64`, `arm` is `arm/v7`),
-/// so that equal platforms are equal values.
+/// Names are normalised in the same way as in containerd (`x86_64` is `amd64`, `arm64/v8` is `arm64`, `arm` is
+/// `arm/v7`), so that equal platforms are equal values.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Platform {
@@ -23,27 +24,40 @@ pub struct Platform {
 
 /// A text that isn't `os/architecture[/variant]`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is not a platform\nhint: a platform looks like `linux/amd64` or `linux/arm/v7`", quoted(.0))]
+#[error("`{}` is not a platform", quoted(.0))]
 pub struct InvalidPlatform(String);
 
-/// A platform that variants can't have: `/usr/local/bin` is a folder of Linux.
+impl Hinted for InvalidPlatform {
+    fn hints(&self) -> Hints {
+        "a platform looks like `linux/amd64` or `linux/arm/v7`".into()
+    }
+}
+
+/// A platform that variants can't have: `/usr/local/bin` exists only on Linux.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no platform of Linux, and variants are for Linux\nhint: remove it from `platforms`")]
+#[error("`{0}` is no platform of Linux, and variants are for Linux")]
 pub struct NotLinux(pub Platform);
 
-/// The fields of an [ELF header](https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html) that tell a platform.
+impl Hinted for NotLinux {
+    fn hints(&self) -> Hints {
+        format!("remove it from {}", Input("platforms")).into()
+    }
+}
+
+/// The fields of an [ELF header](https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html) that identify a
+/// platform.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ElfIdentity {
-    /// `e_machine`.
+    /// The field `e_machine`.
     pub machine: u16,
-    /// 32 or 64.
+    /// The word size: 32 or 64.
     pub bits: u8,
     /// Whether the header is little-endian.
     pub little_endian: bool,
 }
 
 impl ElfIdentity {
-    /// Reads it from the first 20 bytes of a file; `None` if that is no ELF file.
+    /// Reads the identity from the first 20 bytes of a file; `None` if it isn't an ELF file.
     #[must_use]
     pub fn of(head: &[u8]) -> Option<Self> {
         let head = head.get(..20)?;
@@ -62,7 +76,7 @@ impl ElfIdentity {
     }
 }
 
-/// What ELF headers say, by architecture: machine, bits, and whether they are little-endian.
+/// The ELF headers by architecture: machine, bits, and whether they are little-endian.
 const ELF: [(&str, u16, u8, bool); 14] = [
     ("386", 3, 32, true),
     ("amd64", 62, 64, true),
@@ -92,22 +106,22 @@ impl fmt::Display for ElfIdentity {
     }
 }
 
-/// What the beginning of a file says about it.
+/// The format of a file, judged by its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// An executable of Linux, or a library.
+    /// A Linux executable or library.
     Elf(ElfIdentity),
-    /// It names its interpreter.
+    /// A file that names its interpreter after `#!`.
     Script,
-    /// Something that Linux can't execute.
+    /// Something that Linux can't execute, and its name in errors.
     Other(&'static str),
 }
 
 impl Format {
-    /// As many bytes as [`Format::of`] needs.
+    /// How many bytes [`Format::of`] needs.
     pub const HEAD: u64 = 20;
 
-    /// Reads it from the first bytes of a file.
+    /// Recognises the format by the first bytes of a file.
     #[must_use]
     pub fn of(head: &[u8]) -> Self {
         if let Some(identity) = ElfIdentity::of(head) {
@@ -124,7 +138,7 @@ impl Format {
 }
 
 impl Platform {
-    /// The platform of the given parts, normalised.
+    /// The platform made of the given parts, normalised.
     #[must_use]
     pub fn new(os: &str, architecture: &str, variant: Option<&str>) -> Self {
         let os = os.to_ascii_lowercase();
@@ -149,37 +163,37 @@ impl Platform {
         Self { os, architecture, variant }
     }
 
-    /// `linux`, …
+    /// The operating system, a value of `GOOS`: `linux`.
     #[must_use]
     pub fn os(&self) -> &str {
         &self.os
     }
 
-    /// `amd64`, `arm64`, …: the names of Go's `GOARCH`.
+    /// The architecture, a value of `GOARCH`: `amd64`, `arm64`.
     #[must_use]
     pub fn architecture(&self) -> &str {
         &self.architecture
     }
 
-    /// `v7`, …
+    /// The variant of the architecture: `v7`.
     #[must_use]
     pub fn variant(&self) -> Option<&str> {
         self.variant.as_deref()
     }
 
-    /// Whether it is one of Linux, as all variants are.
+    /// Whether the operating system is Linux, as it must be for variants.
     #[must_use]
     pub fn is_linux(&self) -> bool {
         self.os == "linux"
     }
 
-    /// Whether this names a platform. Not so `unknown/unknown`, under which BuildKit hides attestations in an index.
+    /// Whether this names a platform. `unknown/unknown`, which BuildKit gives attestations in an index, doesn't.
     #[must_use]
     pub fn is_specified(&self) -> bool {
         [&self.os, &self.architecture].iter().all(|part| !part.is_empty() && *part != "unknown")
     }
 
-    /// What the ELF header of an executable for this platform says; `None` where we don't know.
+    /// The ELF header of an executable for this platform; `None` if it isn't known.
     #[must_use]
     pub fn elf(&self) -> Option<ElfIdentity> {
         let (_, machine, bits, little_endian) =

@@ -10,10 +10,11 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::hint::{Hinted, Hints};
 use crate::loopback::is_loopback;
 use crate::quote::quoted;
 
-/// The registry that a name without one means.
+/// The registry that is meant by a name without one.
 pub const DOCKER_HUB: &str = "docker.io";
 
 /// Why a text isn't the name of an image.
@@ -21,22 +22,50 @@ pub const DOCKER_HUB: &str = "docker.io";
 pub enum InvalidName {
     /// Not `[A-Za-z0-9_][A-Za-z0-9._-]{0,127}`.
     #[error(
-        "`{}` is not a valid tag\nhint: a tag has 1 to 128 letters, digits, `_`, `.` and `-`, and starts with none of the last two",
+        "`{}` is not a valid tag",
         quoted(.0)
     )]
     Tag(String),
     /// Not `sha256:` and 64 hexadecimal digits.
-    #[error("`{}` is not a digest\nhint: a digest is `sha256:` followed by 64 lower-case hexadecimal digits", quoted(.0))]
+    #[error("`{}` is not a digest", quoted(.0))]
     Digest(String),
     /// Not a registry and a path.
     #[error(
-        "`{}` is not a valid repository\nhint: a repository looks like `ghcr.io/astral-sh/uv`, in lower case and without a tag",
+        "`{}` is not a valid repository",
         quoted(.0)
     )]
     Repository(String),
     /// Not the path of an OCI layout, with or without an image's name.
-    #[error("`{}` does not name an OCI layout\nhint: write `oci:` and the path of a folder or a tar archive, such as `oci:dist/image.tar`", quoted(.0))]
+    #[error("`{}` does not name an OCI layout", quoted(.0))]
     Layout(String),
+}
+
+impl Hinted for InvalidName {
+    fn hints(&self) -> Hints {
+        match self {
+            Self::Tag(_) => {
+                "a tag has 1 to 128 letters, digits, `_`, `.` and `-`, and starts with none of the last two".into()
+            }
+            Self::Digest(_) => "a digest is `sha256:` followed by 64 lower-case hexadecimal digits".into(),
+            Self::Repository(text) => match corrected(text) {
+                Some(repository) => format!("write `{repository}`").into(),
+                None => "a repository looks like `ghcr.io/astral-sh/uv`, in lower case and without a tag".into(),
+            },
+            Self::Layout(_) => {
+                "write `oci:` and the path of a folder or a tar archive, such as `oci:dist/image.tar`".into()
+            }
+        }
+    }
+}
+
+/// The repository that `text` probably means: without a scheme, a tag and capital letters.
+fn corrected(text: &str) -> Option<String> {
+    let name = text.trim().trim_end_matches('/');
+    let name = name.strip_prefix("https://").or_else(|| name.strip_prefix("docker://")).unwrap_or(name);
+    let (path, last) = name.rsplit_once('/').unwrap_or(("", name));
+    let last = last.split(['@', ':']).next().unwrap_or_default();
+    let name = if path.is_empty() { last.to_lowercase() } else { format!("{path}/{last}").to_lowercase() };
+    Repository::from_str(&name).is_ok().then_some(name)
 }
 
 /// A tag that every registry accepts.
@@ -45,7 +74,7 @@ pub enum InvalidName {
 pub struct Tag(String);
 
 impl Tag {
-    /// The tag as it is written.
+    /// The tag without a repository: `0.9.26-alpine`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -67,13 +96,13 @@ impl FromStr for Tag {
     }
 }
 
-/// The digest of some bytes, `sha256:…`.
+/// The SHA-256 digest of some bytes: `sha256:…`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest(String);
 
 impl Digest {
-    /// The digest of `bytes`.
+    /// Hashes `bytes`.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         Self::from_hash(Sha256::new_with_prefix(bytes))
@@ -92,7 +121,7 @@ impl Digest {
         Self(text)
     }
 
-    /// The digest as it is written, with its algorithm.
+    /// The digest with its algorithm: `sha256:…`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -104,7 +133,7 @@ impl Digest {
         &self.0["sha256:".len()..]
     }
 
-    /// The first twelve digits, for people.
+    /// The first twelve hexadecimal digits, for people.
     #[must_use]
     pub fn short(&self) -> &str {
         &self.hex()[..12]
@@ -124,7 +153,7 @@ impl FromStr for Digest {
     }
 }
 
-/// A repository in a registry, always written in full: `docker.io/library/alpine`.
+/// A repository in a registry. It is always written in full: `docker.io/library/alpine`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Repository {
@@ -133,7 +162,7 @@ pub struct Repository {
 }
 
 impl Repository {
-    /// The registry's host, with its port where it has one. `docker.io` for Docker Hub.
+    /// The registry's host, and its port if there is one. `docker.io` for Docker Hub.
     #[must_use]
     pub fn registry(&self) -> &str {
         &self.registry
@@ -145,25 +174,25 @@ impl Repository {
         &self.path
     }
 
-    /// The last part of the path: `alpine`.
+    /// The last segment of the path: `alpine`.
     #[must_use]
     pub fn name(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or_default()
     }
 
-    /// Whether the registry is on this machine, so that its name means nothing elsewhere.
+    /// Whether the registry is on this machine, so that its name means nothing to others.
     #[must_use]
     pub fn is_on_loopback(&self) -> bool {
         url::Url::parse(&format!("http://{}/", self.registry)).is_ok_and(|url| is_loopback(&url))
     }
 
-    /// The reference of `tag` in this repository.
+    /// The reference to `tag` in this repository.
     #[must_use]
     pub fn tagged(&self, tag: Tag) -> Reference {
         Reference { repository: self.clone(), tag: Some(tag), digest: None }
     }
 
-    /// The reference of `digest` in this repository.
+    /// The reference to `digest` in this repository.
     #[must_use]
     pub fn pinned(&self, digest: Digest) -> PinnedReference {
         PinnedReference { repository: self.clone(), digest }
@@ -194,12 +223,12 @@ impl FromStr for Repository {
     }
 }
 
-/// Docker's rule for telling `localhost/x` and `ghcr.io/x` from `astral/uv`.
+/// Docker's rule to tell registries (`localhost/x`, `ghcr.io/x`) from paths on Docker Hub (`astral/uv`).
 fn is_host(first_component: &str) -> bool {
     first_component == "localhost" || first_component.contains(['.', ':']) || first_component.starts_with('[')
 }
 
-/// A host name or address with an optional port, and nothing that would change the meaning of a URL.
+/// A host name or address with an optional port, without anything that would change the meaning of a URL.
 fn is_authority(registry: &str) -> bool {
     url::Url::parse(&format!("https://{registry}/")).is_ok_and(|url| {
         let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
@@ -208,7 +237,7 @@ fn is_authority(registry: &str) -> bool {
     })
 }
 
-/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
+/// Matches `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`.
 fn is_path_component(text: &str) -> bool {
     let alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let bounded = text.bytes().next().is_some_and(alphanumeric) && text.bytes().last().is_some_and(alphanumeric);
@@ -217,7 +246,7 @@ fn is_path_component(text: &str) -> bool {
         && separators.filter(|s| !s.is_empty()).all(|s| matches!(s, "." | "_" | "__") || s.bytes().all(|b| b == b'-'))
 }
 
-/// A reference that may move: a tag, or a digest, or both (then the digest counts). `latest` where neither is written.
+/// A reference that may move: a tag, a digest, or both (then the digest counts). Without either, `latest` is meant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Reference {
@@ -233,19 +262,19 @@ impl Reference {
         &self.repository
     }
 
-    /// The tag, if one is written.
+    /// The tag, if there is one.
     #[must_use]
     pub fn tag(&self) -> Option<&Tag> {
         self.tag.as_ref()
     }
 
-    /// The digest, if one is written.
+    /// The digest, if there is one.
     #[must_use]
     pub fn digest(&self) -> Option<&Digest> {
         self.digest.as_ref()
     }
 
-    /// What to ask the registry for: the digest if there is one, else the tag.
+    /// What to request from the registry: the digest if there is one, else the tag.
     #[must_use]
     pub fn target(&self) -> &str {
         match (&self.digest, &self.tag) {
@@ -264,7 +293,7 @@ impl FromStr for Reference {
             Some((name, digest)) => (name, Some(digest.parse()?)),
             None => (text, None),
         };
-        // A colon before the last slash belongs to the registry's port.
+        // A colon before the last slash precedes the registry's port.
         let colon = name.rfind(':').filter(|&colon| !name[colon..].contains('/'));
         let (repository, tag) = match colon {
             Some(colon) => (&name[..colon], Some(name[colon + 1..].parse()?)),
@@ -288,7 +317,7 @@ impl fmt::Display for Reference {
     }
 }
 
-/// A reference that can't move.
+/// A reference by digest, which can't move.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PinnedReference {
@@ -402,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_counts_before_a_tag() {
+    fn a_digest_takes_precedence_over_a_tag() {
         let reference: Reference = format!("python:3.13@sha256:{HEX}").parse().unwrap();
         assert_eq!(reference.target(), format!("sha256:{HEX}"));
         assert_eq!(reference.tag().unwrap().as_str(), "3.13");
@@ -410,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_reference_is_refused() {
+    fn invalid_references_are_refused() {
         for text in [
             "",
             ":",

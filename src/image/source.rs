@@ -1,4 +1,4 @@
-//! Names of sources: the images with the executables. Not all of them are in a registry.
+//! Names of sources, the images with the executables. They may be in a registry, in an OCI layout, or made of files.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,35 +9,35 @@ use super::layout::{LAYOUT, LayoutName};
 use super::platform::Platform;
 use super::reference::{Digest, InvalidName, PinnedReference, Reference, Repository};
 
-/// What stands for an image that is made of files.
+/// The word that stands for an image made of files.
 pub const FILES: &str = "files";
 
 /// Where the executables come from.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SourceName {
-    /// An image of a registry.
+    /// An image in a registry.
     Image(Reference),
-    /// An image of an OCI layout in the workspace.
+    /// An image in an OCI layout of the workspace.
     Layout(LayoutName),
-    /// An image that is made of files of the workspace.
+    /// An image made of files of the workspace.
     Files(Vec<SourceFile>),
 }
 
-/// A file of the workspace that goes into an image.
+/// A file of the workspace for an image made of files.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SourceFile {
-    /// What it runs on.
+    /// The platform that it is for.
     pub platform: Platform,
-    /// The file, or the archive that it is in.
+    /// The file, or the archive that contains it, relative to the workspace.
     pub path: String,
-    /// Its path within the archive.
+    /// Its path within the archive, if it is in one.
     pub entry: Option<String>,
-    /// Where it goes, as an absolute path.
+    /// Its absolute path in the image.
     pub to: String,
 }
 
 impl SourceName {
-    /// The image, if it is one of a registry.
+    /// The name of the image, if it is in a registry.
     #[must_use]
     pub fn reference(&self) -> Option<&Reference> {
         match self {
@@ -46,7 +46,7 @@ impl SourceName {
         }
     }
 
-    /// A path of it that leads out of the workspace as it is written.
+    /// A path in the name that, as written, leads out of the workspace.
     #[must_use]
     pub fn path_outside(&self) -> Option<&str> {
         let paths: Vec<&str> = match self {
@@ -58,7 +58,7 @@ impl SourceName {
         paths.into_iter().find(is_outside)
     }
 
-    /// The repository, if it is in one.
+    /// The repository, if the image is in a registry.
     #[must_use]
     pub fn repository(&self) -> Option<&Repository> {
         self.reference().map(Reference::repository)
@@ -68,7 +68,7 @@ impl SourceName {
 impl FromStr for SourceName {
     type Err = InvalidName;
 
-    /// The name of an image, in a registry or in a layout.
+    /// Parses the name of an image in a registry or in a layout.
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         if text.starts_with(LAYOUT) { text.parse().map(Self::Layout) } else { text.parse().map(Self::Image) }
     }
@@ -84,7 +84,7 @@ impl fmt::Display for SourceName {
     }
 }
 
-/// As it is written in a line of `source`.
+/// Written as a line of `source`.
 impl fmt::Display for SourceFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}={}", self.platform, self.path)?;
@@ -99,17 +99,17 @@ impl Serialize for SourceName {
     }
 }
 
-/// A manifest or an index, by digest: of a registry, or of a source that is in none.
+/// A manifest or an index by digest, in a registry or in a local source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PinnedName {
     /// In a registry.
     Image(PinnedReference),
-    /// On this machine.
+    /// In an OCI layout, or made of files.
     Local(SourceName, Digest),
 }
 
 impl PinnedName {
-    /// Its digest.
+    /// The digest of the manifest or index.
     #[must_use]
     pub fn digest(&self) -> &Digest {
         match self {
@@ -118,7 +118,7 @@ impl PinnedName {
         }
     }
 
-    /// Its reference, if it is in a registry.
+    /// The reference, if it is in a registry.
     #[must_use]
     pub fn reference(&self) -> Option<&PinnedReference> {
         match self {

@@ -1,7 +1,9 @@
-//! What the layers of an image give when they are unpacked: [compression], the [archive] inside of it, and the [tree] of its files.
+//! Unpacking the layers of an image: their [compression], the [archive] in it, and the [tree] of files that they make
+//! up.
 //!
-//! The rules are those of [the specification](https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md#applying-changesets), and
-//! of engines where it is silent. Nothing is written to disk here.
+//! The rules are those of [the
+//! specification](https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md#applying-changesets), and those of
+//! engines where it is silent. Nothing is written to disk.
 
 pub mod archive;
 pub mod compression;

@@ -1,10 +1,10 @@
-//! The axes of `for`: their combinations, and the placeholders that take their values.
+//! The axes of `for`: their combinations, and the placeholders that are replaced by their values.
 
-/// One combination of values, in the order of the axes.
+/// One combination of values, one for each axis, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Combination(pub(super) Vec<(String, String)>);
 
-/// More than this from one matrix is a mistake.
+/// A matrix with more variants is a mistake.
 pub(super) const MOST_VARIANTS: usize = 10_000;
 
 impl Combination {
@@ -12,20 +12,21 @@ impl Combination {
         self.0.iter().find(|(name, _)| name == axis).map(|(_, value)| value.as_str())
     }
 
-    /// Whether this has all values of `excluded`.
+    /// Whether the combination has all values of `excluded`.
     pub(super) fn matches(&self, excluded: &[(String, String)]) -> bool {
         !excluded.is_empty() && excluded.iter().all(|(axis, value)| self.get(axis) == Some(value))
     }
 
-    /// `text` with the placeholders filled in.
+    /// `text` with its placeholders replaced.
     ///
     /// # Errors
-    /// The first placeholder that is no axis.
+    /// The first placeholder that isn't the name of an axis.
     pub(super) fn fill(&self, text: &str) -> Result<String, String> {
         self.replace(text, |name| Err(name.to_owned()))
     }
 
-    /// `text` with the placeholders of axes filled in and all else left: braces mean something in shells, too.
+    /// `text` with the placeholders of axes replaced and everything else unchanged: in commands, shells use braces as
+    /// well.
     pub(super) fn fill_known(&self, text: &str) -> String {
         self.replace(text, |name| Ok(format!("{{{name}}}"))).unwrap_or_else(|_| text.to_owned())
     }
@@ -51,12 +52,12 @@ impl Combination {
     }
 }
 
-/// A brace without its counterpart: an error where an unknown placeholder is one, else itself.
+/// Handles a brace without a counterpart: it is an error if unknown placeholders are errors, else it stands for itself.
 fn unknown_brace(after: &str, unknown: &impl Fn(&str) -> Result<String, String>) -> Result<String, String> {
     unknown(after).map(|_| "{".to_owned())
 }
 
-/// All combinations, the last axis changing fastest. `None` if they are too many.
+/// All combinations; the last axis changes fastest. `None` if there are too many.
 pub(super) fn combinations(axes: &[(String, Vec<String>)]) -> Option<Vec<Combination>> {
     let count = axes.iter().try_fold(1_usize, |count, (_, values)| count.checked_mul(values.len()))?;
     if count > MOST_VARIANTS {
@@ -97,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn placeholders_that_are_no_axis_are_errors_or_stay() {
+    fn placeholders_of_no_axis_are_errors_or_stay() {
         let combination = Combination(vec![("python".to_owned(), "3.14".to_owned())]);
         assert_eq!(combination.fill("{pyton}"), Err("pyton".to_owned()));
         assert_eq!(combination.fill("{python"), Err("python".to_owned()));

@@ -1,4 +1,5 @@
-//! The matrix file as people write it. Its JSON Schema is made from these types, and the reader takes its keys from it.
+//! The format of a matrix file. Its JSON Schema is generated from these types, and a test compares the reader's keys
+//! with it.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +14,8 @@ pub(super) enum MatrixFile {
     Rows(Vec<Row>),
     /// The variants, and what they have in common.
     Mapping(Box<Mapping>),
+    /// Lines `base,tag,tag`.
+    Lines(#[schemars(regex(pattern = ","))] String),
 }
 
 /// The variants, and what they have in common.
@@ -20,7 +23,7 @@ pub(super) enum MatrixFile {
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 #[expect(dead_code, reason = "as above")]
 pub(super) struct Mapping {
-    /// Keys for all variants that don't have them themselves. `env`, `labels` and `annotations` are merged name by name.
+    /// Keys for all variants that don't set them themselves. `env`, `labels` and `annotations` are merged by name.
     pub(super) defaults: Option<VariantEntry>,
     /// The variants.
     pub(super) variants: Option<Rows>,
@@ -59,31 +62,33 @@ pub(super) enum Row {
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 #[expect(dead_code, reason = "as above")]
 pub(super) struct VariantEntry {
-    /// The image under the variant: `python:{python}-slim-trixie`; `scratch` for the executables alone.
+    /// The base image: `python:{python}-slim-trixie`; `scratch` for the executables alone.
     pub(super) base: Option<String>,
-    /// In place of `base`: an image that something else has built, and that is published as it is: `ghcr.io/acme/candidates@sha256:…`, or
-    /// `oci:PATH` for an OCI layout, a folder or a tar archive.
+    /// Instead of `base`: an image that has been built elsewhere, and is published unchanged:
+    /// `ghcr.io/acme/candidates@sha256:…`, or `oci:PATH` for an OCI layout (a folder or a tar archive).
     pub(super) image: Option<String>,
-    /// What the variant is called in tags, the most specific name first: `[alpine3.23, alpine]`.
+    /// The variant's names in tags, the most specific first: `[alpine3.23, alpine]`.
     pub(super) tags: Option<OneOrMore>,
     /// Axes to multiply the variant by. Each is used as `{name}`: `{ python: ["3.14", "3.13"] }`.
     #[schemars(rename = "for")]
     pub(super) axes: Option<BTreeMap<String, OneOrMore>>,
-    /// Combinations of values that are left out: `[{ python: "3.9", os: trixie }]`.
+    /// Combinations of values to leave out: `[{ python: "3.9", os: trixie }]`.
     pub(super) exclude: Option<Vec<BTreeMap<String, Scalar>>>,
-    /// Extra tags for the first value of the axes. One that names an axis (`python-{os}`) goes to the first combination of each of its values.
+    /// Extra tags for the first value of each axis. A tag that names an axis (`python-{os}`) goes to the first
+    /// combination with each of that axis's values.
     pub(super) newest_tags: Option<OneOrMore>,
-    /// Whether the variant also gets the bare tags: `{version}`, `{major}.{minor}` and `latest`. One variant may.
+    /// Whether the variant also gets the bare tags: `{version}`, `{major}.{minor}` and `latest`. At most one variant
+    /// can be the default.
     pub(super) default: Option<bool>,
-    /// The image with the executables, instead of that of the input `source`: `ghcr.io/acme/tool-gnu:{version}`, `oci:dist/image.tar`, or `files` and
-    /// then a line for each file: `linux/amd64=dist/x86_64/tool`.
+    /// The image with the executables, instead of the one in the input `source`: `ghcr.io/acme/tool-gnu:{version}`,
+    /// `oci:dist/image.tar`, or `files` followed by a line for each file: `linux/amd64=dist/x86_64/tool`.
     pub(super) source: Option<OneOrMore>,
-    /// The files to take from the source, instead of those of the input `binaries`: `[/uv, /uvx]`, or with a place of their own:
+    /// The files to take from the source, instead of those in the input `binaries`: `[/uv, /uvx]`, or with a target:
     /// `/completions/_uv -> /usr/share/zsh/site-functions/_uv`.
     pub(super) binaries: Option<OneOrMore>,
-    /// `auto` (all that source and base have), or a list: `[linux/amd64, linux/arm64]`.
+    /// `auto` (all that source and base have in common), or a list: `[linux/amd64, linux/arm64]`.
     pub(super) platforms: Option<OneOrMore>,
-    /// Environment variables to set; `$NAME` and `${NAME}` are what the base has, `\$` is a dollar sign.
+    /// Environment variables to set. `$NAME` and `${NAME}` stand for the base's value, `\$` for a dollar sign.
     pub(super) env: Option<BTreeMap<String, Scalar>>,
     /// The command; the first executable by default. `null` keeps the base's, `[]` clears it.
     pub(super) cmd: Option<OneOrMore>,
@@ -93,19 +98,20 @@ pub(super) struct VariantEntry {
     pub(super) user: Option<Scalar>,
     /// The working directory; the base's by default.
     pub(super) workdir: Option<String>,
-    /// Labels to set, instead of those that are computed.
+    /// Labels to set. They override computed ones.
     pub(super) labels: Option<BTreeMap<String, Scalar>>,
-    /// Annotations to set, instead of those that are computed. `index:` or `manifest:` before a name sets it there only.
+    /// Annotations to set. They override computed ones. With the prefix `index:` or `manifest:`, an annotation is set
+    /// only there.
     pub(super) annotations: Option<BTreeMap<String, Scalar>>,
     /// Extra `RUN` instructions of a Dockerfile, after the executables are in place. Only with `builder: engine`.
     pub(super) run: Option<OneOrMore>,
-    /// Commands that must succeed, beside those that are always run: `python --version`. `false` runs none at all.
+    /// Commands that must succeed, in addition to the default ones: `python --version`. `false` runs nothing at all.
     pub(super) verify: Option<Verify>,
-    /// Why people should no longer use this variant.
+    /// Why people should stop using this variant.
     pub(super) deprecated: Option<String>,
 }
 
-/// A text; a number that isn't quoted is taken as it is written.
+/// A text. An unquoted number is taken as it is written.
 #[derive(JsonSchema)]
 #[schemars(untagged)]
 #[expect(dead_code, reason = "as above")]
@@ -113,7 +119,7 @@ pub(super) enum Scalar {
     Text(String),
     Number(f64),
     Bool(bool),
-    /// Nothing: an item that is left out, or an empty value.
+    /// An item without a value, which is ignored, or an empty value.
     Empty(()),
 }
 
@@ -133,7 +139,7 @@ pub(super) enum OneOrMore {
 pub(super) enum Verify {
     /// `false`: run nothing.
     Off(bool),
-    /// A command, or several, one a line.
+    /// One command, or several, one per line.
     One(String),
     /// Several.
     More(Vec<Command>),
@@ -144,15 +150,15 @@ pub(super) enum Verify {
 #[schemars(untagged)]
 #[expect(dead_code, reason = "as above")]
 pub(super) enum Command {
-    /// A line, taken apart at blanks and quotes.
+    /// A command line, split into words at blanks and quotes.
     Line(String),
-    /// A command whose output is looked at.
+    /// A command whose output is checked.
     Expected(ExpectedCommand),
     /// An empty item, which is left out.
     Empty(()),
 }
 
-/// A command whose output is looked at.
+/// A command whose output is checked.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "as above")]
@@ -163,8 +169,17 @@ pub(super) struct ExpectedCommand {
     pub(super) contains: Option<Scalar>,
 }
 
+/// Where editors find the schema: that of the newest release with this major version.
+const ADDRESS: &str = concat!(
+    "https://raw.githubusercontent.com/astral-sh/publish-variants/v",
+    env!("CARGO_PKG_VERSION_MAJOR"),
+    "/docs/variants.schema.json"
+);
+
 /// The JSON Schema of a matrix file.
 #[must_use]
 pub fn schema() -> schemars::Schema {
-    schemars::schema_for!(MatrixFile)
+    let mut schema = schemars::schema_for!(MatrixFile);
+    schema.insert("$id".to_owned(), ADDRESS.into());
+    schema
 }

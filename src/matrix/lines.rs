@@ -1,8 +1,8 @@
-//! Lines `base,tag,tag`, as the workflows of uv and Ruff have them.
+//! Lines of the form `base,tag,tag`, as in the workflows of uv and Ruff.
 
 use super::node::{Node, Value};
 
-/// Whether `text` is such lines and no YAML mapping or list.
+/// Whether `text` consists of such lines, and isn't a YAML mapping or list.
 pub(super) fn is_lines(text: &str) -> bool {
     let mut lines = significant(text).peekable();
     lines.peek().is_some()
@@ -13,13 +13,13 @@ pub(super) fn is_lines(text: &str) -> bool {
         })
 }
 
-/// Whether a line begins with the host of a registry such as `[::1]:5000`, which isn't the beginning of a YAML list.
+/// Whether a line begins with a registry's host such as `[::1]:5000`, which doesn't begin a YAML list.
 fn begins_with_ipv6(line: &str) -> bool {
     let host = line.strip_prefix('[').and_then(|line| line.split_once(']'));
     host.is_some_and(|(host, _)| host.parse::<std::net::Ipv6Addr>().is_ok())
 }
 
-/// Each line as a text with its place.
+/// The lines, each with its place.
 pub(super) fn nodes(text: &str) -> Vec<Node> {
     significant(text)
         .map(|(number, line)| {
@@ -29,7 +29,7 @@ pub(super) fn nodes(text: &str) -> Vec<Node> {
         .collect()
 }
 
-/// What isn't blank or a comment, with its line number.
+/// The lines that aren't blank or comments, with their numbers.
 fn significant(text: &str) -> impl Iterator<Item = (u64, &str)> {
     (1..)
         .zip(text.lines())
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_base_at_an_ipv6_address_is_no_yaml_list() {
+    fn a_base_at_an_ipv6_address_is_not_a_yaml_list() {
         for (text, expected) in [
             ("[::1]:5000/library/alpine:3.23,alpine", true),
             ("alpine:3.23,alpine\n[2001:db8::1]:5000/debian:13,debian", true),

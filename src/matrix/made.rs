@@ -1,27 +1,27 @@
 //! Where the image of a variant is made: here, on its base, or elsewhere.
 
-use std::fmt::Display;
 use std::str::FromStr;
 
 use super::axes::Combination;
 use super::node::Node;
 use super::read::{Entry, Reader};
 use super::record::NoImage;
+use crate::hint::Hinted;
 use crate::plan::problem::nearest;
 use crate::plan::{Made, Place, PlannedAnnotations};
 
-/// Those that change an image, which something else has finished where `image` names it.
+/// Keys that change an image. They make no sense for a finished `image`.
 const CHANGES: [&str; 9] = ["source", "binaries", "env", "cmd", "entrypoint", "user", "workdir", "labels", "run"];
 
-/// A problem was found, and is reported.
+/// A problem was found and has been reported.
 pub(super) struct Reported;
 
 impl Reader<'_> {
-    /// What the entry itself says counts before the defaults: there, `base` and `image` may be for different variants. `None` where the
-    /// record of `images-from` is to say it.
+    /// Where the image is made. Keys of the entry itself take precedence over the defaults, whose `base` and `image`
+    /// may be for other variants. `None` if the record of `images-from` has to say it.
     ///
     /// # Errors
-    /// It can't be read, or isn't said, which is reported.
+    /// The keys are missing or invalid, which has been reported.
     pub(super) fn where_made(
         &mut self,
         entry: &Entry<'_>,
@@ -54,7 +54,7 @@ impl Reader<'_> {
         }
     }
 
-    fn parsed<T: FromStr<Err: Display>>(&mut self, node: &Node, combination: &Combination) -> Result<T, Reported> {
+    fn parsed<T: FromStr<Err: Hinted>>(&mut self, node: &Node, combination: &Combination) -> Result<T, Reported> {
         let text = self.text(node).and_then(|text| self.fill(node, &text, combination)).ok_or(Reported)?;
         text.parse().map_err(|invalid| {
             self.problem(node, invalid);
@@ -62,9 +62,9 @@ impl Reader<'_> {
         })
     }
 
-    /// The image that the record has for the variant with these tags.
+    /// The record's image for the variant with these tags.
     pub(super) fn of_record(&mut self, entry: &Entry<'_>, tags: &[(String, Place)]) -> Option<Made> {
-        // Without tags it has no name, which is reported.
+        // Without tags it has no name, which has been reported.
         let (record, (name, _)) = (self.record?, tags.first()?);
         match record.image(name) {
             Ok(image) => Some(Made::Elsewhere(image)),

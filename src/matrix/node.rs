@@ -1,12 +1,12 @@
-//! The YAML of a matrix or of a workflow as a tree that knows the line and column of everything, and scalars as they were written:
-//! `3.10` is a text here, not the number 3.1.
+//! The YAML of a matrix or of a workflow, as a tree with the line and column of everything. Scalars are kept as they
+//! were written: `3.10` is a text, not the number 3.1.
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
 
 use crate::plan::{Place, Text};
 
-/// A value and where it stands.
+/// A value and its place.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub(crate) line: u64,
@@ -26,10 +26,11 @@ impl Node {
     /// Parses `text`.
     ///
     /// # Errors
-    /// It is no YAML, or is built to take time or memory. The place, if the parser knows it, and what it says.
+    /// The text isn't YAML, or is built to waste time or memory. The error has the place, if the parser knows
+    /// it, and the parser's message.
     pub(crate) fn parse(text: &str) -> Result<Self, (u64, u64, String)> {
         let options = serde_saphyr::options! {
-            // A matrix of 2,000 variants, written in full, has about 100,000 nodes.
+            // A matrix with 2,000 variants, written in full, has about 100,000 nodes.
             budget: serde_saphyr::budget! {
                 max_documents: 1,
                 max_depth: 32,
@@ -41,10 +42,10 @@ impl Node {
         };
         let raw: Spanned<Raw> = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
             let place = error.location().unwrap_or(Location::UNKNOWN);
-            // The place is said elsewhere, and once is enough.
+            // The place is shown separately.
             let message = error.without_snippet().to_string();
             let message = message.split(" at line ").next().unwrap_or(&message);
-            // Nor is how a Rust program would have allowed it.
+            // Advice for Rust programs isn't shown either.
             let message = message.split(", set DuplicateKeyPolicy").next().unwrap_or(message).to_owned();
             (place.line().max(1), place.column().max(1), message)
         })?;
@@ -56,7 +57,7 @@ impl Node {
         self.entries().iter().find(|(name, _)| name.as_text() == Some(key)).map(|(_, value)| value)
     }
 
-    /// The keys and values of a mapping; none of anything else.
+    /// The keys and values of a mapping; empty for other values.
     pub(crate) fn entries(&self) -> &[(Self, Self)] {
         match &self.value {
             Value::Map(entries) => entries,
@@ -64,7 +65,7 @@ impl Node {
         }
     }
 
-    /// The items of a list; none of anything else.
+    /// The items of a list; empty for other values.
     pub(crate) fn items(&self) -> &[Self] {
         match &self.value {
             Value::List(items) => items,
@@ -80,7 +81,7 @@ impl Node {
         }
     }
 
-    /// Whether there is nothing.
+    /// Whether the value is missing or `null`.
     pub(crate) fn is_null(&self) -> bool {
         matches!(self.value, Value::Null)
     }
@@ -89,7 +90,7 @@ impl Node {
         Place::Line { of: of.clone(), line: self.line, column: self.column }
     }
 
-    /// What it is, for messages.
+    /// The kind of value, for messages.
     pub(crate) fn kind(&self) -> &'static str {
         match self.value {
             Value::Null => "nothing",
@@ -100,7 +101,7 @@ impl Node {
     }
 }
 
-/// What serde gives us; scalars that aren't texts for it are looked up in the source.
+/// The value as serde sees it. Scalars that aren't text for serde are read from the source text.
 enum Raw {
     Null,
     Text(String),

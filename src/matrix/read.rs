@@ -1,4 +1,4 @@
-//! From the tree of a matrix to its rows.
+//! Turns the tree of a matrix into its rows.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -7,13 +7,14 @@ use super::node::{Node, Value};
 use super::record::Record;
 use super::{Row, lines};
 use crate::action::inputs::MatrixText;
+use crate::hint::Hinted;
 use crate::image::Tag;
 use crate::plan::problem::nearest;
 use crate::plan::{Made, Place, Problem, Text};
 
-/// More problems than these are not looked for.
+/// The maximum number of problems that are collected.
 const MOST_PROBLEMS: usize = 1_000;
-/// More tags or exclusions than these in one entry are a mistake.
+/// An entry with more tags or exclusions is a mistake.
 const MOST_ITEMS: usize = 1_000;
 
 /// The keys of a variant.
@@ -40,10 +41,10 @@ const KEYS: [&str; 20] = [
     "deprecated",
 ];
 
-/// Those of them for which `null` says something: that the base's is kept.
+/// The keys whose value may be `null`, which keeps the base's value.
 const NULLABLE: [&str; 2] = ["cmd", "entrypoint"];
 
-/// Other names of `variants`: that of the list in the workflows of uv and Ruff, and that in a matrix of GitHub's.
+/// Other names of `variants`: the list in the workflows of uv and Ruff, and the one in GitHub's matrices.
 const SYNONYMS: [&str; 2] = ["image-mapping", "include"];
 
 /// The keys and values of a mapping.
@@ -58,10 +59,8 @@ pub(super) fn rows(matrix: &MatrixText, record: Option<&Record>, problems: &mut 
         Ok(root) => root,
         Err((line, column, message)) => {
             let at = Node { line, column, value: Value::Null };
-            reader.problem(
-                &at,
-                format!("{message}\nhint: the matrix is YAML, JSON, or lines such as `alpine:3.23,alpine3.23,alpine`"),
-            );
+            let hint = what_is_meant(&matrix.text, line);
+            reader.refuse(&at, message, hint);
             return Vec::new();
         }
     };
@@ -98,24 +97,40 @@ pub(super) fn rows(matrix: &MatrixText, record: Option<&Record>, problems: &mut 
     }
 }
 
+/// What to do about a text whose `line` can't be read.
+fn what_is_meant(text: &str, line: u64) -> &'static str {
+    let at = |number: u64| text.lines().nth(usize::try_from(number).unwrap_or(usize::MAX)).unwrap_or_default().trim();
+    let is_quoted = |line: &str| line.starts_with(['"', '\'']) && line.contains(',');
+    // Where the parser stumbles, and the line before.
+    let near = [line.saturating_sub(2), line.saturating_sub(1)].map(at);
+    if near.into_iter().any(|line| line.contains(":{") || line.contains(":[")) {
+        "write values with braces in quotes, such as `base: \"python:{python}\"`"
+    } else if near.into_iter().any(is_quoted) {
+        "write lines `base,tag,tag` without quotes"
+    } else {
+        "the matrix is YAML, JSON, or lines such as `alpine:3.23,alpine3.23,alpine`"
+    }
+}
+
 pub(super) struct Reader<'a> {
     of: &'a Text,
-    /// The images of variants that the matrix doesn't name any for.
+    /// The images of variants for which the matrix names none.
     pub(super) record: Option<&'a Record>,
     problems: &'a mut Vec<Problem>,
-    /// A fault in `defaults` or in an entry with axes shows in each variant that is made of it.
+    /// Problems that have been reported: one in `defaults`, or in an entry with axes, occurs again in each of its
+    /// variants.
     said: HashSet<Problem>,
-    /// Variants that were made, with those that can't be used.
+    /// The number of variants so far, including invalid ones.
     made: usize,
 }
 
 impl Reader<'_> {
-    pub(super) fn problem(&mut self, at: &Node, situation: impl std::fmt::Display) {
+    pub(super) fn problem(&mut self, at: &Node, situation: impl Hinted) {
         self.add(Problem::new(&at.place(self.of), situation));
     }
 
-    /// A problem with what can be done about it.
-    pub(super) fn refuse(&mut self, at: &Node, situation: impl std::fmt::Display, hint: impl std::fmt::Display) {
+    /// Reports a problem with a hint.
+    pub(super) fn refuse(&mut self, at: &Node, situation: impl Hinted, hint: impl std::fmt::Display) {
         self.add(Problem::new(&at.place(self.of), situation).hint(hint));
     }
 
@@ -125,12 +140,12 @@ impl Reader<'_> {
         }
     }
 
-    /// The text that is read: an input, or a file.
+    /// The text that is being parsed: an input or a file.
     pub(super) fn of(&self) -> &Text {
         self.of
     }
 
-    /// How many problems were found.
+    /// How many problems have been found.
     pub(super) fn problems(&self) -> usize {
         self.problems.len()
     }
@@ -156,7 +171,7 @@ impl Reader<'_> {
         rows
     }
 
-    /// The keys of a mapping, which must all be `known`.
+    /// The keys of a mapping. Unknown ones are reported.
     pub(super) fn keys<'n>(&mut self, node: &'n Node, known: &[&'n str]) -> Keys<'n> {
         let Value::Map(entries) = &node.value else {
             self.expected(node, "a mapping");
@@ -164,7 +179,7 @@ impl Reader<'_> {
         };
         let mut keys = Keys::new();
         for (key, value) in entries {
-            // A key without a value is as good as none, save where that has a meaning.
+            // A key without a value is ignored, unless `null` has a meaning there.
             let unset = matches!(value.value, Value::Null);
             match &key.value {
                 Value::Text(name) if unset && known.contains(&name.as_str()) && !NULLABLE.contains(&name.as_str()) => {}
@@ -174,7 +189,7 @@ impl Reader<'_> {
                 Value::Text(name) => {
                     let hint = match nearest(name, known.iter().copied()) {
                         Some(nearest) => {
-                            // Taken for what was meant, so that it isn't missing as well.
+                            // Treated as the key that was meant, so that this one isn't reported as missing.
                             keys.entry(nearest).or_insert(value);
                             format!("did you mean `{nearest}`?")
                         }
@@ -183,7 +198,7 @@ impl Reader<'_> {
                             format!("known keys are {}", said.join(", "))
                         }
                     };
-                    self.problem(key, format!("unknown key `{name}`\nhint: {hint}"));
+                    self.refuse(key, format!("unknown key `{name}`"), hint);
                 }
                 _ => self.expected(key, "a key"),
             }
@@ -191,7 +206,7 @@ impl Reader<'_> {
         keys
     }
 
-    /// The rows of one entry: one, or with `for` one for each combination.
+    /// The rows of one entry: one row, or with `for` one row for each combination.
     fn entry(&mut self, entry: &Node, defaults: &Keys<'_>) -> Vec<Row> {
         let line;
         let mut keys = defaults.clone();
@@ -222,7 +237,7 @@ impl Reader<'_> {
             if !excluded.is_empty() {
                 self.problem(entry, "`exclude` leaves no variant of this entry");
             }
-            // The other problems of the entry are to be found nevertheless.
+            // The row is parsed once more, to find the entry's other problems.
             let value = |values: &[String]| values.first().cloned().unwrap_or_else(|| "x".to_owned());
             let any = axes.iter().map(|(axis, values)| (axis.clone(), value(values))).collect();
             let _ = self.row(&entry_keys, &Combination(any), &mut newest);
@@ -293,6 +308,7 @@ impl Reader<'_> {
         }
         let row = Row {
             place: entry.node.place(self.of),
+            axes: combination.0.iter().map(|(axis, _)| axis.clone()).collect(),
             tags,
             default: self.default(entry),
             source: self.source(entry, combination),
@@ -308,32 +324,33 @@ impl Reader<'_> {
             run: self.run(entry, combination),
             verify: self.verify(entry, combination),
             deprecated: self.optional_text(entry, "deprecated", combination),
-            // The last, so that the problems of all others are found.
+            // Evaluated last, so that the problems of all other keys are found.
             made: made?,
         };
         (!row.tags.is_empty()).then_some(row)
     }
 
-    /// Where the variant is made the default.
+    /// The place that makes the variant the default.
     fn default(&mut self, entry: &Entry<'_>) -> Option<Place> {
         let node = entry.keys.get("default")?;
         match &node.value {
             Value::Text(text) if text == "true" => return Some(node.place(self.of)),
             Value::Text(text) if text == "false" => {}
-            _ => self.problem(
+            _ => self.refuse(
                 node,
-                "expected `true` or `false`\nhint: `default: true` gives a variant the tags without a suffix",
+                "expected `true` or `false`",
+                "`default: true` gives a variant the tags without a suffix",
             ),
         }
         None
     }
 
-    /// A relative one would be below the base's, which nobody sees here.
+    /// A relative path would depend on the base's working directory, which isn't known here.
     fn workdir(&mut self, entry: &Entry<'_>, combination: &Combination) -> Option<String> {
         let path = self.optional_text(entry, "workdir", combination)?;
         if !path.starts_with('/') {
             let node = entry.keys.get("workdir").copied().unwrap_or(entry.node);
-            self.problem(node, format!("`{path}` is not an absolute path\nhint: write `/{path}`"));
+            self.refuse(node, format!("`{path}` is not an absolute path"), format!("write `/{path}`"));
         }
         Some(path)
     }
@@ -350,17 +367,18 @@ impl Reader<'_> {
                     }
                 }
                 if tags.is_empty() && self.problems.len() == before {
-                    self.problem(node, "the variant has no tags\nhint: name it, such as `[alpine3.23, alpine]`");
+                    self.refuse(node, "the variant has no tags", "name it, such as `[alpine3.23, alpine]`");
                 }
             }
-            None => self.problem(
+            None => self.refuse(
                 entry.node,
-                "`tags` are missing\nhint: name the variant, the most specific name first, such as `[alpine3.23, alpine]`",
+                "`tags` are missing",
+                "name the variant, the most specific name first, such as `[alpine3.23, alpine]`",
             ),
         }
         if let Some(node) = entry.keys.get("newest-tags") {
             if combination.0.is_empty() {
-                self.problem(node, "`newest-tags` need axes\nhint: add `for`, or move them to `tags`");
+                self.refuse(node, "`newest-tags` need axes", "add `for`, or move them to `tags`");
             }
             for (at, text) in self.names(node) {
                 if let Some(filled) = self.fill(at, &text, combination)
@@ -400,13 +418,13 @@ impl Reader<'_> {
                     }
                     None => format!("the axes are {}", axes.join(", ")),
                 };
-                self.problem(at, format!("unknown placeholder `{{{placeholder}}}`\nhint: {hint}"));
+                self.refuse(at, format!("unknown placeholder `{{{placeholder}}}`"), hint);
             })
             .ok()
     }
 }
 
-/// An entry with the defaults filled in.
+/// An entry together with the defaults.
 pub(super) struct Entry<'a> {
     pub(super) node: &'a Node,
     pub(super) keys: Keys<'a>,
@@ -414,14 +432,14 @@ pub(super) struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// The value of a key that the entry itself has, and not the defaults.
+    /// The value of a key that is set by the entry itself, not by the defaults.
     pub(super) fn own(&self, key: &str) -> Option<&'a Node> {
         let of_defaults = self.defaults.get(key).copied();
         self.keys.get(key).copied().filter(|node| !of_defaults.is_some_and(|default| std::ptr::eq(default, *node)))
     }
 }
 
-/// Who gets the tags of `newest-tags`: of all combinations that would give the same tag, the first.
+/// Decides which combination gets a tag of `newest-tags`: the first of those that would make the same tag.
 #[derive(Default)]
 struct Newest {
     given: BTreeSet<String>,
@@ -429,13 +447,13 @@ struct Newest {
 
 impl Newest {
     fn takes(&mut self, template: &str, filled: &str, combination: &Combination) -> bool {
-        // A tag that names every axis is another one for each combination; only the very first is the newest.
+        // A tag that names every axis is different for each combination; only the first combination gets it.
         let names_all = combination.0.iter().all(|(axis, _)| template.contains(&format!("{{{axis}}}")));
         self.given.insert(if names_all { template.to_owned() } else { filled.to_owned() })
     }
 }
 
-/// The keys that a line `base,tag,tag` stands for.
+/// The keys that a line `base,tag,tag` is short for.
 fn line_entry(at: &Node, line: &str) -> Vec<(&'static str, Node)> {
     let mut column = at.column;
     let mut parts = line.split(',').map(|part| {

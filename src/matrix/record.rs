@@ -1,5 +1,5 @@
-//! The record of another workflow: which image it has built for each variant. A JSON object from the variant's name to
-//! `repository@digest`. What else such a record may have (tags, destinations) isn't asked for, and isn't taken.
+//! The record of another workflow with the image that it built for each variant: a JSON object from the variant's name
+//! to `repository@digest`. Other contents of such a record (tags, destinations) aren't used.
 
 use std::collections::BTreeMap;
 
@@ -10,34 +10,34 @@ use crate::image::{Location, Reference};
 use crate::plan::problem::nearest;
 use crate::plan::{Place, Problem, Text};
 
-/// The images that something else has built, by the variant's name.
+/// Images that were built elsewhere, by the variant's name.
 pub(super) struct Record {
     path: Text,
-    /// `None` where the record can't be read, which is reported.
+    /// `None` if the record can't be read, which has been reported.
     images: Option<BTreeMap<String, Entry>>,
 }
 
 struct Entry {
     place: Place,
-    /// `None` for one that can't be used, which is reported.
+    /// `None` if the entry can't be used, which has been reported.
     image: Option<Location>,
 }
 
-/// Why a record gives no image for a variant.
+/// Why a record has no image for a variant.
 pub(super) enum NoImage {
-    /// It can't be read, or its entry can't be used, which is reported.
+    /// The record can't be read, or its entry can't be used; either has been reported.
     Unreadable,
-    /// It doesn't have the variant.
+    /// The record doesn't contain the variant.
     Unknown,
 }
 
 impl Record {
-    /// A record that can't be read, which is reported.
+    /// A record that can't be read, which has been reported.
     pub(super) fn unreadable() -> Self {
         Self { path: Text::File(String::new()), images: None }
     }
 
-    /// Reads a record. What is wrong with it goes to `problems`.
+    /// Parses a record, and adds what is wrong with it to `problems`.
     pub(super) fn read(text: &MatrixText, problems: &mut Vec<Problem>) -> Self {
         let path = text.name.clone();
         let root = match Node::parse(&text.text) {
@@ -63,26 +63,27 @@ impl Record {
         Self { path, images: Some(images) }
     }
 
-    /// The path of the file.
+    /// The path of the record's file.
     pub(super) fn path(&self) -> &Text {
         &self.path
     }
 
-    /// The image of a variant.
+    /// The image for a variant.
     ///
     /// # Errors
-    /// It has none.
+    /// The record has no image for it.
     pub(super) fn image(&self, variant: &str) -> Result<Location, NoImage> {
         let images = self.images.as_ref().ok_or(NoImage::Unreadable)?;
         images.get(variant).ok_or(NoImage::Unknown)?.image.clone().ok_or(NoImage::Unreadable)
     }
 
-    /// All variants that it has.
+    /// The names of all variants in the record.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.images.iter().flat_map(BTreeMap::keys).map(String::as_str)
     }
 
-    /// Refuses variants that the matrix doesn't have, or has a base or an image for: the record was made for another matrix.
+    /// Refuses variants that the matrix lacks, or for which it has a base or an image itself: then the record was made
+    /// for another matrix.
     pub(super) fn refuse_unknown(&self, rows: &[Row], problems: &mut Vec<Problem>) {
         let name = |row: &Row| row.tags.first().map(|(name, _)| name.clone()).unwrap_or_default();
         let names: BTreeMap<String, &Row> = rows.iter().map(|row| (name(row), row)).collect();
@@ -106,7 +107,7 @@ impl Record {
     }
 }
 
-/// What a record looks like.
+/// The format of a record, for hints.
 const FORM: &str = "a record looks like `{ \"alpine3.23\": \"ghcr.io/acme/candidates@sha256:…\" }`";
 
 fn image(value: &Node) -> Result<Location, String> {

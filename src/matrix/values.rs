@@ -1,4 +1,4 @@
-//! The values of a variant's keys.
+//! Parses the values of a variant's keys.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::image::{EnvValue, Platform};
 use crate::plan::{Place, PlannedAnnotations, WrittenSource};
 
 impl Reader<'_> {
-    /// A text of one or more lines, or a list of them.
+    /// Parses `source`: a text of one or more lines, or a list of lines.
     pub(super) fn source(&mut self, entry: &Entry<'_>, combination: &Combination) -> Option<(WrittenSource, Place)> {
         let node = entry.keys.get("source")?;
         let lines: Vec<String> = self.list(node).into_iter().map(|(_, text)| combination.fill_known(&text)).collect();
@@ -44,12 +44,12 @@ impl Reader<'_> {
             problems.iter().for_each(|problem| self.problem(at, problem));
         }
         if binaries.is_empty() {
-            self.problem(node, "no executables are named\nhint: list their paths in the source image, such as `/uv`");
+            self.refuse(node, "no executables are named", "list their paths in the source image, such as `/uv`");
         }
         Some(binaries)
     }
 
-    /// Platforms with their places; none for `auto`.
+    /// The platforms with their places; empty for `auto`.
     pub(super) fn platforms(&mut self, node: &Node) -> Vec<(Platform, Place)> {
         let mut platforms = Vec::<(Platform, Place)>::new();
         for (at, text) in self.list(node) {
@@ -65,7 +65,7 @@ impl Reader<'_> {
         platforms
     }
 
-    /// Variables. One that can't be read is reported where its value is.
+    /// Environment variables. An invalid one is reported at its value.
     pub(super) fn env(&mut self, entry: &Entry<'_>, combination: &Combination) -> BTreeMap<String, EnvValue> {
         let mut values = BTreeMap::new();
         for (at, name, text) in self.map(entry, "env", combination) {
@@ -106,13 +106,13 @@ impl Reader<'_> {
         let mut annotations = PlannedAnnotations::default();
         for (at, name, value) in self.map(entry, "annotations", combination) {
             if let Err(invalid) = annotations.set(&name, &value) {
-                self.refuse(at, invalid.situation, invalid.hint);
+                self.problem(at, invalid);
             }
         }
         annotations
     }
 
-    /// A mapping of names to texts: that of the defaults, then the variant's own.
+    /// A mapping from names to texts: the one in the defaults, followed by the variant's own.
     fn map<'n>(&mut self, entry: &Entry<'n>, key: &str, combination: &Combination) -> Vec<(&'n Node, String, String)> {
         let mut found = Vec::new();
         for node in [entry.defaults.get(key).copied(), entry.own(key)].into_iter().flatten() {
@@ -143,7 +143,8 @@ impl Reader<'_> {
         }
     }
 
-    /// A command as a line or word by word. Without words, and with one that is empty, it is none: `[""]` clears, too.
+    /// A command as a line or a list of words. Without words, or with a single empty one, there is no command: `[""]`
+    /// clears it as well.
     fn command(&mut self, node: &Node, combination: &Combination) -> Vec<String> {
         let words: Vec<String> = match &node.value {
             Value::Text(line) if matches!(line.trim(), "''" | "\"\"") => return Vec::new(),
@@ -193,7 +194,7 @@ impl Reader<'_> {
             Value::Text(text) if text == "false" => return Verify::Nothing,
             Value::Text(text) if text == "true" => &[],
             Value::Null => &[],
-            // Its lines are a list.
+            // Each line is a command.
             Value::Text(_) => {
                 let text = self.text(node).unwrap_or_default();
                 return Verify::Also(self.lines(node, &combination.fill_known(&text)));
@@ -206,7 +207,7 @@ impl Reader<'_> {
         Verify::Also(checks)
     }
 
-    /// A command for each line.
+    /// One command per line.
     fn lines(&mut self, node: &Node, text: &str) -> Vec<(Vec<String>, Option<String>)> {
         let commands = words::commands(text).unwrap_or_else(|wrong| {
             self.refuse_command(node, text, &wrong);
@@ -215,7 +216,7 @@ impl Reader<'_> {
         commands.into_iter().map(|command| (command, None)).collect()
     }
 
-    /// An item of `verify`: a command, whatever its lines. `None` for an empty one.
+    /// An item of `verify`: one command, possibly on several lines. `None` if it is empty.
     fn check(&mut self, node: &Node, combination: &Combination) -> Option<(Vec<String>, Option<String>)> {
         let (command, contains) = match &node.value {
             Value::Text(_) => (self.command(node, combination), None),
@@ -264,7 +265,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A list of texts, or a single one; without items that are empty.
+    /// A list of texts, or a single one, without empty items.
     pub(super) fn list<'n>(&mut self, node: &'n Node) -> Vec<(&'n Node, String)> {
         let is_set = |item: &&Node| !matches!(&item.value, Value::Null);
         let items: Vec<(&Node, String)> = match &node.value {
@@ -276,7 +277,7 @@ impl Reader<'_> {
         items.into_iter().filter(|(_, text)| !text.trim().is_empty()).collect()
     }
 
-    /// A list of texts, or a single one, of which each counts: an argument and the value of an axis may be empty.
+    /// A list of texts, or a single one, including empty ones: arguments and values of axes may be empty.
     pub(super) fn items<'n>(&mut self, node: &'n Node) -> Vec<(&'n Node, String)> {
         match &node.value {
             Value::List(items) => items.iter().filter_map(|item| Some((item, self.text(item)?))).collect(),
@@ -288,7 +289,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A list of names, or a text that has them on lines or apart by commas.
+    /// A list of names, or a text with names separated by line breaks or commas.
     pub(super) fn names<'n>(&mut self, node: &'n Node) -> Vec<(&'n Node, String)> {
         let Value::Text(_) = &node.value else { return self.list(node) };
         let text = self.text(node).unwrap_or_default();
@@ -297,7 +298,7 @@ impl Reader<'_> {
     }
 }
 
-/// The value under a key of a mapping.
+/// The value of a key in a mapping.
 fn value_of<'n>(map: &'n Node, key: &str) -> Option<&'n Node> {
     let Value::Map(entries) = &map.value else { return None };
     let found = entries.iter().find(|(name, _)| matches!(&name.value, Value::Text(text) if text == key));

@@ -1,23 +1,23 @@
-//! Command lines, taken apart into words as a shell would, without what only a shell can do.
+//! Splits command lines into words as a shell would, without anything that needs a shell.
 
 use std::iter::Peekable;
 use std::str::CharIndices;
 
-/// Why a text is no command.
+/// Why a text isn't a single command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum NoCommand {
-    /// A quote or a backslash at its end has no counterpart.
+    /// A quote isn't closed, or a backslash is the last character.
     Open,
-    /// So many of its lines would each be a command.
+    /// This many of its lines would each be a command.
     Several(usize),
-    /// One of its lines is part of a command of a shell that goes over several, which begins or goes on with this word.
+    /// It is a shell's compound command on several lines, one of which begins with this word.
     Compound(String),
-    /// It begins with a name of nothing: `'' --version`.
+    /// The name of the program is empty: `'' --version`.
     Nameless,
 }
 
 impl NoCommand {
-    /// What is wrong with `text`, and what can be done about it.
+    /// What is wrong with `text`, and the hint.
     pub(super) fn explain(&self, text: &str) -> (String, String) {
         let first = text.trim().lines().next().unwrap_or_default();
         match self {
@@ -40,15 +40,15 @@ impl NoCommand {
     }
 }
 
-/// The words with which a shell begins or continues a command of several lines.
+/// The words that begin or continue a compound command of a shell.
 const COMPOUND: [&str; 14] =
     ["if", "then", "elif", "else", "fi", "for", "while", "until", "do", "done", "case", "esac", "{", "}"];
 
-/// The commands of `text`, one a line. A line goes on after it where a quote is open, and after `\`, `|`, `&&` and `||`. Blank
-/// lines and comments are left out.
+/// The commands in `text`, one per line. A line continues on the next one if a quote is open, and after `\`, `|`, `&&`
+/// and `||`. Blank lines and comments are ignored.
 ///
 /// # Errors
-/// A line is no command.
+/// A line isn't a command.
 pub(super) fn commands(text: &str) -> Result<Vec<Vec<String>>, NoCommand> {
     let mut lines = Lines { text, characters: text.char_indices().peekable() };
     let mut commands = Vec::new();
@@ -56,7 +56,7 @@ pub(super) fn commands(text: &str) -> Result<Vec<Vec<String>>, NoCommand> {
         commands.extend(line);
     }
     let compound = commands.iter().find_map(|command| {
-        // What is given to a shell is still one text.
+        // A command for a shell is still a single text.
         let line = if command.needs_shell { &command.text } else { command.words.first()? };
         COMPOUND.into_iter().find(|word| line.split([' ', '\t', ';']).next() == Some(*word))
     });
@@ -66,10 +66,10 @@ pub(super) fn commands(text: &str) -> Result<Vec<Vec<String>>, NoCommand> {
     }
 }
 
-/// The one command of `text`: no words if it is blank.
+/// The one command in `text`; no words if it is blank.
 ///
 /// # Errors
-/// It is no command, or several.
+/// It isn't a command, or there are several.
 pub(super) fn command(text: &str) -> Result<Vec<String>, NoCommand> {
     let mut commands = commands(text)?;
     match commands.len() {
@@ -78,12 +78,12 @@ pub(super) fn command(text: &str) -> Result<Vec<String>, NoCommand> {
     }
 }
 
-/// A line with what was found in it.
+/// A line, and what was found in it.
 struct Line {
     words: Vec<String>,
-    /// The line as it stands.
+    /// The line as it is written.
     text: String,
-    /// Whether it has what only a shell can do.
+    /// Whether it contains something that only a shell can do.
     needs_shell: bool,
 }
 
@@ -104,11 +104,11 @@ struct Lines<'a> {
 }
 
 impl Lines<'_> {
-    /// The next line; `Some(None)` for one without a word, `None` at the end.
+    /// The next line; `Some(None)` for a line without words, `None` at the end.
     fn next(&mut self) -> Result<Option<Option<Line>>, NoCommand> {
         let Some((start, _)) = self.characters.peek().copied() else { return Ok(None) };
         let (mut words, mut word, mut needs_shell) = (Vec::new(), None::<String>, false);
-        // The last of the line's characters that isn't blank, and the one right before it.
+        // The last non-blank character of the line, and the character right before it.
         let (mut last, mut before_last) = (' ', ' ');
         let mut end = self.text.len();
         while let Some((at, character)) = self.characters.next() {
@@ -124,7 +124,7 @@ impl Lines<'_> {
                 }
                 '#' if word.is_none() => {
                     while self.characters.next_if(|(_, c)| *c != '\n').is_some() {}
-                    // To a shell, the comment is one as well.
+                    // A shell ignores the comment as well.
                     continue;
                 }
                 '\'' => self.single_quoted(word.get_or_insert_default())?,
@@ -159,7 +159,7 @@ impl Lines<'_> {
         }
     }
 
-    /// Whether there is something in it that only a shell can fill in.
+    /// Whether it contains something that only a shell can expand.
     fn double_quoted(&mut self, word: &mut String) -> Result<bool, NoCommand> {
         let mut needs_shell = false;
         loop {
@@ -181,7 +181,7 @@ impl Lines<'_> {
         }
     }
 
-    /// What a backslash was before; `None` for a line end, which it takes away.
+    /// The character after a backslash; `None` for a line end, which is removed.
     fn escaped(&mut self) -> Result<Option<char>, NoCommand> {
         match self.characters.next().ok_or(NoCommand::Open)?.1 {
             '\n' => Ok(None),
@@ -191,7 +191,7 @@ impl Lines<'_> {
     }
 }
 
-/// Whether a shell takes `word=` at the beginning of a command for the name of a variable.
+/// Whether a shell would parse `word=` at the beginning of a command as an assignment.
 fn is_name(word: &str) -> bool {
     !word.is_empty()
         && !word.starts_with(|c: char| c.is_ascii_digit())
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_taken_apart_as_a_shell_would() {
+    fn lines_are_split_as_a_shell_would() {
         for (line, expected) in [
             ("python --version", &["python", "--version"][..]),
             ("  a  'b c' \"d \\\" e\"f g\\ h '' ", &["a", "b c", "d \" ef", "g h", ""]),

@@ -10,67 +10,68 @@ use super::{Nominees, Wanted};
 use crate::image::{Digest, Platform, Repository, Tag};
 use crate::version::Version;
 
-/// A fact that is needed before a tag can be decided about.
+/// A fact that is needed before a tag can be decided.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Question {
-    /// The digest that a tag names: a `HEAD`.
+    /// The digest that a tag names, from a `HEAD` request.
     Tag(Repository, Tag),
     /// The complete list of a repository's tags.
     Tags(Repository),
-    /// Our annotations and the platforms of an image: a `GET`.
+    /// The platforms and our annotations of an image, from a `GET` request.
     Image(Repository, Digest),
-    /// Whether an image is the release of an artifact (its number in [`Wanted::artifacts`]) on another base.
+    /// Whether an image is the release of an artifact (an index into [`Wanted::artifacts`]) on another base.
     Kinship(usize, Repository, Digest),
-    /// Whether all manifests that an index lists are there.
+    /// Whether the registry has all manifests that an index lists.
     Children(Repository, Digest),
-    /// How a version, as it is written, stands at GitHub.
+    /// The standing of a version, as it is written, on GitHub.
     Standing(String),
 }
 
-/// An image that was read.
+/// An image that has been read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SeenImage {
-    /// Not an image, or an image with missing parts; with the reason. It has no version.
+    /// Not an image, or an image with missing parts, for the given reason. It has no version.
     Unreadable(String),
-    /// An image.
+    /// A complete image.
     Image {
-        /// Our annotation: the version, as it was written. `None` for an image that another tool has published.
+        /// The version in our annotation, as it is written. `None` for an image published by another tool.
         version: Option<String>,
-        /// Our annotation: the date of its base.
+        /// The date of its base, from our annotation.
         base_created: Option<DateTime<Utc>>,
-        /// Its platforms.
+        /// The platforms that its index lists.
         platforms: BTreeSet<Platform>,
     },
 }
 
-/// Whether an image is this release on another base than today's.
+/// Whether an image is this release on an earlier base.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kinship {
-    /// It is: an earlier run has begun the release with it.
+    /// It is: an earlier run began the release with it.
     Begun,
-    /// It isn't, for this reason.
+    /// It isn't, for the given reason.
     Stranger(String),
 }
 
-/// How a version stands at GitHub.
+/// What GitHub says about a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// It has a published release that isn't a pre-release.
     Final,
-    /// Its release is marked as a pre-release; or it has none, and a draft that is marked so.
+    /// Its release is marked as a pre-release; or it has no release, but a draft with that mark.
     Prerelease,
-    /// It has a tag and no release. A draft that isn't marked as a pre-release changes nothing.
+    /// It has a tag, but no release. A draft without the pre-release mark doesn't count.
     Tagged,
-    /// It has neither a release nor a tag. A draft that isn't marked as a pre-release changes nothing.
+    /// It has neither a release nor a tag. A draft without the pre-release mark doesn't count.
     Absent,
     /// The run has no GitHub repository to ask about.
     Unknown,
 }
 
-/// An answer; why there is none, where the question failed.
+/// An answer, or why the question failed.
 type Known<T> = Result<T, String>;
 
-/// The answers to one kind of question about repositories. Found by reference: each tag is looked up many times.
+/// The answers to one kind of question about repositories. Lookups take references, because each tag is looked up many
+/// times.
 #[derive(Clone, Debug)]
 struct Answers<K, T>(BTreeMap<Repository, BTreeMap<K, Known<T>>>);
 
@@ -112,7 +113,7 @@ pub struct Survey {
 }
 
 impl Survey {
-    /// Records the digest that a tag names; `None` where there is no such tag.
+    /// Records the digest that a tag names; `None` if there is no such tag.
     pub fn tag(&mut self, repository: &Repository, tag: &Tag, named: Option<Digest>) {
         self.tags.learn(repository, tag.clone(), Ok(named));
     }
@@ -133,17 +134,17 @@ impl Survey {
         self.kinships.learn(repository, (artifact, digest.clone()), Ok(kinship));
     }
 
-    /// Records whether all manifests that an index lists are there.
+    /// Records whether the registry has all manifests that an index lists.
     pub fn children(&mut self, repository: &Repository, digest: &Digest, there: bool) {
         self.children.learn(repository, digest.clone(), Ok(there));
     }
 
-    /// Records how a version stands at GitHub.
+    /// Records the standing of a version on GitHub.
     pub fn standing(&mut self, version: &str, standing: Standing) {
         self.standings.insert(version.to_owned(), Ok(standing));
     }
 
-    /// Records a question without an answer: the tags that depend on it stay, for this reason.
+    /// Records that a question couldn't be answered: the tags that depend on it stay, for this reason.
     pub fn failed(&mut self, question: Question, why: String) {
         match question {
             Question::Tag(repository, tag) => self.tags.learn(&repository, tag, Err(why)),
@@ -157,13 +158,14 @@ impl Survey {
         }
     }
 
-    /// Whether an image was read that has no annotation of ours.
+    /// Whether an image has been read and lacks our annotation.
     pub(super) fn has_no_annotation(&self, repository: &Repository, digest: &Digest) -> bool {
         matches!(self.images.get(repository, digest), Some(Ok(SeenImage::Image { version: None, .. })))
     }
 
-    /// Forgets everything that may have changed since: digests of tags, lists of tags, missing manifests and failures. The
-    /// content of a digest can't change. (Nor does the caller ask GitHub about a version twice.)
+    /// Forgets everything that may have changed since it was looked up: digests of tags, lists of tags, missing
+    /// manifests and failures. The content of a digest can't change. (The caller doesn't ask GitHub about a version
+    /// twice, either.)
     pub fn forget_what_changes(&mut self) {
         self.tags = Answers::default();
         self.lists.clear();
@@ -177,7 +179,7 @@ impl Survey {
 /// Why a question has no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Lack {
-    /// It wasn't asked yet.
+    /// It hasn't been asked yet.
     Open,
     /// It couldn't be answered, for this reason.
     Failed(String),
@@ -185,7 +187,7 @@ pub(super) enum Lack {
 
 pub(super) type Answer<T> = Result<T, Lack>;
 
-/// Reads the survey, and collects the questions that it has no answer to.
+/// Reads the survey, and collects the questions that the survey can't answer.
 pub(super) struct Asker<'a> {
     pub(super) wanted: &'a Wanted,
     survey: &'a Survey,
@@ -198,7 +200,7 @@ impl<'a> Asker<'a> {
     }
 
     /// # Errors
-    /// The questions that came up, if any.
+    /// The unanswered questions, if there are any.
     pub(super) fn nothing_open(&self) -> Result<(), BTreeSet<Question>> {
         let open = self.open.take();
         if open.is_empty() { Ok(()) } else { Err(open) }
@@ -213,7 +215,7 @@ impl<'a> Asker<'a> {
         self.ask(self.survey.lists.get(repository), || Question::Tags(repository.clone()))
     }
 
-    /// The annotations and platforms of an image. Those of composed images are known without a request.
+    /// The annotations and platforms of an image. For composed images no request is needed.
     pub(super) fn image(&self, repository: &Repository, digest: &Digest) -> Answer<SeenImage> {
         if let Some(ours) = self.wanted.artifacts.iter().find(|artifact| artifact.composed.as_ref() == Some(digest)) {
             return Ok(SeenImage::Image {

@@ -1,4 +1,4 @@
-//! Exact tags: each names one version for good. They are new, ours, begun or taken.
+//! Exact tags: each names one version for ever. They are new, ours, begun or taken.
 
 use std::collections::BTreeMap;
 
@@ -8,21 +8,21 @@ use super::verdict::{Image, Reason, Verdict};
 use crate::action::inputs::OnConflict;
 use crate::image::{Digest, Repository, Tag};
 
-/// The image under an exact tag.
+/// The image that an exact tag names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Named {
     Nothing,
     /// The image that this run composes, or the source as it was resolved.
     Ours(Digest),
-    /// This release, on the base that an earlier run has begun it on.
+    /// This release on the base with which an earlier run began it.
     Begun(Digest),
-    /// Another image; why it isn't this release.
+    /// Another image, and why it isn't this release.
     Taken(Digest, String),
-    /// The registry didn't answer.
+    /// The registry didn't answer, for the given reason.
     Unknown(String),
 }
 
-/// An artifact's exact tags at all destinations, and the image of this release that follows from them.
+/// An artifact's exact tags at all destinations, and the image of this release that they determine.
 pub(super) struct Placed {
     named: BTreeMap<(Repository, Tag), Named>,
     pub(super) image: Image,
@@ -30,11 +30,11 @@ pub(super) struct Placed {
 }
 
 impl Placed {
-    /// Classifies the exact tags. Tags whose question is still open count as new; the asker has collected the question.
+    /// Classifies the exact tags. A tag with an open question counts as new; the asker has collected the question.
     pub(super) fn of(asker: &Asker<'_>, artifact: &Artifact) -> Self {
         let mut named = BTreeMap::new();
         let mut image = Image::Composed;
-        // Of several images, the one at the first destination wins, and there the one under the most specific tag.
+        // If there are several images, the first destination wins, and there the most specific tag.
         for destination in &asker.wanted.destinations {
             for tag in &artifact.tags.exact {
                 let kind = name(asker, artifact, destination, tag).unwrap_or_else(|lack| match lack {
@@ -50,7 +50,7 @@ impl Placed {
         Self { named, image, composed: artifact.composed.clone() }
     }
 
-    /// The decision about an exact tag.
+    /// The verdict on an exact tag.
     pub(super) fn verdict(&self, on_conflict: OnConflict, destination: &Repository, tag: &Tag) -> Verdict {
         match self.named(destination, tag) {
             Named::Nothing => Verdict::Write(self.digest()),
@@ -61,8 +61,8 @@ impl Placed {
         }
     }
 
-    /// The digest that an entry's exact tag names at a destination after this run, which its rolling tags follow. `None` before
-    /// the build of a variant with `run` lines.
+    /// The digest that an entry's exact tag will name at a destination, which its rolling tags follow. `None` before a
+    /// variant with `run` lines is built.
     ///
     /// # Errors
     /// Why the entry has no image of this release there.
@@ -89,7 +89,7 @@ impl Placed {
         &self.named[&(destination.clone(), tag.clone())]
     }
 
-    /// The image of this release; `None` before the build of a variant with `run` lines.
+    /// The digest of this release's image; `None` before a variant with `run` lines is built.
     fn digest(&self) -> Option<Digest> {
         match &self.image {
             Image::Published { digest, .. } => Some(digest.clone()),

@@ -1,7 +1,7 @@
-//! Nominations: the versions and entries that a repository's tags may be the exact tags of, by their text.
+//! Nominations: which versions and entries a repository's tags may belong to, judged by their text.
 //!
-//! A nomination decides nothing. One text may nominate several versions: `1.2.3-22-slim` is 1.2.3 of the entry `22-slim`, and
-//! 1.2.3-22 (a post-release) or 1.2.3+22 of the entry `slim`.
+//! A nomination decides nothing. One text may nominate several versions: `1.2.3-22-slim` is 1.2.3 of the entry
+//! `22-slim`, or 1.2.3-22 (a post-release) or 1.2.3+22 of the entry `slim`.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -11,33 +11,34 @@ use crate::image::Tag;
 use crate::plan::Template;
 use crate::version::{Reading, Scheme, Version};
 
-/// How versions are read out of exact tags: the templates that give the tags, and the entries that fill them.
+/// How versions are parsed out of exact tags: the templates that make the tags, and the entries that fill them in.
 ///
-/// The source's own tags are made of the empty entry, and the default variant's bare ones of another that no variant has.
+/// The source's own tags are made of the empty entry, and the default variant's bare tags of an entry that no variant
+/// has.
 #[derive(Clone, Debug)]
 pub struct Grammar {
     templates: Vec<Template>,
-    /// Templates that take no entry, each after what stands for one.
+    /// Templates without an entry, each with the name that stands for one.
     bare: Vec<(String, Template)>,
     scheme: Scheme,
-    /// From the text after the version in an exact tag to the text before it and the entry. Keyed by the end, so that a tag
-    /// is looked up by its ends and not compared with every entry.
+    /// From the text after the version in an exact tag to the text before it and the entry. It is keyed by the end, so
+    /// that a tag is looked up by its possible ends instead of being compared with every entry.
     shapes: HashMap<String, Vec<(String, String)>>,
-    /// The lengths of these ends, so that only a few of a tag's are looked up.
+    /// The lengths of the keys of `shapes`, so that only few ends of a tag are looked up.
     lengths: BTreeSet<usize>,
-    /// The plan's rolling tags, each with the versions that it may be an exact tag of. They nominate nothing, although `1.2-alpine`
-    /// reads as version 1.2.
+    /// The plan's rolling tags, each with the versions that it would be an exact tag of. They nominate nothing,
+    /// although `1.2-alpine` looks like version 1.2.
     rolling: HashMap<Tag, Vec<Version>>,
 }
 
 /// A tag that may be the exact tag of a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Nominee {
-    /// The version.
+    /// The version that the tag's text stands for.
     pub version: Version,
-    /// Whether the tag has the version literally; else a `-` stands for `+`, `!` or a post-release.
+    /// Whether the tag contains the version literally; otherwise a `-` stands for `+`, `!` or a post-release.
     pub literal: bool,
-    /// The tag.
+    /// The tag that nominates the version.
     pub tag: Tag,
 }
 
@@ -45,21 +46,22 @@ pub struct Nominee {
 #[derive(Clone, Debug, Default)]
 pub struct Nominees(HashMap<String, OfEntry>);
 
-/// The nominees of an entry, the newest version first.
+/// The nominees of an entry, newest version first.
 #[derive(Clone, Debug, Default)]
 struct OfEntry {
     all: Vec<Arc<Nominee>>,
-    /// So many of them come after the version that is being published.
+    /// How many of them are newer than the version that is being published.
     newer: usize,
 }
 
-/// The entries and nominees that were read out of tags. A run looks at its repositories several times, and they have thousands of
-/// tags, of which each is read once.
+/// The entries and nominees parsed from tags. A run looks at a repository several times, and it may have thousands of
+/// tags, so each is parsed once.
 pub(super) type Readings = HashMap<Tag, Vec<(String, Arc<Nominee>)>>;
 
 impl Grammar {
-    /// The grammar of a plan: the templates of variants with all their `entries`, the `bare` ones that take no entry, each with the one
-    /// that stands for it, and the `rolling` tags of all. Templates that give no exact tag are left aside.
+    /// The grammar of a plan: the templates of variants with all their `entries`, the `bare` templates without an
+    /// entry, each with the name that stands for one, and all `rolling` tags. Templates that make no exact tags are
+    /// ignored.
     #[must_use]
     pub fn new(
         templates: &[Template],
@@ -90,19 +92,19 @@ impl Grammar {
         grammar
     }
 
-    /// How versions are read.
+    /// The scheme by which versions are parsed.
     #[must_use]
     pub fn scheme(&self) -> Scheme {
         self.scheme
     }
 
-    /// Reads the list of a repository's tags, for a run that publishes `version`.
+    /// Parses a repository's tags, for a run that publishes `version`.
     #[must_use]
     pub fn nominees<'a>(&self, version: &Version, tags: impl IntoIterator<Item = &'a Tag>) -> Nominees {
         self.nominees_with(version, tags, &mut Readings::new())
     }
 
-    /// The same, with what was read before.
+    /// The same, reusing what was parsed before.
     pub(super) fn nominees_with<'a>(
         &self,
         version: &Version,
@@ -142,10 +144,10 @@ impl Grammar {
         self.readings(tag).map(nominee).collect()
     }
 
-    /// The entries of the plan and the versions that `tag` may be an exact tag of.
+    /// The entries of the plan, and the versions, for which `tag` may be an exact tag.
     fn readings<'a>(&'a self, tag: &'a Tag) -> impl Iterator<Item = (&'a str, Reading)> {
         let text = tag.as_str();
-        // A tag has ASCII characters only.
+        // Tags are ASCII, so any byte index is a character boundary.
         let ends = self.lengths.iter().filter_map(|length| text.len().checked_sub(*length)).map(|at| (at, &text[at..]));
         ends.filter_map(|(at, end)| Some((at, self.shapes.get(end)?)))
             .flat_map(|(at, shapes)| shapes.iter().map(move |shape| (at, shape)))
@@ -155,7 +157,7 @@ impl Grammar {
             })
     }
 
-    /// The versions that `tag` may be an exact tag of, for any entry, in the plan or not.
+    /// The versions for which `tag` may be an exact tag, with any entry, whether it is in the plan or not.
     #[must_use]
     pub fn versions(&self, tag: &Tag) -> Cow<'_, [Version]> {
         self.rolling.get(tag).map_or_else(|| Cow::Owned(self.versions_in(tag)), |known| Cow::Borrowed(known.as_slice()))
@@ -174,7 +176,7 @@ impl Grammar {
         versions
     }
 
-    /// The exact tags that this plan would give a version of `entry`.
+    /// The exact tags that this plan would give `version` for `entry`.
     #[must_use]
     pub fn exact_tags(&self, version: &Version, entry: &str) -> Vec<Tag> {
         let mut templates: Vec<&Template> =
@@ -186,12 +188,12 @@ impl Grammar {
         exact.filter_map(|template| template.render(version, entry)?.parse().ok()).collect()
     }
 
-    /// Whether `tag` may be an exact tag of `version`, for any entry of the plan.
+    /// Whether `tag` may be an exact tag of `version`, with any entry of the plan.
     pub(super) fn is_exact_tag_of(&self, tag: &Tag, version: &Version) -> bool {
         self.readings(tag).any(|(_, reading)| reading.version.as_str() == version.as_str())
     }
 
-    /// The versions that `tag` may be an exact tag of, for `entry`.
+    /// The versions for which `tag` may be an exact tag of `entry`.
     #[must_use]
     pub fn versions_of_entry(&self, tag: &Tag, entry: &str) -> Vec<Version> {
         self.readings(tag).filter(|(of, _)| *of == entry).map(|(_, reading)| reading.version).collect()
@@ -199,14 +201,14 @@ impl Grammar {
 }
 
 impl Nominees {
-    /// The nominees of an entry, the newest version first.
+    /// The nominees of an entry, newest version first.
     #[must_use]
     pub fn of(&self, entry: &str) -> &[Arc<Nominee>] {
         self.0.get(entry).map(|of_entry| of_entry.all.as_slice()).unwrap_or_default()
     }
 
-    /// The nominees of an entry whose versions come after the one that is being published, and all others; the newest version first
-    /// in both.
+    /// The nominees of an entry in two parts, each with the newest version first: those that are newer than the version
+    /// being published, and the others.
     #[must_use]
     pub fn around(&self, entry: &str) -> (&[Arc<Nominee>], &[Arc<Nominee>]) {
         self.0.get(entry).map(|of_entry| of_entry.all.split_at(of_entry.newer)).unwrap_or_default()

@@ -1,12 +1,12 @@
-//! Rolling tags: whether one moves to this version, is given to a newer one, or stays.
+//! Rolling tags: each of them moves to this version, is given to a newer one, or stays.
 //!
-//! The owner is the newest final version of the series: this one, or a newer one that counts. Newer versions are nominated by the
-//! list of tags and by the image under the rolling tag, and count by this table:
+//! The owner is the newest final version of the series: this one, or a newer one that counts. Newer versions are
+//! nominated by the list of tags and by the image under the rolling tag. Whether they count follows from this table:
 //!
-//! | a newer version | holds the tag | is given the tag, unless that shows it already |
+//! | a newer version | holds the tag | is given the tag, unless it has it already |
 //! | --- | --- | --- |
-//! | is in `ignore-versions`, or GitHub calls it a pre-release | no | no |
-//! | is proved at its exact tag | yes | if all parts of its image are there |
+//! | is in `ignore-versions`, or is a pre-release on GitHub | no | no |
+//! | is proved at its exact tag | yes | if its image has no missing parts |
 //! | is shown by the rolling tag, in our annotation | yes | no |
 //! | is likely | yes, with a warning | no |
 //! | anything else: a nightly `20260110`, `1.2.3-22-slim` of another variant | no | no |
@@ -29,17 +29,17 @@ struct Looked<'a> {
     artifact: &'a Artifact,
     destination: &'a Repository,
     rolling: &'a RollingTag,
-    /// The digest that it names.
+    /// The digest that it names now.
     now: Option<Digest>,
 }
 
-/// The image under a rolling tag.
+/// What is known about the image under a rolling tag.
 enum Shows {
-    /// There is no such tag, or its image needs no reading.
+    /// There is no such tag, or its image doesn't have to be read.
     Nothing,
-    /// The image that the exact tag of this older version names, for the same entry.
+    /// It is the image that the exact tag of this older version names, for the same entry.
     Older(Arc<Nominee>),
-    /// An image that had to be read.
+    /// The image had to be read.
     Read(SeenImage),
 }
 
@@ -49,12 +49,12 @@ enum Owner {
     Newer {
         version: Version,
         evidence: Evidence,
-        /// The digest under its exact tag, where that proves the version.
+        /// The digest under its exact tag, if that proves the version.
         digest: Option<Digest>,
     },
 }
 
-/// Decides about a rolling tag.
+/// The verdict on a rolling tag.
 pub(super) fn verdict(
     asker: &Asker<'_>,
     artifact: &Artifact,
@@ -66,7 +66,7 @@ pub(super) fn verdict(
     let now = asker.tag(destination, &rolling.tag)?;
     let looked = Looked { asker, artifact, destination, rolling, now };
     let of_entry = placed.of_entry(wanted.on_conflict, artifact, destination, &rolling.entry);
-    // A tag that names this version's image already isn't written, whatever may not be written.
+    // A tag that already names this version's image isn't written, so no rule can forbid it.
     let names_ours = matches!(&of_entry, Ok(Some(digest)) if looked.now.as_ref() == Some(digest));
     if let Some(reason) = wanted.reason_to_write_no_rolling_tag() {
         return Ok(if names_ours { Verdict::Right } else { Verdict::Stays(reason) });
@@ -77,7 +77,7 @@ pub(super) fn verdict(
             Ok(digest) => looked.write(digest, &Shows::Nothing),
         };
     }
-    // The same digest as this version's exact tag: the image needs no reading.
+    // If the tag has the digest of this version's exact tag, the image doesn't have to be read.
     let shows = if names_ours { Shows::Nothing } else { looked.shows()? };
     match looked.owner(&shows)? {
         Owner::Newer { version, evidence, digest } => looked.held(version, evidence, digest, &shows),
@@ -92,11 +92,12 @@ pub(super) fn verdict(
 }
 
 impl Looked<'_> {
-    /// The image under the tag. Usually it is that of the entry's newest older exact tag, which a `HEAD` shows.
+    /// The image under the tag. Usually a `HEAD` request shows that it is the one of the entry's newest older exact
+    /// tag.
     fn shows(&self) -> Answer<Shows> {
         let Some(now) = &self.now else { return Ok(Shows::Nothing) };
-        // `1-alpine`, `1.2-alpine` and `3.13-alpine` may be rolling tags of another plan that show a newer version. Only what is
-        // beyond doubt an exact tag is taken for one without a look at the image.
+        // `1-alpine`, `1.2-alpine` and `3.13-alpine` may be rolling tags of another plan that name a newer version.
+        // Only a tag that is certainly exact spares us reading the image.
         let this = &self.asker.wanted.version;
         let older = self.not_newer()?;
         let older = older.iter().find(|nominee| {
@@ -114,23 +115,24 @@ impl Looked<'_> {
         Ok(Shows::Read(self.asker.image(self.destination, now)?))
     }
 
-    /// The tags of the repository that may be exact tags of the entry, the newest version first. Needed by the guard alone.
+    /// The tags of the repository that may be exact tags of the entry, newest version first. Only the guard needs them.
     fn nominees(&self) -> Answer<&[Arc<Nominee>]> {
         Ok(self.asker.nominees(self.destination)?.of(&self.rolling.entry))
     }
 
-    /// Those of newer versions than this one.
+    /// The nominees that are newer than this version.
     fn newer(&self) -> Answer<&[Arc<Nominee>]> {
         Ok(self.asker.nominees(self.destination)?.around(&self.rolling.entry).0)
     }
 
-    /// Those of this version and of older ones.
+    /// The nominees for this version and for older ones.
     fn not_newer(&self) -> Answer<&[Arc<Nominee>]> {
         Ok(self.asker.nominees(self.destination)?.around(&self.rolling.entry).1)
     }
 
-    /// Whether a longer tag has that of an older version where entries are: beside `24.1-3.13-alpine`, `3.13-alpine` is an entry.
-    /// `1.2.3-alpine3.23`, which may be a pre-release as well, is a variant's exact tag beside the source's `1.2.3`.
+    /// Whether a longer tag, which isn't one of the older version's, begins or ends with that version's tag, so that
+    /// the latter looks like an entry: beside `24.1-3.13-alpine`, `3.13-alpine` is an entry. `1.2.3-alpine3.23`, which
+    /// may be a pre-release as well, is a variant's exact tag beside the source's `1.2.3`.
     fn is_an_entry(&self, older: &Nominee) -> Answer<bool> {
         let tag = older.tag.as_str();
         let has = |longer: &str| {
@@ -142,14 +144,14 @@ impl Looked<'_> {
         Ok(longer.map(|longer| &longer.tag).any(|longer| !grammar.is_exact_tag_of(longer, &older.version)))
     }
 
-    /// Whether a version, which is newer than this one, is a final one of the tag's series.
+    /// Whether a newer version is final and belongs to the tag's series.
     fn competes(&self, version: &Version) -> bool {
         self.rolling.template.gives(self.rolling.tag.as_str(), version, &self.rolling.entry) && !version.is_prerelease()
     }
 
     fn owner(&self, shows: &Shows) -> Answer<Owner> {
         let wanted = self.asker.wanted;
-        // Mostly it is this version, which is no newer one.
+        // Usually the image has this version, which isn't a newer one.
         let shown = shows.version().filter(|text| *text != wanted.version.as_str());
         let newer = self.newer()?;
         let shown = shown.and_then(|text| {
@@ -162,11 +164,11 @@ impl Looked<'_> {
         let newer = newer.iter().map(Arc::as_ref);
         let nominees: Vec<&Nominee> = newer.filter(|nominee| self.competes(&nominee.version)).collect();
         let mut versions: Vec<&Version> = nominees.iter().map(|nominee| &nominee.version).chain(&shown).collect();
-        // Equal ones are neighbours then: two that are written in the same way are one version.
+        // Equal versions are now neighbours; two that are written alike are one version.
         versions.sort_by(|a, b| b.succession(a));
         versions.dedup_by_key(|version| version.as_str());
-        // Usually the newest one counts. The batches double, so that hundreds of nightly builds don't take hundreds of round
-        // trips.
+        // Usually the newest one counts. Batches double in size, so that hundreds of nightly builds don't take hundreds
+        // of round trips.
         let (mut decided, mut at_once) = (0, 1);
         while decided < versions.len() {
             let batch = &versions[decided..versions.len().min(decided + at_once)];
@@ -182,7 +184,8 @@ impl Looked<'_> {
         Ok(Owner::This)
     }
 
-    /// The evidence for a newer version, and the digest under its exact tag where that proves it. `None` if it doesn't count.
+    /// The evidence for a newer version, and the digest under its exact tag if that proves it. `None` if the version
+    /// doesn't count.
     fn counts(
         &self,
         version: &Version,
@@ -220,7 +223,8 @@ impl Looked<'_> {
         let counts = shown && nominee.literal
             || match self.asker.standing(&nominee.version)? {
                 Standing::Final | Standing::Tagged => true,
-                // Nobody can say whether the tool writes `1.30.0-k3s1` for 1.30.0+k3s1, unless this version is written so.
+                // Nobody knows whether the tool writes `1.30.0-k3s1` for 1.30.0+k3s1, unless this version is written
+                // like that.
                 Standing::Unknown => {
                     shown
                         && self.asker.wanted.version.is_altered_in_tags()
@@ -231,8 +235,8 @@ impl Looked<'_> {
         Ok(counts && !self.has_longer_exact_tag(&nominee.tag, digest)?)
     }
 
-    /// Whether the tag of a version that this one goes on from names the same image. `1.30.0-k3s1-22-slim` is no 1.30.0+k3s1-22 of
-    /// `slim` beside `1.30.0-k3s1-slim`, but 1.30.0+k3s1 of `22-slim`.
+    /// Whether the image is also named by the exact tag of a version that this one extends. Beside `1.30.0-k3s1-slim`,
+    /// `1.30.0-k3s1-22-slim` isn't 1.30.0+k3s1-22 of `slim`, but 1.30.0+k3s1 of `22-slim`.
     fn has_shorter_exact_tag(&self, nominee: &Nominee, digest: &Digest) -> Answer<bool> {
         let long = nominee.version.tag_text();
         let goes_on = |short: &str| long.strip_prefix(short).is_some_and(|rest| rest.starts_with('-'));
@@ -240,8 +244,9 @@ impl Looked<'_> {
         self.names(shorter, digest)
     }
 
-    /// Whether a longer exact tag of the entry names the same image. Then `tag` is a rolling tag that another tool has written, as
-    /// `1.2-alpine` is beside `1.2.4-alpine`. `1.2.4-3.13-alpine` is no longer one of `alpine`, but 1.2.4 of `3.13-alpine`.
+    /// Whether the image is also named by a longer exact tag of the entry. Then `tag` is a rolling tag that another
+    /// tool wrote, like `1.2-alpine` beside `1.2.4-alpine`. `1.2.4-3.13-alpine` isn't a longer tag of `alpine`, but
+    /// 1.2.4 of `3.13-alpine`.
     fn has_longer_exact_tag(&self, tag: &Tag, digest: &Digest) -> Answer<bool> {
         let versions = self.asker.wanted.grammar.versions_of_entry(tag, &self.rolling.entry);
         let longer = self.nominees()?.iter().filter(|nominee| {
@@ -254,9 +259,9 @@ impl Looked<'_> {
         self.names(longer, digest)
     }
 
-    /// Whether the tag of one of these names the image.
+    /// Whether the tag of any of these nominees names the image.
     fn names<'n>(&self, nominees: impl Iterator<Item = &'n Arc<Nominee>>, digest: &Digest) -> Answer<bool> {
-        // All are asked about at once.
+        // All questions are asked before any answer is used, so that they can be answered in parallel.
         let named: Vec<_> = nominees.map(|nominee| self.asker.tag(self.destination, &nominee.tag)).collect();
         for named in named {
             if named?.as_ref() == Some(digest) {
@@ -266,7 +271,7 @@ impl Looked<'_> {
         Ok(false)
     }
 
-    /// The decision about a tag that belongs to a newer version.
+    /// The verdict on a tag that belongs to a newer version.
     fn held(&self, version: Version, evidence: Evidence, digest: Option<Digest>, shows: &Shows) -> Answer<Verdict> {
         let Some(digest) = digest else { return Ok(Verdict::Stays(Reason::HeldBy(version, evidence))) };
         if self.now.as_ref() == Some(&digest) || shows.version() == Some(version.as_str()) {
@@ -281,13 +286,14 @@ impl Looked<'_> {
         })
     }
 
-    /// Whether the tag shows this release already, on a base that isn't older than that of `digest`, or of what is yet to be built.
+    /// Whether the tag already names this release, on a base that isn't older than that of `digest`, or of the image
+    /// still to be built.
     fn stays_within_version(&self, digest: Option<&Digest>, shows: &Shows) -> Answer<bool> {
         let Some(now) = self.now.as_ref().filter(|now| Some(*now) != digest) else { return Ok(false) };
         if shows.version() != Some(self.asker.wanted.version.as_str()) {
             return Ok(false);
         }
-        // With `replace`, nothing is begun: what was published before gives way, whatever base it is on.
+        // With `replace` no release counts as begun: earlier images give way, whatever their base.
         let ours = self.artifact.composed.as_ref() == Some(now)
             || self.asker.wanted.on_conflict != OnConflict::Replace
                 && self.asker.kinship(self.artifact, self.destination, now)? == Kinship::Begun;
@@ -299,7 +305,7 @@ impl Looked<'_> {
         Ok(matches!((date(now)?, exact), (Some(shown), Some(exact)) if shown >= exact))
     }
 
-    /// Writes the tag, unless that would write over another version's exact tag or take a platform away.
+    /// Writes the tag, unless that would overwrite another version's exact tag or lose a platform.
     fn write(&self, digest: Option<Digest>, shows: &Shows) -> Answer<Verdict> {
         if self.now.is_some() && self.now == digest {
             return Ok(Verdict::Right);
@@ -311,7 +317,7 @@ impl Looked<'_> {
         Ok(if lost.is_empty() { Verdict::Write(digest) } else { Verdict::Stays(Reason::Platforms(lost)) })
     }
 
-    /// The other version whose exact tag this is: 24.1, where 24.1.1 has the rolling tag `24.1`.
+    /// The other version whose exact tag this is: 24.1, if 24.1.1 has the rolling tag `24.1`.
     fn protection(&self, shows: &Shows) -> Answer<Option<Version>> {
         let Some(now) = &self.now else { return Ok(None) };
         let wanted = self.asker.wanted;
@@ -319,8 +325,8 @@ impl Looked<'_> {
         let mut others: Vec<&Version> =
             others.iter().filter(|other| other.as_str() != wanted.version.as_str()).collect();
         let may_be_of_other_templates = match shows {
-            // This plan has an exact tag for the image. A longer one tells that the image is that version's; `22.0` may still be a
-            // rolling tag of 22.
+            // This plan has an exact tag for the image. If that tag is longer, the image certainly belongs to its
+            // version; `22.0` may still be a rolling tag of 22.
             Shows::Older(older) => {
                 let tag = self.rolling.tag.as_str();
                 others.retain(|other| older.tag.as_str().len() <= tag.len() || **other == older.version);
@@ -352,10 +358,10 @@ impl Looked<'_> {
         Ok(None)
     }
 
-    /// Whether the tag is an exact tag of the version that its image has in our annotation. It is where this plan's templates say
-    /// so, for the same entry. Those of an earlier plan are not known: where the version is in the tag as it is written, it is one
-    /// as well, unless the version has an exact tag by this plan's templates. Then `24.1-alpine` is a rolling tag beside
-    /// `v24.1-alpine`.
+    /// Whether the tag is an exact tag of the version that our annotation on its image states. It is if this plan's
+    /// templates make it for the same entry. The templates of earlier plans aren't known: then a tag that contains the
+    /// version as it is written counts as exact, unless this plan's templates give the version another exact tag. So
+    /// beside `v24.1-alpine`, `24.1-alpine` is a rolling tag.
     fn is_exact_tag_of(&self, version: &Version, others: &[&Version], now: &Digest) -> Answer<bool> {
         let (wanted, written) = (self.asker.wanted, version.as_str());
         if written == wanted.version.as_str() {
@@ -382,8 +388,9 @@ impl Looked<'_> {
         Ok(true)
     }
 
-    /// The platforms that the tag would lose. Looked up only with `platforms: auto`, and a base that lacks a platform of the
-    /// source or an image that something else has built; else every release would read every rolling tag.
+    /// The platforms that the tag would lose. They are looked up only with `platforms: auto`, and only if the base
+    /// lacks a platform of the source, or the image was built elsewhere; otherwise every release would have to read the
+    /// image of every rolling tag.
     fn lost_platforms(&self, digest: Option<&Digest>) -> Answer<Vec<Platform>> {
         let (Some(now), true) = (&self.now, self.artifact.leaves_out_platforms) else { return Ok(Vec::new()) };
         let SeenImage::Image { platforms: has, .. } = self.asker.image(self.destination, now)? else {
@@ -421,7 +428,8 @@ impl SeenImage {
     }
 }
 
-/// Whether a tag has a version in it, and not only a part of a longer number: `alpine3.23` has 3.23, and neither 3.2 nor 23.
+/// Whether a tag contains a version as a whole, not as a part of a longer number: `alpine3.23` contains 3.23, but
+/// neither 3.2 nor 23.
 fn has_number(tag: &str, version: &str) -> bool {
     let goes_on = |mut chars: std::str::Chars<'_>, backwards: bool| {
         let mut next = || if backwards { chars.next_back() } else { chars.next() };
@@ -434,7 +442,7 @@ fn has_number(tag: &str, version: &str) -> bool {
         .any(|(at, _)| !goes_on(tag[..at].chars(), true) && !goes_on(tag[at + version.len()..].chars(), false))
 }
 
-/// Whether `long` goes on where `short` ends: `1.2` and `1.2.4`, but not `1.2` and `1.20`.
+/// Whether `long` continues `short` with something else than a digit: `1.2.4` continues `1.2`, but `1.20` doesn't.
 fn is_extended(short: &str, long: &str) -> bool {
     long.strip_prefix(short).is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()) && !rest.is_empty())
 }

@@ -8,22 +8,22 @@ use crate::version::Version;
 /// The decision about a tag at a destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// The repository of the tag.
+    /// The repository that the tag is in.
     pub destination: Repository,
-    /// The number of its artifact in [`Wanted::artifacts`](super::Wanted::artifacts).
+    /// The index of its artifact in [`Wanted::artifacts`](super::Wanted::artifacts).
     pub artifact: usize,
-    /// The tag.
+    /// The tag without the repository.
     pub tag: Tag,
-    /// Exact or rolling.
+    /// Whether it is exact or rolling.
     pub kind: TagKind,
-    /// The digest that it named at the last look.
+    /// The digest that it named when it was last looked up.
     pub now: Option<Digest>,
     /// Whether it is written, given away, or stays.
     pub verdict: Verdict,
 }
 
 impl Decision {
-    /// The tag with its repository.
+    /// The tag with its repository, as one can pull it.
     #[must_use]
     pub fn reference(&self) -> Reference {
         self.destination.tagged(self.tag.clone())
@@ -48,32 +48,32 @@ impl fmt::Display for Decision {
 /// The two kinds of tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TagKind {
-    /// Names one version.
+    /// It names one version, for ever.
     Exact,
-    /// Moves from release to release.
+    /// It moves from release to release.
     Rolling,
 }
 
 /// Whether a tag is written, given away, or stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It names the right image already.
+    /// It already names the right image.
     Right,
-    /// It is to name the image of this release; `None` before the build of a variant with `run` lines.
+    /// It has to name the image of this release; `None` before a variant with `run` lines is built.
     Write(Option<Digest>),
-    /// It belongs to a newer version, and is to name its image.
+    /// It belongs to a newer version, and has to name that version's image.
     Give {
-        /// The owner.
+        /// The version that owns it.
         version: Version,
-        /// The digest under the owner's exact tag.
+        /// The digest that the owner's exact tag names.
         digest: Digest,
     },
-    /// It stays as it is, and doesn't name this run's image.
+    /// It is left alone, and doesn't name this run's image.
     Stays(Reason),
 }
 
 impl Verdict {
-    /// The digest to write, where the tag has to be written and the digest is known.
+    /// The digest to write, if the tag has to be written and the digest is known.
     #[must_use]
     pub fn digest(&self) -> Option<&Digest> {
         match self {
@@ -90,48 +90,49 @@ impl Verdict {
     }
 }
 
-/// All decisions.
+/// The decisions about all tags of the plan.
 #[derive(Clone, Debug)]
 pub struct Decisions {
-    /// Every tag of the plan at every destination: artifacts in their order, destinations in theirs, exact tags first.
+    /// Every tag of the plan at every destination, in the order of artifacts and destinations, exact tags first.
     pub tags: Vec<Decision>,
     /// The image of this release, for each artifact.
     pub images: Vec<Image>,
 }
 
-/// The image of this release, which new tags are given.
+/// The image of this release, which new tags will name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Image {
-    /// The one that this run composes.
+    /// The image that this run composes.
     Composed,
-    /// One that an exact tag names already.
+    /// An image that an exact tag already names.
     Published {
-        /// The repository of that tag.
+        /// The repository in which the tag names it.
         repository: Repository,
         /// Its digest.
         digest: Digest,
     },
 }
 
-/// The evidence that a version is published.
+/// How certain it is that a version is published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evidence {
     /// The image under its exact tag says so, in our annotation.
     Proved,
-    /// The rolling tag itself shows an image that says so, in our annotation; there is no such exact tag.
+    /// The rolling tag names an image that says so, in our annotation, but there is no such exact tag.
     Shown,
-    /// An image of another tool is under its exact tag, and GitHub has the version or the rolling tag names the image, too.
+    /// Its exact tag names an image of another tool, and either GitHub has the version or the rolling tag names the
+    /// same image.
     Likely,
     /// The same of the source, which another job may have pushed: it is published as it was found, without our annotation.
     LikelySource,
 }
 
-/// Why a tag of the plan doesn't name this run's image. The list is closed; `docs/tags.md` says what to do about each.
+/// Why a tag of the plan doesn't name this run's image. `docs/tags.md` explains every reason, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// It belongs to a newer version.
+    /// It belongs to this newer version.
     HeldBy(Version, Evidence),
-    /// It belongs to a newer version, whose image has missing manifests.
+    /// It belongs to this newer version, whose image lacks manifests.
     ChildrenMissing(Version),
     /// The exact tag names another image.
     Taken {
@@ -140,7 +141,7 @@ pub enum Reason {
         /// Why it isn't this release.
         why: String,
     },
-    /// This exact tag of its entry is taken.
+    /// This exact tag of the same entry is taken.
     EntryTaken(Tag),
     /// This version isn't final: `2.0.0rc1 is a pre-release`.
     NotFinal(String),
@@ -148,13 +149,13 @@ pub enum Reason {
     Ignored,
     /// It is the exact tag of another version.
     ExactTagOf(Version),
-    /// It shows this release on a base that is at least as new.
+    /// It names this release, on a base that is at least as new.
     NewerBase,
     /// It would lose these platforms.
     Platforms(Vec<Platform>),
-    /// `rolling: never`.
+    /// The input `rolling` is `never`.
     Never,
-    /// A registry or GitHub didn't answer: the first line of the error.
+    /// A registry or GitHub didn't answer; this is the first line of the error.
     Unknown(String),
 }
 

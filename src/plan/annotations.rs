@@ -1,59 +1,49 @@
-//! Annotations that somebody asks for, with the level that docker/metadata-action and buildx write before the name:
-//! `index:org.opencontainers.image.title`.
+//! Annotations that the inputs ask for. Their names may be prefixed with a level, as in docker/metadata-action and
+//! buildx: `index:org.opencontainers.image.title`.
 
 use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
 use super::problem::nearest;
+use crate::hint::Flaw;
 use crate::image::manifest::Annotations;
 
-/// Annotations to set, by where they go. What is computed gives way before them.
+/// Annotations to set, by level. They override computed ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PlannedAnnotations {
-    /// Those of the index.
+    /// Annotations of the index.
     pub index: Annotations,
-    /// Those of the manifest of every platform.
+    /// Annotations of the manifest for every platform.
     pub manifest: Annotations,
 }
 
-/// Why an annotation can't be set.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidAnnotation {
-    /// What is wrong.
-    pub situation: String,
-    /// What can be done about it.
-    pub hint: String,
-}
-
-/// Where an annotation goes.
+/// The document that an annotation is set on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Level {
     Index,
     Manifest,
 }
 
-/// The levels that we write.
+/// The supported levels.
 const LEVELS: [(&str, Level); 2] = [("index", Level::Index), ("manifest", Level::Manifest)];
-/// Levels of buildx that annotate descriptors, which are functions of what they point at here.
+/// buildx's levels for descriptors. They aren't supported: here, descriptors are determined by what they refer to.
 const DESCRIPTORS: [&str; 2] = ["index-descriptor", "manifest-descriptor"];
 
 impl PlannedAnnotations {
-    /// Sets an annotation, on both levels unless `name` begins with others: `index:`, `manifest:` or `index,manifest:`.
+    /// Sets an annotation on both levels, unless `name` has a prefix: `index:`, `manifest:` or `index,manifest:`.
     ///
     /// # Errors
-    /// The name is empty, or its level is none that we write.
-    pub fn set(&mut self, name: &str, value: &str) -> Result<(), InvalidAnnotation> {
+    /// The name is empty, or its level isn't supported.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), Flaw> {
         let (levels, name) = match name.split_once(':') {
-            // Everything else is a name of which the colon is a part.
+            // Otherwise the colon is a part of the name.
             Some((levels, name)) if is_list_of_levels(levels) => (self::levels(levels)?, name),
             _ => (LEVELS.map(|(_, level)| level).to_vec(), name),
         };
         if name.is_empty() || name.contains(char::is_control) {
-            return Err(InvalidAnnotation {
-                situation: format!("`{name}` is not the name of an annotation"),
-                hint: "a name looks like `org.opencontainers.image.title`".to_owned(),
-            });
+            let situation = format!("`{name}` is not the name of an annotation");
+            return Err(Flaw::new(situation, "a name looks like `org.opencontainers.image.title`"));
         }
         for level in levels {
             let annotations = match level {
@@ -65,7 +55,7 @@ impl PlannedAnnotations {
         Ok(())
     }
 
-    /// These, and those of `other`, which count more.
+    /// These annotations, overridden by those of `other`.
     #[must_use]
     pub fn with(mut self, other: Self) -> Self {
         self.index.extend(other.index);
@@ -74,7 +64,8 @@ impl PlannedAnnotations {
     }
 }
 
-/// Words in lower case, apart by commas, with platforms in brackets after them.
+/// Whether `text` is a list of words in lower case, separated by commas, each possibly followed by platforms in
+/// brackets.
 fn is_list_of_levels(text: &str) -> bool {
     text.split(',').all(|level| {
         let (level, platform) = level.trim().split_once('[').unwrap_or((level.trim(), "]"));
@@ -82,7 +73,7 @@ fn is_list_of_levels(text: &str) -> bool {
     })
 }
 
-fn levels(text: &str) -> Result<Vec<Level>, InvalidAnnotation> {
+fn levels(text: &str) -> Result<Vec<Level>, Flaw> {
     let levels = text.split(',').map(|text| {
         let text = text.trim();
         if let Some((_, level)) = LEVELS.iter().find(|(name, _)| *name == text) {
@@ -107,12 +98,12 @@ fn levels(text: &str) -> Result<Vec<Level>, InvalidAnnotation> {
                 },
             ),
         };
-        Err(InvalidAnnotation { situation, hint })
+        Err(Flaw::new(situation, hint))
     });
     levels.collect()
 }
 
-/// As they are written: names on both levels without a prefix.
+/// In the form of the input: names without a prefix if they are set on both levels.
 impl Serialize for PlannedAnnotations {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut written = BTreeMap::<String, &String>::new();
@@ -131,6 +122,7 @@ impl Serialize for PlannedAnnotations {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hint::Hinted as _;
 
     #[test]
     fn levels_are_those_of_metadata_action() {
@@ -155,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_annotated_is_refused_with_a_hint() {
+    fn invalid_annotations_are_refused_with_a_hint() {
         for (name, situation, hint) in [
             ("manifest-descriptor:a", "would annotate a descriptor", "use `index:`"),
             ("index,index-descriptor:a", "would annotate a descriptor", "use `index:`"),
@@ -166,7 +158,8 @@ mod tests {
             ("", "not the name", "looks like"),
         ] {
             let invalid = PlannedAnnotations::default().set(name, "x").unwrap_err();
-            assert!(invalid.situation.contains(situation) && invalid.hint.contains(hint), "{name}: {invalid:?}");
+            let said = invalid.with_hints();
+            assert!(said.contains(situation) && said.contains(hint), "{name}: {said}");
         }
     }
 }

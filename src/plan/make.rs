@@ -1,4 +1,4 @@
-//! Making a plan of the inputs and the event.
+//! Makes a plan from the inputs and the event.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,6 +11,7 @@ use super::{
 use crate::action::inputs::{Builder, PullRequest};
 use crate::action::{Environment, Event, Files, Inputs, Options};
 use crate::compose::binaries::Binaries;
+use crate::hint::{Flaw, Input};
 use crate::image::config::Changes;
 use crate::image::reference::InvalidName;
 use crate::image::{Base, Location, Platform, SourceName, Tag};
@@ -22,7 +23,7 @@ impl Plan {
     /// Reads options, environment and files, and makes the plan.
     ///
     /// # Errors
-    /// Everything that is wrong with them.
+    /// All problems of the inputs and the event.
     pub fn read(
         options: &Options,
         environment: &Environment,
@@ -35,10 +36,10 @@ impl Plan {
         Ok((plan, inputs, event))
     }
 
-    /// Makes the plan. `problems` are those that the inputs and the event had.
+    /// Makes the plan. `problems` are those found so far in the inputs and the event.
     ///
     /// # Errors
-    /// These, and everything else that is wrong.
+    /// These problems, and all others.
     pub fn new(inputs: &Inputs, event: &Event, mut problems: Vec<Problem>) -> Result<Self, PlanError> {
         let version = determine(inputs, event, &mut problems);
         let is_release = version.as_ref().is_some_and(|determined| determined.version.as_commit().is_none());
@@ -81,7 +82,8 @@ impl Plan {
             let situation =
                 format!("pull requests push development images only, so this is a dry run of version `{version}`");
             warnings.push(
-                Problem::new(&Place::Input("pull-request"), situation).hint("leave `version` empty on pull requests"),
+                Problem::new(&Place::Input("pull-request"), situation)
+                    .hint(format!("leave {} empty on pull requests", Input("version"))),
             );
         }
         if let Platforms::Listed(platforms) = &inputs.platforms {
@@ -92,7 +94,7 @@ impl Plan {
             if inputs.builder == Builder::Registry && !row.run.is_empty() {
                 problems.push(
                     Problem::new(&row.place, "`run` needs something that runs it, and `builder: registry` doesn't")
-                        .hint("remove the `run` lines, or set `builder: engine`"),
+                        .hint(format!("remove the `run` lines, or set {}", Input("builder").set_to("engine"))),
                 );
             }
             if row.made == Made::Here(Base::Scratch) && row.run.iter().any(|run| !run.is_list()) {
@@ -123,7 +125,7 @@ impl Plan {
             }
             let platforms = row.platforms.iter().flatten();
             for warning in platforms.filter_map(|(platform, place)| unknown(platform, place)) {
-                // One of `defaults`, or of an entry with axes, is in several rows.
+                // A platform of `defaults`, or of an entry with axes, is in several rows.
                 if !warnings.contains(&warning) {
                     warnings.push(warning);
                 }
@@ -137,7 +139,7 @@ impl Plan {
                 Made::Here(_) => own_source.or_else(|| Some(source.as_ref()?.name.clone())),
             };
             if source.is_none() && row.made.base().is_some() {
-                // There is a problem.
+                // The problem has been reported.
                 continue;
             }
             variants.push(variant(row, version_label, source, tags, inputs, &version));
@@ -185,7 +187,7 @@ impl Plan {
     }
 }
 
-/// Refuses a second default variant, and takes it for an ordinary one.
+/// Refuses a second default variant, and then treats it as an ordinary one.
 fn refuse_defaults(rows: &mut [Row], problems: &mut Vec<Problem>) {
     let mut rows = rows.iter_mut().filter(|row| row.default.is_some());
     let Some(first) = rows.next().and_then(|row| row.default.clone()) else { return };
@@ -202,7 +204,7 @@ fn refuse_defaults(rows: &mut [Row], problems: &mut Vec<Problem>) {
     }
 }
 
-/// The first command of `verify` that is for a shell, where none comes with the executables.
+/// The first command of `verify` that needs a shell, if no shell is among the executables.
 fn needs_shell(row: &Row, inputs: &Inputs) -> Option<String> {
     let (Verify::Also(listed), binaries) = (&row.verify, row.binaries.as_ref().unwrap_or(&inputs.binaries)) else {
         return None;
@@ -217,7 +219,8 @@ fn needs_shell(row: &Row, inputs: &Inputs) -> Option<String> {
     })
 }
 
-/// A warning about a platform that is none we know. It may be newer than we are, so it isn't refused: source and bases decide.
+/// A warning about an unknown platform. It may be newer than this program, so it isn't refused: source and bases
+/// decide.
 fn unknown(platform: &Platform, place: &Place) -> Option<Problem> {
     if platform.is_known() {
         return None;
@@ -235,7 +238,7 @@ fn source(inputs: &Inputs, tagger: &Tagger<'_>, problems: &mut Vec<Problem>) -> 
         Some(written) => written.fill(tagger.version),
         None => format!("{}:{}", inputs.images.first()?, tagger.version.tag_text())
             .parse()
-            .map_err(|invalid: InvalidName| invalid.to_string()),
+            .map_err(|invalid: InvalidName| Flaw::of(&invalid)),
     };
     let name = name.map_err(|problem| problems.push(Problem::new(&place, problem))).ok()?;
     let place = Place::Input("source-tags");
@@ -249,18 +252,22 @@ fn source(inputs: &Inputs, tagger: &Tagger<'_>, problems: &mut Vec<Problem>) -> 
     Some(Source { name, tags })
 }
 
-/// The source that a variant names itself. For one that something else has built, that of `defaults` doesn't count.
+/// The source that a variant names itself. A variant built elsewhere ignores the source in `defaults`.
 fn own_source(row: &Row, version: &Version, problems: &mut Vec<Problem>) -> Option<SourceName> {
     let (written, place) = row.source.as_ref().filter(|_| row.made.base().is_some())?;
-    // A matrix may be a file of a checkout, maybe of a pull request: what it names is in the workspace.
+    // The matrix may come with a checkout, possibly of a pull request, so it may only name files of the workspace.
     let is_inside = |source: SourceName| match source.path_outside() {
-        Some(path) => Err(format!(
-            "`{path}` may lead out of the workspace\nhint: copy it there and write a relative path without `..`; only the input `source` may name another"
+        Some(path) => Err(Flaw::new(
+            format!("`{path}` may lead out of the workspace"),
+            format!(
+                "copy it there and write a relative path without `..`; only {} may name another",
+                Input("source").in_full()
+            ),
         )),
         None => Ok(source),
     };
     let filled = written.fill(version).and_then(is_inside).map_err(|problem| Problem::new(place, problem));
-    // One of `defaults`, or of an entry with axes, is in several rows.
+    // A source of `defaults`, or of an entry with axes, is in several rows.
     filled
         .map_err(|problem| {
             if !problems.contains(&problem) {
@@ -278,9 +285,10 @@ fn variant(
     inputs: &Inputs,
     version: &Version,
 ) -> Variant {
-    // All of them by name, and no `..`: what the matrix says and nobody reads must not compile.
+    // Every field by name, without `..`, so that a key that nobody reads doesn't compile.
     let Row {
         place,
+        axes: _,
         default: _,
         made,
         tags: entries,
@@ -306,7 +314,8 @@ fn variant(
     });
     let platforms = platforms.unwrap_or_else(|| inputs.platforms.clone());
     let Made::Here(base) = &made else {
-        // The keys that would change it were refused in its entry. In `defaults` and inputs, they are for the other variants.
+        // Keys that would change the image were refused in its entry. In `defaults` and inputs, they are for the other
+        // variants.
         let checks = if inputs.verify { checks_elsewhere(verify, &inputs.binaries, version) } else { Vec::new() };
         return Variant {
             place,
@@ -356,7 +365,7 @@ fn variant(
     }
 }
 
-/// The general values, and a variant's own ones over them.
+/// The general values, overridden by a variant's own.
 fn merged<T: Clone>(general: &BTreeMap<String, T>, own: BTreeMap<String, T>) -> BTreeMap<String, T> {
     let mut merged = general.clone();
     merged.extend(own);
@@ -365,21 +374,21 @@ fn merged<T: Clone>(general: &BTreeMap<String, T>, own: BTreeMap<String, T>) -> 
 
 fn checks(verify: Verify, base: &Base, executable: String, version: &Version) -> Vec<Check> {
     let Verify::Also(listed) = verify else { return Vec::new() };
-    // What a development build calls itself is its own business.
+    // Nobody knows what version a development build prints.
     let contains = version.as_commit().is_none().then(|| version.to_string());
     let by_default = [
         Check { command: vec![executable, "--version".to_owned()], contains, origin: CheckOrigin::Version },
         Check { command: ["sh", "-c", "true"].map(str::to_owned).to_vec(), contains: None, origin: CheckOrigin::Shell },
     ];
     let listed = listed.into_iter().map(Check::of_matrix);
-    // Nothing but the executables: no shell to be looked for.
+    // Only the executables are there, so there is no shell to check.
     let by_default =
         by_default.into_iter().filter(|check| *base != Base::Scratch || check.origin != CheckOrigin::Shell);
     by_default.chain(listed).collect()
 }
 
-/// The checks of an image that something else has built. Where its executables are, nobody has said: the tool is looked for in its
-/// `PATH`, so that the image of another version is noticed.
+/// The checks of an image built elsewhere. Since the place of its executables isn't known, the tool is looked for in
+/// its `PATH`, so that an image of another version is noticed.
 fn checks_elsewhere(verify: Verify, binaries: &Binaries, version: &Version) -> Vec<Check> {
     let Verify::Also(listed) = verify else { return Vec::new() };
     let name = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();

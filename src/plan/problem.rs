@@ -1,18 +1,20 @@
-//! What is wrong with the input: every problem, each with its place and a hint, in one error.
+//! Problems of the input: all of them in one error, each with its place and a hint.
 
 use std::fmt;
 
-use crate::error::{Fault, Situation};
-use crate::quote::with_short_quotes;
+use crate::error::{Fault, StageError};
+use crate::hint::{Hinted, Hints, Input};
+use crate::quote::{with_short_quotes, without_numbers_of_errors};
+use crate::troubleshooting::Topic;
 
-/// Where in the input something stands.
+/// A place in the input.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Place {
-    /// An input of the action, which is an option of the command line under the same name.
+    /// An input of the action. It is also the command-line option with the same name.
     Input(&'static str),
-    /// A line and column (both from 1) of a text: that of an input or of a file.
+    /// A line and a column (both counted from 1) of a text.
     Line {
-        /// The text.
+        /// The text, which is an input or a file.
         of: Text,
         /// The line.
         line: u64,
@@ -23,7 +25,7 @@ pub enum Place {
     Event(String),
 }
 
-/// A text of the input that has lines.
+/// A part of the input that consists of lines.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Text {
     /// The text of an input.
@@ -44,40 +46,37 @@ impl fmt::Display for Text {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Input(name) => write!(f, "input `{name}`"),
+            Self::Input(name) => f.write_str(&Input(name).in_full()),
             Self::Line { of, line, column } => write!(f, "{of}:{line}:{column}"),
             Self::Event(name) => write!(f, "event `{name}`"),
         }
     }
 }
 
-/// One thing that is wrong.
+/// One problem of the input.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Problem {
     place: Place,
     situation: String,
-    hint: Option<String>,
+    hints: Hints,
 }
 
 impl Problem {
-    /// `situation` may carry its hint on a second line, as the messages of our errors do.
+    /// A problem at `place`, with the hints of `situation`.
     #[must_use]
-    pub fn new(place: &Place, situation: impl fmt::Display) -> Self {
-        let text = with_short_quotes(&situation.to_string());
-        let (situation, hint) = match text.split_once("\nhint: ") {
-            Some((situation, hint)) => (situation.to_owned(), Some(hint.to_owned())),
-            None => (text, None),
-        };
-        Self { place: place.clone(), situation, hint }
+    pub fn new(place: &Place, situation: impl Hinted) -> Self {
+        let hints = situation.hints().map(with_short_quotes);
+        let situation = with_short_quotes(&without_numbers_of_errors(&situation.to_string()));
+        Self { place: place.clone(), situation, hints }
     }
 
-    /// With what can be done about it.
+    /// Adds what the user can do about it.
     #[must_use]
     pub fn hint(self, hint: impl fmt::Display) -> Self {
-        Self { hint: Some(with_short_quotes(&hint.to_string())), ..self }
+        Self { hints: with_short_quotes(&hint.to_string()).into(), ..self }
     }
 
-    /// Where it is.
+    /// Where the problem is.
     #[must_use]
     pub fn place(&self) -> &Place {
         &self.place
@@ -86,12 +85,17 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.situation)?;
-        self.hint.iter().try_for_each(|hint| write!(f, "\nhint: {hint}"))
+        write!(f, "{}: {}", self.place, self.situation)
     }
 }
 
-/// The input can't be used. Says everything that is wrong with it.
+impl Hinted for Problem {
+    fn hints(&self) -> Hints {
+        self.hints.clone()
+    }
+}
+
+/// The input can't be used, because of these problems.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanError(Vec<Problem>);
 
@@ -99,10 +103,10 @@ pub struct PlanError(Vec<Problem>);
 const SHOWN: usize = 30;
 
 impl PlanError {
-    /// `Err` with all `problems`, unless there are none.
+    /// Fails with `problems`, if there are any.
     ///
     /// # Errors
-    /// There are some.
+    /// There is at least one problem.
     pub fn unless_none(problems: Vec<Problem>) -> Result<(), Self> {
         if problems.is_empty() { Ok(()) } else { Err(Self(problems)) }
     }
@@ -123,7 +127,7 @@ impl fmt::Display for PlanError {
         for problem in self.0.iter().take(SHOWN) {
             write!(f, "\n  {}: {}", problem.place, problem.situation)?;
             // Indented, so that each hint stays with its problem.
-            problem.hint.iter().try_for_each(|hint| write!(f, "\n    hint: {hint}"))?;
+            problem.hints.iter().try_for_each(|hint| write!(f, "\n    hint: {hint}"))?;
         }
         match self.0.len().saturating_sub(SHOWN) {
             0 => Ok(()),
@@ -134,7 +138,29 @@ impl fmt::Display for PlanError {
 
 impl std::error::Error for PlanError {}
 
-impl Situation for PlanError {
+impl From<Problem> for PlanError {
+    fn from(problem: Problem) -> Self {
+        Self(vec![problem])
+    }
+}
+
+impl Hinted for PlanError {
+    /// Of several problems, each has its hint below it.
+    fn hints(&self) -> Hints {
+        if let [problem] = &self.0[..] { problem.hints() } else { Hints::none() }
+    }
+}
+
+impl StageError for PlanError {
+    fn topic(&self) -> Topic {
+        match self.0.first().map(Problem::place) {
+            Some(Place::Input("version" | "version-pattern" | "version-scheme") | Place::Event(_)) => Topic::Version,
+            Some(Place::Input("credentials")) => Topic::Credentials,
+            Some(Place::Input("matrix" | "images-from") | Place::Line { .. }) => Topic::Matrix,
+            Some(Place::Input(_)) | None => Topic::Inputs,
+        }
+    }
+
     fn fault(&self) -> Fault {
         Fault::Input
     }
@@ -144,10 +170,10 @@ impl Situation for PlanError {
     }
 }
 
-/// The nearest of `known` to `word`, if one is near enough to have been meant.
+/// The word of `known` that is nearest to `word`, if it is near enough to have been meant.
 #[must_use]
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // The distance takes time and memory by the length of both; nobody mistypes that much.
+    // The time and memory that the distance takes depend on the length of both words; nobody mistypes a longer one.
     let known = known.into_iter().filter(|_| word.len() <= 64);
     known
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))

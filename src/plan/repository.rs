@@ -1,26 +1,26 @@
-//! The tool's repository, as event payloads and GitHub's API describe it.
+//! The tool's repository, in the terms of event payloads and GitHub's API.
 
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-/// The tool's repository. It describes every image, where the source has no facts of its own.
+/// The tool's repository. Its facts are used if the source has none of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RepositoryFacts {
-    /// `uv`.
+    /// The name without its owner: `uv`.
     pub name: String,
-    /// `astral-sh/uv`.
+    /// With its owner: `astral-sh/uv`.
     pub full_name: String,
-    /// Its description; empty where it has none.
+    /// Its description; empty if there is none.
     pub description: String,
-    /// `https://github.com/astral-sh/uv`.
+    /// The address of its page: `https://github.com/astral-sh/uv`.
     pub html_url: String,
-    /// The licence's SPDX identifier; empty where there is none.
+    /// The licence's SPDX identifier; empty if there is none.
     pub license: String,
 }
 
 impl RepositoryFacts {
-    /// The repository at an address, as git or a browser has it: `https://host/owner/name`, `git@host:owner/name.git`. `None` for
-    /// other texts, and for paths on this machine.
+    /// The repository at an address, in the form of git or of a browser: `https://host/owner/name`,
+    /// `git@host:owner/name.git`. `None` for other texts, and for local paths.
     #[must_use]
     pub fn at(address: &str) -> Option<Self> {
         let address = address.trim();
@@ -35,7 +35,7 @@ impl RepositoryFacts {
         let host = url.host_str().filter(|host| !host.is_empty())?;
         let (scheme, port) = match url.scheme() {
             scheme @ ("https" | "http") => (scheme, url.port()),
-            // Ports of other protocols aren't those of the web.
+            // The ports of these protocols aren't those of the web server.
             "ssh" | "git" | "git+ssh" => ("https", None),
             _ => return None,
         };
@@ -46,7 +46,7 @@ impl RepositoryFacts {
     }
 }
 
-/// The `repository` object of GitHub's REST description and event payloads, as far as it is needed.
+/// The fields that we need of the `repository` object in GitHub's REST API and event payloads.
 #[derive(Deserialize)]
 struct RawRepository {
     #[serde(default)]
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_repository_is_known_by_each_of_its_addresses_and_no_secret_in_one_is_kept() {
+    fn a_repository_is_recognised_by_each_form_of_its_address_and_secrets_in_it_are_dropped() {
         for address in [
             "https://example.org/acme/tool",
             "https://example.org/acme/tool.git/",

@@ -1,27 +1,29 @@
-//! Sources as they are written, in the input and the key `source`: an image of a registry, an OCI layout, or files for each platform.
+//! The syntax of the input and the key `source`: an image in a registry, an OCI layout, or files for each platform.
 
 use crate::action::inputs::list;
+use crate::hint::Flaw;
 use crate::image::layout::LAYOUT;
 use crate::image::platform::NotLinux;
+use crate::image::reference::InvalidName;
 use crate::image::source::{FILES, SourceFile};
 use crate::image::{Platform, SourceName};
 use crate::version::Version;
 
 use super::template::{InvalidTemplate, Template};
 
-/// What the name of an archive ends with. A path that ends so and names no file in it was cut short.
+/// File name extensions of archives. A path that ends with one, without a path in the archive, is incomplete.
 const ARCHIVES: [&str; 6] = [".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.zst", ".zip"];
 
-/// A source, with placeholders.
+/// A source as it was written, with placeholders.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WrittenSource {
-    /// The name of an image.
+    /// An image in a registry or in a layout.
     Named(Template),
-    /// Files that an image is to be made of.
+    /// Files to make an image of.
     Files(Vec<WrittenFile>),
 }
 
-/// A line `linux/amd64=dist/tool -> /tool`.
+/// A line of the form `linux/amd64=dist/tool -> /tool`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrittenFile {
     platform: Platform,
@@ -31,11 +33,11 @@ pub struct WrittenFile {
 }
 
 impl WrittenSource {
-    /// Reads the text of the input or the key.
+    /// Parses the text of the input or the key.
     ///
     /// # Errors
-    /// Everything that is wrong with it.
-    pub fn read(text: &str) -> Result<Self, Vec<String>> {
+    /// All problems of the text.
+    pub fn read(text: &str) -> Result<Self, Vec<Flaw>> {
         let mut lines = list::lines(text);
         let first = lines.next().unwrap_or_default();
         let rest: Vec<&str> = lines.collect();
@@ -43,34 +45,38 @@ impl WrittenSource {
             return files(&rest);
         }
         if file_of(first).is_some() {
-            return Err(vec![format!("`{first}` is a line of files\nhint: write `{FILES}` on a line before it")]);
+            let hint = format!("write `{FILES}` on a line before it");
+            return Err(vec![Flaw::new(format!("`{first}` is a line of files"), hint)]);
         }
         if !rest.is_empty() {
-            return Err(vec![format!(
-                "expected the name of one image, found {} lines\nhint: name an image, or write `{FILES}` and then a line for each file, such as `linux/amd64=dist/tool`",
-                rest.len() + 1
-            )]);
+            let situation = format!("expected the name of one image, found {} lines", rest.len() + 1);
+            let hint = format!(
+                "name an image, or write `{FILES}` and then a line for each file, such as `linux/amd64=dist/tool`"
+            );
+            return Err(vec![Flaw::new(situation, hint)]);
         }
         template(first).map(Self::Named).map_err(|problem| vec![problem])
     }
 
-    /// The source of `version`. An image of a registry without a tag has that of the version.
+    /// The source for `version`. An image in a registry without a tag gets the version as its tag.
     ///
     /// # Errors
-    /// The version lacks what a placeholder asks for, or what is filled in isn't a name.
-    pub fn fill(&self, version: &Version) -> Result<SourceName, String> {
-        let fill = |template: &Template| {
-            template.render(version, "").ok_or_else(|| format!("`{template}` can't be filled for version `{version}`"))
+    /// The version lacks what a placeholder asks for, or the result isn't a valid name.
+    pub fn fill(&self, version: &Version) -> Result<SourceName, Flaw> {
+        let fill = |template: &Template| -> Result<String, Flaw> {
+            template
+                .render(version, "")
+                .ok_or_else(|| format!("`{template}` can't be filled for version `{version}`").into())
         };
         match self {
             Self::Named(template) => {
                 let mut text = fill(template)?;
-                // `latest` may be another version by now.
+                // `latest` may name another version by now.
                 let has_tag = text.contains('@') || text.rsplit('/').next().is_some_and(|name| name.contains(':'));
                 if !text.starts_with(LAYOUT) && !has_tag {
                     text = format!("{text}:{}", version.tag_text());
                 }
-                text.parse().map_err(|invalid: crate::image::reference::InvalidName| invalid.to_string())
+                text.parse().map_err(|invalid: InvalidName| Flaw::of(&invalid))
             }
             Self::Files(written) => {
                 let mut files = Vec::<SourceFile>::new();
@@ -83,21 +89,16 @@ impl WrittenSource {
                         Some(to) => to.clone(),
                     };
                     if entry.is_none() && ARCHIVES.iter().any(|suffix| path.ends_with(suffix)) {
-                        return Err(format!(
-                            "`{path}` is an archive\nhint: name the file in it, such as `{}={path}!tool`",
-                            file.platform
-                        ));
+                        let hint = format!("name the file in it, such as `{}={path}!tool`", file.platform);
+                        return Err(Flaw::new(format!("`{path}` is an archive"), hint));
                     }
                     if !to.starts_with('/') || to.split('/').skip(1).any(|part| matches!(part, "" | "." | "..")) {
-                        return Err(format!(
-                            "`{to}` is not the absolute path of a file\nhint: write it as in `-> /tool`"
-                        ));
+                        let situation = format!("`{to}` is not the absolute path of a file");
+                        return Err(Flaw::new(situation, "write it as in `-> /tool`"));
                     }
                     if files.iter().any(|other| other.platform == file.platform && other.to == to) {
-                        return Err(format!(
-                            "two files for `{}` would both become `{to}`\nhint: give one of them another name with `->`",
-                            file.platform
-                        ));
+                        let situation = format!("two files for `{}` would both become `{to}`", file.platform);
+                        return Err(Flaw::new(situation, "give one of them another name with `->`"));
                     }
                     files.push(SourceFile { platform: file.platform.clone(), path, entry, to });
                 }
@@ -107,11 +108,10 @@ impl WrittenSource {
     }
 }
 
-fn files(lines: &[&str]) -> Result<WrittenSource, Vec<String>> {
+fn files(lines: &[&str]) -> Result<WrittenSource, Vec<Flaw>> {
     if lines.is_empty() {
-        return Err(vec![format!(
-            "`{FILES}` is not followed by files\nhint: write a line for each, such as `linux/amd64=dist/x86_64/tool`"
-        )]);
+        let situation = format!("`{FILES}` is not followed by files");
+        return Err(vec![Flaw::new(situation, "write a line for each, such as `linux/amd64=dist/x86_64/tool`")]);
     }
     let (mut files, mut problems) = (Vec::new(), Vec::new());
     for line in lines {
@@ -123,15 +123,14 @@ fn files(lines: &[&str]) -> Result<WrittenSource, Vec<String>> {
     if problems.is_empty() { Ok(WrittenSource::Files(files)) } else { Err(problems) }
 }
 
-fn file(line: &str) -> Result<WrittenFile, String> {
+fn file(line: &str) -> Result<WrittenFile, Flaw> {
     let wrong = || {
-        format!(
-            "`{line}` is not a file for a platform\nhint: write `linux/amd64=dist/tool`, or `linux/amd64=tool.tar.gz!tool` for one in an archive"
-        )
+        let hint = "write `linux/amd64=dist/tool`, or `linux/amd64=tool.tar.gz!tool` for one in an archive";
+        Flaw::new(format!("`{line}` is not a file for a platform"), hint)
     };
     let (platform, rest) = file_of(line).ok_or_else(wrong)?;
     if !platform.is_linux() {
-        return Err(NotLinux(platform).to_string());
+        return Err(Flaw::of(&NotLinux(platform)));
     }
     let (from, to) = match rest.split_once("->") {
         Some((from, to)) => (from.trim(), Some(to.trim())),
@@ -152,16 +151,16 @@ fn file(line: &str) -> Result<WrittenFile, String> {
     })
 }
 
-/// The platform of a line of files, and what is behind it.
+/// The platform at the beginning of a line of files, and the rest of the line.
 fn file_of(line: &str) -> Option<(Platform, &str)> {
     let (platform, rest) = line.split_once('=')?;
     Some((platform.trim().parse().ok()?, rest))
 }
 
-fn template(text: &str) -> Result<Template, String> {
-    let template = text.parse::<Template>().map_err(|invalid: InvalidTemplate| invalid.to_string())?;
+fn template(text: &str) -> Result<Template, Flaw> {
+    let template = text.parse::<Template>().map_err(|invalid: InvalidTemplate| Flaw::of(&invalid))?;
     if template.has_tag() {
-        return Err(format!("`{text}` has `{{tag}}`, which only variants have"));
+        return Err(format!("`{text}` has `{{tag}}`, which only variants have").into());
     }
     Ok(template)
 }
@@ -169,11 +168,15 @@ fn template(text: &str) -> Result<Template, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hint::Hinted as _;
     use crate::version::Scheme;
 
     fn filled(text: &str) -> Result<String, String> {
         let version = Version::parse("1.2.3", Scheme::Auto).unwrap();
-        let source = WrittenSource::read(text).map_err(|problems| problems.join("\n"))?.fill(&version)?;
+        let said = |flaw: &Flaw| flaw.with_hints();
+        let written =
+            WrittenSource::read(text).map_err(|flaws| flaws.iter().map(said).collect::<Vec<_>>().join("\n"))?;
+        let source = written.fill(&version).map_err(|flaw| said(&flaw))?;
         Ok(match source {
             SourceName::Files(files) => files.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
             other => other.to_string(),

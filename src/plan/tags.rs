@@ -1,22 +1,24 @@
-//! The tags of each image, and that no two images claim the same one.
+//! Makes the tags of each image, and ensures that no two images claim the same tag.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::template::Template;
 use super::{Place, Problem, Reason, RollingTag, Source, Tags};
+use crate::hint::Input;
 use crate::image::{Repository, SourceName, Tag};
 use crate::matrix::Row;
 use crate::version::Version;
 
-/// What stands in the place of an entry for the bare tags of the default variant. No entry is written like that, as no tag has a colon.
+/// The pseudo-entry of the default variant's bare tags. It can't be a real entry, since tags contain no colon.
 pub(super) const DEFAULT_ENTRY: &str = "default: true";
 
-/// Makes tags of templates and entries.
+/// Makes tags from templates and entries.
 pub(super) struct Tagger<'a> {
     pub(super) version: &'a Version,
-    /// The templates of variants.
+    /// The templates for the tags of variants.
     pub(super) templates: &'a [Template],
-    /// Those of the default variant's bare tags.
+    /// The templates for the default variant's bare tags.
     pub(super) bare: &'a [Template],
 }
 
@@ -34,7 +36,7 @@ impl Tagger<'_> {
         }
         if let Some(place) = &row.default {
             let mut bare = self.tags(self.bare, &[(DEFAULT_ENTRY.to_owned(), place.clone())], problems);
-            // An entry `latest` gives one of them as well.
+            // An entry `latest` makes one of the bare tags as well.
             bare.exact.retain(|tag| !tags.reasons.contains_key(tag));
             bare.rolling.retain(|rolling| !tags.reasons.contains_key(&rolling.tag));
             bare.reasons.retain(|tag, _| !tags.reasons.contains_key(tag));
@@ -45,8 +47,8 @@ impl Tagger<'_> {
         tags
     }
 
-    /// Refuses rolling tags that read as this version's exact tag of another entry, which a later release may have. Tags that two
-    /// variants claim were refused already.
+    /// Refuses rolling tags that look like this version's exact tag of another entry, since a later release may have
+    /// that entry. Tags that two variants claim have been refused before.
     pub(super) fn refuse_ambiguous(&self, row: &Row, tags: &Tags, claims: &Claims, problems: &mut Vec<Problem>) {
         for rolling in tags.rolling.iter().filter(|rolling| claims.belongs_to(&rolling.tag, row)) {
             let Some(other) = self.own_exact_tag_of(rolling) else { continue };
@@ -64,14 +66,15 @@ impl Tagger<'_> {
         }
     }
 
-    /// The other entry for which the rolling tag would be an exact tag of this version: `22-slim` of 22 for `slim`.
+    /// The other entry for which the rolling tag would be an exact tag of this version: `22-slim` of `slim` is also 22
+    /// for the entry `slim`.
     fn own_exact_tag_of(&self, rolling: &RollingTag) -> Option<String> {
         let version = self.version.tag_text();
         let cuts = self.templates.iter().flat_map(|template| template.cuts(rolling.tag.as_str()));
         cuts.filter(|(of, entry)| *of == version && *entry != rolling.entry).map(|(_, entry)| entry.to_owned()).next()
     }
 
-    /// The tags of one image. Templates come first, then entries, so that `0.9-alpine` stands beside `0.9-alpine3.23`.
+    /// The tags of one image, ordered by template and then by entry, so that `0.9-alpine` is next to `0.9-alpine3.23`.
     pub(super) fn tags(
         &self,
         templates: &[Template],
@@ -79,10 +82,10 @@ impl Tagger<'_> {
         problems: &mut Vec<Problem>,
     ) -> Tags {
         let mut tags = Tags::default();
-        // Of `{version}` and `{major}.{minor}` for a version 2024.10, the exact tag counts.
+        // For a version 2024.10, `{version}` and `{major}.{minor}` make the same tag; then the exact one counts.
         let (exact, rolling): (Vec<&Template>, Vec<&Template>) =
             templates.iter().partition(|template| template.is_exact());
-        // A development build has no successor that could take its rolling tags over.
+        // A development build has no successor that could take over its rolling tags.
         let rolling = rolling.into_iter().filter(|_| self.version.as_commit().is_none());
         for template in exact.into_iter().chain(rolling) {
             for (entry, place) in entries {
@@ -125,43 +128,55 @@ impl Tagger<'_> {
     }
 }
 
-/// The owner of each tag at the destinations.
+/// The image that claims each tag at the destinations.
 #[derive(Default)]
 pub(super) struct Claims(BTreeMap<String, Claim>);
 
 struct Claim {
     who: String,
     place: Place,
-    hint: &'static str,
+    hint: String,
 }
 
-/// What to do about a tag that two images claim.
+/// The hint for a tag that two images claim.
 const SHARE: &str = "give each tag to one of them";
-const TAKEN_FROM: &str = "that is where the executables are taken from; set `source` to another repository or tag";
+
+/// The same where one of them is the source itself, which `key` names.
+fn taken_from(key: impl fmt::Display) -> String {
+    format!("that is where the executables are taken from; set {key} to another repository or tag")
+}
 
 impl Claims {
-    /// The tags of the source: those that it gets, and the one that it has if it lives at a destination.
+    /// The tags of the source: those that it should get, and the one that it has already if it is at a destination.
     pub(super) fn source(&mut self, source: &Source, destinations: &[Repository]) {
         if let Some(tag) = tag_of(&source.name, destinations) {
             let who = format!("the source `{}`", source.name);
-            self.0.insert(tag.to_string(), Claim { who, place: Place::Input("source"), hint: TAKEN_FROM });
+            self.0.insert(
+                tag.to_string(),
+                Claim { who, place: Place::Input("source"), hint: taken_from(Input("source")) },
+            );
         }
         for tag in source.tags.iter() {
-            let claim = Claim { who: "the source image".to_owned(), place: Place::Input("source-tags"), hint: SHARE };
+            let claim = Claim {
+                who: "the source image".to_owned(),
+                place: Place::Input("source-tags"),
+                hint: SHARE.to_owned(),
+            };
             self.0.insert(tag.to_string(), claim);
         }
     }
 
-    /// The tag that a variant's own source has, if it lives at a destination.
+    /// The tag that a variant's own source has already, if it is at a destination.
     pub(super) fn own_source(&mut self, row: &Row, source: &SourceName, destinations: &[Repository]) {
         if let Some(tag) = tag_of(source, destinations) {
             let place = row.source.as_ref().map_or(&row.place, |(_, place)| place).clone();
-            let claim = || Claim { who: format!("the source of {}", variant_of(row)), place, hint: TAKEN_FROM };
+            let claim =
+                || Claim { who: format!("the source of {}", variant_of(row)), place, hint: taken_from("`source`") };
             self.0.entry(tag.to_string()).or_insert_with(claim);
         }
     }
 
-    /// Whether a tag is claimed by the variant of `row`, and not by somebody before it.
+    /// Whether the variant of `row` is the first to claim a tag.
     fn belongs_to(&self, tag: &Tag, row: &Row) -> bool {
         self.0.get(tag.as_str()).is_some_and(|claim| claim.who == variant_of(row))
     }
@@ -173,21 +188,26 @@ impl Claims {
             let place = place_of(row, entry);
             match self.0.get(tag.as_str()) {
                 Some(other) => {
-                    // One clash of entries shows in each of their tags; once is enough.
+                    // Two clashing entries clash in each of their tags; one report is enough.
                     let clash = (entry.to_owned(), other.place.to_string());
                     if !named.contains(&clash) {
-                        problems.push(
-                            Problem::new(
-                                place,
-                                format!("tag `{tag}` is claimed here and by {} at {}", other.who, other.place),
-                            )
-                            .hint(other.hint),
-                        );
+                        problems.push(if other.place == *place {
+                            let axes: Vec<String> = row.axes.iter().map(|axis| format!("`{{{axis}}}`")).collect();
+                            let message = format!("more than one combination of `for` gives the tag `{tag}`");
+                            Problem::new(place, message).hint(format!(
+                                "put {} into the entry of `tags`, or move the entry to `newest-tags`, which only the first \
+                                 combination gets",
+                                axes.join(" or ")
+                            ))
+                        } else {
+                            let message = format!("tag `{tag}` is claimed here and by {} at {}", other.who, other.place);
+                            Problem::new(place, message).hint(&other.hint)
+                        });
                         named.push(clash);
                     }
                 }
                 None => {
-                    let claim = Claim { who: variant_of(row), place: place.clone(), hint: SHARE };
+                    let claim = Claim { who: variant_of(row), place: place.clone(), hint: SHARE.to_owned() };
                     self.0.insert(tag.to_string(), claim);
                 }
             }
@@ -200,7 +220,7 @@ fn tag_of<'a>(source: &'a SourceName, destinations: &[Repository]) -> Option<&'a
     reference.tag().filter(|_| destinations.contains(reference.repository()))
 }
 
-/// Where an entry stands.
+/// The place of an entry in the matrix.
 fn place_of<'a>(row: &'a Row, entry: &str) -> &'a Place {
     let of_entry = row.tags.iter().find(|(text, _)| text == entry).map(|(_, place)| place);
     of_entry.or(row.default.as_ref().filter(|_| entry == DEFAULT_ENTRY)).unwrap_or(&row.place)

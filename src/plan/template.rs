@@ -1,13 +1,14 @@
-//! Tag templates: what the tags of an image are called, and how such a tag can be read back.
+//! Tag templates: they make the tags of an image, and parse such tags.
 //!
-//! A template with `{version}` (or `{sha}`) gives an exact tag, one without gives a rolling tag.
+//! A template with `{version}` (or `{sha}`) makes an exact tag, any other one a rolling tag.
 
 use std::fmt;
 use std::str::FromStr;
 
+use crate::hint::{Hinted, Hints};
 use crate::version::Version;
 
-/// One tag template: `{major}.{minor}-{tag}`.
+/// A template for one tag: `{major}.{minor}-{tag}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Template {
     parts: Vec<Part>,
@@ -30,17 +31,18 @@ enum Field {
 }
 
 impl Field {
-    const ALL: [(Self, &'static str); 6] = [
-        (Self::Version, "version"),
-        (Self::Major, "major"),
-        (Self::Minor, "minor"),
-        (Self::Patch, "patch"),
-        (Self::Sha, "sha"),
-        (Self::Tag, "tag"),
+    /// Each with its name and what it stands for.
+    const ALL: [(Self, &'static str, &'static str); 6] = [
+        (Self::Version, "version", "the version, without a leading `v`: `0.9.26`"),
+        (Self::Major, "major", "its first number"),
+        (Self::Minor, "minor", "its second number, or 0"),
+        (Self::Patch, "patch", "its third number, or 0"),
+        (Self::Sha, "sha", "the first seven digits of a development build's commit"),
+        (Self::Tag, "tag", "each entry of the variant's `tags`"),
     ];
 
     fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(field, _)| *field == self).map_or("", |(_, name)| name)
+        Self::ALL.iter().find(|(field, ..)| *field == self).map_or("", |(_, name, _)| name)
     }
 }
 
@@ -48,13 +50,10 @@ impl Field {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTemplate {
     /// `{` without `}` or the other way round.
-    #[error("`{0}` has a brace without its counterpart\nhint: placeholders are written as `{{version}}`")]
+    #[error("`{0}` has a brace without its counterpart")]
     Brace(String),
     /// A placeholder that nobody fills.
-    #[error(
-        "`{template}` has the unknown placeholder `{{{placeholder}}}`\nhint: use {}",
-        Field::ALL.map(|(_, name)| format!("`{{{name}}}`")).join(", ")
-    )]
+    #[error("`{template}` has the unknown placeholder `{{{placeholder}}}`")]
     Placeholder {
         /// The template.
         template: String,
@@ -63,35 +62,55 @@ pub enum InvalidTemplate {
     },
 }
 
+impl Hinted for InvalidTemplate {
+    fn hints(&self) -> Hints {
+        match self {
+            Self::Brace(_) => "placeholders are written as `{version}`".into(),
+            Self::Placeholder { template, .. } if template.contains("{{") => {
+                "placeholders have single braces here, other than docker/metadata-action's: `{version}`".into()
+            }
+            Self::Placeholder { .. } => {
+                format!("use {}", Field::ALL.map(|(_, name, _)| format!("`{{{name}}}`")).join(", ")).into()
+            }
+        }
+    }
+}
+
 /// The tags of the default variant, and of a source with `source-tags: default`.
 pub const BARE: [&str; 3] = ["{version}", "{major}.{minor}", "latest"];
 
 impl Template {
+    /// The placeholders, each with what it stands for.
+    pub fn placeholders() -> impl Iterator<Item = (String, &'static str)> {
+        Field::ALL.into_iter().map(|(_, name, meaning)| (format!("{{{name}}}"), meaning))
+    }
+
     /// The templates of [`BARE`].
     #[must_use]
     pub fn bare() -> Vec<Self> {
         BARE.iter().filter_map(|template| template.parse().ok()).collect()
     }
 
-    /// Whether the tag names one version, or one commit.
+    /// Whether its tags name a single version or commit.
     #[must_use]
     pub fn is_exact(&self) -> bool {
         self.has(Field::Version) || self.has(Field::Sha)
     }
 
-    /// Whether the tag differs from variant to variant.
+    /// Whether its tags differ between variants.
     #[must_use]
     pub fn has_tag(&self) -> bool {
         self.has(Field::Tag)
     }
 
-    /// Whether the tag names a commit, so that it is meant for development builds.
+    /// Whether its tags name a commit, so that it is for development builds.
     #[must_use]
     pub fn has_sha(&self) -> bool {
         self.has(Field::Sha)
     }
 
-    /// The text of the tag for `version` and the entry `tag`. `None` where the version has no such number or commit.
+    /// The tag for `version` and the entry `tag`; `None` if the version lacks a number or commit that the template
+    /// needs.
     #[must_use]
     pub fn render(&self, version: &Version, tag: &str) -> Option<String> {
         let mut text = String::new();
@@ -109,7 +128,7 @@ impl Template {
         Some(text)
     }
 
-    /// Whether it gives `text` for `version` and the entry `tag`; [`Self::render`] without making a text.
+    /// Whether the template makes `text` for `version` and the entry `tag`: [`Self::render`] without allocating.
     #[must_use]
     pub fn gives(&self, text: &str, version: &Version, tag: &str) -> bool {
         let rest = self.parts.iter().try_fold(text, |rest, part| match part {
@@ -128,7 +147,7 @@ impl Template {
         self.parts.contains(&Part::Field(field))
     }
 
-    /// The text before and after the version in the exact tags of `entry`; `None` for templates without `{version}`.
+    /// The text before and after the version in exact tags of `entry`; `None` for templates without `{version}`.
     #[must_use]
     pub fn around_version(&self, entry: &str) -> Option<(String, String)> {
         let at = self.parts.iter().position(|part| *part == Part::Field(Field::Version))?;
@@ -145,8 +164,8 @@ impl Template {
         Some((literal(&self.parts[..at])?, literal(&self.parts[at + 1..])?))
     }
 
-    /// The versions and entries that may have given `tag`: each way in which the text can be cut. Empty for templates without
-    /// `{version}`; the entry is empty for those without `{tag}`.
+    /// The versions and entries for which the template may have made `tag`: one pair for each way to split the text.
+    /// Empty for templates without `{version}`; the entry is empty for those without `{tag}`.
     #[must_use]
     pub fn cuts<'a>(&self, tag: &'a str) -> Vec<(&'a str, &'a str)> {
         let mut cuts = Vec::new();
@@ -157,7 +176,7 @@ impl Template {
     }
 }
 
-/// Adds to `cuts` each way in which `parts` give `text`. `found` are version and entry so far.
+/// Adds to `cuts` each way in which `parts` match `text`. `found` is the version and the entry so far.
 fn cut<'a>(parts: &[Part], text: &'a str, found: (&'a str, &'a str), cuts: &mut Vec<(&'a str, &'a str)>) {
     let (version, entry) = found;
     match parts.split_first() {
@@ -194,7 +213,7 @@ impl FromStr for Template {
             }
             let (name, after) =
                 rest[brace..].strip_prefix('{').and_then(|open| open.split_once('}')).ok_or_else(unbalanced)?;
-            let field = Field::ALL.iter().find(|(_, known)| *known == name).map(|(field, _)| *field);
+            let field = Field::ALL.iter().find(|(_, known, _)| *known == name).map(|(field, ..)| *field);
             let field = field.ok_or_else(|| InvalidTemplate::Placeholder {
                 template: text.to_owned(),
                 placeholder: name.to_owned(),
@@ -243,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_can_be_cut_in_every_way_that_gives_it() {
+    fn a_tag_is_split_in_every_possible_way() {
         let cuts = |template: &str, tag| template.parse::<Template>().unwrap().cuts(tag);
         assert_eq!(cuts("{version}-{tag}", "1.2-22-slim"), [("1.2", "22-slim"), ("1.2-22", "slim")]);
         assert_eq!(cuts("{tag}-{version}", "21-1.2.3"), [("1.2.3", "21")]);

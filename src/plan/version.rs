@@ -1,32 +1,33 @@
-//! Which version is to be published, and the release and the commit that it belongs to.
+//! Determines the version to publish, with its release and its commit.
 
 use super::{Place, Problem, Release};
 use crate::action::event::{DRY_RUN, Kind, ReleaseEvent};
 use crate::action::inputs::VersionPattern;
 use crate::action::{Event, Inputs};
+use crate::hint::Input;
 use crate::version::Version;
 
-/// The version with what is known about it.
+/// The version, and what is known about it.
 #[derive(Debug)]
 pub(super) struct Determined {
     pub(super) version: Version,
     pub(super) release: Option<Release>,
     pub(super) revision: Option<String>,
-    /// Why no rolling tag goes to it, if none does.
+    /// Why it gets no rolling tags, if that is the case.
     pub(super) not_final: Option<String>,
 }
 
-/// Whether a dry run was asked for in place of a version.
+/// Whether a dry run was requested instead of a version.
 pub(super) fn asks_for_dry_run(inputs: &Inputs, event: &Event) -> bool {
     event.asks_for_dry_run() || inputs.version.as_deref() == Some(DRY_RUN)
 }
 
-/// The version that the input names.
+/// The version in the input.
 fn named(inputs: &Inputs) -> Option<&str> {
     inputs.version.as_deref().filter(|version| *version != DRY_RUN)
 }
 
-/// From the input, else from the event. `None` if that fails, with the reason in `problems`.
+/// The version from the input, else from the event. `None` if there is none; `problems` then says why.
 pub(super) fn determine(inputs: &Inputs, event: &Event, problems: &mut Vec<Problem>) -> Option<Determined> {
     let before = problems.len();
     let from_event = from_event(inputs, event, problems);
@@ -45,7 +46,10 @@ pub(super) fn determine(inputs: &Inputs, event: &Event, problems: &mut Vec<Probl
                 &Place::Input("version"),
                 format!("`{}` is not the version of the release `{}` that this run is for", given.version, release.tag),
             )
-            .hint("leave `version` empty on a release event, or dispatch the workflow for another version"),
+            .hint(format!(
+                "leave {} empty on a release event, or dispatch the workflow for another version",
+                Input("version")
+            )),
         );
         return None;
     }
@@ -55,7 +59,7 @@ pub(super) fn determine(inputs: &Inputs, event: &Event, problems: &mut Vec<Probl
         (Some(given), Some(_)) if !same => given,
         (_, Some(found)) => found,
         (None, None) => development(inputs, event).or_else(|| {
-            // What can't be read is said already.
+            // An input or event that can't be parsed has been reported already.
             let is_said = |problem: &Problem| matches!(problem.place(), Place::Event(_) | Place::Input("version"));
             if !problems.iter().any(is_said) {
                 problems.push(nothing_found(inputs, event));
@@ -74,7 +78,7 @@ pub(super) fn determine(inputs: &Inputs, event: &Event, problems: &mut Vec<Probl
     Some(determined)
 }
 
-/// The version of the event, if it has one.
+/// The version in the event, if there is one.
 fn from_event(inputs: &Inputs, event: &Event, problems: &mut Vec<Problem>) -> Option<Determined> {
     let place = Place::Event(event.name.clone());
     match &event.kind {
@@ -90,7 +94,7 @@ fn from_event(inputs: &Inputs, event: &Event, problems: &mut Vec<Problem>) -> Op
                 release.prerelease.then(|| format!("release `{}` is marked as a pre-release", release.tag));
             Some(found)
         }
-        // With a version of its own, a run may be on any tag, such as `nightly`.
+        // A run whose input names the version may be on any tag, such as `nightly`.
         Kind::Tag(tag) => {
             let mut ignored = Vec::new();
             let problems = if named(inputs).is_some() { &mut ignored } else { problems };
@@ -126,9 +130,9 @@ fn refused(release: &ReleaseEvent, place: &Place) -> Option<Problem> {
 }
 
 enum Origin {
-    /// A tag of the repository, which must fit `version-pattern`.
+    /// A tag of the repository, which must match `version-pattern`.
     Tag,
-    /// An input, written by a person: a version or a tag.
+    /// An input that a person wrote: a version or a tag.
     Input,
 }
 
@@ -145,7 +149,11 @@ fn parse(
         (None, Origin::Input) => text,
         (None, Origin::Tag) => {
             problems.push(
-                Problem::new(place, format!("tag `{text}` doesn't fit `version-pattern`, which is `{pattern}`")).hint(
+                Problem::new(
+                    place,
+                    format!("tag `{text}` doesn't fit {}, which is `{pattern}`", Input("version-pattern")),
+                )
+                .hint(
                     "is it the release of another tool? Then let the job run only for the tags of this one: \
                      `if: startsWith(github.ref_name, 'tool-')`",
                 ),
@@ -162,7 +170,8 @@ fn parse(
             let problem = Problem::new(place, invalid);
             problems.push(match guess_pattern(bare, inputs).filter(|_| pattern.is_plain()) {
                 Some(pattern) => {
-                    problem.hint(format!("if that is how the tag is named, set `version-pattern: {pattern}`"))
+                    let setting = Input("version-pattern").set_to(&pattern.to_string());
+                    problem.hint(format!("if that is how the tag is named, set {setting}"))
                 }
                 None => problem,
             });
@@ -171,7 +180,7 @@ fn parse(
     }
 }
 
-/// The names that the release's tag may have, if `text` was written for the version `bare`.
+/// The possible tags of the release, if `text` was written for the version `bare`.
 fn tags_of(text: &str, bare: &str, pattern: &VersionPattern) -> Vec<String> {
     let text = text.trim();
     if !pattern.is_plain() && pattern.version_in(text).is_none() {
@@ -184,15 +193,17 @@ fn tags_of(text: &str, bare: &str, pattern: &VersionPattern) -> Vec<String> {
     vec![text.to_owned(), other]
 }
 
-/// `tool-v{version}` for `tool-v1.2.3`.
+/// The pattern that a tag suggests: `tool-v{version}` for `tool-v1.2.3`.
 fn guess_pattern(tag: &str, inputs: &Inputs) -> Option<String> {
     let starts = tag.char_indices().filter(|(at, c)| *at > 0 && c.is_ascii_digit());
     let start = starts.map(|(at, _)| at).find(|at| Version::parse(&tag[*at..], inputs.version_scheme).is_ok())?;
-    Some(format!("{}{{version}}", &tag[..start]))
+    // A date isn't how a tool is called.
+    let name = &tag[..start];
+    name.contains(char::is_alphabetic).then(|| format!("{name}{{version}}"))
 }
 
-/// The development build of the run's commit: for pull requests, for dry runs without a version, and where a template with `{sha}`
-/// asks for it.
+/// The development build of the run's commit: for pull requests, for dry runs without a version, and if a template with
+/// `{sha}` asks for it.
 fn development(inputs: &Inputs, event: &Event) -> Option<Determined> {
     let asked = asks_for_dry_run(inputs, event) || inputs.tag_templates.iter().any(super::Template::has_sha);
     let commit = match &event.kind {
@@ -211,7 +222,11 @@ fn nothing_found(inputs: &Inputs, event: &Event) -> Problem {
             &Place::Input("version"),
             format!("`{DRY_RUN}` is a dry run of a development build, and the run's commit isn't known"),
         )
-        .hint("give a version, with `dry-run: true`, or set `revision`");
+        .hint(format!(
+            "give a version, with {}, or set {}",
+            Input("dry-run").set_to("true"),
+            Input("revision")
+        ));
     }
     let looked = match &event.kind {
         _ if event.name.is_empty() => "no event started this run".to_owned(),
@@ -224,11 +239,13 @@ fn nothing_found(inputs: &Inputs, event: &Event) -> Problem {
         _ => format!("event `{}` tells of none", event.name),
     };
     let hint = match &event.kind {
-        _ if event.name.is_empty() => "give it with `--version`",
-        Kind::Branch(_) => {
-            "run on `release: types: [published]`, set `version`, or add `sha-{sha}-{tag}` to `tag-templates` to publish development builds"
-        }
-        _ => "run on `release: types: [published]`, or set `version`",
+        _ if event.name.is_empty() => "give it with `--version`".to_owned(),
+        Kind::Branch(_) => format!(
+            "run on `release: types: [published]`, set {}, or add `sha-{{sha}}-{{tag}}` to {} to publish development builds",
+            Input("version"),
+            Input("tag-templates")
+        ),
+        _ => format!("run on `release: types: [published]`, or set {}", Input("version")),
     };
     Problem::new(&Place::Input("version"), format!("it is empty, and {looked}")).hint(hint)
 }

@@ -1,4 +1,4 @@
-//! Content by digest: blobs, then manifests, then indexes, the source's index last. No tag moves here.
+//! Content by digest: first blobs, then manifests, then indexes, and the source's index last. No tag moves here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,20 +9,21 @@ use crate::action::Log;
 use crate::api::registry::{BlobOrigin, Ensured, Registries};
 use crate::compose::{Blob, Origin};
 use crate::image::{Digest, Document, Repository};
+use crate::quote::count;
 use crate::survey::Surveyed;
 
-/// How blobs got to a destination, in numbers of blobs.
+/// How the blobs of an image got to a destination, as numbers of blobs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Blobs {
-    /// Present already.
+    /// They were there already.
     pub already_there: u64,
-    /// Mounted from another repository of the registry.
+    /// They were mounted from another repository of the registry.
     pub mounted: u64,
-    /// Copied from another registry.
+    /// They were copied from another registry.
     pub copied: u64,
-    /// Uploaded from this machine.
+    /// They were uploaded from this machine.
     pub pushed: u64,
-    /// Manifests and indexes that were sent.
+    /// Manifests and indexes that were pushed.
     #[serde(skip)]
     pub manifests: u64,
 }
@@ -61,13 +62,14 @@ impl std::fmt::Display for Blobs {
             (self.pushed, "pushed"),
         ];
         let said: Vec<String> =
-            counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+            counts.iter().filter(|(number, _)| *number > 0).map(|(number, what)| format!("{number} {what}")).collect();
         f.write_str(&said.join(", "))
     }
 }
 
-/// Makes sure that every destination has all content of every index that a tag names there or is to name. Manifests and blobs are
-/// looked up one by one: an index may outlive them. Returns the tally of each index at each destination; `done` is skipped.
+/// Ensures that every destination has all content of every index that a tag names there, or is about to name. Manifests
+/// and blobs are looked up one by one, because an index may outlive them. Returns the tally of each index at each
+/// destination; indexes in `done` are skipped.
 ///
 /// # Errors
 /// A registry refuses a request, or doesn't confirm a manifest.
@@ -86,7 +88,7 @@ pub(super) async fn ensure(
         }
     }
     let bar = log.progress("blobs", wanted.len() as u64);
-    // Each blob once, to all destinations that lack it, so that it is read from its source once.
+    // Each blob goes to all destinations that lack it, so that it is read from its source only once.
     let ensured_blobs: BTreeMap<(Repository, Digest), Ensured> = stream::iter(wanted.into_values())
         .map(async |(blob, to)| {
             let to: Vec<Repository> = to.into_iter().cloned().collect();
@@ -112,16 +114,17 @@ pub(super) async fn ensure(
         manifests.extend(images.map(|manifest| (*to, manifest)));
         if is_source(*artifact) { &mut source } else { &mut indexes }.push((*to, &content.index));
     }
-    // GHCR orders a package's versions by the first push of a manifest: a new source index that comes last heads the page.
+    // GHCR orders a package's versions by the first push of a manifest: a new source index that comes last heads the
+    // page.
     let mut pushed = BTreeSet::new();
     for documents in [manifests, indexes, source] {
         pushed.extend(push(registries, documents).await?);
     }
     read_back(registries, &pushed).await?;
 
-    let mut tallies = BTreeMap::new();
+    let (mut tallies, mut complete) = (BTreeMap::new(), BTreeMap::<Repository, usize>::new());
     for (to, artifact, content) in contents {
-        // Attestations, and whatever else an index lists beside images.
+        // Attestations, and other non-images that an index lists.
         let (mut all, mut others, mut entries) = (Blobs::default(), Blobs::default(), 0);
         let name = surveyed.wanted.artifacts[artifact].tags.exact.first();
         let name = name.map_or_else(|| to.to_string(), |tag| to.tagged(tag.clone()).to_string());
@@ -131,7 +134,8 @@ pub(super) async fn ensure(
                 tally.count(ensured_blobs[&(to.clone(), blob.descriptor.digest.clone())]);
             }
             match &image.platform {
-                Some(_) => log.image(&name, image.platform.as_ref(), &tally.to_string()),
+                Some(_) if log.is_verbose() => log.image(&name, image.platform.as_ref(), &tally.to_string()),
+                Some(_) => {}
                 None => {
                     others.add(tally);
                     entries += 1;
@@ -139,7 +143,7 @@ pub(super) async fn ensure(
             }
             all.add(tally);
         }
-        if entries > 0 {
+        if entries > 0 && log.is_verbose() {
             log.image(&name, None, &format!("{others} of {entries} entries without a platform"));
         }
         let of_content = |(repository, digest): &&(Repository, Digest)| {
@@ -147,7 +151,19 @@ pub(super) async fn ensure(
                 && (digest == content.digest() || content.images.iter().any(|image| image.manifest.digest() == digest))
         };
         all.manifests = pushed.iter().filter(of_content).count() as u64;
+        if all.is_unchanged() {
+            *complete.entry(to.clone()).or_default() += 1;
+        } else if !log.is_verbose() {
+            log.image(
+                &name,
+                None,
+                &format!("{all}, {}", count(usize::try_from(all.manifests).unwrap_or(usize::MAX), "manifest")),
+            );
+        }
         tallies.insert((to.clone(), content.digest().clone()), all);
+    }
+    for (to, images) in complete.into_iter().filter(|_| !log.is_verbose()) {
+        log.image(&to, None, &format!("{} complete already", count(images, "image")));
     }
     Ok(tallies)
 }
@@ -162,7 +178,8 @@ fn origin(blob: &Blob) -> BlobOrigin<'_> {
     }
 }
 
-/// Sends documents, each once to each destination, as many at once as the registries allow. Returns those that were missing.
+/// Pushes documents, each once to each destination, as many in parallel as the registries allow. Returns those that
+/// were missing.
 async fn push(
     registries: &Registries,
     documents: Vec<(&Repository, &Document)>,
@@ -181,7 +198,7 @@ async fn push(
         .await
 }
 
-/// Looks up everything that was pushed, by digest. The rest was looked up before the push.
+/// Looks up everything that was pushed, by digest. Everything else was looked up before the push.
 async fn read_back(registries: &Registries, pushed: &BTreeSet<(Repository, Digest)>) -> Result<(), PublishError> {
     stream::iter(pushed)
         .map(async |(to, digest)| {

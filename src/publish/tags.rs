@@ -1,9 +1,11 @@
-//! Writing tags: exact ones, rolling ones, the source's own rolling tags last. Where `on-conflict: replace` takes an exact tag from
-//! another tool's image, the rolling tags that are known by it come first.
+//! Writing tags: first exact tags, then rolling tags, and the source's own rolling tags last. If `on-conflict: replace`
+//! takes an exact tag from another tool's image, the rolling tags that were recognised by it come before everything
+//! else.
 //!
-//! Registries can't compare and swap, so two runs may cross. Each tag is looked at again right before it is written; if it has
-//! changed, everything is looked at and decided again. Afterwards all tags are looked at until nothing is left to write. What
-//! remains is the one round trip between the look at a tag and its write; the next look repairs that.
+//! Registries have no compare-and-swap, so two runs may interfere. Each tag is looked up again right before it is
+//! written; if it has changed, everything is looked up and decided again. Afterwards all tags are looked up until
+//! nothing is left to write. The remaining race is the round trip between the lookup of a tag and its write; the next
+//! look repairs its damage.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -16,24 +18,26 @@ use super::{Blobs, PublishError, Pushed, content};
 use crate::action::Log;
 use crate::api::registry::{Registries, RegistryError};
 use crate::error::together;
+use crate::hint::{Flaw, Hinted as _};
 use crate::image::{Digest, Document, Reference, Repository, Tag};
 use crate::ownership::{Decision, Reason, TagKind, Verdict};
 use crate::stages::Stages;
 use crate::survey::Surveyed;
+use crate::tag_lines::{self, Said, Word};
 use crate::version::Version;
 
 /// The outcome for a tag at a destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TagOutcome {
-    /// It named this image before.
+    /// It already named this image.
     Unchanged,
-    /// It is new.
+    /// It didn't exist before.
     Created,
-    /// It named another digest before.
+    /// It named this digest before.
     Moved(Digest),
-    /// It stays as it was.
+    /// It was left alone.
     Kept(Reason),
-    /// It belongs to a newer version, and names its image now.
+    /// It belongs to this newer version, and names that version's image now.
     GivenTo(Version),
 }
 
@@ -49,15 +53,28 @@ impl fmt::Display for TagOutcome {
     }
 }
 
+impl TagOutcome {
+    /// The same for a line about several tags.
+    fn word(&self) -> Word {
+        match self {
+            Self::Unchanged => Word::Unchanged,
+            Self::Created => Word::Written("created".to_owned()),
+            Self::Moved(_) => Word::Written("moved".to_owned()),
+            Self::Kept(reason) => Word::Kept(reason.to_string()),
+            Self::GivenTo(version) => Word::Written(format!("given to {version}, which is newer:")),
+        }
+    }
+}
+
 /// A tag of a repository.
 type Place = (Repository, Tag);
 
-/// A complete publication: the last look found nothing to write. Only [`tag`](super::tag) makes one.
+/// A complete publication: the last look found nothing more to write. Only [`tag`](super::tag) makes one.
 #[derive(Debug)]
 pub struct Published<'a> {
-    /// The survey of the last look, with the decisions about every tag.
+    /// The survey of the last look, with the decision about every tag.
     pub surveyed: Surveyed<'a>,
-    /// The tally of each index at each destination.
+    /// How many blobs of each index were there, mounted, copied or pushed, per destination.
     pub blobs: BTreeMap<(Repository, Digest), Blobs>,
     /// The outcome for each tag.
     pub outcomes: BTreeMap<Place, TagOutcome>,
@@ -72,7 +89,7 @@ impl Published<'_> {
     }
 }
 
-/// Maximum number of looks. Each one after the second means that another run has written in between.
+/// The maximum number of looks. Each look after the second means that another run wrote tags in between.
 const LOOKS: usize = 20;
 
 pub(super) async fn write<'a>(
@@ -91,7 +108,7 @@ pub(super) async fn write<'a>(
         }
         let stopped = stop.is_requested();
         if !stopped {
-            // Another run may have begun the release meanwhile; then its image is the release's.
+            // Another run may have begun the release in the meantime; then its image is the release's.
             blobs.extend(content::ensure(registries, &surveyed, &blobs, log).await?);
         }
         let open = done.to_write(&surveyed, stopped);
@@ -102,10 +119,11 @@ pub(super) async fn write<'a>(
         if open.is_empty() {
             return done.finish(surveyed, blobs, log);
         }
-        // A phase begins when the one before it is complete. If a tag has changed, the later phases wait for the next look.
+        let lines = Lines { log, written: Mutex::default() };
+        // A phase begins when the previous one is complete. If a tag has changed, later phases wait for the next look.
         for phase in [Phase::Replaced, Phase::Exact, Phase::Rolling, Phase::Source] {
             let writes = open.iter().filter(|decision| Phase::of(&surveyed, decision) == phase);
-            let through = done.write(registries, &surveyed, writes, stages, stopped, log).await;
+            let through = done.write(registries, &surveyed, writes, stages, stopped, &lines).await;
             if !through {
                 break;
             }
@@ -118,13 +136,13 @@ pub(super) async fn write<'a>(
 }
 
 /// The order in which tags are written.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
-    /// Rolling tags that nobody could tell from exact ones once this version's exact tags are replaced.
+    /// Rolling tags that couldn't be told from exact ones any more after this version's exact tags are replaced.
     Replaced,
     Exact,
     Rolling,
-    /// The source's rolling tags: those that outsiders look at first move last.
+    /// The source's rolling tags: the tags that most people look at move last.
     Source,
 }
 
@@ -139,10 +157,10 @@ impl Phase {
     }
 }
 
-/// The writes so far.
+/// What has been written so far.
 #[derive(Default)]
 struct Done {
-    /// The digest of each tag that was written, as it was before this run.
+    /// For each written tag, the digest that it named before this run.
     written: BTreeMap<Place, Option<Digest>>,
     failed: BTreeMap<Place, RegistryError>,
 }
@@ -150,16 +168,16 @@ struct Done {
 /// The result of writing one tag.
 enum Attempt {
     Written,
-    /// The tag has changed since the decision.
+    /// The tag has changed since it was decided.
     Changed,
     Failed(RegistryError),
-    /// The run is being stopped.
+    /// The tag was left alone, because the run is being stopped.
     Left,
 }
 
 impl Done {
-    /// The tags that have to be written now. A tag that failed isn't tried again by this run, and holds its entry's rolling tags.
-    /// A run that is being stopped corrects only tags that it has written itself.
+    /// The tags that have to be written now. A tag that failed isn't retried by this run, and holds the rolling tags of
+    /// its entry. A run that is being stopped only corrects tags that it wrote itself.
     fn to_write(&self, surveyed: &Surveyed<'_>, stopped: bool) -> Vec<Decision> {
         let is_open = |decision: &&Decision| {
             let place = (decision.destination.clone(), decision.tag.clone());
@@ -182,8 +200,8 @@ impl Done {
             })
     }
 
-    /// Writes tags, as many at once as the registries allow: outsiders see half-moved tags during this call only. Returns whether
-    /// all tags were unchanged since their decisions.
+    /// Writes tags, as many in parallel as the registries allow, so that outsiders see half-moved tags only during this
+    /// call. Returns whether all tags were unchanged since their decisions.
     async fn write<'d>(
         &mut self,
         registries: &Registries,
@@ -191,12 +209,11 @@ impl Done {
         decisions: impl Iterator<Item = &'d Decision>,
         stages: &Stages,
         stopped: bool,
-        log: &Log,
+        lines: &Lines<'_>,
     ) -> bool {
         let documents = decisions
             .filter(|decision| !self.waits_for_exact(surveyed, decision))
             .filter_map(|decision| Some((decision, surveyed.document(decision.verdict.digest()?)?)));
-        let lines = &Lines { log, written: Mutex::default() };
         let attempts: Vec<(&Decision, Attempt)> = stream::iter(documents.enumerate())
             .map(async |(number, (decision, document))| {
                 if stages.stop().is_requested() && !stopped {
@@ -205,7 +222,7 @@ impl Done {
                 let attempt = write_one(registries, decision, document).await.unwrap_or_else(Attempt::Failed);
                 if matches!(attempt, Attempt::Written) {
                     stages.note(|ledger| ledger.written.extend([decision.reference()]));
-                    lines.add(number, decision);
+                    lines.add(Phase::of(surveyed, decision), number, decision);
                 }
                 (decision, attempt)
             })
@@ -217,7 +234,7 @@ impl Done {
             let place = (decision.destination.clone(), decision.tag.clone());
             match attempt {
                 Attempt::Written => {
-                    // Of several writes, the first one has seen what was there before.
+                    // If a tag is written several times, the first write saw what it named before this run.
                     self.written.entry(place).or_insert_with(|| decision.now.clone());
                 }
                 Attempt::Changed | Attempt::Left => through = false,
@@ -233,33 +250,36 @@ impl Done {
         blobs: BTreeMap<(Repository, Digest), Blobs>,
         log: &Log,
     ) -> Result<Published<'a>, PublishError> {
-        let mut failed: BTreeMap<Place, String> = self
+        let mut failed: BTreeMap<Place, Flaw> = self
             .failed
             .into_iter()
-            .map(|(place, error)| (place, together([&error as &(dyn Error + 'static)])))
+            .map(|(place, error)| (place, Flaw::new(together([&error as &(dyn Error + 'static)]), error.hints())))
             .collect();
-        let mut outcomes = BTreeMap::new();
+        let (mut outcomes, mut said) = (BTreeMap::new(), Vec::new());
         for decision in &surveyed.decisions.tags {
             let place = (decision.destination.clone(), decision.tag.clone());
             let outcome = match self.written.get(&place) {
                 Some(before) if !matches!(decision.verdict, Verdict::Stays(_)) => {
                     outcome_of_written(decision, before.as_ref())
                 }
-                // This run has given the tag to a newer version, which it shows now.
+                // This run gave the tag to a newer version, whose image it names now.
                 Some(_) => given(decision).unwrap_or_else(|| outcome(decision, decision.now.as_ref())),
                 None => outcome(decision, decision.now.as_ref()),
             };
             if decision.verdict.writes() && !self.written.contains_key(&place) {
-                failed.entry(place.clone()).or_insert_with(|| "it has changed while this run was under way".to_owned());
+                failed
+                    .entry(place.clone())
+                    .or_insert_with(|| Flaw::from("it has changed while this run was under way".to_owned()));
             }
             if let Verdict::Stays(Reason::Unknown(cause)) = &decision.verdict {
-                failed.entry(place.clone()).or_insert_with(|| cause.clone());
+                failed.entry(place.clone()).or_insert_with(|| Flaw::from(cause.clone()));
             }
             if !self.written.contains_key(&place) {
-                log.image(&decision.reference(), None, &outcome.to_string());
+                said.push((decision, outcome.clone()));
             }
             outcomes.insert(place, outcome);
         }
+        tell(&said, log);
         if failed.is_empty() {
             return Ok(Published { surveyed, blobs, outcomes });
         }
@@ -268,25 +288,35 @@ impl Done {
     }
 }
 
-/// The log's lines about tags that were written: in the order of the plan, whichever came first. They are logged when this is
-/// dropped, also where the run ends in the middle.
+/// The log lines about written tags, in the order of the plan, whichever was written first. They are logged when this
+/// is dropped, even if the run ends in between.
 struct Lines<'a> {
     log: &'a Log,
-    written: Mutex<BTreeMap<usize, (Reference, TagOutcome)>>,
+    written: Mutex<BTreeMap<(Phase, usize), (Decision, TagOutcome)>>,
 }
 
 impl Lines<'_> {
-    fn add(&self, number: usize, decision: &Decision) {
-        let line = (decision.reference(), outcome(decision, decision.now.as_ref()));
-        self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(number, line);
+    fn add(&self, phase: Phase, number: usize, decision: &Decision) {
+        let line = (decision.clone(), outcome(decision, decision.now.as_ref()));
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).insert((phase, number), line);
     }
 }
 
 impl Drop for Lines<'_> {
     fn drop(&mut self) {
-        for (reference, outcome) in self.written.lock().unwrap_or_else(PoisonError::into_inner).values() {
-            self.log.image(reference, None, &outcome.to_string());
-        }
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let said: Vec<_> = written.values().map(|(decision, outcome)| (decision, outcome.clone())).collect();
+        tell(&said, self.log);
+    }
+}
+
+/// Logs what became of tags: each on its own where much is to be said, else those of an image together.
+fn tell(said: &[(&Decision, TagOutcome)], log: &Log) {
+    if log.is_verbose() {
+        said.iter().for_each(|(decision, outcome)| log.image(&decision.reference(), None, &outcome.to_string()));
+    } else {
+        let said = said.iter().map(|(decision, outcome)| Said::of(decision, outcome.word()));
+        tag_lines::lines(said).iter().for_each(|line| log.line(line));
     }
 }
 
@@ -302,7 +332,7 @@ async fn write_one(
     Ok(Attempt::Written)
 }
 
-/// The outcome of a decision about a tag that named `before`.
+/// The outcome for a tag that named `before`.
 fn outcome(decision: &Decision, before: Option<&Digest>) -> TagOutcome {
     match (&decision.verdict, before) {
         (Verdict::Right, _) => TagOutcome::Unchanged,
@@ -313,7 +343,7 @@ fn outcome(decision: &Decision, before: Option<&Digest>) -> TagOutcome {
     }
 }
 
-/// The same for a tag that this run has written and that names the right image now.
+/// The outcome for a tag that this run wrote, and that names the right image now.
 fn outcome_of_written(decision: &Decision, before: Option<&Digest>) -> TagOutcome {
     match (&decision.verdict, before) {
         (Verdict::Right, None) => TagOutcome::Created,

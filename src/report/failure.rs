@@ -1,4 +1,4 @@
-//! The step summary of a run that has failed: what is published, what isn't, why, and what to do.
+//! The step summary of a failed run: what is published, what isn't, why, and what to do.
 
 use std::fmt::Write as _;
 
@@ -7,14 +7,15 @@ use super::markdown::{code, prose};
 use super::outcome::duration;
 use super::summary::where_the_time_went;
 use super::tags::and;
+use crate::error::Failure;
 use crate::image::Reference;
 use crate::quote::count;
 use crate::stages::Ledger;
 
-/// The summary, as Markdown. `error` is what the run has said of its failure; `stages` are those that were begun, and it has failed in
-/// the last one.
+/// The summary, as Markdown. `error` is the error's message; `stages` are those that began, of which the last one
+/// failed.
 #[must_use]
-pub fn markdown(error: &str, ledger: &Ledger, stages: &[Stage]) -> String {
+pub fn markdown(error: &Failure, ledger: &Ledger, stages: &[Stage]) -> String {
     let what = if ledger.is_dry_run { "Dry run of the Docker images" } else { "Docker images" };
     let subject = if ledger.version.is_empty() {
         String::new()
@@ -32,7 +33,7 @@ pub fn markdown(error: &str, ledger: &Ledger, stages: &[Stage]) -> String {
     text + &where_the_time_went(stages)
 }
 
-/// What outsiders see of it.
+/// What outsiders can see of the run.
 fn outcome(ledger: &Ledger, stages: &[Stage]) -> String {
     let Some(stage) = stages.last() else {
         return "Failed before anything was looked up; nothing was published.".to_owned();
@@ -69,13 +70,14 @@ fn outcome(ledger: &Ledger, stages: &[Stage]) -> String {
     text
 }
 
-/// An error, and what to do about it.
-pub(super) fn alert(error: &str) -> String {
-    let (hints, situation): (Vec<&str>, Vec<&str>) = error.lines().partition(|line| line.starts_with("hint: "));
+/// An error, with its hints.
+pub(super) fn alert(error: &Failure) -> String {
+    let situation = error.situation();
+    let situation: Vec<&str> = situation.lines().collect();
     let mut text = String::from("> [!CAUTION]\n");
     for (number, line) in situation.iter().enumerate() {
         let end = if number + 1 < situation.len() { "<br>" } else { "" };
-        // What a command of an image has printed.
+        // The output of a command in an image.
         let line = match line.trim_start().strip_prefix("| ") {
             Some(output) => code(output),
             None => prose(line),
@@ -83,15 +85,15 @@ pub(super) fn alert(error: &str) -> String {
         let _ = writeln!(text, "> {line}{end}");
     }
     text.push_str("\nWhat to do:\n\n");
-    for hint in &hints {
-        let hint = hint.trim_start_matches("hint: ");
+    for hint in error.hints().iter() {
         let first = hint.chars().next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
         let rest: String = hint.chars().skip(1).collect();
         let _ = writeln!(text, "- {}", prose(&format!("{first}{rest}")));
     }
-    if hints.is_empty() {
+    if error.hints().is_empty() {
         text.push_str("- Correct what the error names, or run the job again: it goes on from what is there.\n");
     }
+    let _ = writeln!(text, "- [More about errors of this kind]({})", error.topic().link());
     text
 }
 

@@ -10,16 +10,17 @@ use super::{
 use crate::compose::recipe::{DESTINATION, ResolvedSource};
 use crate::compose::{Composed, Content};
 use crate::facts;
+use crate::hint::Input;
 use crate::image::manifest::ManifestOrIndex;
 use crate::image::{Digest, Platform, Repository, SourceName, Tag};
 use crate::ownership::{Decision, Image, Reason, TagKind, Verdict};
-use crate::plan::{self, Made, Plan, Tags, Template};
+use crate::plan::{self, Made, Plan};
 use crate::publish::{Blobs, Published, TagOutcome};
 use crate::resolve::{self, Resolved, ResolvedVariant};
 use crate::survey::Surveyed;
 use crate::verify::{self, Verified};
 
-/// The reason of checks that were skipped because an earlier run has published the image.
+/// Why checks are skipped if an earlier run published the image.
 const PUBLISHED: &str = "it is published";
 
 impl Report {
@@ -36,7 +37,7 @@ impl Report {
         of_run.report(status, Vec::new())
     }
 
-    /// The report of a dry run: the tags are those that would be written.
+    /// The report of a dry run: its tags are those that would be written.
     #[must_use]
     pub fn of_dry_run(surveyed: &Surveyed<'_>, verified: &[Verified], stages: Vec<Stage>) -> Self {
         let outcome = |decision: &Decision| {
@@ -62,8 +63,8 @@ impl Report {
         report
     }
 
-    /// Finds the variants that have come and gone since an earlier release. `earlier` are the notes of earlier releases, the newest
-    /// first; the first with a section about the same repositories and variants counts.
+    /// Finds the variants that are new or gone since an earlier release. `earlier` are the notes of earlier releases,
+    /// newest first; the first of them with a section about the same repositories and variants counts.
     pub fn compare_with<'a>(&mut self, mut earlier: impl Iterator<Item = &'a str>) {
         if let Some(changes) = earlier.find_map(|notes| super::notes::changes_since(notes, self)) {
             (self.new_variants, self.dropped_variants) = (changes.new, changes.dropped);
@@ -97,10 +98,11 @@ impl OfRun<'_> {
             unreleased: resolved.unreleased.clone(),
             dropped_variants: Vec::new(),
             new_variants: Vec::new(),
+            comparison: None,
             next_tag_forms: next_tag_forms(&resolved.plan),
             warnings: self.warnings(),
             stages,
-            tag_forms: tag_forms(&resolved.plan),
+            tag_forms: resolved.plan.tag_forms(ENTRY),
             tally: self.tally(),
         }
     }
@@ -119,7 +121,8 @@ impl OfRun<'_> {
         tally
     }
 
-    /// The plan's source; where every variant has its own, the first one's. None where something else has built all of them.
+    /// The plan's source, or if each variant has its own, the first of these. `None` if all variants were built
+    /// elsewhere.
     fn source(&self) -> Option<(&SourceName, &resolve::Image)> {
         let resolved = self.surveyed.resolved;
         let of_plan = resolved.plan.source.iter().map(|source| &source.name);
@@ -136,11 +139,11 @@ impl OfRun<'_> {
         let own_source = own_source.filter(|(name, _)| self.source().is_none_or(|(reported, _)| reported != *name));
         let own_source = own_source.map(|(name, digest)| OwnSource { reference: name.clone(), digest: digest.clone() });
         let made = self.verified.iter().any(|image| image.variant == resolved.variant.name);
-        // An index of this version that an earlier run has made of another image, nobody has compared.
+        // Nobody has compared an index of this version that an earlier run made from another image.
         let is_known = resolved.copied.is_none() || self.surveyed.wanted.artifacts[number].composed == digest;
         Variant {
             name: resolved.variant.name.clone(),
-            entries: entries(&resolved.variant.tags),
+            entries: resolved.variant.tags.entries(),
             is_vouched_for: made || (resolved.variant.run.is_empty() && is_known),
             source: own_source,
             base: match &resolved.variant.made {
@@ -166,7 +169,7 @@ impl OfRun<'_> {
         }
     }
 
-    /// The image of this release, which its tags name or are to name.
+    /// The image of this release, which its tags name or will name.
     fn image(&self, number: usize) -> Option<&Digest> {
         match &self.surveyed.decisions.images[number] {
             Image::Published { digest, .. } => Some(digest),
@@ -174,7 +177,7 @@ impl OfRun<'_> {
         }
     }
 
-    /// Somebody who has built a variant again would wonder why the earlier image stays.
+    /// A warning for those who built a variant again, and would wonder why the earlier image stays.
     fn other_image(&self, number: usize, resolved: &ResolvedVariant) -> Option<String> {
         let ours = &resolved.copied.as_ref()?.content;
         let published = self.surveyed.content(self.image(number)?)?;
@@ -183,10 +186,11 @@ impl OfRun<'_> {
         (manifests(ours) != manifests(published)).then(|| {
             format!(
                 "`{}` was published for this version before, as `{}`, of another image than `{}`: that one stays, unless \
-                 `on-conflict: replace` is set",
+                 {replace} is set",
                 resolved.variant.name,
                 published.digest(),
-                resolved.variant.made.elsewhere().map(ToString::to_string).unwrap_or_default()
+                resolved.variant.made.elsewhere().map(ToString::to_string).unwrap_or_default(),
+                replace = Input("on-conflict").set_to("replace")
             )
         })
     }
@@ -263,11 +267,11 @@ impl OfRun<'_> {
     fn warnings(&self) -> Vec<String> {
         let left_out = left_out(&self.surveyed.resolved.variants);
         let off_path = off_path(&self.surveyed.resolved.variants);
-        // The same for several platforms of a variant.
+        // Several platforms of a variant may have the same warning.
         let folders: BTreeSet<String> = self.verified.iter().flat_map(|image| image.warnings.clone()).collect();
         let unseen =
-            self.surveyed.unseen.iter().map(|(repository, why)| format!("`{repository}` couldn't be looked at: {why}"));
-        // Several tags with the same reason make one warning.
+            self.surveyed.unseen.iter().map(|(repository, why)| format!("`{repository}` couldn't be read: {why}"));
+        // Tags with the same reason share a warning.
         let mut by_reason = Vec::<(&Reason, Vec<String>)>::new();
         for decision in &self.surveyed.decisions.tags {
             let Verdict::Stays(reason) = &decision.verdict else { continue };
@@ -289,21 +293,7 @@ impl OfRun<'_> {
     }
 }
 
-/// What the templates of the plan make of an entry, in their order.
-fn tag_forms(plan: &Plan) -> Vec<String> {
-    let mut forms = Vec::new();
-    for variant in &plan.variants {
-        for tag in variant.tags.iter() {
-            let Some(reason) = variant.tags.reasons.get(tag) else { continue };
-            let template = reason.template.parse::<Template>().ok();
-            let form = template.and_then(|template| template.render(&plan.version, ENTRY));
-            forms.extend(form.filter(|form| !forms.contains(form)));
-        }
-    }
-    forms
-}
-
-/// What the templates of the next release make of an entry, in terms of its version; empty where this is a release.
+/// The tags that the templates make of an entry in the next release; empty if this is a release.
 fn next_tag_forms(plan: &Plan) -> Vec<String> {
     if plan.version.as_commit().is_none() {
         return Vec::new();
@@ -312,19 +302,7 @@ fn next_tag_forms(plan: &Plan) -> Vec<String> {
     templates.map(|template| template.to_string().replace("{tag}", ENTRY)).collect()
 }
 
-/// The entries that tags were made from, the most specific first.
-fn entries(tags: &Tags) -> Vec<String> {
-    let mut entries = Vec::<String>::new();
-    for tag in tags.iter() {
-        let entry = tags.entry_of(tag);
-        if !entries.iter().any(|known| known == entry) {
-            entries.push(entry.to_owned());
-        }
-    }
-    entries
-}
-
-/// What a pull of the source transfers, for each platform that variants have.
+/// The bytes that a pull of the source transfers, for each platform that variants have.
 fn source_sizes(source: &resolve::Image, resolved: &Resolved) -> Vec<(Platform, u64)> {
     let of_source = |image: &ResolvedSource| match &source.content {
         ManifestOrIndex::Index(index) => index.manifests.iter().any(|manifest| manifest.digest == *image.name.digest()),
@@ -342,7 +320,8 @@ fn source_sizes(source: &resolve::Image, resolved: &Resolved) -> Vec<(Platform, 
     sizes.into_iter().collect()
 }
 
-/// The warning about tags that stay for one reason: which, why, and what to do. The summary and the output `kept` list all of them.
+/// The warning about tags that stay for one reason: which tags, why, and what to do. The summary and the output `kept`
+/// list all of them.
 fn kept(reason: &Reason, tags: &[String]) -> String {
     const NAMED: usize = 5;
     let more = tags.len().saturating_sub(NAMED);
@@ -352,26 +331,27 @@ fn kept(reason: &Reason, tags: &[String]) -> String {
     match reason {
         Reason::Unknown(cause) => format!("{names} {stay}: {cause}"),
         Reason::Taken { .. } => {
-            format!("{names} {stay}: {each} {reason}; `on-conflict: replace` puts this run's image there")
+            let replace = Input("on-conflict").set_to("replace");
+            format!("{names} {stay}: {each} {reason}; {replace} publishes this run's image there")
         }
         _ => format!("{names} {stay}: {each} {reason}"),
     }
 }
 
-/// The digest of the base, in the annotations of an index.
+/// The digest of the base, from the annotations of an index.
 fn base(content: &Content) -> Option<Digest> {
     let index = ManifestOrIndex::parse(content.index.media_type(), content.index.bytes()).ok()?;
     index.annotations().get(facts::BASE_DIGEST)?.parse().ok()
 }
 
-/// The base of an image that something else has built, as the annotations of its index name it.
+/// The base of an image built elsewhere, as the annotations of its index name it.
 fn said_base(content: &Content) -> Option<Base> {
     let index = ManifestOrIndex::parse(content.index.media_type(), content.index.bytes()).ok()?;
     let reference = index.annotations().get(facts::BASE_NAME)?.parse().ok()?;
     Some(Base { reference, digest: base(content) })
 }
 
-/// The platforms that variants leave out, once for all that leave out the same ones.
+/// A warning for each set of platforms that variants leave out.
 fn left_out(variants: &[ResolvedVariant]) -> Vec<String> {
     let mut by_platforms = Vec::<(String, Vec<&ResolvedVariant>)>::new();
     for variant in variants.iter().filter(|variant| !variant.left_out.is_empty()) {
@@ -399,7 +379,8 @@ fn named(variants: &[&ResolvedVariant]) -> String {
     format!("{} variants ({}{more})", variants.len(), names.join(", "))
 }
 
-/// Shells don't find the executables where the variant's `PATH` doesn't have their folder. The checks use full paths.
+/// A warning if shells won't find the executables, because the variant's `PATH` lacks their folder. The checks use full
+/// paths, so they don't notice.
 fn off_path(variants: &[ResolvedVariant]) -> Option<String> {
     let has_folder = |path: &str| path.split(':').any(|folder| folder.trim_end_matches('/') == DESTINATION);
     let is_found = |composed: &Composed| composed.config.environment().get("PATH").is_some_and(|path| has_folder(path));
@@ -436,7 +417,7 @@ mod tests {
         assert_eq!(
             kept(&taken, &tags[..1]),
             format!(
-                "`v1` stays as it is: it names {digest} already, which another tool has published; `on-conflict: replace` puts this \
+                "`v1` stays as it is: it names {digest} already, which another tool has published; `on-conflict: replace` publishes this \
                  run's image there"
             )
         );

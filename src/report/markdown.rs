@@ -1,17 +1,16 @@
-//! The parts that notes and summary share: a table of the variants, and the details of each.
+//! Parts that notes and summary share: a table of the variants, and the details of each variant.
 //!
-//! [GitHub's Markdown](https://github.github.com/gfm/). Texts from outside (commands, reasons, what the matrix says) are
-//! escaped, so that they show as they are: no cell ends early, no HTML, nobody is mentioned.
+//! The format is [GitHub's Markdown](https://github.github.com/gfm/). Texts from outside (commands, reasons, texts of
+//! the matrix) are escaped, so that they are shown literally: they can't end a cell, contain HTML or mention anybody.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::tags::{and, listed};
 use super::{BuiltPlatform, Copied, Destination, Outcome, Report, Variant};
-use crate::image::reference::DOCKER_HUB;
 use crate::image::{self, Location, Reference};
 
-/// `text` in a code span, in one line.
+/// `text` in a code span, on one line.
 pub(super) fn code(text: &str) -> String {
     let text = one_line(text);
     let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or_default();
@@ -20,7 +19,7 @@ pub(super) fn code(text: &str) -> String {
     format!("{fence}{pad}{text}{pad}{fence}")
 }
 
-/// `text` as prose, in one line. What it has in backticks becomes code.
+/// `text` as prose, on one line. Its parts in backticks become code spans.
 pub(super) fn prose(text: &str) -> String {
     let text = one_line(text);
     let parts: Vec<&str> = text.split('`').collect();
@@ -42,7 +41,7 @@ fn escaped(text: &str) -> String {
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
             '&' => escaped.push_str("&amp;"),
-            // GitHub would notify whoever is called so.
+            // GitHub would notify the user of that name.
             '@' => escaped.push_str("@<!-- -->"),
             '\\' | '`' | '*' | '_' | '[' | ']' | '~' | '#' => {
                 escaped.push('\\');
@@ -59,7 +58,7 @@ fn one_line(text: &str) -> String {
     printable.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Bytes as people read them.
+/// A number of bytes for people: `23 MB`.
 pub(super) fn size(bytes: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
     match bytes {
@@ -72,34 +71,27 @@ pub(super) fn size(bytes: u64) -> String {
     }
 }
 
-/// A base as people write it: `alpine:3.23` for `docker.io/library/alpine:3.23`.
-pub(super) fn familiar(base: &image::Base) -> String {
-    let text = base.to_string();
-    let short = text.strip_prefix(DOCKER_HUB).and_then(|text| text.strip_prefix('/'));
-    short.map_or(text.as_str(), |path| path.strip_prefix("library/").unwrap_or(path)).to_owned()
-}
-
-/// The reference to pull a variant by: its most specific tag at the first destination, else its name.
+/// The reference by which to pull a variant: its most specific tag at the first destination, or just its name.
 pub(super) fn pull_name(variant: &Variant) -> String {
     let mut references = variant.destinations.iter().flat_map(Destination::references);
     references.next().map_or_else(|| variant.name.clone(), |reference| reference.to_string())
 }
 
-/// Whether to show the checks. Only the run that built an image has their results, and a second run must not change the
-/// release notes: they are shown in the step summary alone.
+/// Whether to show the checks. Only the run that builds an image has their results, and a second run must not change
+/// the release notes, so only the step summary shows them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Checks {
     Told,
     Untold,
 }
 
-/// The platforms of a variant.
+/// The names of a variant's platforms.
 pub(super) fn platforms(variant: &Variant) -> Vec<String> {
     variant.platforms.iter().map(|built| built.platform.to_string()).collect()
 }
 
-/// Sizes in one unit, as far as there is one for all: `23 / 22 MB`. Of many, the least and the largest. The blanks don't break, so that
-/// a narrow cell stays one line high.
+/// Sizes in one unit, if they can share one: `23 / 22 MB`. If there are many, only the smallest and the largest.
+/// Non-breaking spaces keep a narrow cell one line high.
 pub(super) fn sizes(sizes: impl Iterator<Item = u64>) -> String {
     in_one_unit(sizes).replace(' ', "\u{a0}")
 }
@@ -111,7 +103,7 @@ fn in_one_unit(sizes: impl Iterator<Item = u64>) -> String {
         sizes = [sizes.iter().min(), sizes.iter().max()].into_iter().flatten().copied().collect();
     }
     let mut texts: Vec<String> = sizes.into_iter().map(size).collect();
-    // Equal ones are said once: `21 MB` for `21 / 21 MB`.
+    // Equal sizes are shown once: `21 MB` instead of `21 / 21 MB`.
     if texts.iter().all(|text| *text == texts[0]) {
         texts.truncate(1);
     }
@@ -124,9 +116,9 @@ fn in_one_unit(sizes: impl Iterator<Item = u64>) -> String {
     texts.join(separator)
 }
 
-/// The base of a variant; of an image that something else has built it may be unknown.
+/// The base of a variant, which may be unknown for an image built elsewhere.
 pub(super) fn of_base(variant: &Variant) -> String {
-    variant.base.as_ref().map_or_else(|| "–".to_owned(), |base| code(&familiar(&base.reference)))
+    variant.base.as_ref().map_or_else(|| "–".to_owned(), |base| code(&base.reference.familiar()))
 }
 
 /// Everything about one variant.
@@ -148,7 +140,7 @@ pub(super) fn details(variant: &Variant, told: Checks) -> String {
             Some((Some(repository), source)) => {
                 let _ = writeln!(text, "- executables from {}", code(&format!("{repository}@{}", source.digest)));
             }
-            // A path on the machine of the run says nothing to readers of the notes.
+            // A path on the machine of the run means nothing to readers of the notes.
             Some((None, source)) if told == Checks::Told => {
                 let _ = writeln!(text, "- executables from {}", code(&source.reference.to_string()));
             }
@@ -179,7 +171,7 @@ pub(super) fn details(variant: &Variant, told: Checks) -> String {
     text
 }
 
-/// An image that something else has built, with the digest that it was found under.
+/// An image built elsewhere, with the digest that it was resolved to.
 fn written(copied: &Copied) -> String {
     match &copied.reference {
         Location::Registry(reference) => format!("{}@{}", reference.repository(), copied.digest),
@@ -195,7 +187,7 @@ fn tag_only(reference: &Reference) -> String {
 }
 
 fn moved_tags(destination: &Destination) -> String {
-    // Tags usually move together: each former digest is shown once.
+    // Tags usually move together, so each previous digest is shown once.
     let mut by_digest = Vec::<(&str, Vec<String>)>::new();
     for rolling in &destination.rolling {
         let Some(previous) = &rolling.previous else { continue };
@@ -245,12 +237,12 @@ fn checks(built: &BuiltPlatform) -> String {
     text
 }
 
-/// The tags that stay where they are, one line for each reason with at most `limit` of them; empty if there are none.
+/// The tags that were left alone, on one line for each reason with at most `limit` tags; empty if there are none.
 pub(super) fn kept_tags(report: &Report, limit: usize) -> String {
     let images = report.variants.iter().map(|variant| &variant.destinations[..]).chain([report.source_destinations()]);
     let mut by_reason = Vec::<(&str, Vec<String>)>::new();
     for destinations in images {
-        // A tag that is kept for one reason everywhere is named once.
+        // A tag with the same reason at every destination is shown once.
         let mut places = BTreeMap::<(&str, &str), Vec<&Destination>>::new();
         let mut order = Vec::new();
         for destination in destinations {
@@ -285,7 +277,7 @@ pub(super) fn kept_tags(report: &Report, limit: usize) -> String {
     text
 }
 
-/// The destinations, as a sentence has them.
+/// The destinations, for a sentence.
 pub(super) fn places(report: &Report) -> String {
     let places: Vec<String> = report.repositories().map(|repository| code(&repository.to_string())).collect();
     and(&places).unwrap_or_default()
@@ -310,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn prose_is_no_markdown_but_for_its_code() {
+    fn prose_is_escaped_except_for_its_code() {
         for (text, expected) in [
             ("it shows `0.9.27`, which is newer", "it shows `0.9.27`, which is newer"),
             ("a ` b | c", "a \\` b | c"),
@@ -337,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_read_by_people() {
+    fn sizes_are_readable() {
         for (bytes, text) in [
             (0, "0 B"),
             (999, "999 B"),

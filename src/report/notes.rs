@@ -1,7 +1,8 @@
-//! The section of a release's notes: the published images and how to pull them.
+//! The section of the release notes: the published images and how to pull them.
 //!
-//! People get these notes in pull requests of bots, in feeds and in mails, so the section is short. Nothing in it depends on the
-//! clock, nor on what this run had to do, which only the step summary tells: two runs with the same outcome write the same text.
+//! People get these notes in pull requests of bots, in feeds and by mail, so the section is short. It depends neither
+//! on the clock nor on what this run had to do, which only the step summary shows: two runs with the same outcome write
+//! the same text.
 
 use std::fmt::Write as _;
 
@@ -13,26 +14,36 @@ use super::record::{Record, Subject};
 use super::section::{END, begin, replace_section, sections};
 use super::tags::{Forms, and, listed};
 use crate::action::inputs::ReleaseNotes;
-use crate::error::{Fault, Situation};
+use crate::error::{Fault, StageError};
+use crate::hint::{Hinted, Hints};
 use crate::image::{Platform, Reference};
+use crate::troubleshooting::Topic;
 
-/// GitHub refuses notes of more characters.
+/// The longest notes that GitHub accepts, in characters.
 pub const LONGEST_BODY: usize = 125_000;
 
-/// A compact section of more characters gets shorter. About 60 variants fit.
+/// A compact section with more characters is shortened. About 60 variants fit.
 const LONGEST_COMPACT: usize = 16_000;
 
-/// The most tags of one reason that a section lists. All of them are in the step summary.
+/// How many tags with the same reason a section lists. The step summary lists all of them.
 const LISTED: usize = 12;
 
 /// The notes have no room for the section.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "the notes would have {0} characters with the variants' section, and GitHub takes {LONGEST_BODY}\nhint: shorten the notes, then run it again; the images are published"
-)]
+#[error("the notes would have {0} characters with the variants' section, and GitHub takes {LONGEST_BODY}")]
 pub struct TooLong(usize);
 
-impl Situation for TooLong {
+impl Hinted for TooLong {
+    fn hints(&self) -> Hints {
+        "shorten the notes, then run it again; the images are published".into()
+    }
+}
+
+impl StageError for TooLong {
+    fn topic(&self) -> Topic {
+        Topic::Notes
+    }
+
     fn fault(&self) -> Fault {
         Fault::Publication
     }
@@ -41,13 +52,13 @@ impl Situation for TooLong {
 /// How detailed the section is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
-    /// The table, and everything about each variant.
+    /// The table, and the details of each variant.
     Full,
     /// The table, and the digests.
     Pinned,
     /// The table, folded.
     Folded,
-    /// The names.
+    /// Only the names.
     Names,
 }
 
@@ -57,13 +68,13 @@ pub fn section(report: &Report) -> String {
     candidates(report, ReleaseNotes::Compact).next().unwrap_or_default()
 }
 
-/// `body` with the section for `report` in it, in a shorter form where the wanted one has no room.
+/// `body` with the section for `report` in it, in a shorter form if there isn't enough room.
 ///
-/// It replaces the section of an earlier run with the same repositories and a variant in common; those of other tools and jobs
-/// stay. Applied to its own result, it changes nothing.
+/// The section replaces that of an earlier run with the same repositories and at least one variant in common; sections
+/// of other tools and jobs stay. The function is idempotent.
 ///
 /// # Errors
-/// Even the shortest form has no room.
+/// There isn't enough room even for the shortest form.
 pub fn update(body: &str, report: &Report, wanted: ReleaseNotes) -> Result<String, TooLong> {
     let subject = Subject::of(report);
     let mut length = 0;
@@ -77,23 +88,24 @@ pub fn update(body: &str, report: &Report, wanted: ReleaseNotes) -> Result<Strin
     Err(TooLong(length))
 }
 
-/// The variants that have come and gone since an earlier release.
+/// The variants that are new or gone since an earlier release.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Those that the earlier release hadn't.
+    /// The variants that the earlier release lacked.
     pub new: Vec<String>,
-    /// Those that only the earlier release had.
+    /// The variants that only the earlier release had.
     pub dropped: Vec<String>,
 }
 
-/// The changes of `report` since the notes of an earlier release. `None` if no section of these is about the same.
+/// The changes between an earlier release and `report`. `None` if none of that release's sections is about the same
+/// images.
 #[must_use]
 pub fn changes_since(earlier_notes: &str, report: &Report) -> Option<Changes> {
     let subject = Subject::of(report);
     sections(earlier_notes).iter().find_map(|section| subject.changes_since(section))
 }
 
-/// The section in every form that may be written, the wanted one first.
+/// The section in every form that may be used, the wanted form first.
 fn candidates(report: &Report, wanted: ReleaseNotes) -> impl Iterator<Item = String> {
     let forms = [Form::Full, Form::Pinned, Form::Folded, Form::Names].into_iter();
     let forms = forms.filter(move |form| *form != Form::Full || wanted == ReleaseNotes::Full);
@@ -131,7 +143,7 @@ fn write(report: &Report, form: Form) -> String {
     }
     if !report.dropped_variants.is_empty() {
         let names: Vec<String> = report.dropped_variants.iter().map(|name| code(name)).collect();
-        let _ = writeln!(text, "\nThe release before also had: {}.", names.join(", "));
+        let _ = writeln!(text, "\nThe previous release also had: {}.", names.join(", "));
     }
     let pins = pins(report);
     match form {
@@ -152,7 +164,7 @@ fn folded(title: &str, content: &str) -> String {
     format!("<details><summary>{title}</summary>\n\n{content}\n</details>\n")
 }
 
-/// How many variants there are, where, for which platforms, and which tags the table doesn't show.
+/// How many variants there are, where and for which platforms, and which tags the table doesn't show.
 fn introduction(report: &Report, forms: &Forms<'_>) -> String {
     let mut text = match report.variants.len() {
         1 => format!("One variant in {}", places(report)),
@@ -169,7 +181,7 @@ fn introduction(report: &Report, forms: &Forms<'_>) -> String {
     text
 }
 
-/// The platforms of the variants, if all have the same.
+/// The platforms of the variants, if they are the same for all.
 fn common_platforms(report: &Report) -> Option<Vec<String>> {
     let mut lists = report.variants.iter().filter(|variant| variant.digest.is_some()).map(platforms);
     let first = lists.next().filter(|list| !list.is_empty())?;
@@ -185,7 +197,7 @@ fn table(report: &Report, forms: &Forms<'_>) -> String {
         let of = of.iter().map(|platform| platform.strip_prefix("linux/").unwrap_or(platform));
         let platforms = if common.is_none() { vec![or_dash(of.collect::<Vec<_>>().join(", "))] } else { Vec::new() };
         let cells = [vec![base, tags], platforms, vec![or_dash(size)]].concat();
-        // Also in code, a bar ends a cell unless it is escaped.
+        // An unescaped bar would end the cell, even in a code span.
         let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
         let _ = writeln!(text, "| {} |", cells.join(" | "));
     };
@@ -216,7 +228,7 @@ fn or_dash(text: String) -> String {
     if text.is_empty() { "–".to_owned() } else { text }
 }
 
-/// The tags of the source at the destinations: those that it was given, or else the one that it was found under.
+/// The tags of the source at the destinations: its own tags, or else the one that it was found under.
 fn source_tags(report: &Report) -> String {
     let given = by_place(report.source_destinations(), |destination| listed(destination, |_| true));
     let given: Vec<String> = given.into_iter().map(|(tags, place)| format!("{tags}{place}")).collect();
@@ -224,14 +236,14 @@ fn source_tags(report: &Report) -> String {
     if given.is_empty() { found.unwrap_or_default() } else { given.join("; ") }
 }
 
-/// The source with the tag that it was found under, if it is at a destination.
+/// The source with the tag that it was found under, if that is at a destination.
 fn own_source_tag(report: &Report) -> Option<&Reference> {
     let reference = report.source.as_ref()?.reference.reference()?;
     let is_ours = report.repositories().any(|repository| repository == reference.repository());
     (is_ours && reference.tag().is_some() && reference.digest().is_none()).then_some(reference)
 }
 
-/// A line for each image: its most specific tag and its digest. Destinations of the same image are named once.
+/// A line for each image, with its most specific tag and its digest. Destinations with the same image share a line.
 fn pins(report: &Report) -> String {
     let mut text = String::new();
     let images = report.variants.iter().map(|variant| &variant.destinations[..]).chain([report.source_destinations()]);

@@ -1,11 +1,11 @@
-//! What a run has done, in a line: the log ends with it, and the step summary begins with it.
+//! The outcome of a run, on one line: the log ends with it, and the step summary begins with it.
 
 use std::time::Duration;
 
 use super::{Report, Status, Tally};
 use crate::quote::count;
 
-/// The line: `Published 29 variants of uv 0.9.26 to 2 repositories in 3.3 s: 82 tags moved, 2 kept`.
+/// For example `Published 29 variants of uv 0.9.26 to 2 repositories in 3.3 s: 82 tags moved, 2 kept`.
 #[must_use]
 pub fn line(report: &Report) -> String {
     let tool = format!("{} of {} {}", count(report.variants.len(), "variant"), report.tool(), report.version);
@@ -54,7 +54,7 @@ fn listed(counts: &[(usize, &str)]) -> String {
     if said.is_empty() { "no tags".to_owned() } else { said.join(", ") }
 }
 
-/// `3.3 s`, `2 min 5 s`.
+/// A duration for people: `3.3 s`, `2 min 5 s`.
 pub(super) fn duration(duration: Duration) -> String {
     match duration.as_secs() {
         seconds @ 60.. => format!("{} min {} s", seconds / 60, seconds % 60),
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_that_are_nothing_are_not_said() {
+    fn numbers_that_are_zero_are_left_out() {
         let tally = Tally { moved: 82, kept: 2, ..Tally::default() };
         assert_eq!(tags(tally), "82 tags moved, 2 kept");
         assert_eq!(tags(Tally { created: 1, ..Tally::default() }), "1 tag created");
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_read_by_people() {
+    fn durations_are_readable() {
         for (milliseconds, text) in [(40, "0.0 s"), (3_260, "3.3 s"), (59_990, "60.0 s"), (125_400, "2 min 5 s")] {
             assert_eq!(duration(Duration::from_millis(milliseconds)), text);
         }

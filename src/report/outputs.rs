@@ -3,7 +3,7 @@
 use super::{Destination, KeptTag, Report, Status, Variant};
 use crate::image::Digest;
 
-/// Every output but `checksums` and `notes`, which are paths of files.
+/// Every output except for `checksums` and `notes`, which are the paths of files.
 #[must_use]
 pub fn outputs(report: &Report) -> Vec<(&'static str, String)> {
     let digest = |variant: &Variant| Some((variant.name.clone(), variant.digest.as_ref()?.as_str().into()));
@@ -19,13 +19,13 @@ pub fn outputs(report: &Report) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Every reference that shows an image of this release now, one on each line.
+/// Every reference that names an image of this release now, one per line.
 #[must_use]
 pub fn tags(report: &Report) -> String {
     lines(images(report).flat_map(Destination::references))
 }
 
-/// Every tag of the plan that doesn't show this release, one on each line: `<reference>  <reason>`.
+/// Every tag of the plan that doesn't name this release, one per line: `<reference>  <reason>`.
 #[must_use]
 pub fn kept(report: &Report) -> String {
     let of_destination = |destination: &Destination| {
@@ -36,25 +36,25 @@ pub fn kept(report: &Report) -> String {
     lines(images(report).flat_map(of_destination))
 }
 
-/// The digests of all indexes that may be attested, as `sha256sum` writes them: one `<hex>  <reference>` for each variant and
-/// destination, and for the source where it has tags of its own.
+/// The digests of all indexes that may be attested, in the format of `sha256sum`: one `<hex>  <reference>` for each
+/// variant and destination, and for the source if it has tags of its own.
 ///
-/// This is the form that [`actions/attest`](https://github.com/actions/attest) takes as `subject-checksums`.
+/// [`actions/attest`](https://github.com/actions/attest) takes this format as `subject-checksums`.
 #[must_use]
 pub fn checksums(report: &Report) -> String {
     let line = |(name, digest): (String, &Digest)| format!("{}  {name}\n", digest.hex());
     vouched_for(report).map(line).collect()
 }
 
-/// The same images as the lines that a step writes to [`GITHUB_ARTIFACTS`](https://github.com/actions/runner): `oci://REFERENCE@DIGEST`.
-/// Nothing that a dry run made can be pulled, so there are none.
+/// The same images as lines for [`GITHUB_ARTIFACTS`](https://github.com/actions/runner): `oci://REFERENCE@DIGEST`.
+/// Nothing that a dry run makes can be pulled, so it declares none.
 #[must_use]
 pub fn artifacts(report: &Report) -> String {
     let line = |(name, digest): (String, &Digest)| format!("oci://{name}@{digest}\n");
     vouched_for(report).filter(|_| report.status != Status::DryRun).map(line).collect()
 }
 
-/// Every index that may be attested, once for each destination, with a name of its own.
+/// Every index that may be attested, once for each destination, with its name there.
 fn vouched_for(report: &Report) -> impl Iterator<Item = (String, &Digest)> {
     let variants = report.variants.iter().filter(|variant| variant.is_vouched_for);
     let destinations = variants.flat_map(|variant| &variant.destinations).chain(report.source_destinations());
@@ -67,7 +67,7 @@ fn vouched_for(report: &Report) -> impl Iterator<Item = (String, &Digest)> {
     })
 }
 
-/// Every image at every destination, the source last.
+/// Every image at every destination; the source comes last.
 fn images(report: &Report) -> impl Iterator<Item = &Destination> {
     report.variants.iter().flat_map(|variant| &variant.destinations).chain(report.source_destinations())
 }

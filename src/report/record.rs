@@ -1,5 +1,5 @@
-//! The record in a section of notes: a comment for the runs to come, which find their own section by it, and the variants that
-//! a release has lost.
+//! The record in a section of notes: a hidden comment by which later runs recognise their own section, and find out
+//! which variants are gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,20 +10,20 @@ use super::Report;
 use super::notes::Changes;
 use super::section::Section;
 
-/// The record.
+/// The contents of the comment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     /// The version that the section is about.
     pub version: String,
-    /// The variants that the section has an image of.
+    /// The variants of which the section has an image.
     #[serde(deserialize_with = "names")]
     pub variants: Vec<String>,
-    /// Those of which nothing is published, since their exact tags are taken.
+    /// The variants of which nothing is published, because their exact tags are taken.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unpublished: Vec<String>,
 }
 
-/// A list of names. Older versions wrote a map to digests.
+/// A list of names. Older versions wrote a map from names to digests.
 fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -47,13 +47,14 @@ impl Record {
         Self { version: report.version.clone(), variants: names(published), unpublished: names(unpublished) }
     }
 
-    /// One line. JSON has `--`, `<` and `>` in strings only, where they can be escaped: nothing ends the comment early.
+    /// The comment, on one line. In JSON, `--`, `<` and `>` occur only in strings, where they can be escaped, so
+    /// nothing ends the comment early.
     pub(super) fn comment(&self) -> String {
         let json = serde_json::to_string(self).expect("a record has string keys only");
         format!("{}{} -->", Self::NAME, json.replace("--", "-\\u002d").replace('<', "\\u003c").replace('>', "\\u003e"))
     }
 
-    /// The record of a section; `None` if it is missing or unreadable, as after an edit by hand.
+    /// The record of a section; `None` if it is missing or unreadable, perhaps after a manual edit.
     pub(super) fn read(section: &Section<'_>) -> Option<Self> {
         let mut lines = section.text.lines();
         let json = lines.find_map(|line| line.strip_prefix(Self::NAME)?.trim_end().strip_suffix("-->"))?;
@@ -61,8 +62,8 @@ impl Record {
     }
 }
 
-/// What a section is about. A run replaces the sections that are about its own repositories and have one of its variants, or that
-/// can't be told from them.
+/// What the sections of a run are about. The run replaces sections that are about its own repositories and contain one
+/// of its variants, or that may do so.
 #[derive(Debug)]
 pub(super) struct Subject<'a> {
     repositories: BTreeSet<String>,
@@ -77,8 +78,8 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// Whether `section` is about this. A run may have got another repository since; one that lacks a repository of the section
-    /// would lose what the section says of it.
+    /// Whether `section` is about this subject. The run may have more repositories than the section, but not fewer:
+    /// then the section would lose what it says about the missing ones.
     pub(super) fn is_of(&self, section: &Section<'_>) -> bool {
         if section.is_empty() || !repositories(section).iter().all(|name| self.repositories.contains(*name)) {
             return false;
@@ -88,8 +89,8 @@ impl<'a> Subject<'a> {
         })
     }
 
-    /// What has changed since `section` was written; `None` if it is about something else. Variants that weren't published are neither
-    /// new nor dropped.
+    /// The changes since `section` was written; `None` if it is about something else. Variants that weren't published
+    /// are neither new nor dropped.
     pub(super) fn changes_since(&self, section: &Section<'_>) -> Option<Changes> {
         let record = Record::read(section).filter(|_| self.is_of(section))?;
         let is_known = |name: &str| record.variants.iter().chain(&record.unpublished).any(|known| known == name);
@@ -99,8 +100,8 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// The repositories that a section is about. Sections of older versions name them only in a sentence:
-/// ``29 variants of `SOURCE` in `ghcr.io/acme/tool` and `docker.io/acme/tool`.``
+/// The repositories that a section is about. Sections written by older versions name them only in a sentence: ``29
+/// variants of `SOURCE` in `ghcr.io/acme/tool` and `docker.io/acme/tool`.``
 fn repositories<'s>(section: &Section<'s>) -> Vec<&'s str> {
     if !section.repositories.is_empty() {
         return section.repositories.clone();
@@ -117,7 +118,7 @@ mod tests {
     use super::super::section::{END, sections};
     use super::*;
 
-    /// A section as older versions wrote it.
+    /// A section in the format of older versions.
     fn old(repositories: &str, record: &str) -> String {
         let source = format!("`ghcr.io/acme/tool@sha256:{}`", "0".repeat(64));
         format!(
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_section_whose_record_is_torn_is_known_by_its_repositories() {
+    fn a_section_with_a_damaged_record_is_recognised_by_its_repositories() {
         let body = old("`ghcr.io/acme/tool`", "{{");
         let section = &sections(&body)[0];
         assert!(subject(&["ghcr.io/acme/tool"], &["alpine"]).is_of(section));

@@ -1,20 +1,20 @@
-//! Sections of a text, each between two markers: replaced whole, and never anything around them.
+//! Sections of a text, each between two markers: they are replaced as a whole, and the text around them never changes.
 //!
-//! Several tools, jobs and registries may write into the notes of one release, each a section of its own. The marker that begins
-//! a section names the repositories that it is about.
+//! Several tools, jobs and registries may write into the notes of one release, each into a section of its own. The
+//! marker at the beginning of a section names the repositories that the section is about.
 
 use std::ops::Range;
 
-/// What the line that starts a section starts with.
+/// The beginning of the line that starts a section.
 const BEGIN: &str = "<!-- publish-variants:begin";
 
-/// What that line ends with.
+/// The end of that line.
 const CLOSE: &str = "-->";
 
 /// The line that ends a section.
 pub const END: &str = "<!-- publish-variants:end -->";
 
-/// The line before which new sections are put. It stays, for the sections of other jobs.
+/// The line before which new sections are inserted. It stays there, for the sections of other jobs.
 pub const PLACEHOLDER: &str = "<!-- publish-variants -->";
 
 /// The line that starts the section about `repositories`.
@@ -27,28 +27,28 @@ pub fn begin<'a>(repositories: impl IntoIterator<Item = &'a str>) -> String {
 /// A section of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Section<'a> {
-    /// The section with its markers.
+    /// The text of the section, including its markers.
     pub text: &'a str,
-    /// The repositories that its first marker names. Older versions named none.
+    /// The repositories that its first marker names. Older versions didn't name any.
     pub repositories: Vec<&'a str>,
-    /// Where it is, from the start of the first line to the end of the last one, without its line end.
+    /// The range from the start of its first line to the end of its last line, without that line's line end.
     range: Range<usize>,
 }
 
 impl Section<'_> {
-    /// Whether there is nothing between the markers, as where a section was merged into another.
+    /// Whether there is nothing between the markers, because the section was merged into another one.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.text.lines().count() == 2
     }
 }
 
-/// `body` with `section` in the place of the one that `is_ours` knows. Without one, it comes before [`PLACEHOLDER`], else after
-/// the last section, else at the end.
+/// `body` with `section` in place of the section that `is_ours` recognises. If there is none, it is inserted before
+/// [`PLACEHOLDER`], else after the last section, else at the end.
 ///
-/// `section` starts with a line of [`begin`] and ends with [`END`]. A section is what stands between a marker that begins one and
-/// the next marker, if that ends it; should several be ours, all but the first are emptied. Markers without a partner are text
-/// like any other. Line ends are the body's.
+/// `section` starts with a line from [`begin`] and ends with [`END`]. A section reaches from a marker that begins one
+/// to the next marker, if that is an end. If several are ours, all but the first are emptied. Markers without a
+/// counterpart are ordinary text. Line ends are those of the body.
 #[must_use]
 pub fn replace_section(body: &str, section: &str, is_ours: impl Fn(&Section<'_>) -> bool) -> String {
     let newline = if body.contains("\r\n") { "\r\n" } else { "\n" };
@@ -71,8 +71,8 @@ pub fn replace_section(body: &str, section: &str, is_ours: impl Fn(&Section<'_>)
         };
         return format!("{body}{gap}{section}{newline}");
     }
-    // Their markers stay: without them, stray markers on both sides of a section would become partners, and the next
-    // run would replace what stands between them.
+    // The markers of emptied sections stay: otherwise stray markers on both sides of a section would become a pair, and
+    // the next run would replace everything between them.
     let emptied = format!("{}{newline}{END}", begin([]));
     let (mut text, mut kept_from) = (String::with_capacity(body.len() + section.len()), 0);
     for (number, old) in ours.into_iter().enumerate() {
@@ -88,7 +88,7 @@ pub fn replace_section(body: &str, section: &str, is_ours: impl Fn(&Section<'_>)
 pub fn sections(body: &str) -> Vec<Section<'_>> {
     let (mut found, mut open, mut start) = (Vec::new(), None, 0);
     for line in body.split_inclusive('\n') {
-        // A marker has its line for itself; in a sentence or a quotation it is only mentioned.
+        // A marker is on a line of its own; in a sentence or a quotation it is only mentioned.
         let text = line.trim_end();
         if let Some(repositories) = begins(text) {
             open = Some((start, repositories));
@@ -103,14 +103,14 @@ pub fn sections(body: &str) -> Vec<Section<'_>> {
     found
 }
 
-/// The repositories of a marker that begins a section.
+/// The repositories in a marker that begins a section.
 fn begins(line: &str) -> Option<Vec<&str>> {
     let names = line.strip_prefix(BEGIN)?.strip_suffix(CLOSE)?;
     let is_apart = names.starts_with(' ') && names.ends_with(' ');
     is_apart.then(|| names.split_whitespace().collect())
 }
 
-/// Where the first line is that is a placeholder, outside of `sections`.
+/// The start of the first line that is a placeholder, outside of `sections`.
 fn placeholder(body: &str, sections: &[Section<'_>]) -> Option<usize> {
     let mut start = 0;
     let mut lines = body.split_inclusive('\n').map(|line| {
@@ -133,12 +133,12 @@ mod tests {
         format!("{}\n{text}\n{END}", begin(["ghcr.io/acme/tool"]))
     }
 
-    /// Replaces whatever section has a text.
+    /// Replaces any section that isn't empty.
     fn replace(body: &str, section: &str) -> String {
         replace_section(body, section, |section| !section.is_empty())
     }
 
-    /// What is in no section.
+    /// The text outside of all sections.
     fn outside(body: &str) -> String {
         let mut text = body.to_owned();
         for section in sections(body).into_iter().rev() {
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_placeholder_says_where_the_sections_go_and_stays() {
+    fn sections_are_inserted_before_the_placeholder_which_stays() {
         let body = format!("Notes\n\n{PLACEHOLDER}\n\n## Verifying\n");
         let once = replace(&body, &ours("1"));
         assert_eq!(once, format!("Notes\n\n{}\n\n{PLACEHOLDER}\n\n## Verifying\n", ours("1")));
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn markers_without_a_partner_are_text() {
+    fn markers_without_a_counterpart_are_text() {
         let new = ours("new");
         for (body, expected) in [
             (format!("a\n{BARE}\nb"), format!("a\n{BARE}\nb\n\n{new}\n")),
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_section_in_a_torn_one_does_not_make_it_whole() {
+    fn a_section_inside_an_unfinished_one_does_not_complete_it() {
         let body = format!("{}\n{BARE}\nx\n{}\ny\n{END}\n", ours("1"), ours("2"));
         let once = replace(&body, &ours("new"));
         assert!(once.contains("\nx\n") && once.contains("\ny\n"));

@@ -1,5 +1,6 @@
-//! The job's [step summary](https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands#adding-a-job-summary):
-//! what the run has done, for the maintainers: the variants, what changed, how to take it back, and where the time went.
+//! The job's [step
+//! summary](https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands#adding-a-job-summary):
+//! what the run did, for the maintainers: the variants, what changed, how to roll back, and where the time went.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,19 +10,20 @@ use super::failure::alert;
 use super::markdown::{Checks, code, details, kept_tags, of_base, prose};
 use super::outcome::{self, duration};
 use super::tags::{Forms, and};
-use super::{Blobs, BuiltPlatform, Destination, Outcome, Report, Stage, Status, Variant};
+use super::{Blobs, BuiltPlatform, Comparison, Destination, Outcome, Report, Stage, Status, Variant};
+use crate::error::Failure;
 use crate::image::reference::DOCKER_HUB;
 use crate::image::{Digest, Repository};
 use crate::quote::count;
 
 pub use super::failure::markdown as of_failure;
 
-/// A stage that took less isn't in the timeline.
+/// A shorter stage isn't shown in the timeline.
 const SHORTEST: Duration = Duration::from_millis(50);
 
-/// The summary, as Markdown. `error` is what went wrong after everything was published.
+/// The summary, as Markdown. `error` is what failed after everything was published.
 #[must_use]
-pub fn markdown(report: &Report, error: Option<&str>) -> String {
+pub fn markdown(report: &Report, error: Option<&Failure>) -> String {
     let what = if report.status == Status::DryRun { "Dry run of the Docker images" } else { "Docker images" };
     let mut text = format!("## {what} for {} {}\n\n", prose(report.tool()), report.version);
     let _ = writeln!(text, "**{}**\n", prose(&outcome::line(report)));
@@ -36,6 +38,7 @@ pub fn markdown(report: &Report, error: Option<&str>) -> String {
         let _ = writeln!(text, "{}{}\n", prose(unreleased), notes_elsewhere(report.status));
     }
     text.push_str(&differences(report));
+    text.push_str(&report.comparison.as_ref().map(comparison).unwrap_or_default());
     text.push_str(&table(report));
     let skipped = skipped(report);
     if !skipped.is_empty() {
@@ -64,20 +67,43 @@ fn folded(title: &str, content: &str) -> String {
     format!("\n<details><summary>{title}</summary>\n\n{}\n\n</details>\n", content.trim_end())
 }
 
-/// What has changed in the matrix since the release before.
+/// The changes of the matrix since the previous release.
 fn differences(report: &Report) -> String {
     let mut text = String::new();
     let named = |names: &[String]| names.iter().map(|name| code(name)).collect::<Vec<_>>().join(", ");
     if !report.new_variants.is_empty() {
-        let _ = writeln!(text, "New since the release before: {}.\n", named(&report.new_variants));
+        let _ = writeln!(text, "New since the previous release: {}.\n", named(&report.new_variants));
     }
     if !report.dropped_variants.is_empty() {
-        let _ = writeln!(text, "The release before also had: {}.\n", named(&report.dropped_variants));
+        let _ = writeln!(text, "The previous release also had: {}.\n", named(&report.dropped_variants));
     }
     text
 }
 
-/// Where the images are, with links, and which tags they have.
+/// The most lines of differences that are shown.
+const MOST_DIFFERENCES: usize = 200;
+
+/// What a pull request changes.
+fn comparison(comparison: &Comparison) -> String {
+    let (base, differences) = match comparison {
+        Comparison::Unknown(reason) => {
+            return format!("What changes against the base branch isn't known: {}.\n\n", prose(reason));
+        }
+        Comparison::Known { base, differences } => (code(base.get(..7).unwrap_or(base)), differences),
+    };
+    if differences.is_empty() {
+        return format!("The variants are those of the base branch, at {base}.\n\n");
+    }
+    let shown = differences.iter().take(MOST_DIFFERENCES).map(|line| line.replace('`', "'"));
+    let mut text =
+        format!("Against the base branch, at {base}:\n\n```diff\n{}\n", shown.collect::<Vec<_>>().join("\n"));
+    if let Some(more) = differences.len().checked_sub(MOST_DIFFERENCES).filter(|more| *more > 0) {
+        let _ = writeln!(text, "… and {more} more");
+    }
+    text + "```\n\n"
+}
+
+/// The destinations, with links, and the forms of the tags.
 fn introduction(report: &Report) -> String {
     let places: Vec<String> = report.repositories().map(|repository| link(repository, &report.version)).collect();
     let places = and(&places).unwrap_or_default();
@@ -98,11 +124,11 @@ fn introduction(report: &Report) -> String {
     text
 }
 
-/// The repository, with a link to its page where its registry has one.
+/// The repository, with a link to its page if its registry has one.
 fn link(repository: &Repository, version: &str) -> String {
     let (registry, path) = (repository.registry(), repository.path());
     let page = match registry {
-        // It leads to the page of the package, whoever owns it.
+        // It redirects to the page of the package, whoever owns that.
         "ghcr.io" => format!("https://ghcr.io/{path}"),
         DOCKER_HUB => match path.strip_prefix("library/") {
             Some(name) => format!("https://hub.docker.com/_/{name}/tags?name={version}"),
@@ -114,7 +140,7 @@ fn link(repository: &Repository, version: &str) -> String {
     format!("[{}]({page})", code(&repository.to_string()))
 }
 
-/// A row for each variant. The platforms are a column where they, or the checks on them, differ.
+/// A row for each variant. There is a column for platforms if they differ, or the checks on them do.
 fn table(report: &Report) -> String {
     let forms = Forms::of(report);
     let common = common_platforms(report);
@@ -122,7 +148,7 @@ fn table(report: &Report) -> String {
     let mut text = format!("| Base | Tags | Digest |{name}\n| --- | --- | --- |{line}\n");
     for variant in &report.variants {
         let mut tags = match (&variant.digest, report.status) {
-            // Of a development build, people want to know what the next release will have.
+            // For a development build, people want to know the tags of the next release.
             (Some(_), _) if !report.next_tag_forms.is_empty() => entries(variant),
             (Some(_), _) => forms.cell(variant),
             (None, Status::DryRun) => code(&variant.name),
@@ -149,7 +175,7 @@ fn table(report: &Report) -> String {
     text
 }
 
-/// The platforms of a variant, with a mark on those that every check was run on.
+/// The platforms of a variant, with a mark on those on which every check was run.
 fn platforms(variant: &Variant) -> String {
     let marked = |built: &BuiltPlatform| {
         let mark = if was_run(built) { "\u{a0}✓" } else { "" };
@@ -158,7 +184,7 @@ fn platforms(variant: &Variant) -> String {
     variant.platforms.iter().map(marked).collect::<Vec<_>>().join(", ")
 }
 
-/// The same for all variants, if there is one.
+/// The platforms with marks, if they are the same for all variants.
 fn common_platforms(report: &Report) -> Option<String> {
     let mut all = report.variants.iter().filter(|variant| variant.digest.is_some()).map(platforms);
     let first = all.next().filter(|platforms| !platforms.is_empty())?;
@@ -169,12 +195,12 @@ fn entries(variant: &Variant) -> String {
     variant.entries.iter().map(|entry| code(entry)).collect::<Vec<_>>().join(", ")
 }
 
-/// Whether everything that was to be run on the platform was run.
+/// Whether all checks were run on the platform.
 fn was_run(built: &BuiltPlatform) -> bool {
     !built.checks.is_empty() && built.checks.iter().all(|check| check.outcome == Outcome::Passed)
 }
 
-/// Why checks were skipped: a line for each reason, with what it is true of.
+/// Why checks were skipped: a line for each reason, with the variants and platforms that it is true of.
 fn skipped(report: &Report) -> String {
     let mut by_reason = BTreeMap::<&str, Vec<(&Variant, &BuiltPlatform)>>::new();
     for variant in &report.variants {
@@ -246,7 +272,7 @@ pub(super) fn where_the_time_went(stages: &[Stage]) -> String {
     if stages.is_empty() { String::new() } else { folded("Where the time went", &timeline(&stages)) }
 }
 
-/// Where the section is that no release's notes have.
+/// Where to find the section if there are no release notes.
 fn notes_elsewhere(status: Status) -> &'static str {
     match status {
         Status::DryRun => ".",
@@ -256,17 +282,17 @@ fn notes_elsewhere(status: Status) -> &'static str {
     }
 }
 
-/// A [Gantt diagram](https://mermaid.js.org/syntax/gantt.html), counted from the start of the run.
+/// A [Gantt diagram](https://mermaid.js.org/syntax/gantt.html); time begins at the start of the run.
 fn timeline(stages: &[&Stage]) -> String {
     let end = stages.iter().map(|stage| stage.start + stage.duration).max().unwrap_or_default();
     let axis = if end < Duration::from_secs(60) { "%-S s" } else { "%-M:%S" };
     let mut text = format!(
-        "```mermaid\ngantt\n    title {} in all\n    dateFormat x\n    axisFormat {axis}\n    todayMarker off\n",
+        "```mermaid\ngantt\n    title {} in total\n    dateFormat x\n    axisFormat {axis}\n    todayMarker off\n",
         duration(end)
     );
     for stage in stages {
         let (start, end) = (stage.start.as_millis(), (stage.start + stage.duration).as_millis());
-        // `:` and `;` would end the name, `#` starts an entity.
+        // `:` and `;` would end the name, and `#` would begin an entity.
         let name: String = stage.name.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).collect();
         let _ = writeln!(text, "    {name} {} : {start}, {}", duration(stage.duration), end.max(start + 1));
     }

@@ -1,20 +1,21 @@
-//! How a table names the tags of many variants in few words: each entry of the matrix once, and a sentence for the templates.
+//! A short form for the tags of many variants: a table shows each entry of the matrix once, and a sentence explains the
+//! templates.
 
 use std::collections::BTreeMap;
 
 use super::markdown::{by_place, code};
 use super::{Destination, Report, Variant};
 
-/// The entry in the forms of tags: `1.4-<tag>`.
+/// The placeholder for the entry in forms of tags: `1.4-<tag>`.
 pub(crate) const ENTRY: &str = "<tag>";
 
-/// The forms in which the entries of a report have become tags.
+/// The forms of tags that the entries of a report have: the templates, with the version filled in.
 #[derive(Debug)]
 pub(super) struct Forms<'a> {
     all: &'a [String],
-    /// The forms that most entries have, everywhere.
+    /// The forms that most entries have, at every destination.
     common: Vec<&'a str>,
-    /// The one of them that the table shows.
+    /// The one of `common` that the table shows.
     shown: Option<&'a str>,
 }
 
@@ -27,7 +28,7 @@ impl<'a> Forms<'a> {
                 *counts.entry(forms).or_default() += 1;
             }
         }
-        // With one variant, its tags are shorter than a sentence about them.
+        // The tags of a single variant are shorter than a sentence about them.
         let common =
             counts.into_iter().filter(|_| report.variants.len() > 1).max_by_key(|(forms, count)| (*count, forms.len()));
         let common = common.map(|(forms, _)| forms).unwrap_or_default();
@@ -35,12 +36,13 @@ impl<'a> Forms<'a> {
         Self { all: &report.tag_forms, shown: bare.or_else(|| common.first()).copied(), common }
     }
 
-    /// The same with the most exact tags in the table, which a reader of a long one looks for.
+    /// The same, but the table shows the most exact tags, which readers of a long table look for.
     pub(super) fn exact(self) -> Self {
         Self { shown: self.common.first().copied(), ..self }
     }
 
-    /// What the table doesn't show, if that is anything; `report` is the one that these forms are of.
+    /// A sentence about the tags that the table doesn't show, if there are any. `report` must be the one that these
+    /// forms were made of.
     pub(super) fn sentence(&self, report: &Report) -> Option<String> {
         let shown = self.shown?;
         let others: Vec<String> = self.common.iter().filter(|form| **form != shown).map(|form| code(form)).collect();
@@ -55,7 +57,7 @@ impl<'a> Forms<'a> {
         Some(format!("{subject} also exists as {others}{except}."))
     }
 
-    /// The tags of `variant`, as the table has them.
+    /// The cell of the table with the tags of `variant`.
     pub(super) fn cell(&self, variant: &Variant) -> String {
         let Some(shown) = self.shown else { return everything(variant) };
         let (common, others): (Vec<&String>, Vec<&String>) =
@@ -80,7 +82,7 @@ impl<'a> Forms<'a> {
     }
 }
 
-/// The forms in which `variant` has `entry`; `None` if they differ from destination to destination.
+/// The forms of tags that `variant` has for `entry`; `None` if they differ between destinations.
 fn forms_of<'a>(all: &'a [String], variant: &Variant, entry: &str) -> Option<Vec<&'a str>> {
     let mut there = variant.destinations.iter().map(|destination| {
         let has = |form: &&String| {
@@ -99,13 +101,13 @@ pub(super) fn everything(variant: &Variant) -> String {
     tags.into_iter().map(|(tags, place)| format!("{tags}{place}")).collect::<Vec<_>>().join("; ")
 }
 
-/// The tags of a destination, as far as they are wanted.
+/// The wanted tags of a destination.
 pub(super) fn listed(destination: &Destination, wanted: impl Fn(&str) -> bool) -> String {
     let tags = destination.tags().map(|tag| tag.as_str()).filter(|tag| wanted(tag));
     tags.map(code).collect::<Vec<_>>().join(", ")
 }
 
-/// The items as a sentence has them; `None` if there are none.
+/// The items joined for a sentence; `None` if there are none.
 pub(super) fn and(items: &[String]) -> Option<String> {
     match items {
         [] => None,

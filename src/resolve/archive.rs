@@ -1,4 +1,4 @@
-//! A file out of an archive as releases have them: tar, plain or compressed by gzip, zstd or xz, and zip.
+//! A file from a release archive: tar (plain, or compressed by gzip, zstd or xz) or zip.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek as _};
@@ -9,17 +9,17 @@ use crate::image::unpack::archive::Archive;
 use crate::image::unpack::compression;
 use crate::image::unpack::tree::{Found, Tree};
 
-/// How many of the other files are offered in an error.
+/// How many files an error suggests.
 const OFFERED: usize = 8;
 
-/// Why an archive doesn't give a file.
+/// Why a file can't be taken from an archive.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// There is none at this path; some of those that are there.
+    /// There is no file at this path; these are some of those in the archive.
     Missing(Vec<String>),
-    /// There is something else.
+    /// There is something else, which isn't a file.
     NoFile(String),
-    /// It has rights that would be lost.
+    /// It has privileges that would be lost.
     Privileged(&'static str),
     /// The archive can't be read.
     Unreadable(io::Error),
@@ -31,7 +31,7 @@ impl From<io::Error> for Refusal {
     }
 }
 
-/// Hands the content of the file at `path` in `archive` to `take`.
+/// Passes the content of the file at `path` in `archive` to `take`.
 ///
 /// # Errors
 /// There is no such file, or the archive is damaged.
@@ -39,7 +39,7 @@ pub(super) fn read<T>(mut archive: File, path: &str, take: impl FnOnce(&mut dyn 
     let mut magic = Vec::new();
     (&archive).take(4).read_to_end(&mut magic)?;
     archive.rewind()?;
-    // An empty zip file begins with its end.
+    // An empty zip file begins with its end record.
     if magic.starts_with(b"PK\x03\x04") || magic.starts_with(b"PK\x05\x06") {
         return zip(archive, path, take);
     }
@@ -69,7 +69,8 @@ fn buffered(archive: &File) -> impl BufRead {
     BufReader::with_capacity(1 << 16, archive)
 }
 
-/// The same of a [zip file](https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT). Of several entries with one name, the last counts.
+/// The same for a [zip file](https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT). If a name occurs several
+/// times, the last entry counts.
 fn zip<T>(archive: File, path: &str, take: impl FnOnce(&mut dyn Read) -> T) -> Result<T, Refusal> {
     let malformed = |error: rawzip::Error| io::Error::new(io::ErrorKind::InvalidData, error.to_string());
     let mut buffer = vec![0; RECOMMENDED_BUFFER_SIZE];
@@ -116,7 +117,7 @@ mod tests {
 
     use super::*;
 
-    /// A zip file of entries, each with its name, mode and content.
+    /// A zip file with entries, each with name, mode and content.
     fn zipped(entries: &[(&str, u32, &[u8])]) -> File {
         let mut file = tempfile::tempfile().unwrap();
         let mut archive = rawzip::ZipArchiveWriter::new(&mut file);

@@ -1,7 +1,7 @@
-//! Images that something else has built, read as they are: every manifest of their index, attestations included.
+//! Images built elsewhere, copied as they are: every manifest of their index, including attestations.
 //!
-//! Nothing of them is changed. They get an index of our own, with the annotations of every variant; those of their platforms
-//! that weren't asked for are left out of it, with what attests them.
+//! No manifest is changed. The image gets an index of ours, with the annotations of every variant; platforms that
+//! weren't asked for are left out, together with their attestations.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -15,33 +15,34 @@ use crate::action::Files;
 use crate::api::registry::Registries;
 use crate::compose::{self, Blob, Composed, Content, ImageContent, Origin};
 use crate::facts::{self, Facts};
+use crate::hint::{Flaw, Hinted};
 use crate::image::manifest::{Annotations, DescribedPlatform, InvalidManifest, ManifestOrIndex};
 use crate::image::{
     Config, Descriptor, Digest, Document, Location, Manifest, PinnedReference, Platform, Reference, Repository,
 };
 use crate::plan::{Platforms, Variant};
 
-/// An image that something else has built, as it will be published.
+/// An image built elsewhere, as it will be published.
 #[derive(Clone, Debug)]
 pub struct Copied {
     /// The digest that it was found under.
     pub digest: Digest,
-    /// Its manifests as they are, under an index of ours.
+    /// The unchanged manifests under an index of ours.
     pub content: Content,
     /// The image for each platform.
     pub images: Vec<CopiedImage>,
 }
 
-/// One platform of an image that something else has built.
+/// An image built elsewhere, for one platform.
 #[derive(Clone, Debug)]
 pub struct CopiedImage {
-    /// The image.
+    /// The image in the form of a composed one.
     pub image: Composed,
-    /// Its manifest, where it is in a registry.
+    /// Its manifest, if it is in a registry.
     pub reference: Option<PinnedReference>,
 }
 
-/// An image that something else has built, as it was found.
+/// An image built elsewhere, as it was found.
 #[derive(Debug)]
 pub(super) struct Found {
     location: Location,
@@ -50,18 +51,18 @@ pub(super) struct Found {
     entries: Vec<Entry>,
 }
 
-/// A manifest of it.
+/// One of its manifests.
 #[derive(Debug)]
 struct Entry {
     listed: Descriptor,
     content: ImageContent,
-    /// Its own annotations.
+    /// The annotations in the manifest itself.
     annotations: Annotations,
     /// The config of an image; `None` for attestations and artifacts.
     config: Option<Config>,
 }
 
-/// Where its documents and blobs are read.
+/// Where its documents and blobs are read from.
 enum Store<'a> {
     Registry(&'a Registries, &'a Repository),
     Layout(Layout),
@@ -70,7 +71,7 @@ enum Store<'a> {
 /// Reads the image at `location`. What has to be unpacked for that goes to `directory`.
 ///
 /// # Errors
-/// It isn't there, or can't be used.
+/// The image doesn't exist, or can't be used.
 pub(super) async fn look_up(
     registries: &Registries,
     files: &dyn Files,
@@ -146,7 +147,7 @@ impl Store<'_> {
         let config = if is_image {
             match Config::of_finished(&self.config(&listed.digest, &parsed.config).await?) {
                 Ok(config) => Some(config),
-                // An artifact.
+                // It is an artifact, not an image.
                 Err(_) if listed.lacks_platform() && !is_top => None,
                 Err(cause) => return Err(unusable(location, &listed.digest, &cause)),
             }
@@ -180,12 +181,12 @@ impl Store<'_> {
     }
 }
 
-fn unusable(location: &Location, manifest: &Digest, cause: &dyn std::error::Error) -> ResolveError {
-    ResolveError::Copied { image: location.clone(), manifest: manifest.clone(), cause: cause.to_string() }
+fn unusable(location: &Location, manifest: &Digest, cause: &impl Hinted) -> ResolveError {
+    ResolveError::Copied { image: location.clone(), manifest: manifest.clone(), cause: Flaw::of(cause) }
 }
 
 impl Entry {
-    /// As an index would list it, with the platform of its config.
+    /// The entry as an index would list it, with the platform of its config.
     fn with_platform(self) -> Self {
         let platform = self.content.platform.as_ref().map(DescribedPlatform::from);
         Self { listed: Descriptor { platform, ..self.listed }, ..self }
@@ -203,7 +204,7 @@ impl Found {
         self.top.digest()
     }
 
-    /// The facts in it: in its index, and in the config of the first of its platforms, of Linux if it has one.
+    /// The facts in its index, and in the config of its first Linux image, or of its first image.
     pub(super) fn facts(&self) -> Facts {
         let images = || self.entries.iter().filter_map(|entry| Some((entry.platform()?, entry.config.as_ref()?)));
         let linux = images().find(|(platform, _)| platform.is_linux());
@@ -211,7 +212,8 @@ impl Found {
         first.map(|(_, config)| facts::of_source(&self.annotations, config)).unwrap_or_default()
     }
 
-    /// What it says of its base: the annotations of its index, else of its first image's manifest, else that one's labels.
+    /// The facts about its base: annotations of its index, else annotations of its first image, else labels of that
+    /// image.
     pub(super) fn base(&self) -> Annotations {
         let first = self.entries.iter().find(|entry| entry.config.is_some());
         let labels = first.and_then(|entry| entry.config.as_ref()).map(Config::labels).unwrap_or_default();
@@ -220,10 +222,10 @@ impl Found {
         of_base.into_iter().find(|found| !found.is_empty()).unwrap_or_default()
     }
 
-    /// The image of `variant` under `annotations`, for the platforms that it asks for.
+    /// The image of `variant` with `annotations`, for the variant's platforms.
     ///
     /// # Errors
-    /// A platform that it asks for is missing, or there is no image at all.
+    /// A requested platform is missing, or there is no image at all.
     pub(super) fn copy(&self, variant: &Variant, annotations: &Annotations) -> Result<Copied, ResolveError> {
         let has: BTreeSet<&Platform> = self.entries.iter().filter_map(Entry::platform).collect();
         let wanted: BTreeSet<&Platform> = match &variant.platforms {
@@ -255,7 +257,7 @@ impl Found {
             Content { index: self.top.clone(), images: entries.iter().map(|entry| entry.content.clone()).collect() };
         let listed = entries.iter().map(|entry| entry.listed.clone()).collect();
         let mut seen = BTreeSet::new();
-        // Of two entries for one platform the first counts, as for `docker pull`.
+        // If there are two entries for a platform, the first one counts, as for `docker pull`.
         let images = entries.iter().filter(|entry| entry.platform().is_some_and(|platform| seen.insert(platform)));
         Ok(Copied {
             digest: self.digest().clone(),

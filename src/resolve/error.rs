@@ -7,20 +7,19 @@ use super::executables::SourceError;
 use super::files::FilesError;
 use super::layout::LayoutError;
 use crate::api::registry::RegistryError;
-use crate::error::{Fault, Situation, together};
+use crate::error::{Fault, StageError, together};
+use crate::hint::{Flaw, Hinted, Hints, Input};
 use crate::image::config::InvalidConfig;
 use crate::image::manifest::InvalidManifest;
 use crate::image::{Base, Digest, Location, PinnedName, Platform, Reference};
 use crate::plan::{Place, Variant};
+use crate::troubleshooting::Topic;
 
 /// Why the plan can't be resolved.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
     /// A platform was asked for that source or base don't have.
-    #[error(
-        "{role} `{image}` has no manifest for `{platform}`\n\
-         hint: remove it from `platforms` of {}, or use one of: {}", of_variants(.variants), list(.available)
-    )]
+    #[error("{role} `{image}` has no manifest for `{platform}`")]
     PlatformMissing {
         /// Source, base, or an image that something else has built.
         role: Role,
@@ -35,8 +34,8 @@ pub enum ResolveError {
     },
     /// `platforms: auto`, and source and base have none in common.
     #[error(
-        "base `{base}` of variant `{variant}` has no platform of the source; it has: {}\nhint: the source has {}",
-        list(.base_has), list(.source_has)
+        "base `{base}` of variant `{variant}` has no platform of the source; it has: {}",
+        list(.base_has)
     )]
     NoPlatform {
         /// The base.
@@ -86,13 +85,11 @@ pub enum ResolveError {
         image: Location,
         /// The manifest of it that is to blame.
         manifest: Digest,
-        /// Why not, with its hint.
-        cause: String,
+        /// Why not.
+        cause: Flaw,
     },
     /// An index without an image.
-    #[error(
-        "image `{image}` of variant `{variant}` has no image for any platform\nhint: name an image, or an index of images; artifacts and attestations are none"
-    )]
+    #[error("image `{image}` of variant `{variant}` has no image for any platform")]
     NoImage {
         /// The image.
         image: Location,
@@ -123,7 +120,8 @@ pub enum ResolveError {
 }
 
 impl ResolveError {
-    /// The same with the place of the entry in the matrix, if that is what it is about: a base or platforms, and not the source.
+    /// The error with the variant's place in the matrix, if it is about the variant's base or platforms, and not about
+    /// the source.
     pub(super) fn of(self, variant: &Variant) -> Self {
         match self {
             Self::PlatformMissing { .. }
@@ -137,7 +135,7 @@ impl ResolveError {
         }
     }
 
-    /// The same about an entry of the matrix.
+    /// The error with a place in the matrix.
     pub(super) fn at(self, place: &Place) -> Self {
         match self {
             Self::Entry { .. } => self,
@@ -146,7 +144,52 @@ impl ResolveError {
     }
 }
 
-impl Situation for ResolveError {
+impl Hinted for ResolveError {
+    fn hints(&self) -> Hints {
+        match self {
+            Self::PlatformMissing { variants, available, .. } => {
+                format!("remove it from `platforms` of {}, or use one of: {}", of_variants(variants), list(available))
+                    .into()
+            }
+            Self::NoPlatform { source_has, .. } => format!("the source has {}", list(source_has)).into(),
+            Self::Unavailable { role: Role::Source, image, cause: RegistryError::Missing(_) }
+                if image.tag().is_some_and(|tag| tag.as_str().starts_with("sha-")) =>
+            {
+                format!(
+                    "nothing was pushed for this commit yet: push it in a job before, or set {} to an image that is there, such as \
+                     that of the latest release",
+                    Input("source")
+                )
+                .into()
+            }
+            Self::Unavailable { cause, .. } => cause.hints(),
+            Self::Manifest { cause, .. } => cause.hints(),
+            Self::Config { cause, .. } => cause.hints(),
+            Self::Copied { cause, .. } => cause.hints(),
+            Self::NoImage { .. } => "name an image, or an index of images; artifacts and attestations are none".into(),
+            Self::Layout(error) => error.hints(),
+            Self::Source(error) => error.hints(),
+            Self::Files(error) => error.hints(),
+            Self::Entry { error, .. } => error.hints(),
+            Self::Several(errors) => errors.iter().map(Hinted::hints).collect(),
+        }
+    }
+}
+
+impl StageError for ResolveError {
+    fn topic(&self) -> Topic {
+        match self {
+            Self::PlatformMissing { .. } | Self::NoPlatform { .. } | Self::NoImage { .. } => Topic::Platforms,
+            Self::Unavailable { cause, .. } => cause.topic(),
+            Self::Manifest { .. } | Self::Config { .. } | Self::Copied { .. } => Topic::Unusable,
+            Self::Layout(error) => error.topic(),
+            Self::Source(error) => error.topic(),
+            Self::Files(error) => error.topic(),
+            Self::Entry { error, .. } => error.topic(),
+            Self::Several(errors) => errors.first().map_or(Topic::NotFound, Self::topic),
+        }
+    }
+
     fn place(&self) -> Option<&Place> {
         match self {
             Self::Entry { place, .. } => Some(place),
@@ -194,11 +237,11 @@ fn of_variants(names: &[String]) -> String {
 }
 
 impl ResolveError {
-    /// Whether `other` is the same trouble, perhaps of another variant, which is then added to this.
+    /// Whether `other` is the same problem, possibly of another variant, whose name is then added to this error.
     fn takes_in(&mut self, other: &Self) -> bool {
-        let text = |error: &Self| together([error as &(dyn Error + 'static)]);
+        let text = |error: &Self| (together([error as &(dyn Error + 'static)]), error.hints());
         match (&mut *self, other) {
-            // The first of them points to its entry.
+            // The place stays that of the first variant.
             (Self::Entry { error, .. }, Self::Entry { error: other, .. }) => error.takes_in(other),
             (
                 Self::PlatformMissing { role, image, platform, variants, .. },
@@ -221,7 +264,7 @@ impl ResolveError {
     }
 }
 
-/// All problems as one. What several variants have in common is said once.
+/// All problems as one error. A problem that several variants share is reported once.
 pub(super) fn one_or_several(problems: Vec<ResolveError>) -> Result<(), ResolveError> {
     let mut distinct = Vec::<ResolveError>::new();
     for problem in problems {
@@ -239,6 +282,7 @@ pub(super) fn one_or_several(problems: Vec<ResolveError>) -> Result<(), ResolveE
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Failure;
 
     fn missing(variant: &str, platform: &str) -> ResolveError {
         ResolveError::PlatformMissing {
@@ -251,15 +295,15 @@ mod tests {
     }
 
     #[test]
-    fn the_same_trouble_of_many_variants_is_said_once() {
+    fn a_problem_of_many_variants_is_reported_once() {
         let many = (1..=29).map(|number| missing(&format!("v{number}"), "linux/arm64")).collect();
         let expected = "source `ghcr.io/acme/tool:1.4.0` has no manifest for `linux/arm64`\n\
                         hint: remove it from `platforms` of 29 variants (`v1`, `v2`, `v3`, `v4`, `v5`, …), or use one of: linux/amd64";
-        assert_eq!(one_or_several(many).unwrap_err().to_string(), expected);
+        assert_eq!(Failure::from(one_or_several(many).unwrap_err()).to_string(), expected);
     }
 
     #[test]
-    fn bases_that_are_missing_keep_each_its_cause_and_share_the_hint() {
+    fn missing_bases_keep_their_own_causes_and_share_the_hint() {
         let base = |name: &str| ResolveError::Unavailable {
             role: Role::Base,
             image: name.parse().unwrap(),
@@ -272,6 +316,19 @@ mod tests {
                         source `ghcr.io/acme/tool:1.4.0` has no manifest for `linux/386`\n\
                         hint: look for a typing error; if it is private, check that `credentials` may pull it\n\
                         hint: remove it from `platforms` of variant `v`, or use one of: linux/amd64";
-        assert_eq!(error.to_string(), expected);
+        assert_eq!(Failure::from(error).to_string(), expected);
+    }
+
+    #[test]
+    fn where_nothing_was_pushed_for_a_commit_another_source_is_what_helps() {
+        let missing = |name: &str| ResolveError::Unavailable {
+            role: Role::Source,
+            image: name.parse().unwrap(),
+            cause: RegistryError::Missing(name.to_owned()),
+        };
+        let hint = |name: &str| missing(name).hints().iter().collect::<Vec<_>>().join("\n");
+        let of_commit = hint("ghcr.io/acme/tool:sha-0123456");
+        assert!(of_commit.contains("nothing was pushed for this commit yet") && of_commit.contains("set `source`"));
+        assert!(hint("ghcr.io/acme/tool:1.2.3").starts_with("look for a typing error"));
     }
 }

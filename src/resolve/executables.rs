@@ -1,8 +1,8 @@
-//! The executables: found in the layers of the source image, made into the one layer that all variants share.
+//! The executables: found in the layers of the source image, and put into the one layer that all variants share.
 //!
-//! First the layers are read from the top down, until it is known which of their entries are the files that `binaries` asks for. Then
-//! these entries are read, and nothing else gets to the disk. Whatever mode and owner the files had, the layer gives them mode 0755 (0644
-//! those that are no executables) and root.
+//! First the layers are read from the top down, until the entries for all files of `binaries` are known. Then only
+//! these entries are written to disk. Whatever their mode and owner were, in the layer the files belong to root and
+//! have mode 0755, or 0644 if they aren't executable.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write as _};
@@ -17,7 +17,8 @@ use super::layout::LayoutError;
 use crate::api::registry::{Registries, RegistryError};
 use crate::compose::binaries::{Binaries, Binary};
 use crate::compose::recipe::ResolvedSource;
-use crate::error::{Fault, Situation};
+use crate::error::{Fault, StageError};
+use crate::hint::{FREE_DISK, Hinted, Hints, Input};
 use crate::image::interpreter;
 use crate::image::layer::{InstalledFile, Layer};
 use crate::image::platform::Format;
@@ -25,10 +26,11 @@ use crate::image::unpack::archive::Archive;
 use crate::image::unpack::compression;
 use crate::image::unpack::tree::{File, Found, Tree};
 use crate::image::{Digest, PinnedName, Platform};
+use crate::troubleshooting::Topic;
 
-/// The largest file that is taken from a source: 2 GiB.
+/// The largest file that is taken from a source, in bytes.
 const LARGEST: u64 = 2 << 30;
-/// How many of the other files are offered in an error.
+/// How many files an error suggests.
 const OFFERED: usize = 8;
 
 /// The source image that an error is about.
@@ -36,7 +38,7 @@ const OFFERED: usize = 8;
 pub struct SourceImage {
     /// The source.
     pub reference: PinnedName,
-    /// What it is published for, whatever its config says.
+    /// The platform that it is published for, whatever its config says.
     pub platform: Platform,
 }
 
@@ -44,7 +46,7 @@ pub struct SourceImage {
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// The image has no such file.
-    #[error("source `{}` has no file `{path}` for `{}`\nhint: {hint}", .image.reference, .image.platform, hint = offer(.available))]
+    #[error("source `{}` has no file `{path}` for `{}`", .image.reference, .image.platform)]
     Missing {
         /// Which image.
         image: SourceImage,
@@ -54,7 +56,7 @@ pub enum SourceError {
         available: Vec<String>,
     },
     /// The path is there, and is a folder, a device, or a link to nothing.
-    #[error("`{path}` of source `{}` is {kind}\nhint: name the executable itself in `binaries`", .image.reference)]
+    #[error("`{path}` of source `{}` is {kind}", .image.reference)]
     NoFile {
         /// Which image.
         image: SourceImage,
@@ -65,8 +67,7 @@ pub enum SourceError {
     },
     /// An executable of another platform, or none.
     #[error(
-        "`{path}` of source `{}` is no executable for `{}`: {found}\n\
-         hint: build the source for that platform, or leave it out with `platforms`", .image.reference, .image.platform
+        "`{path}` of source `{}` is no executable for `{}`: {found}", .image.reference, .image.platform
     )]
     WrongMachine {
         /// Which image.
@@ -78,8 +79,7 @@ pub enum SourceError {
     },
     /// The file has rights that the published one wouldn't have.
     #[error(
-        "`{path}` of source `{}` {privilege}, which variants don't carry over\n\
-         hint: build the source without; what the tool may do is better said where a container is started (`--cap-add`, `--user`)",
+        "`{path}` of source `{}` {privilege}, which variants don't carry over",
         .image.reference
     )]
     Privileged {
@@ -91,7 +91,7 @@ pub enum SourceError {
         privilege: &'static str,
     },
     /// A file of more than 2 GiB.
-    #[error("`{path}` of source `{}` has {size} bytes, and the most is {LARGEST}\nhint: check `binaries`", .image.reference)]
+    #[error("`{path}` of source `{}` has {size} bytes, and the most is {LARGEST}", .image.reference)]
     TooLarge {
         /// Which image.
         image: SourceImage,
@@ -102,7 +102,7 @@ pub enum SourceError {
     },
     /// A compression that we don't read.
     #[error(
-        "a layer of source `{}` has the media type `{media_type}`\nhint: push the source with layers compressed by gzip or zstd", .image.reference
+        "a layer of source `{}` has the media type `{media_type}`", .image.reference
     )]
     Compression {
         /// Which image.
@@ -110,14 +110,14 @@ pub enum SourceError {
         /// The media type.
         media_type: String,
     },
-    /// The OCI layout doesn't.
+    /// An OCI layout is damaged.
     #[error(transparent)]
     Layout(#[from] LayoutError),
     /// The registry doesn't give the layer.
     #[error(transparent)]
     Registry(#[from] RegistryError),
     /// A layer that no engine could unpack, either.
-    #[error("a layer of source `{}` for `{}` can't be unpacked\nhint: build and push the source again", .image.reference, .image.platform)]
+    #[error("a layer of source `{}` for `{}` can't be unpacked", .image.reference, .image.platform)]
     Damaged {
         /// Which image.
         image: SourceImage,
@@ -136,7 +136,42 @@ pub enum SourceError {
     },
 }
 
-impl Situation for SourceError {
+impl Hinted for SourceError {
+    fn hints(&self) -> Hints {
+        match self {
+            Self::Missing { available, .. } => offer(available).into(),
+            Self::NoFile { .. } => format!("name the executable itself in {}", Input("binaries")).into(),
+            Self::WrongMachine { .. } => {
+                format!("build the source for that platform, or leave it out with {}", Input("platforms")).into()
+            }
+            Self::Privileged { .. } => {
+                "build the source without; what the tool may do is better said where a container is started (`--cap-add`, `--user`)".into()
+            }
+            Self::TooLarge { .. } => format!("check {}", Input("binaries")).into(),
+            Self::Compression { .. } => "push the source with layers compressed by gzip or zstd".into(),
+            Self::Layout(error) => error.hints(),
+            Self::Registry(error) => error.hints(),
+            Self::Damaged { .. } => "build and push the source again".into(),
+            Self::Disk { .. } => FREE_DISK.into(),
+        }
+    }
+}
+
+impl StageError for SourceError {
+    fn topic(&self) -> Topic {
+        match self {
+            Self::Missing { .. }
+            | Self::NoFile { .. }
+            | Self::WrongMachine { .. }
+            | Self::Privileged { .. }
+            | Self::TooLarge { .. } => Topic::Executables,
+            Self::Compression { .. } | Self::Damaged { .. } => Topic::Unusable,
+            Self::Layout(error) => error.topic(),
+            Self::Registry(error) => error.topic(),
+            Self::Disk { .. } => Topic::Disk,
+        }
+    }
+
     fn fault(&self) -> Fault {
         match self {
             Self::Registry(error) => error.fault(),
@@ -155,16 +190,17 @@ impl Situation for SourceError {
 
 fn offer(available: &[String]) -> String {
     if available.is_empty() {
-        return "the image is empty; check `source`".to_owned();
+        return format!("the image is empty; check {}", Input("source"));
     }
-    format!("check `binaries`; the image has {}", available.join(", "))
+    format!("check {}; the image has {}", Input("binaries"), available.join(", "))
 }
 
-/// Reads `binaries` out of `source`, which is published for `platform`, and makes the layer of them. Files go to `directory` and are gone
-/// with the layer.
+/// Reads `binaries` from `source`, which is published for `platform`, and makes their layer. Files are written to
+/// `directory`, and removed together with the layer.
 ///
 /// # Errors
-/// A file that the source doesn't have, that isn't for the platform, or that can't be carried over; a registry that doesn't answer.
+/// A file is missing in the source, isn't for the platform, or would lose privileges; or a registry doesn't
+/// answer.
 pub(super) async fn layer(
     registries: &Registries,
     store: &Store,
@@ -176,7 +212,7 @@ pub(super) async fn layer(
     let image = SourceImage { reference: source.name.clone(), platform: platform.clone() };
     let damaged = |cause| SourceError::Damaged { image: image.clone(), cause };
     let (mut tree, mut blobs) = (Tree::default(), Vec::new());
-    // From the top down: what the uppermost layers decide needs no others.
+    // From the top down: once the upper layers decide a path, the lower ones aren't needed.
     let mut undecided = source.manifest.layers.iter().rev();
     while binaries.iter().any(|binary| tree.find(binary.from()) == Found::Undecided) {
         let Some(descriptor) = undecided.next() else {
@@ -216,7 +252,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
-/// The entries to read, by layer and number, each with all that is to be made of it.
+/// The entries to read, by layer and number, each with the files to make of it.
 #[derive(Debug)]
 struct Wanted(BTreeMap<usize, BTreeMap<usize, Vec<Binary>>>);
 
@@ -241,7 +277,7 @@ impl Wanted {
         Ok(Self(wanted))
     }
 
-    /// Reads the entries. `blobs` are the layers, from the top down.
+    /// Reads the entries. `blobs` are the layers, uppermost first.
     fn extract(
         &self,
         image: &SourceImage,
@@ -258,7 +294,7 @@ impl Wanted {
     }
 }
 
-/// Whether all that makes the file what it is can be published.
+/// Refuses a file with privileges that a layer of ours wouldn't preserve.
 fn carried_over(file: &File, image: &SourceImage, path: &str) -> Result<(), SourceError> {
     let (image, path) = (image.clone(), path.to_owned());
     let privilege = match file.mode & 0o6000 {
@@ -303,7 +339,8 @@ fn extract(
     Ok(())
 }
 
-/// Whether a file that begins like this runs on the platform. A script is taken as it is: its interpreter comes with the base.
+/// Whether a file that begins with `head` can run on the platform. Scripts are accepted: their interpreter is in the
+/// base.
 fn is_executable(head: &[u8], binaries: &[Binary], image: &SourceImage) -> Result<bool, SourceError> {
     let found = match (Format::of(head), image.platform.elf()) {
         (Format::Script, _) | (Format::Elf(_), None) => return Ok(true),
@@ -320,7 +357,7 @@ fn is_executable(head: &[u8], binaries: &[Binary], image: &SourceImage) -> Resul
 
 type Written = (Arc<NamedTempFile>, u64, Digest);
 
-/// Writes `head` and what is left of the current entry to a file.
+/// Writes `head` and the rest of the current entry to a file.
 fn write(
     head: Vec<u8>,
     archive: &mut impl Read,
@@ -345,8 +382,9 @@ fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Failure;
 
-    /// An archive of files, each with its mode and content.
+    /// An archive with files, each with mode and content.
     fn archive(files: &[(&str, u32, &[u8])]) -> Vec<u8> {
         let mut archive = tar::Builder::new(Vec::new());
         for (path, mode, content) in files {
@@ -375,7 +413,7 @@ mod tests {
         Ok(files)
     }
 
-    /// The first bytes of an executable for arm64, and some more.
+    /// The first bytes of an executable for arm64, and a few more.
     const ARM64: &[u8] = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\xb7\0 and more than the head of it";
 
     #[test]
@@ -408,7 +446,9 @@ mod tests {
 
     #[test]
     fn what_is_not_there_names_what_is() {
-        let error = take(&archive(&[("uv", 0o755, b"#!"), ("uvx", 0o755, b"#!")]), &["/ruff"]).unwrap_err().to_string();
+        let error =
+            Failure::from(take(&archive(&[("uv", 0o755, b"#!"), ("uvx", 0o755, b"#!")]), &["/ruff"]).unwrap_err())
+                .to_string();
         assert!(
             error.ends_with("has no file `/ruff` for `linux/arm64`\nhint: check `binaries`; the image has /uv, /uvx"),
             "{error}"
@@ -429,7 +469,7 @@ mod tests {
             (b"MZ\x90\0", "it is a Windows executable"),
             (b"\xcf\xfa\xed\xfe\x0c\0\0\x01", "it is a macOS executable"),
         ] {
-            let error = take(&archive(&[("uv", 0o755, content)]), &["/uv"]).unwrap_err().to_string();
+            let error = Failure::from(take(&archive(&[("uv", 0o755, content)]), &["/uv"]).unwrap_err()).to_string();
             assert!(error.contains(expected), "{expected}: {error}");
         }
         let error = take(&archive(&[("uv", 0o755, &amd64)]), &["/uv -> /opt/uv"]).unwrap_err();
@@ -437,17 +477,17 @@ mod tests {
     }
 
     #[test]
-    fn rights_that_would_be_lost_are_refused() {
+    fn privileges_that_would_be_lost_are_refused() {
         for (mode, expected) in [(0o4755, "is setuid"), (0o2755, "is setgid"), (0o6755, "is setuid")] {
-            let error = take(&archive(&[("uv", mode, ARM64)]), &["/uv"]).unwrap_err().to_string();
+            let error = Failure::from(take(&archive(&[("uv", mode, ARM64)]), &["/uv"]).unwrap_err()).to_string();
             assert!(error.contains(&format!("{expected}, which variants don't carry over\nhint: ")), "{error}");
         }
         assert!(take(&archive(&[("uv", 0o1755, ARM64), ("su", 0o4755, ARM64)]), &["/uv"]).is_ok());
         let large = File { layer: 0, entry: 0, size: LARGEST + 1, mode: 0o755, capabilities: false };
-        let error = carried_over(&large, &arm64(), "/uv").unwrap_err().to_string();
+        let error = Failure::from(carried_over(&large, &arm64(), "/uv").unwrap_err()).to_string();
         assert!(error.contains("has 2147483649 bytes"), "{error}");
         let capable = File { size: 1, capabilities: true, ..large };
-        let error = carried_over(&capable, &arm64(), "/uv").unwrap_err().to_string();
+        let error = Failure::from(carried_over(&capable, &arm64(), "/uv").unwrap_err()).to_string();
         assert!(error.contains("has capabilities, which"), "{error}");
     }
 }

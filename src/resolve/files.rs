@@ -1,7 +1,7 @@
 //! The scratch image of `source: files`: files of the workspace, or of archives in it, one layer for each platform.
 //!
-//! A function of the files, the facts and the labels alone: times, owners and modes of the workspace don't matter. What Linux executes
-//! (ELF and scripts) becomes 0755, all else 0644.
+//! It depends on the files, the facts and the labels alone: times, owners and modes in the workspace don't matter.
+//! Files that Linux can execute (ELF and scripts) get mode 0755, all others 0644.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek as _, Write as _};
@@ -14,8 +14,9 @@ use tempfile::NamedTempFile;
 use super::archive::{self, Refusal};
 use crate::action::Files;
 use crate::compose::{self, Composed, Content};
-use crate::error::{Fault, Situation};
+use crate::error::{Fault, StageError};
 use crate::facts::{self, Facts};
+use crate::hint::{FREE_DISK, Hinted, Hints, Input, MADE_BEFORE, of_path};
 use crate::image::config::Changes;
 use crate::image::interpreter;
 use crate::image::layer::{InstalledFile, Layer};
@@ -23,17 +24,16 @@ use crate::image::manifest::Annotations;
 use crate::image::platform::Format;
 use crate::image::source::SourceFile;
 use crate::image::{Digest, Platform};
+use crate::troubleshooting::Topic;
 
-/// The largest file: 2 GiB.
+/// The largest file that is taken, in bytes.
 const LARGEST: u64 = 2 << 30;
 
 /// Why an image can't be made of files.
 #[derive(Debug, thiserror::Error)]
 pub enum FilesError {
     /// It isn't there, or can't be read.
-    #[error(
-        "`{path}` of `source` can't be read\nhint: the path is relative to the workspace; was it made or downloaded by a step before?"
-    )]
+    #[error("`{path}` of {} can't be read", Input("source"))]
     Unreadable {
         /// The file or archive.
         path: String,
@@ -42,7 +42,7 @@ pub enum FilesError {
         cause: io::Error,
     },
     /// The archive has no such file.
-    #[error("archive `{archive}` has no file `{entry}`\nhint: {hint}", hint = offer(.available))]
+    #[error("archive `{archive}` has no file `{entry}`")]
     Missing {
         /// The archive.
         archive: String,
@@ -52,7 +52,7 @@ pub enum FilesError {
         available: Vec<String>,
     },
     /// The path in the archive isn't a file's.
-    #[error("`{entry}` in archive `{archive}` is {kind}\nhint: name the file itself in `source`")]
+    #[error("`{entry}` in archive `{archive}` is {kind}")]
     NoFile {
         /// The archive.
         archive: String,
@@ -62,7 +62,7 @@ pub enum FilesError {
         kind: String,
     },
     /// An executable of another platform, or of another system.
-    #[error("`{file}` is no executable for `{platform}`: {found}\nhint: check the line in `source`")]
+    #[error("`{file}` is no executable for `{platform}`: {found}")]
     WrongMachine {
         /// The file.
         file: String,
@@ -72,13 +72,13 @@ pub enum FilesError {
         found: String,
     },
     /// It has rights that the published one wouldn't have.
-    #[error("`{0}` {1}, which variants don't carry over\nhint: archive it without")]
+    #[error("`{0}` {1}, which variants don't carry over")]
     Privileged(String, &'static str),
     /// A file of more than 2 GiB.
-    #[error("`{0}` has more than {LARGEST} bytes\nhint: check the line in `source`")]
+    #[error("`{0}` has more than {LARGEST} bytes")]
     TooLarge(String),
     /// The disk is full.
-    #[error("the files of `source` could not be written to disk")]
+    #[error("the files of {} could not be written to disk", Input("source"))]
     Disk(#[source] io::Error),
 }
 
@@ -89,7 +89,28 @@ fn offer(available: &[String]) -> String {
     format!("it has {}", available.join(", "))
 }
 
-impl Situation for FilesError {
+impl Hinted for FilesError {
+    fn hints(&self) -> Hints {
+        match self {
+            Self::Unreadable { .. } => of_path(MADE_BEFORE),
+            Self::Missing { available, .. } => offer(available).into(),
+            Self::NoFile { .. } => format!("name the file itself in {}", Input("source")).into(),
+            Self::WrongMachine { .. } | Self::TooLarge(_) => format!("check the line in {}", Input("source")).into(),
+            Self::Privileged(..) => "archive it without".into(),
+            Self::Disk(_) => FREE_DISK.into(),
+        }
+    }
+}
+
+impl StageError for FilesError {
+    fn topic(&self) -> Topic {
+        match self {
+            Self::WrongMachine { .. } | Self::Privileged(..) => Topic::Executables,
+            Self::Unreadable { .. } | Self::Missing { .. } | Self::NoFile { .. } | Self::TooLarge(_) => Topic::Files,
+            Self::Disk(_) => Topic::Disk,
+        }
+    }
+
     fn fault(&self) -> Fault {
         match self {
             Self::Disk(_) => Fault::Publication,
@@ -103,10 +124,11 @@ impl Situation for FilesError {
     }
 }
 
-/// Makes an image of `listed`. Its labels are `labels`, which are annotations of its manifests as well. Files go to `directory`.
+/// Makes an image of `listed`. `labels` are set on its config, and as annotations on its manifests. Files are written
+/// to `directory`.
 ///
 /// # Errors
-/// A file that can't be read, isn't for its platform, or can't be carried over; the disk is full.
+/// A file can't be read, isn't for its platform, or would lose privileges; or the disk is full.
 pub(super) async fn image(
     files: &dyn Files,
     listed: &[SourceFile],
@@ -155,7 +177,7 @@ fn make(
     Ok((content, composed))
 }
 
-/// Copies a file to `directory`, if it can be executed on its platform or isn't an executable.
+/// Copies a file to `directory`, unless it is an executable for another platform.
 fn install(mut opened: impl Read, file: &SourceFile, directory: &Path) -> Result<InstalledFile, FilesError> {
     let unreadable = |cause| FilesError::Unreadable { path: file.path.clone(), cause };
     let Some(entry) = &file.entry else { return write(&mut opened, file, directory) };

@@ -1,4 +1,4 @@
-//! Images as their registries have them, and sources as layouts have them.
+//! Images in registries, and sources in layouts.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -23,11 +23,11 @@ use crate::image::{
 /// The role of an image in a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// It has the executables.
+    /// It contains the executables.
     Source,
-    /// Variants are made on it.
+    /// Variants are built on it.
     Base,
-    /// Something else has built it, and it is a variant as it is.
+    /// It was built elsewhere, and becomes a variant unchanged.
     Image,
 }
 
@@ -41,13 +41,13 @@ impl fmt::Display for Role {
     }
 }
 
-/// An image as its registry, or its layout, has it.
+/// An image in a registry or in a layout.
 #[derive(Clone, Debug)]
 pub struct Image {
     pub(super) store: Store,
-    /// The document under its name: an index, or a manifest for one platform.
+    /// The document that its name points at: an index, or a manifest for one platform.
     pub top: Document,
-    /// The same, read.
+    /// The same document, parsed.
     pub content: ManifestOrIndex,
     /// The digest of the manifest for each platform.
     pub platforms: BTreeMap<Platform, Digest>,
@@ -58,13 +58,13 @@ impl Image {
         self.platforms.keys().cloned().collect()
     }
 
-    /// Where the manifest of a platform is, which must be one of [`Image::platforms`].
+    /// The name of the manifest for a platform, which must be one of [`Image::platforms`].
     pub(super) fn manifest(&self, platform: &Platform) -> PinnedName {
         self.store.name(self.platforms[platform].clone())
     }
 }
 
-/// What has the manifests and blobs of an image.
+/// Where the manifests and blobs of an image are stored.
 #[derive(Clone, Debug)]
 pub(super) enum Store {
     Registry(Role, Repository),
@@ -86,7 +86,7 @@ impl Store {
         }
     }
 
-    /// A manifest or an index; `None` where a layout lacks it.
+    /// A manifest or an index; `None` if a layout lacks it.
     async fn document(
         &self,
         registries: &Registries,
@@ -123,7 +123,7 @@ impl Store {
         }
     }
 
-    /// A layer, in a file.
+    /// A file with the content of a layer.
     pub(super) async fn layer(
         &self,
         registries: &Registries,
@@ -151,7 +151,7 @@ impl Store {
         layout.lacks(digest).into()
     }
 
-    /// All that a manifest points at.
+    /// A manifest with everything that it refers to.
     fn content(
         &self,
         document: Document,
@@ -170,7 +170,7 @@ impl Store {
     }
 }
 
-/// A layer of a source, in a file.
+/// A file with a layer of a source.
 #[derive(Debug)]
 pub(super) enum LayerFile {
     Spooled(SpooledBlob),
@@ -188,14 +188,14 @@ impl LayerFile {
     }
 }
 
-/// More indexes within an index than these are a mistake.
+/// More indexes within an index are a mistake.
 const MOST_INDEXES: usize = 16;
 
 fn unavailable(role: Role, image: Reference, cause: RegistryError) -> ResolveError {
     ResolveError::Unavailable { role, image, cause }
 }
 
-/// Looks up an image of a registry.
+/// Looks up an image in a registry.
 pub(super) async fn look_up(registries: &Registries, role: Role, reference: &Reference) -> Result<Image, ResolveError> {
     let top = ask(registries, role, || registries.resolve(reference)).await;
     let top = top.map_err(|cause| unavailable(role, reference.clone(), cause))?;
@@ -203,7 +203,7 @@ pub(super) async fn look_up(registries: &Registries, role: Role, reference: &Ref
     with_platforms(registries, store, top.document, top.content).await
 }
 
-/// Looks at an image of a layout.
+/// Looks up an image in a layout.
 pub(super) async fn of_layout(
     registries: &Registries,
     name: &SourceName,
@@ -232,9 +232,9 @@ async fn with_platforms(
     Ok(Image { store, top, content, platforms })
 }
 
-/// The manifest of each platform of an index. Of two entries for one platform the first counts, as for `docker pull`. Entries that
-/// don't say their platform count for that of their config, if there is no other entry for it; artifacts among them don't, nor does what a
-/// layout lacks.
+/// The manifest for each platform of an index. If there are two entries for a platform, the first one counts, as for
+/// `docker pull`. An entry without a platform counts for the platform of its config, unless there is another entry for
+/// it. Artifacts don't count, and neither do manifests that a layout lacks.
 async fn platforms(
     registries: &Registries,
     store: &Store,
@@ -257,7 +257,8 @@ async fn platforms(
                 unsaid.push(listed.digest);
             }
         }
-        // An index may list [indexes](https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md), what they list as well.
+        // An index may list [indexes](https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md), and
+        // these may list others.
         for digest in nested.drain(..) {
             read_indexes += 1;
             if read_indexes > MOST_INDEXES {
@@ -271,7 +272,7 @@ async fn platforms(
     for digest in unsaid {
         match read(registries, store, &digest).await {
             Ok(image) => drop(found.entry(image.config.platform()).or_insert(digest)),
-            // An artifact.
+            // It is an artifact, not an image.
             Err(ResolveError::Config { .. } | ResolveError::Manifest { .. }) => {}
             Err(error) => return Err(error),
         }
@@ -279,8 +280,8 @@ async fn platforms(
     Ok(found)
 }
 
-/// Asks for a part of an image. What this project has built may have been pushed a moment ago, by the job before this one; a base has
-/// been there for long.
+/// Requests a part of an image. This project's own images may have been pushed a moment ago, by the job before this
+/// one, so a missing one is requested again; a base has been there for a long time.
 pub(super) async fn ask<T, F: Future<Output = Result<T, RegistryError>>>(
     registries: &Registries,
     role: Role,
@@ -292,7 +293,7 @@ pub(super) async fn ask<T, F: Future<Output = Result<T, RegistryError>>>(
     }
 }
 
-/// The manifest and config of one platform's image.
+/// The manifest and config of an image for one platform.
 pub(super) async fn read(
     registries: &Registries,
     store: &Store,
@@ -318,7 +319,7 @@ pub(super) async fn read(
     Ok(ResolvedSource { name: store.name(digest.clone()), manifest, config })
 }
 
-/// A manifest that the source's index lists, an attestation perhaps, with all that it points at.
+/// A manifest that the source's index lists, possibly an attestation, with everything that it refers to.
 pub(super) async fn read_listed(
     registries: &Registries,
     store: &Store,
@@ -332,12 +333,12 @@ pub(super) async fn read_listed(
     store.content(document, &content, listed.image_platform())
 }
 
-/// The image itself, where it is for one platform and has no index.
+/// The image itself, if it is for one platform and has no index.
 pub(super) fn single(image: &Image) -> Result<ImageContent, ResolveError> {
     image.store.content(image.top.clone(), &image.content, None)
 }
 
-/// A manifest of `repository` with all that it points at.
+/// A manifest of `repository`, with everything that it refers to.
 pub(crate) fn content(repository: &Repository, pulled: &Pulled, platform: Option<Platform>) -> ImageContent {
     let blob = |descriptor: &Descriptor| Blob {
         descriptor: descriptor.clone(),

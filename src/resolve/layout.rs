@@ -1,9 +1,10 @@
-//! [OCI image layouts](https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md): folders and tar archives, as
-//! `docker buildx build --output type=oci`, Skopeo and Podman write them.
+//! [OCI image layouts](https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md): folders and tar archives,
+//! as written by `docker buildx build --output type=oci`, Skopeo and Podman.
 //!
-//! All of an image is checked against its digests at once; manifests and configs are kept, and layers stay where they are. What happens to those
-//! later changes nothing that is published: a registry checks what it is sent, and what is unpacked here is copied first and checked on the way. What
-//! the image lists and the layout lacks is left out: a layout may have one platform of several.
+//! The whole image is checked against its digests at the start; manifests and configs are kept in memory, and layers stay
+//! where they are. If the files change later, no change is published: registries check what they are sent, and layers that
+//! are unpacked here are copied first and checked on the way. Images that the index lists and the layout lacks are left
+//! out, since a layout may have one of several platforms.
 
 mod disk;
 
@@ -16,20 +17,21 @@ use tempfile::TempPath;
 
 use crate::action::Files;
 use crate::compose::{Content, Origin, Section};
-use crate::error::{Fault, Situation};
+use crate::error::{Fault, Hinted, Hints, StageError};
 use crate::image::layout::{LayoutImage, LayoutName};
 use crate::image::manifest::{Index, InvalidManifest, ManifestOrIndex};
 use crate::image::{Descriptor, Digest, Document, MediaType};
+use crate::troubleshooting::Topic;
 use disk::Disk;
 
-/// More manifests than these are a mistake.
+/// The maximum number of manifests.
 const MOST_DOCUMENTS: usize = 1_000;
-/// The annotation with the name of an image, which is mostly a tag.
+/// The annotation with the name of an image, usually a tag.
 const NAME: &str = "org.opencontainers.image.ref.name";
-/// That of containerd and buildx, with its repository.
+/// The annotation of containerd and buildx, which includes the repository.
 const FULL_NAME: &str = "io.containerd.image.name";
 
-/// An image of a layout: its index or manifest, with all that it refers to.
+/// An image of a layout: its index or manifest, and everything that it refers to.
 #[derive(Debug)]
 pub struct Layout {
     /// `None` for an image that was composed here.
@@ -44,9 +46,7 @@ pub struct Layout {
 #[derive(Debug, thiserror::Error)]
 pub enum LayoutError {
     /// It isn't there, or can't be read.
-    #[error(
-        "`{layout}` can't be read\nhint: the path is relative to the workspace; was it made or downloaded by a step before?"
-    )]
+    #[error("`{layout}` can't be read")]
     Unreadable {
         /// The layout.
         layout: LayoutName,
@@ -54,13 +54,10 @@ pub enum LayoutError {
         #[source]
         cause: io::Error,
     },
-    /// Something else.
-    #[error(
-        "`{0}` is no OCI layout: it has no `index.json`\n\
-         hint: `docker buildx build --output type=oci,dest=image.tar` writes one"
-    )]
+    /// The folder or archive is something else.
+    #[error("`{0}` is not an OCI layout: it has no `index.json`")]
     NoLayout(LayoutName),
-    /// A document that isn't what it should be.
+    /// A document isn't a valid index or manifest.
     #[error("`{layout}` can't be used: {cause}")]
     Document {
         /// The layout.
@@ -69,7 +66,7 @@ pub enum LayoutError {
         cause: InvalidManifest,
     },
     /// A blob with other bytes than its name says.
-    #[error("`{layout}` is damaged: {what}\nhint: write it again")]
+    #[error("`{layout}` is damaged: {what}")]
     Damaged {
         /// The layout.
         layout: LayoutName,
@@ -77,15 +74,15 @@ pub enum LayoutError {
         what: String,
     },
     /// It lacks a part of the image.
-    #[error("`{layout}` lacks `{digest}`, which its manifest names\nhint: write the layout again, for all platforms")]
+    #[error("`{layout}` lacks `{digest}`, which its manifest names")]
     Incomplete {
         /// The layout.
         layout: LayoutName,
         /// What is missing.
         digest: Digest,
     },
-    /// Several images, of which none was chosen, or none that was chosen.
-    #[error("`{layout}` {}\nhint: {}", found(.layout, *.listed), choice(.offered))]
+    /// There are several images and none was chosen, or there isn't the chosen one.
+    #[error("`{layout}` {}", found(.layout, *.listed))]
     Choice {
         /// The layout.
         layout: LayoutName,
@@ -107,7 +104,7 @@ pub enum LayoutError {
 
 fn found(layout: &LayoutName, listed: usize) -> String {
     match layout.image {
-        Some(_) => "is none of the images in it".to_owned(),
+        Some(_) => "isn't one of the images in it".to_owned(),
         None => format!("has {listed} images"),
     }
 }
@@ -120,7 +117,27 @@ fn choice(offered: &[LayoutName]) -> String {
     format!("write one of {}", offered.join(", "))
 }
 
-impl Situation for LayoutError {
+impl Hinted for LayoutError {
+    fn hints(&self) -> Hints {
+        match self {
+            Self::Unreadable { .. } => {
+                "the path is relative to the workspace; has an earlier step made or downloaded the layout?".into()
+            }
+            Self::NoLayout(_) => "`docker buildx build --output type=oci,dest=image.tar` writes one".into(),
+            Self::Document { cause, .. } => cause.hints(),
+            Self::Damaged { .. } => "write it again".into(),
+            Self::Incomplete { .. } => "write the layout again, for all platforms".into(),
+            Self::Choice { offered, .. } => choice(offered).into(),
+            Self::Disk { .. } => Hints::none(),
+        }
+    }
+}
+
+impl StageError for LayoutError {
+    fn topic(&self) -> Topic {
+        Topic::Files
+    }
+
     fn fault(&self) -> Fault {
         match self {
             Self::Disk { .. } => Fault::Publication,
@@ -211,7 +228,7 @@ impl Layout {
         &self.top
     }
 
-    /// A manifest or an index; `None` where the layout lacks it.
+    /// A manifest or an index; `None` if the layout lacks it.
     #[must_use]
     pub fn document(&self, digest: &Digest) -> Option<&Document> {
         self.documents.get(digest)

@@ -1,4 +1,4 @@
-//! From what was found to images: variants are composed, and the source gets an index of ours.
+//! Makes images of what was found: composes variants, and puts the source under an index of ours.
 
 use chrono::{DateTime, Utc};
 use futures_util::future::try_join_all;
@@ -16,7 +16,7 @@ use crate::image::{Config, Descriptor, PinnedReference, Platform, Reference};
 use crate::ownership::{BASE_CREATED_ANNOTATION, VERSION_ANNOTATION};
 use crate::plan::{Plan, Variant};
 
-/// Composes variants and the source's index.
+/// Composes variants, and the source's index.
 pub(super) struct Maker<'a> {
     pub(super) registries: &'a Registries,
     pub(super) plan: &'a Plan,
@@ -25,7 +25,7 @@ pub(super) struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    /// A variant that something else has built: its manifests as they are.
+    /// A variant built elsewhere, with its manifests unchanged.
     pub(super) fn copied(
         &self,
         variant: &Variant,
@@ -118,7 +118,7 @@ impl Maker<'_> {
         })
     }
 
-    /// What a variant starts from on one platform.
+    /// The base of a variant on one platform.
     async fn base(
         &self,
         base: Option<(&Reference, &Image)>,
@@ -131,14 +131,14 @@ impl Maker<'_> {
         Ok(ResolvedBase::Image(ResolvedImage { reference, manifest, config }))
     }
 
-    /// Our own annotations, which decisions about tags rest on. They can't be overridden.
+    /// Our own annotations, on which decisions about tags are based. They can't be overridden.
     fn own_annotations(&self, base_created: Option<DateTime<Utc>>) -> Annotations {
         let version = (VERSION_ANNOTATION.to_owned(), self.plan.version.to_string());
         let base = base_created.map(|created| (BASE_CREATED_ANNOTATION.to_owned(), facts::rfc3339(created)));
         [version].into_iter().chain(base).collect()
     }
 
-    /// The source with all manifests of its index, attestations included.
+    /// The source with all manifests of its index, including attestations.
     pub(super) async fn tagged_source(&self) -> Result<Option<TaggedSource>, ResolveError> {
         let Some(planned) = self.plan.source.as_ref().filter(|source| !source.tags.is_empty()) else { return Ok(None) };
         let Source { image: source, facts, .. } = &self.images.sources[&planned.name];
@@ -164,7 +164,7 @@ impl Maker<'_> {
     }
 }
 
-/// The labels of a variant, which are annotations of its manifests and its index, too.
+/// The labels of a variant, which are set as annotations on its manifests and its index as well.
 fn labels(facts: &Facts, variant: &Variant, base: Option<&PinnedReference>) -> Annotations {
     let mut labels = facts.labels.clone();
     let version = variant.version_label.as_str();

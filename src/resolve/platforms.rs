@@ -1,15 +1,16 @@
-//! The platforms of a variant: those that were asked for, of those that source and base have in common.
+//! The platforms of a variant: the requested ones among those that source and base have in common.
 //!
-//! Always of Linux: a layer with `/usr/local/bin` is none of a Windows image. A source may have executables for other systems beside those.
+//! They are always Linux platforms: a layer with `/usr/local/bin` makes no sense in a Windows image. A source may have
+//! executables for other systems as well.
 
 use super::{Image, ResolveError, Role};
 use crate::image::{Base, Platform, SourceName};
 use crate::plan::{Platforms, Variant};
 
-/// The platforms of a variant, sorted. Without a base, any of the source's will do.
+/// The platforms of a variant, sorted. Without a base, all of the source's are possible.
 ///
 /// # Errors
-/// One that was asked for is missing, or there is none in common.
+/// A requested platform is missing, or source and base have none in common.
 pub(super) fn choose(
     variant: &Variant,
     source_name: &SourceName,
@@ -59,7 +60,7 @@ pub(super) fn choose(
     }
 }
 
-/// The Linux platforms of the source that the base lacks; none where the platforms were listed.
+/// The Linux platforms of the source that the base lacks; empty if the platforms were listed.
 pub(super) fn left_out(variant: &Variant, source: &Image, chosen: &[Platform]) -> Vec<Platform> {
     match variant.platforms {
         Platforms::Auto => source

@@ -1,4 +1,4 @@
-//! The sources of a plan, each found once, and the facts about the tool that each of them has.
+//! The sources of a plan, each looked up once, and the facts about the tool in each of them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,11 +26,11 @@ pub(super) struct Source {
     pub(super) facts: Facts,
     /// The manifest and config that the facts are from.
     pub(super) read: Option<ResolvedSource>,
-    /// What it was made into, where it is made of files.
+    /// The images made of it, if it is a set of files.
     pub(super) made: Vec<Composed>,
 }
 
-/// Finds the sources of a plan.
+/// Looks up the sources of a plan.
 pub(super) struct Finder<'a> {
     pub(super) plan: &'a Plan,
     pub(super) registries: &'a Registries,
@@ -39,7 +39,7 @@ pub(super) struct Finder<'a> {
 }
 
 impl Finder<'_> {
-    /// Says to which entry of the matrix trouble with a source belongs: the first that names the source itself.
+    /// Assigns errors about a source to the first entry of the matrix that names the source itself.
     fn of_entry(&self, name: &SourceName) -> impl Fn(ResolveError) -> ResolveError {
         let of = self.plan.variants.iter().find(|variant| self.plan.own_source(variant) == Some(name));
         move |error| match of {
@@ -48,7 +48,7 @@ impl Finder<'_> {
         }
     }
 
-    /// Looks up those that are images already.
+    /// Looks up the sources that are images already.
     pub(super) async fn images(&self) -> Vec<(SourceName, Result<Image, ResolveError>)> {
         let images = self.plan.sources().into_iter().map(async |name| {
             let found = self.image(name).await?;
@@ -68,10 +68,10 @@ impl Finder<'_> {
         })
     }
 
-    /// Adds the facts to `images`, and the sources that are made of files: their labels are facts.
+    /// Adds the facts to `images`, and makes images of the sources that are files: their labels contain facts.
     ///
     /// # Errors
-    /// A file can't be used; a registry or GitHub doesn't answer.
+    /// A file can't be used, or a registry or GitHub doesn't answer.
     pub(super) async fn sources(
         &self,
         mut images: BTreeMap<SourceName, Image>,
@@ -102,7 +102,7 @@ impl Finder<'_> {
         Ok(try_join_all(sources).await?.into_iter().collect())
     }
 
-    /// The facts in a source: in its index, and in the config of the first of its platforms, of Linux if it has one.
+    /// The facts in a source's index, and in the config of its first Linux image, or of its first image.
     async fn of_source(&self, image: &Image) -> Result<(Facts, Option<ResolvedSource>), ResolveError> {
         let mut linux = image.platforms.iter().filter(|(platform, _)| platform.is_linux());
         let first = linux.next().or_else(|| image.platforms.first_key_value());

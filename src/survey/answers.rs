@@ -1,4 +1,4 @@
-//! Puts the questions of [`ownership`](crate::ownership) to registries and GitHub.
+//! Answers the questions of [`ownership`](crate::ownership) from registries and GitHub.
 
 use super::{SurveyError, Surveyed};
 use crate::api::registry::{Pulled, RegistryError};
@@ -56,7 +56,7 @@ impl Surveyed<'_> {
         Ok(github.standing(&[&names[0], &names[1]]).await?)
     }
 
-    /// Our annotations and the platforms of an image.
+    /// The platforms and our annotations of an image.
     async fn read(
         &self,
         repository: &Repository,
@@ -89,7 +89,7 @@ impl Surveyed<'_> {
         Ok((image, Some(pulled.document)))
     }
 
-    /// A published image whose annotation has this version; else why it isn't one.
+    /// A published image whose annotation states this version, or why there is none.
     pub(super) async fn read_ours(
         &self,
         repository: &Repository,
@@ -111,7 +111,7 @@ pub(super) fn is_missing(error: &RegistryError) -> bool {
     matches!(error, RegistryError::Missing(_) | RegistryError::Invalid { .. } | RegistryError::TooLarge { .. })
 }
 
-/// Separates content that is missing or unreadable (the inner `Err`, with the reason) from a registry that fails.
+/// Tells missing or unreadable content (the inner `Err`, with the reason) from a registry that fails.
 pub(super) fn unless_unreadable<T>(found: Result<T, RegistryError>) -> Result<Result<T, String>, RegistryError> {
     match found {
         Ok(found) => Ok(Ok(found)),

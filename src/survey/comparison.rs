@@ -1,4 +1,5 @@
-//! Compares published images with what this run composes: whether a release was begun with them, on the base of its day.
+//! Compares published images with those that this run composes: whether an earlier run began the release with them, on
+//! an earlier base.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,8 @@ use crate::image::{Config, Descriptor, Digest, Document, Index, MediaType, Platf
 use crate::resolve::{self, ResolveError, ResolvedVariant};
 
 impl Surveyed<'_> {
-    /// Compares a published image with the variant on its base: the content if it is this release, else why it isn't.
+    /// Compares a published image with the variant on that image's base. Returns the content if it is this release,
+    /// else why it isn't.
     pub(super) async fn compare(
         &self,
         variant: &ResolvedVariant,
@@ -33,7 +35,7 @@ impl Surveyed<'_> {
         let base = match (variant.variant.made.base_reference(), base) {
             (Some(name), Some(base)) => Some(name.repository().pinned(base)),
             (Some(_), None) => return Ok(Err("which doesn't say on which base it is".to_owned())),
-            // Without a base of its own it is what this run composes, or something else.
+            // Without a base it is either the image that this run composes or another release's.
             (None, _) => None,
         };
         let then = match self.resolved.on_base(self.registries, &variant.variant, base).await {
@@ -54,8 +56,8 @@ impl Surveyed<'_> {
         })
     }
 
-    /// The content of an index of this version, as it is: an image that something else has built can't be made again to be
-    /// compared. What it has in common with `ours` can be sent again from where that is.
+    /// The content of an index of this version, as it is: an image built elsewhere can't be composed again for a
+    /// comparison. Blobs that it shares with `ours` can be sent again from their origin.
     async fn published(
         &self,
         repository: &Repository,
@@ -77,7 +79,8 @@ impl Surveyed<'_> {
         Ok(Ok(Content { index: document, images }))
     }
 
-    /// Compares a published index with the source's manifests: the content if it is this release, else why it isn't.
+    /// Compares a published index with the source's manifests. Returns the content if it is this release, else why it
+    /// isn't.
     pub(super) async fn compare_source(
         &self,
         repository: &Repository,
@@ -88,7 +91,7 @@ impl Surveyed<'_> {
             Err(why) => return Ok(Err(why)),
         };
         let source = self.resolved.tagged_source.as_ref().expect("only a source with tags is asked about");
-        // Where it was made here, its configs have facts, which a later run may know better.
+        // The configs of a source that was made here contain facts, which a later run may know better.
         let made = self.resolved.made_source();
         if let (ManifestOrIndex::Index(index), false) = (&pulled.content, made.is_empty()) {
             let (images, published) = match self.read_images(repository, &index.manifests, made).await? {
@@ -115,7 +118,8 @@ impl Surveyed<'_> {
         Ok(Ok(Content { index: pulled.document, images: source.annotated.images.clone() }))
     }
 
-    /// The images that a published index lists; else why they can't be compared. `composed` has those that this run would publish.
+    /// The images that a published index lists, or why they can't be compared. `composed` are those that this run would
+    /// publish.
     async fn read_images(
         &self,
         repository: &Repository,
@@ -151,8 +155,8 @@ impl Surveyed<'_> {
     }
 }
 
-/// Sets the origins of a published image's blobs, in case they are missing at a destination: the base's repository for its layers,
-/// the composed layer for the executables, memory for the config.
+/// Sets the origins of a published image's blobs, in case a destination lacks them: the base's repository for its
+/// layers, the composed layer for the executables, memory for the config.
 fn know_origins(
     content: &mut ImageContent,
     composed: &[Composed],

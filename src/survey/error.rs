@@ -2,9 +2,11 @@
 
 use crate::api::github;
 use crate::api::registry::RegistryError;
-use crate::error::{Fault, Situation};
+use crate::error::{Fault, StageError};
+use crate::hint::{Hinted, Hints, Input};
 use crate::image::{Digest, Platform, Reference};
 use crate::resolve::ResolveError;
+use crate::troubleshooting::Topic;
 
 /// Why a run ends before anything is built.
 #[derive(Debug, thiserror::Error)]
@@ -19,12 +21,12 @@ pub enum SurveyError {
     #[error(transparent)]
     Resolve(#[from] ResolveError),
     /// Exact tags are taken, and `on-conflict` is `fail`.
-    #[error("{}\nhint: no tag was moved; set `on-conflict` to `keep` or to `replace`", lines(.0))]
+    #[error("{}", lines(.0))]
     Conflicts(Vec<Conflict>),
     /// Rolling tags would lose platforms.
     #[error(
-        "{}\nhint: no tag was moved; run it again when that has them, or publish it all the same with a line `platforms: {}` for the variant",
-        lines(.lost), .platforms
+        "{}",
+        lines(.lost)
     )]
     Platforms {
         /// The tags.
@@ -34,7 +36,33 @@ pub enum SurveyError {
     },
 }
 
-impl Situation for SurveyError {
+impl Hinted for SurveyError {
+    fn hints(&self) -> Hints {
+        match self {
+            Self::Registry(error) => error.hints(),
+            Self::GitHub(error) => error.hints(),
+            Self::Resolve(error) => error.hints(),
+            Self::Conflicts(_) => {
+                format!("no tag was moved; set {} to `keep` or to `replace`", Input("on-conflict")).into()
+            }
+            Self::Platforms { platforms, .. } => format!(
+                "no tag was moved; run it again when that has them, or publish it all the same with a line `platforms: {platforms}` for the variant"
+            ).into(),
+        }
+    }
+}
+
+impl StageError for SurveyError {
+    fn topic(&self) -> Topic {
+        match self {
+            Self::Registry(error) => error.topic(),
+            Self::GitHub(error) => error.topic(),
+            Self::Resolve(error) => error.topic(),
+            Self::Conflicts(_) => Topic::Conflicts,
+            Self::Platforms { .. } => Topic::LostPlatforms,
+        }
+    }
+
     fn fault(&self) -> Fault {
         match self {
             Self::Registry(error) => error.fault(),

@@ -1,23 +1,23 @@
-//! Versions in the text of tags, where `!` and `+` are written as `-`: the text is ambiguous.
+//! Versions in the text of tags. Tags write `!` and `+` as `-`, so the text is ambiguous.
 
 use super::{Kind, Scheme, Version};
 
-/// A version that a text in a tag may stand for.
+/// A version that a part of a tag may stand for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
-    /// The version.
+    /// The version that the text would stand for.
     pub version: Version,
-    /// Whether the text is the version literally: no dash stands for an epoch, a local part, build metadata or a
-    /// post-release.
+    /// Whether the text is the version itself, without a dash that stands for an epoch, a local version, build metadata
+    /// or a post-release.
     pub literal: bool,
 }
 
 impl Version {
-    /// Every version of which `text` may be the [text in a tag](Version::tag_text): `1.2.3-22` may be a post-release of 1.2.3, or
-    /// 1.2.3+22. The literal reading comes first.
+    /// Every version whose [text in a tag](Version::tag_text) may be `text`: `1.2.3-22` may be a post-release of 1.2.3,
+    /// or 1.2.3+22. The literal reading comes first.
     #[must_use]
     pub fn readings(text: &str, scheme: Scheme) -> Vec<Reading> {
-        // Most tags aren't versions; this is the fast path.
+        // A fast path, since most tags aren't versions.
         if !text.starts_with(|c: char| c.is_ascii_digit()) {
             return if text.starts_with("sha-") {
                 Self::reading(text, text, scheme).into_iter().collect()
@@ -47,7 +47,7 @@ impl Version {
         Some(Reading { version, literal })
     }
 
-    /// Whether it has a post-release that is written as a dash and a number: `1.2.3-22`.
+    /// Whether it has a post-release written as a dash and a number: `1.2.3-22`.
     pub(super) fn has_implicit_post_release(&self) -> bool {
         match &self.kind {
             Kind::Pep440(version) => version.post().is_some() && !self.text.contains(['p', 'P', 'r', 'R']),
@@ -56,7 +56,7 @@ impl Version {
     }
 }
 
-/// `text` with another character at the place of a dash.
+/// `text` with the dash at `at` replaced.
 fn with(text: &str, at: usize, instead: &str) -> String {
     format!("{}{instead}{}", &text[..at], &text[at + 1..])
 }
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn every_version_that_gives_a_text_is_read_out_of_it() {
+    fn every_version_that_a_text_may_stand_for_is_found() {
         for (text, scheme, expected) in [
             ("0.9.26", Scheme::Auto, &[("0.9.26", true)][..]),
             ("0.5.0rc1", Scheme::Auto, &[("0.5.0rc1", true)]),

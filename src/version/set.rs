@@ -1,8 +1,9 @@
-//! Sets of versions: single ones and ranges.
+//! Sets of versions, made of single versions and ranges.
 
 use std::str::FromStr;
 
 use super::{Kind, Scheme, Version};
+use crate::hint::{Hinted, Hints};
 
 /// Versions and ranges: `0.4.7 >=2024,<2025 3.*`.
 #[derive(Clone, Debug, Default)]
@@ -17,16 +18,20 @@ enum Part {
 
 /// A text that is neither a version nor a range.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{0}` is neither a version nor a range\nhint: write versions such as `1.3.0`, and ranges such as `>=2024` or `>=1.0,<2.0`, apart by blanks"
-)]
+#[error("`{0}` is neither a version nor a range")]
 pub struct InvalidSet(pub String);
 
+impl Hinted for InvalidSet {
+    fn hints(&self) -> Hints {
+        "write versions such as `1.3.0`, and ranges such as `>=2024` or `>=1.0,<2.0`, separated by spaces".into()
+    }
+}
+
 impl VersionSet {
-    /// Adds a version, or a range as PEP 440 or Cargo writes it.
+    /// Adds a version, or a range in the syntax of PEP 440 or Cargo.
     ///
     /// # Errors
-    /// It is neither.
+    /// The text is neither a version nor a range.
     pub fn add(&mut self, text: &str, scheme: Scheme) -> Result<(), InvalidSet> {
         let version = || Version::parse(text, scheme).ok().map(Part::Version);
         let pep440 = || {
@@ -43,14 +48,14 @@ impl VersionSet {
         Ok(())
     }
 
-    /// Whether the set has `version`.
+    /// Whether `version` is in the set.
     #[must_use]
     pub fn contains(&self, version: &Version) -> bool {
         self.0.iter().any(|part| match (part, &version.kind) {
             (Part::Version(one), _) => one == version,
             (Part::Pep440(range), Kind::Pep440(version)) => range.contains(version),
             (Part::Semver(range), Kind::Semver(version)) => range.matches(version),
-            // A range of the other scheme sees the numbers that both have.
+            // A range of the other scheme is compared with the numbers that both schemes have.
             (Part::Pep440(range), Kind::Semver(version)) => {
                 range.contains(&pep440_rs::Version::new([version.major, version.minor, version.patch]))
             }
@@ -68,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_and_ranges_are_told_from_others() {
+    fn versions_and_ranges_are_recognised() {
         for (set, inside, outside) in [
             ("1.3.0", &["1.3.0", "1.3"][..], &["1.3.1", "1.3.0rc1"][..]),
             (">=2024", &["2024.1", "20260110"], &["1.3.0"]),

@@ -10,24 +10,25 @@ use flate2::read::ZlibDecoder;
 
 use super::{invalid, open};
 
-/// The largest object that is read. Commits have a few hundred bytes.
+/// The largest object that is read, in bytes. A commit has a few hundred.
 const LIMIT: u64 = 16 << 20;
-/// The longest chain of differences; git makes them 50 long.
+/// The longest chain of deltas; git makes chains of up to 50.
 const MOST_DELTAS: usize = 4096;
-/// The most differences that name their base, and may do so in a circle. Git writes few: most say how far away it is.
+/// The most deltas in a chain that refer to their base by name, and so may form a circle. Git rarely writes these:
+/// usually a delta has an offset.
 const MOST_NAMED: usize = 64;
 
-/// The differences that an object is put together from.
+/// The deltas that an object consists of.
 #[derive(Default)]
 struct Chain {
-    /// How many of them name their base.
+    /// The number of deltas that name their base.
     named: usize,
-    /// What they have together.
+    /// Their size in total.
     bytes: u64,
 }
 
 impl Chain {
-    /// Reads the next one. All of them are in memory at once, so they share the limit of one object.
+    /// Reads the next delta. All of them are in memory together, so they share the limit of one object.
     fn read(&mut self, entry: impl Read) -> io::Result<Vec<u8>> {
         let delta = inflate(entry)?;
         self.bytes += delta.len() as u64;
@@ -35,7 +36,7 @@ impl Chain {
     }
 }
 
-/// What an object is.
+/// The type of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Commit,
@@ -47,12 +48,12 @@ pub(super) enum Kind {
 /// The objects of a repository.
 pub(super) struct Objects<'a> {
     pub(super) workspace: &'a Path,
-    /// `.git/objects`
+    /// The folder `.git/objects`.
     pub(super) folder: PathBuf,
 }
 
 impl Objects<'_> {
-    /// The object of this name, as far as it is text; `None` if it isn't there.
+    /// The object with this name, as text; `None` if it doesn't exist.
     pub(super) fn read(&self, name: &str) -> io::Result<Option<(Kind, String)>> {
         let name: Vec<u8> =
             (0..name.len() / 2).filter_map(|at| u8::from_str_radix(name.get(2 * at..2 * at + 2)?, 16).ok()).collect();
@@ -100,7 +101,7 @@ impl Objects<'_> {
         Ok(None)
     }
 
-    /// The object at `offset` of a pack. One that is stored as the difference from another is put together.
+    /// The object at `offset` of a pack. A delta is applied to its base.
     fn entry(&self, pack: &File, mut offset: u64, name_len: usize, chain: &mut Chain) -> io::Result<(Kind, Vec<u8>)> {
         let mut deltas = Vec::new();
         let (kind, mut content) = loop {
@@ -144,7 +145,7 @@ impl Objects<'_> {
     }
 }
 
-/// Where an object is in a pack, by the pack's index (of version 2, which git has written since 2007).
+/// The offset of an object in a pack, from the pack's index (of version 2, which git has written since 2007).
 fn offset(index: &File, name: &[u8]) -> io::Result<Option<u64>> {
     let number = |at: u64| {
         let mut bytes = [0; 4];
@@ -154,8 +155,8 @@ fn offset(index: &File, name: &[u8]) -> io::Result<Option<u64>> {
     if number(0)? != 0xff74_4f63 || number(4)? != 2 {
         return Err(invalid("the index of a pack isn't of version 2"));
     }
-    // How many names begin with each byte or a smaller one; then the names in order, a checksum for each, its offset, and the
-    // offsets that need 8 bytes.
+    // The index contains: for each byte, how many names begin with that byte or a smaller one; the names in order; a
+    // checksum for each; an offset for each; and the offsets that need 8 bytes.
     let up_to = |byte: u8| number(8 + 4 * u64::from(byte));
     let count = up_to(0xff)?;
     let (mut low, mut high) = (first.checked_sub(1).map_or(Ok(0), up_to)?, up_to(*first)?);
@@ -192,7 +193,7 @@ fn byte(reader: &mut impl Read) -> io::Result<u8> {
     reader.read_exact(&mut byte).map(|()| byte[0])
 }
 
-/// How far before an entry its base is.
+/// The distance from an entry back to its base.
 fn distance(reader: &mut impl Read) -> io::Result<u64> {
     let mut next = byte(reader)?;
     let mut distance = u64::from(next & 0x7f);
@@ -204,7 +205,7 @@ fn distance(reader: &mut impl Read) -> io::Result<u64> {
     Ok(distance)
 }
 
-/// `base` with a difference applied: its instructions copy parts of the base, or insert what follows them.
+/// Applies a delta to `base`: its instructions copy parts of the base, or insert new bytes.
 fn patched(base: &[u8], delta: &[u8]) -> Option<Vec<u8>> {
     let mut rest = delta.iter().copied();
     for _ in ["size of the base", "size of the result"] {

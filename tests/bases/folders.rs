@@ -1,4 +1,5 @@
-//! Where the executables go: bases whose folders are links or have other modes, a `PATH` without the folder, and no base at all.
+//! The folders of the executables: bases in which they are links or have unusual modes, a `PATH` without them, and
+//! `scratch`.
 
 use std::process::Command;
 
@@ -19,7 +20,7 @@ fn with(entries: Vec<Entry>) -> Image {
     together(vec![(single(AMD64, &[vec![shell(AMD64)], entries]), AMD64)])
 }
 
-/// A base with a program in a folder, and a link to that folder somewhere above the executables.
+/// A base with a program in a folder, and a link to that folder in place of one of the executables' folders.
 fn linked(link: &'static str, target: &'static str) -> Image {
     with(vec![Entry::File("opt/bin/base-tool", b"x".to_vec()), Entry::Link(link, target)])
 }
@@ -32,7 +33,7 @@ fn warnings(done: &Done) -> Vec<&str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_above_the_executables_is_refused_by_an_engine_and_without_one_the_log_says_that_nobody_looked() {
+async fn a_link_above_the_executables_is_refused_by_an_engine_and_only_logged_without_one() {
     let links = [("bin", "usr/local/bin", "../../opt/bin"), ("local", "usr/local", "../opt"), ("usr", "usr", "opt")];
     let rows: Vec<Row> = links.iter().map(|(name, link, target)| row(name, linked(link, target))).collect();
     let engines = parts::engines();
@@ -54,7 +55,7 @@ async fn a_link_above_the_executables_is_refused_by_an_engine_and_without_one_th
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_folder_with_another_mode_is_a_warning_and_the_classic_store_makes_it_anew() {
+async fn a_folder_with_an_unusual_mode_is_a_warning_and_the_classic_store_recreates_it() {
     let folders = vec![
         Entry::Folder("usr", 0o755, 0),
         Entry::Folder("usr/local", 0o755, 0),
@@ -97,7 +98,7 @@ async fn a_folder_with_another_mode_is_a_warning_and_the_classic_store_makes_it_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_path_without_the_folder_is_a_warning_and_the_variable_of_the_base_can_be_extended() {
+async fn a_path_without_the_folder_is_a_warning_and_can_be_extended() {
     let path = |config: &mut Value| config["config"]["Env"] = json!(["PATH=/usr/sbin:/usr/bin:/bin"]);
     let rows = [row("other-path", changed(super::shape::usual(), path, |_| {}, |_| {}))];
     let Some(market) = Market::open(&rows).await else { return };

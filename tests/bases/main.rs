@@ -1,4 +1,4 @@
-//! Bases as they are in the wild: [shapes](rows) of manifests and configs, and folders that aren't what one expects.
+//! Bases in the wild: [shapes](rows) of manifests and configs, and unusual folders.
 
 #![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
 
@@ -24,7 +24,7 @@ use support::runner::{Done, Step};
 use rows::{Outcome, Row, rows};
 use world::World;
 
-/// The bases in a registry that takes everything, and one to publish to that looks at what it is sent.
+/// A registry with the bases that accepts everything, and one to publish to that validates what it is sent.
 struct Market {
     bases: MemoryRegistry,
     world: World,
@@ -51,7 +51,7 @@ impl Market {
 
     fn step(&self, engine: Option<&str>, repository: &str, matrix: &Value) -> Step {
         let builder = if engine.is_some() { "engine" } else { "registry" };
-        // Of dozens of variants that differ in what they are made of, running the same program tells nothing.
+        // Running the same program in dozens of variants that differ only in their manifests would show nothing.
         let verify = if matrix["variants"].as_array().unwrap().len() > 9 { "false" } else { "true" };
         self.world
             .step(engine.unwrap_or_default(), "acme", "1.2.3")
@@ -112,8 +112,8 @@ async fn every_shape_of_a_base_is_published_or_refused_with_its_reason() {
     }
 }
 
-/// Checks the published variant on a base: the specification's types, the base's layers below ours, and a history that accounts for
-/// all of them.
+/// Checks the published variant of a base: the types follow the specification, the base's layers are below ours, and
+/// the history accounts for all layers.
 async fn check(market: &Market, row: &Row, platforms: &[&str]) {
     let registry = market.destination();
     let index = registry.manifest("corpus/tool", &format!("1.2.3-{}", row.name)).await.unwrap().json();
@@ -195,7 +195,8 @@ async fn every_shape_of_a_base_has_the_same_digests_by_each_builder_and_can_be_p
     join_all(by_engines).await;
 }
 
-/// Buildah reads images by code of its own, which Podman shares: it refuses an image whose history doesn't account for its layers.
+/// Buildah parses images with its own code, which Podman shares. It refuses an image whose history doesn't account for
+/// its layers.
 #[tokio::test(flavor = "multi_thread")]
 async fn buildah_makes_containers_of_variants_whatever_history_the_base_has() {
     let Some(buildah) = parts::buildah() else { return parts::skip("PV_BUILDAH is not set") };
@@ -215,7 +216,7 @@ async fn buildah_makes_containers_of_variants_whatever_history_the_base_has() {
     for name in names {
         let image = format!("docker://{}/corpus/tool:1.2.3-{name}", market.destination().host());
         let container = buildah(&["from", "--quiet", "--tls-verify=false", &image]);
-        // Only a commit compares history and layers.
+        // Only a commit compares the history with the layers.
         let committed = buildah(&["commit", "--quiet", container.trim(), &format!("committed-{name}")]);
         assert!(!committed.is_empty(), "{name}");
         let mounted = buildah(&["mount", container.trim()]);

@@ -1,4 +1,4 @@
-//! The shapes of bases: each with the section of a specification or the report that has it, and what comes of it.
+//! The shapes of bases: each with its source (a section of a specification, or a report) and the expected outcome.
 
 use serde_json::{Value, json};
 use support::image::{Image, Manifest, TinyImage};
@@ -8,7 +8,7 @@ use super::shape::{
     recorded, shell, single, together, usual, usual_for,
 };
 
-/// What comes of a base.
+/// The expected outcome for a base.
 pub(crate) enum Outcome {
     /// Images for these platforms.
     Published(&'static [&'static str]),
@@ -392,7 +392,7 @@ fn indexes(row: Add<'_>) {
     row("index-called-a-manifest", AMBIGUOUS, called_a_manifest(), Refused("ambiguous"));
 }
 
-/// An index that its registry gives as a manifest.
+/// An index that its registry serves as a manifest.
 fn called_a_manifest() -> Image {
     let mut image = usual();
     let top = image.manifests.pop().unwrap();
@@ -400,7 +400,7 @@ fn called_a_manifest() -> Image {
     image
 }
 
-/// What tools have made: the files say which tool, and how.
+/// Images that tools have made. The files say which tool, and how.
 fn producers(row: Add<'_>) {
     for name in [
         "buildah-oci",

@@ -1,4 +1,4 @@
-//! Bases of any shape, in memory: made, changed, or after what a tool was recorded to have made.
+//! Bases of any shape, in memory: made here, changed, or reconstructed from recordings of what tools made.
 
 use std::io::{Read as _, Write as _};
 use std::path::Path;
@@ -17,7 +17,7 @@ pub(crate) const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 pub(crate) enum Entry {
     File(&'static str, Vec<u8>),
     Link(&'static str, &'static str),
-    /// With its mode and the number of its user and group.
+    /// A folder, with its mode, and the number of its user and group.
     Folder(&'static str, u32, u64),
 }
 
@@ -50,7 +50,7 @@ pub(crate) fn tar(entries: &[Entry]) -> Vec<u8> {
     tar.into_inner().unwrap()
 }
 
-/// An archive as its media type says: compressed by gzip, as zstd that isn't compressed, or plain.
+/// An archive compressed according to its media type: by gzip, as a zstd frame without compression, or not at all.
 fn compressed(archive: &[u8], media_type: &str) -> Vec<u8> {
     if media_type.ends_with("gzip") {
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -60,7 +60,7 @@ fn compressed(archive: &[u8], media_type: &str) -> Vec<u8> {
     if !media_type.ends_with("zstd") {
         return archive.to_vec();
     }
-    // One frame (RFC 8878, 3.1.1) of raw blocks, with the length of its content in four bytes.
+    // One frame (RFC 8878, 3.1.1) with raw blocks, and the content's length in four bytes.
     let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0xa0];
     frame.extend(u32::try_from(archive.len()).unwrap().to_le_bytes());
     let blocks: Vec<&[u8]> = archive.chunks(1 << 16).collect();
@@ -73,12 +73,12 @@ fn compressed(archive: &[u8], media_type: &str) -> Vec<u8> {
     frame
 }
 
-/// A program for `sh -c true`: it exits with 0.
+/// A program for `sh -c true`, which exits with 0.
 pub(crate) fn shell(platform: &str) -> Entry {
     Entry::File("bin/sh", support::elf::printing(platform, ""))
 }
 
-/// Whether a layer, compressed or not, has [`shell`].
+/// Whether a layer, compressed or not, contains [`shell`].
 pub(crate) fn has_shell(layer: &[u8]) -> bool {
     let mut unpacked = Vec::new();
     let gzip = flate2::read::GzDecoder::new(layer).read_to_end(&mut unpacked).is_ok();
@@ -110,7 +110,7 @@ pub(crate) fn listed(manifest: &Manifest, on: &str) -> Value {
     listed
 }
 
-/// An image of these layers for one platform, without an index.
+/// An image with these layers for one platform, without an index.
 pub(crate) fn single(on: &str, layers: &[Vec<Entry>]) -> Image {
     let archives: Vec<Vec<u8>> = layers.iter().map(|entries| tar(entries)).collect();
     let blobs: Vec<Vec<u8>> = archives.iter().map(|archive| compressed(archive, LAYER)).collect();
@@ -144,7 +144,7 @@ pub(crate) fn together(images: Vec<(Image, &str)>) -> Image {
     all
 }
 
-/// The usual base: two layers, an index, one platform.
+/// The usual base: two layers, an index, and one platform.
 pub(crate) fn usual() -> Image {
     together(vec![(usual_for(AMD64), AMD64)])
 }
@@ -184,7 +184,7 @@ pub(crate) fn changed(
             }
             change_manifest(&mut value);
         }
-        // What a registry calls a document is what it calls itself, where it does.
+        // If a document states its media type, the registry uses that.
         let media_type = value["mediaType"].as_str().unwrap_or(&document.media_type).to_owned();
         let now = manifest(&media_type, &value);
         renamed.push((document.digest(), now.clone()));
@@ -205,7 +205,7 @@ pub(crate) fn of_index(change: impl Fn(&mut Value)) -> Image {
     changed(usual(), |_| {}, |_| {}, change)
 }
 
-/// An index of the usual base with `extra` beside it, which is listed as `entry` makes it.
+/// The usual base with `extra` in its index, listed by the entry that `entry` makes.
 pub(crate) fn beside(extra: Image, entry: impl Fn(&Manifest) -> Value) -> Image {
     let mut image = usual();
     let index = image.manifests.pop().unwrap();
@@ -217,7 +217,7 @@ pub(crate) fn beside(extra: Image, entry: impl Fn(&Manifest) -> Value) -> Image 
     image
 }
 
-/// An artifact: a manifest whose config is none of an image's.
+/// An artifact: a manifest whose config isn't an image's.
 pub(crate) fn artifact(change: impl Fn(&mut Value)) -> Image {
     let (empty, text) = (b"{}".to_vec(), b"a chart".to_vec());
     let mut document = json!({
@@ -228,7 +228,7 @@ pub(crate) fn artifact(change: impl Fn(&mut Value)) -> Image {
     Image { blobs: vec![empty, text], manifests: vec![manifest(MANIFEST, &document)] }
 }
 
-/// What a tool has made, with other layers: manifests and configs are as recorded but for digests and sizes.
+/// An image that a tool made, with other layers: manifests and configs are as recorded, except for digests and sizes.
 pub(crate) fn recorded(name: &str) -> Image {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/bases/{name}.json"));
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -239,7 +239,7 @@ pub(crate) fn recorded(name: &str) -> Image {
     image
 }
 
-/// Adds a recorded manifest or index, and what it names; the last manifest is then the one itself.
+/// Adds a recorded manifest or index, and everything that it refers to; it becomes the image's last manifest.
 fn rebuild(documents: &Value, (name, media_type): (&str, &str), image: &mut Image) {
     let mut value = documents[name].clone();
     for listed in value.get_mut("manifests").and_then(Value::as_array_mut).into_iter().flatten() {

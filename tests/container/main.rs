@@ -1,5 +1,5 @@
-//! The action in a container, as it is where people use it: started by the command of GitHub's runner, on the bridge network of
-//! the engine whose socket it gets; and by [act](https://nektosact.com), from workflows: those of `examples` for uv and Ruff among them.
+//! The action in a container, as people use it: started by the command of GitHub's runner, on the bridge network of the
+//! engine whose socket it gets; and from a workflow by [act](https://nektosact.com).
 
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -26,7 +26,7 @@ const BINARY: &str = env!("CARGO_BIN_EXE_publish-variants");
 const PLATFORMS: &[&str] = &["linux/amd64", "linux/arm64"];
 const PASSWORD: &str = "correct-horse-battery-staple";
 
-/// Two registries, one with a password, and GitHub with a release; all on `address`.
+/// Two registries, one of them with a password, and GitHub with a release, all on `address`.
 struct World {
     open: Registry,
     closed: Registry,
@@ -110,7 +110,7 @@ async fn the_runners_command_publishes_from_a_container_on_the_bridge_network() 
     assert!(done.summary.contains("alpine3.23"), "{}", done.summary);
     world.assert_published(done.json("digests")["alpine3.23"].as_str().unwrap()).await;
 
-    // The next step has the same workspace, under another path.
+    // The next step has the same workspace under another path.
     let checksums = std::fs::read_to_string(step.workspace().join(&done.outputs["checksums"])).unwrap();
     assert!(checksums.lines().count() > 0, "{checksums}");
     let notes = std::fs::read_to_string(step.workspace().join(&done.outputs["notes"])).unwrap();
@@ -119,7 +119,8 @@ async fn the_runners_command_publishes_from_a_container_on_the_bridge_network() 
     assert_eq!(left, "");
 }
 
-/// The command with which the runner runs the step as a container action. Variables go by name, as it passes them.
+/// The command with which the runner runs the step as a container action. Variables are passed by name, as by the
+/// runner.
 fn in_a_container(step: &Step, image: &ActionImage) -> Command {
     let workspace = step.workspace();
     let folder = workspace.parent().unwrap();
@@ -136,7 +137,7 @@ fn in_a_container(step: &Step, image: &ActionImage) -> Command {
         ("GITHUB_OUTPUT", "/github/file_commands/output"),
         ("GITHUB_ENV", "/github/file_commands/env"),
         ("GITHUB_STEP_SUMMARY", "/github/file_commands/summary.md"),
-        // A folder of the machine, which isn't there in the container.
+        // A folder of the machine, which doesn't exist in the container.
         ("RUNNER_TEMP", "/home/runner/work/_temp"),
     ] {
         environment.insert(name.into(), path.into());
@@ -159,7 +160,7 @@ fn in_a_container(step: &Step, image: &ActionImage) -> Command {
 #[tokio::test]
 async fn act_runs_the_action_from_a_workflow_and_the_next_step_gets_its_outputs() {
     let Some(engine) = Engine::find() else { return parts::skip("no engine, or no docker") };
-    // The job is on the machine's own network.
+    // The job uses the machine's own network.
     let Some(world) = World::start("127.0.0.1").await else {
         return parts::skip("no docker-registry, or no description of GitHub's API");
     };
@@ -174,7 +175,7 @@ async fn act_runs_the_action_from_a_workflow_and_the_next_step_gets_its_outputs(
     assert!(!log.contains(PASSWORD), "the password is in the log");
 }
 
-/// A workflow, as JSON, which is YAML.
+/// A workflow as JSON, which is also YAML.
 fn workflow(world: &World) -> Value {
     let inputs: BTreeMap<_, _> = world.inputs().into_iter().collect();
     json!({

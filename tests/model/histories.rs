@@ -1,4 +1,4 @@
-//! The histories that broke earlier versions of the rules, each with the rule that it needs.
+//! Histories that broke earlier versions of the rules.
 
 use publish_variants::ownership::{Evidence, Reason, Standing, Verdict};
 
@@ -35,7 +35,7 @@ fn refused(ended: &Ended, message: &str) {
     assert!(matches!(ended, Ended::NoPlan(why) if why.contains(message)), "{ended:?}");
 }
 
-/// Nothing is left to write for this version.
+/// Asserts that nothing is left to write for this version.
 fn nothing_to_do(history: &History, workflow: &Workflow, version: &str) {
     let before = history.world.borrow().writes.len();
     published(&history.run(workflow, version));
@@ -48,7 +48,8 @@ fn steps(run: &mut Run, steps: usize) {
     }
 }
 
-/// Runs up to the moment in which the run has looked at a tag for the last time and is about to write it; found by trying.
+/// Runs up to the moment at which the run has looked up a tag for the last time and is about to write it. The moment is
+/// found by trial.
 fn about_to_write(history: &History, workflow: &Workflow, version: &str, tag: &str) -> Run {
     for steps in 1.. {
         let world = history.world.borrow().clone();
@@ -83,7 +84,7 @@ fn about_to_write(history: &History, workflow: &Workflow, version: &str, tag: &s
 // 1.
 
 #[test]
-fn a_pre_release_that_we_have_published_owns_no_rolling_tag() {
+fn a_pre_release_that_we_published_owns_no_rolling_tag() {
     let history = History::new();
     history.github("1.3.0rc1", Standing::Prerelease);
     let ended = history.run(&alpine(), "1.3.0rc1");
@@ -91,7 +92,7 @@ fn a_pre_release_that_we_have_published_owns_no_rolling_tag() {
     assert_eq!(history.shows("alpine"), "nothing");
     published(&history.release(&alpine(), "1.2.4"));
     assert_eq!(history.shows("alpine"), "1.2.4 on alpine:3.23");
-    // Nor where nobody has told GitHub that it is one.
+    // Not even if GitHub doesn't know that it is one.
     history.release(&alpine(), "1.3.0-beta.1");
     assert_eq!(history.shows("alpine"), "1.2.4 on alpine:3.23");
     nothing_to_do(&history, &alpine(), "1.2.4");
@@ -134,7 +135,7 @@ fn a_withdrawn_version_that_is_being_published_again_keeps_its_series_from_going
 // 3.
 
 #[test]
-fn a_rolling_tag_that_reads_as_a_version_which_equals_another_moves_on() {
+fn a_rolling_tag_that_looks_like_a_version_equal_to_another_moves_on() {
     for (first, second, rolling) in [("1.0.0", "1.0.1", "1.0-alpine"), ("0.9.0", "0.9.1", "0.9-alpine")] {
         let history = History::new();
         history.release(&alpine(), first);
@@ -149,7 +150,7 @@ fn a_rolling_tag_that_reads_as_a_version_which_equals_another_moves_on() {
 // 4.
 
 #[test]
-fn what_an_old_workflow_has_published_holds_a_rolling_tag_back_whatever_its_labels_say() {
+fn images_of_an_old_workflow_hold_a_rolling_tag_back_whatever_their_labels_say() {
     let history = History::new();
     history.github("1.2.4", Standing::Final);
     for tag in ["1.2.4-alpine3.23", "1.2.4-alpine", "1.2-alpine3.23", "1.2-alpine", "alpine3.23", "alpine"] {
@@ -162,7 +163,7 @@ fn what_an_old_workflow_has_published_holds_a_rolling_tag_back_whatever_its_labe
     }
     assert!(ended.reason("alpine").unwrap().is_worth_a_warning());
     assert_eq!(history.shows("1.2.3-alpine"), "1.2.3 on alpine:3.23");
-    // A newer one moves them all on.
+    // A newer release moves them all.
     published(&history.release(&two_entries(), "1.3.0"));
     assert_eq!(history.shows("alpine"), "1.3.0 on alpine:3.23");
     assert_eq!(history.shows("1.2-alpine"), "1.2.4 by the old workflow");
@@ -193,11 +194,11 @@ fn a_run_that_was_overtaken_while_it_built_moves_no_rolling_tag_back() {
 }
 
 #[test]
-fn a_run_that_was_overtaken_while_it_built_writes_over_no_exact_tag() {
+fn a_run_that_was_overtaken_while_it_built_overwrites_no_exact_tag() {
     let history = History::new();
     history.release(&alpine(), "24.0");
     let mut slow = history.start(&alpine(), "24.1.1");
-    // It has looked at `24.1-alpine`, which wasn't there, and builds.
+    // It has looked up `24.1-alpine`, which didn't exist, and is building.
     while history.world.borrow().images.len() < 2 {
         assert!(slow.step().is_none());
     }
@@ -212,7 +213,7 @@ fn a_run_that_was_overtaken_while_it_built_writes_over_no_exact_tag() {
 }
 
 #[test]
-fn what_another_workflow_publishes_while_a_run_is_under_way_stays() {
+fn images_that_another_workflow_publishes_during_a_run_stay() {
     for moment in 0.. {
         let history = History::new();
         history.release(&alpine(), "1.2.2");
@@ -244,7 +245,7 @@ fn what_another_workflow_publishes_while_a_run_is_under_way_stays() {
 // 6.
 
 #[test]
-fn of_three_runs_that_cross_nothing_stays_one_release_behind() {
+fn three_runs_that_cross_leave_nothing_one_release_behind() {
     for (first, second) in [("1.2.3", "1.2.4"), ("1.2.4", "1.2.3")] {
         let history = History::new();
         for version in ["1.2.2", "1.2.3", "1.2.4"] {
@@ -266,7 +267,7 @@ fn of_three_runs_that_cross_nothing_stays_one_release_behind() {
 // 7.
 
 #[test]
-fn a_rolling_tag_that_reads_as_an_exact_one_undoes_no_refresh() {
+fn a_rolling_tag_that_looks_exact_does_not_undo_a_refresh() {
     let history = History::new();
     history.release(&alpine(), "1.2.3");
     // A refresh has moved the rolling tags to today's base; exact tags stay.
@@ -280,7 +281,7 @@ fn a_rolling_tag_that_reads_as_an_exact_one_undoes_no_refresh() {
 }
 
 #[test]
-fn a_rolling_tag_that_reads_as_an_exact_one_lets_no_backfill_move_it_back() {
+fn a_rolling_tag_that_looks_exact_is_not_moved_back_by_a_backfill() {
     let history = History::new();
     history.release(&alpine(), "1.2.4");
     history.release(&alpine(), "1.2.3");
@@ -295,10 +296,10 @@ fn a_rolling_tag_that_reads_as_an_exact_one_lets_no_backfill_move_it_back() {
 // 8.
 
 #[test]
-fn a_version_that_is_built_anew_takes_its_rolling_tags_along_though_its_base_is_the_same() {
+fn a_version_that_is_rebuilt_takes_its_rolling_tags_along_even_on_the_same_base() {
     let history = History::new();
     history.release(&alpine(), "1.3.0");
-    // Withdrawn, and built anew of another binary: another source, so another image.
+    // It was withdrawn, and built again with another binary: another source makes another image.
     history.delete("1.3.0-alpine");
     let mut anew = alpine();
     anew.variants[0].env = "another binary".to_owned();
@@ -328,7 +329,7 @@ fn source_tags_without_the_version_are_refused() {
     let mut workflow = alpine();
     workflow.source_tags = vec!["{major}.{minor}".to_owned(), "latest".to_owned()];
     refused(&history.run(&workflow, "1.3.0"), "no template names the version");
-    // With it, the backfill moves nothing.
+    // With such a template, the backfill moves nothing.
     let workflow = alpine().with_source();
     history.release(&workflow, "1.3.0");
     history.release(&workflow, "1.2.0");
@@ -360,7 +361,7 @@ fn a_stranger_at_an_exact_tag_takes_no_rolling_tag_from_the_version_that_it_show
     let ended = history.release(&alpine(), "1.2.4");
     is_held_by(&ended, "alpine", "1.3.0", Evidence::Shown);
     assert_eq!(history.shows("alpine"), "1.3.0 on alpine:3.23");
-    // The version itself finds its exact tag taken, and keeps its hands off.
+    // The version itself finds its exact tag taken, and leaves the rolling tags alone.
     let ended = history.run(&alpine(), "1.3.0");
     assert!(matches!(ended.reason("1.3.0-alpine"), Some(Reason::Taken { .. })), "{ended:?}");
     assert!(matches!(ended.reason("alpine"), Some(Reason::EntryTaken(_))), "{ended:?}");
@@ -370,7 +371,7 @@ fn a_stranger_at_an_exact_tag_takes_no_rolling_tag_from_the_version_that_it_show
 // 12.
 
 #[test]
-fn an_ignored_version_that_is_run_all_the_same_gets_its_exact_tags_alone() {
+fn an_ignored_version_gets_only_its_exact_tags() {
     let history = History::new();
     let workflow = two_entries().ignoring(&["1.3.0"]);
     history.release(&workflow, "1.2.4");
@@ -385,7 +386,7 @@ fn an_ignored_version_that_is_run_all_the_same_gets_its_exact_tags_alone() {
 // 13.
 
 #[test]
-fn a_rolling_tag_that_reads_as_an_own_exact_tag_of_another_entry_is_refused() {
+fn a_rolling_tag_that_looks_like_an_exact_tag_of_another_entry_is_refused() {
     let history = History::new();
     let of_node = workflow(&[("node:22-slim", &["22-slim"])]);
     let ended = history.release(&of_node, "22");
@@ -394,7 +395,7 @@ fn a_rolling_tag_that_reads_as_an_own_exact_tag_of_another_entry_is_refused() {
     published(&history.release(&slim, "21"));
     assert_eq!(history.shows("slim"), "21 on debian:13-slim");
     nothing_to_do(&history, &slim, "21");
-    // Where the other version has made the tag by its own workflow, and its image has no annotation of ours.
+    // The other version made the tag by its own workflow, and its image lacks our annotation.
     history.push_foreign("22-slim", "22 of the entry 22-slim");
     published(&history.run(&slim, "21"));
     assert_eq!(history.shows("slim"), "21 on debian:13-slim");
@@ -415,7 +416,7 @@ fn an_entry_never_names_the_image_of_one_that_begins_with_a_number() {
 // 14.
 
 #[test]
-fn no_rolling_tag_is_given_to_what_cannot_be_pulled() {
+fn no_rolling_tag_is_given_to_an_image_that_cannot_be_pulled() {
     let history = History::new();
     history.release(&alpine(), "1.2.3");
     history.release(&alpine(), "1.3.0");
@@ -439,7 +440,7 @@ fn a_base_that_lost_a_platform_stops_no_backfill_that_moves_nothing() {
     let ended = history.release(&alpine(), "1.2.4");
     published(&ended);
     is_held_by(&ended, "alpine", "1.3.0", Evidence::Proved);
-    // One that would move it ends before the first tag.
+    // A run that would move it ends before the first tag.
     let before = history.world.borrow().writes.len();
     assert!(matches!(history.release(&alpine(), "1.3.1"), Ended::Platforms));
     assert_eq!(history.world.borrow().writes.len(), before);
@@ -448,7 +449,7 @@ fn a_base_that_lost_a_platform_stops_no_backfill_that_moves_nothing() {
 // 15.
 
 #[test]
-fn an_entry_that_is_put_before_another_leaves_the_release_begun() {
+fn inserting_an_entry_before_another_keeps_the_release_begun() {
     let history = History::new();
     history.release(&alpine(), "1.2.3");
     let image = history.digest("1.2.3-alpine");
@@ -475,7 +476,8 @@ fn two_runs_of_one_version_give_one_digest_though_the_base_moves_between_them() 
         published(&Run::start(&history.world, &workflow, "1.2.3", Habits::default()).ended());
         published(&first.ended());
         if history.was_crossed() {
-            // In the one round trip before it wrote its first tag. Both images are this release then, and each stays.
+            // They crossed in the one round trip before the first tag was written. Then both images are this release,
+            // and both stay.
             continue;
         }
         let image = history.digest("1.2.3-alpine3.23");
@@ -492,8 +494,8 @@ fn two_runs_of_one_version_give_one_digest_though_the_base_moves_between_them() 
 // 16.
 
 #[test]
-fn two_versions_that_meet_in_the_one_round_trip_are_put_right_or_told() {
-    // 24.1.1 looks at `24.1-alpine`, which isn't there; 24.1 writes it; 24.1.1 writes over it.
+fn two_versions_that_cross_in_the_last_round_trip_are_corrected_or_reported() {
+    // 24.1.1 looks up `24.1-alpine`, which doesn't exist; 24.1 writes it; 24.1.1 overwrites it.
     let history = History::new();
     history.github("24.1", Standing::Final).github("24.1.1", Standing::Final);
     let mut successor = about_to_write(&history, &alpine(), "24.1.1", "24.1-alpine");
@@ -512,7 +514,7 @@ fn two_versions_that_meet_in_the_one_round_trip_are_put_right_or_told() {
 // 17.
 
 #[test]
-fn what_a_killed_late_writer_left_is_put_right_by_any_run_of_the_series() {
+fn a_late_write_of_a_killed_run_is_corrected_by_any_run_of_the_series() {
     for version in ["1.2.2", "1.2.3", "1.3.0"] {
         let history = History::new();
         let workflow = alpine().with_source();
@@ -531,7 +533,7 @@ fn what_a_killed_late_writer_left_is_put_right_by_any_run_of_the_series() {
 // F8.
 
 #[test]
-fn a_release_that_is_flagged_moves_no_rolling_tag_whatever_started_the_run() {
+fn a_release_marked_as_a_pre_release_moves_no_rolling_tag_whatever_started_the_run() {
     let history = History::new();
     history.release(&alpine(), "1.3.0");
     history.github("2.0.0", Standing::Prerelease);
@@ -544,7 +546,7 @@ fn a_release_that_is_flagged_moves_no_rolling_tag_whatever_started_the_run() {
 // Found by random histories.
 
 #[test]
-fn what_is_replaced_takes_its_rolling_tags_along_though_its_base_is_as_old() {
+fn a_replaced_image_takes_its_rolling_tags_along_even_if_its_base_is_as_old() {
     let history = History::new();
     let mut workflow = alpine();
     workflow.variants[0].run = true;
@@ -554,7 +556,7 @@ fn what_is_replaced_takes_its_rolling_tags_along_though_its_base_is_as_old() {
     assert_ne!(history.digest("1.3.0-alpine"), before, "another run of the same lines gives another image");
     assert_eq!(history.digest("alpine"), history.digest("1.3.0-alpine"));
     assert_eq!(history.digest("1.3-alpine"), history.digest("1.3.0-alpine"));
-    // The same where more is known of the tool.
+    // The same if more is known about the tool.
     let history = History::new();
     history.release(&alpine(), "1.3.0");
     history.world.borrow_mut().facts += 1;
@@ -564,7 +566,7 @@ fn what_is_replaced_takes_its_rolling_tags_along_though_its_base_is_as_old() {
 
 #[test]
 fn a_rolling_tag_of_another_plan_is_not_taken_for_an_exact_tag_of_an_older_version() {
-    // `1` was the source's rolling tag, and shows what `latest` shows.
+    // `1` was the source's rolling tag, and names the image of `latest`.
     let history = History::new();
     let mut before = alpine();
     before.source_tags = vec!["v{version}".to_owned(), "{major}".to_owned(), "latest".to_owned()];
@@ -572,7 +574,7 @@ fn a_rolling_tag_of_another_plan_is_not_taken_for_an_exact_tag_of_an_older_versi
     let ended = history.release(&alpine().with_source(), "1.2.3");
     is_held_by(&ended, "latest", "1.2.4", Evidence::Shown);
     assert_eq!(history.shows("latest"), "1.2.4");
-    // `3.13-alpine` was a variant's.
+    // `3.13-alpine` was a variant's rolling tag.
     let history = History::new();
     history.release(&workflow(&[("python:3.13-alpine", &["3.13-alpine", "alpine"])]), "24.1.2");
     history.delete("24.1.2-alpine");
@@ -581,7 +583,7 @@ fn a_rolling_tag_of_another_plan_is_not_taken_for_an_exact_tag_of_an_older_versi
 }
 
 #[test]
-fn an_exact_tag_is_protected_though_a_longer_rolling_tag_names_the_same_image() {
+fn an_exact_tag_is_protected_even_if_a_longer_rolling_tag_names_the_same_image() {
     let history = History::new();
     let workflow = alpine().templates(&["{version}-{tag}", "{major}.{minor}-{tag}", "{major}-{tag}", "{tag}"]);
     history.release(&workflow, "22");
@@ -611,8 +613,8 @@ fn a_version_of_another_entry_is_not_taken_for_a_longer_version() {
 }
 
 #[test]
-fn what_an_old_workflow_called_by_an_entry_with_a_number_holds_no_other_entry() {
-    // `22-slim` is a rolling tag of the plan, and no version 22 of `slim`.
+fn an_old_workflows_entry_with_a_number_holds_no_other_entry() {
+    // `22-slim` is a rolling tag of the plan, not version 22 of `slim`.
     let history = History::new();
     for tag in ["1.2.3-22-slim", "1.2.3-slim", "22-slim", "slim"] {
         history.push_old(tag, "1.2.3", "1.2.3 by the old workflow");
@@ -624,7 +626,7 @@ fn what_an_old_workflow_called_by_an_entry_with_a_number_holds_no_other_entry() 
 }
 
 #[test]
-fn what_is_yet_to_be_built_leaves_a_rolling_tag_on_a_newer_base() {
+fn an_image_that_has_not_been_built_leaves_a_rolling_tag_on_a_newer_base() {
     let history = History::new();
     let mut workflow = alpine();
     workflow.variants[0].run = true;
@@ -636,10 +638,10 @@ fn what_is_yet_to_be_built_leaves_a_rolling_tag_on_a_newer_base() {
     assert_eq!(ended.reason("alpine"), Some(&Reason::NewerBase));
 }
 
-// What reads as an older version.
+// Tags that look like an older version.
 
 #[test]
-fn what_may_be_an_entry_or_a_rolling_tag_is_read_before_it_counts_as_an_older_version() {
+fn a_possible_entry_or_rolling_tag_is_read_before_it_counts_as_an_older_version() {
     // `3.13-alpine` was an entry under other templates, or its newer exact tags were deleted.
     let python = workflow(&[("python:3.13-alpine", &["3.13-alpine", "alpine"])]);
     let others = python.clone().templates(&["{tag}-{version}", "{tag}"]);
@@ -655,7 +657,7 @@ fn what_may_be_an_entry_or_a_rolling_tag_is_read_before_it_counts_as_an_older_ve
 }
 
 #[test]
-fn a_rolling_tag_that_a_later_epoch_left_behind_is_no_older_version() {
+fn a_rolling_tag_left_behind_by_a_later_epoch_is_not_an_older_version() {
     for (late, rolling) in [("24.1", "latest"), ("1.3", "latest")] {
         let history = History::new();
         history.release(&alpine().with_source(), "1!1.2.3");
@@ -669,7 +671,7 @@ fn a_rolling_tag_that_a_later_epoch_left_behind_is_no_older_version() {
 // Spellings.
 
 #[test]
-fn of_two_spellings_of_a_version_one_owns_the_rolling_tags_whichever_runs() {
+fn one_of_two_spellings_of_a_version_owns_the_rolling_tags_whichever_runs() {
     for order in [["1.2", "1.2.0"], ["1.2.0", "1.2"]] {
         let history = History::new();
         for version in order {
@@ -686,7 +688,7 @@ fn of_two_spellings_of_a_version_one_owns_the_rolling_tags_whichever_runs() {
 // Templates that change.
 
 #[test]
-fn exact_tags_of_earlier_templates_are_written_over_by_no_rolling_tag() {
+fn rolling_tags_do_not_overwrite_exact_tags_of_earlier_templates() {
     let before = alpine().with_source();
     let mut after = alpine().templates(&["v{version}-{tag}", "{major}.{minor}-{tag}", "{tag}"]);
     after.source_tags = vec!["v{version}".to_owned(), "{major}.{minor}".to_owned(), "latest".to_owned()];
@@ -699,7 +701,7 @@ fn exact_tags_of_earlier_templates_are_written_over_by_no_rolling_tag() {
         assert!(!history.shows(tag).starts_with("24.1.1"), "{tag}");
     }
     assert_eq!(history.shows("alpine"), "24.1.1 on alpine:3.23");
-    // Where 24.1 has an exact tag of these templates, the same text is a rolling tag.
+    // If 24.1 has an exact tag by these templates, the same text is a rolling tag.
     let history = History::new();
     history.release(&after, "24.1");
     published(&history.release(&after, "24.1.1"));
@@ -723,7 +725,7 @@ fn a_tag_of_two_series_is_refused() {
 // Without GitHub.
 
 #[test]
-fn a_version_that_is_read_into_a_tag_holds_what_shows_it_where_nobody_can_be_asked() {
+fn a_version_that_a_tag_may_stand_for_holds_the_tag_without_github() {
     let history = History::new();
     history.world.borrow_mut().github = None;
     let source = alpine().with_source();
@@ -745,7 +747,7 @@ fn a_version_that_is_read_into_a_tag_holds_what_shows_it_where_nobody_can_be_ask
 }
 
 #[test]
-fn what_replaces_an_old_release_and_is_killed_takes_its_rolling_tags_along_all_the_same() {
+fn a_killed_replacement_of_an_old_release_still_takes_its_rolling_tags_along() {
     let replace = alpine().on_conflict("replace");
     let setting = || {
         let history = History::new();
@@ -774,9 +776,9 @@ fn what_replaces_an_old_release_and_is_killed_takes_its_rolling_tags_along_all_t
     assert!(!all_follow(Habits { replaced_first: false, ..Habits::default() }), "the model wouldn't notice");
 }
 
-// That the model would notice.
+// The model itself would notice mistakes.
 
-/// At how many requests of `held` another run that passes leaves something wrong behind.
+/// The number of requests of `held` at which a run in between leaves something wrong behind.
 fn wrong_moments(habits: Habits, held: &str, other: &str, is_right: impl Fn(&History) -> bool) -> usize {
     let mut wrong = 0;
     for moment in 0.. {
@@ -812,13 +814,13 @@ fn a_run_without_its_habits_is_noticed() {
 }
 
 #[test]
-fn the_build_jobs_own_image_holds_a_rolling_tag_once_github_knows_a_version_that_tags_spell_otherwise() {
+fn the_build_jobs_image_holds_a_rolling_tag_once_github_knows_its_version() {
     let (history, workflow) = (History::new(), alpine().with_source());
     history.release(&workflow, "1.29.1+k3s1");
     history.world.borrow_mut().put_built(&place(IMAGE), &parsed("1.29.2-k3s2"), "tool", "1.29.2+k3s2");
     published(&history.run(&workflow, "1.29.2+k3s2"));
     assert_eq!(history.shows("latest"), "1.29.2+k3s2 as built");
-    // `1.29.2-k3s2` may as well be 1.29.2 of a variant `k3s2`, and GitHub has no 1.29.2+k3s2.
+    // `1.29.2-k3s2` may just as well be 1.29.2 of a variant `k3s2`, and GitHub has no 1.29.2+k3s2.
     published(&history.run(&workflow, "1.29.1+k3s1"));
     assert_eq!(history.shows("latest"), "1.29.1+k3s1");
     assert_eq!(history.shows("alpine"), "1.29.2+k3s2 on alpine:3.23", "what we have made says what it is");
@@ -830,7 +832,7 @@ fn the_build_jobs_own_image_holds_a_rolling_tag_once_github_knows_a_version_that
 }
 
 #[test]
-fn a_tag_that_a_newer_version_leaves_alone_as_an_exact_one_is_given_to_it_by_the_version_that_knows_better() {
+fn a_tag_that_a_newer_version_mistakes_for_an_exact_one_is_given_to_it_by_the_older_version() {
     let (history, mut workflow) = (History::new(), alpine());
     workflow.source_tags = vec!["v{version}".to_owned(), "{major}".to_owned(), "latest".to_owned()];
     history.release(&workflow, "22");

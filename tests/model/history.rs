@@ -1,4 +1,4 @@
-//! A history: runs, one after the other, and what people and other tools do in between.
+//! A history: a series of runs, and what people and other tools do in between.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -15,12 +15,12 @@ pub(crate) struct History {
 }
 
 impl History {
-    /// Nothing has happened yet, and GitHub knows of no release.
+    /// Nothing has happened yet, and GitHub has no releases.
     pub(crate) fn new() -> Self {
         Self { world: Rc::new(RefCell::new(World::new())) }
     }
 
-    /// What GitHub says of a version from now on.
+    /// Sets what GitHub says about a version from now on.
     pub(crate) fn github(&self, version: &str, standing: Standing) -> &Self {
         if let Some(github) = &mut self.world.borrow_mut().github {
             github.insert(version.to_owned(), standing);
@@ -28,25 +28,25 @@ impl History {
         self
     }
 
-    /// A version is released, and the workflow runs from beginning to end.
+    /// Releases a version: the workflow runs from beginning to end.
     pub(crate) fn release(&self, workflow: &Workflow, version: &str) -> Ended {
         self.github(version, Standing::Final);
         self.run(workflow, version)
     }
 
-    /// The workflow runs for a version from beginning to end, and nobody disturbs it.
+    /// Runs the workflow for a version from beginning to end, undisturbed.
     pub(crate) fn run(&self, workflow: &Workflow, version: &str) -> Ended {
         crate::oracle::watch(&self.world, workflow, version, || {
             Run::start(&self.world, workflow, version, Habits::default()).ended()
         })
     }
 
-    /// A run that others may cross.
+    /// Starts a run that others may cross.
     pub(crate) fn start(&self, workflow: &Workflow, version: &str) -> Run {
         Run::start(&self.world, workflow, version, Habits::default())
     }
 
-    /// What a tag of the first repository shows, for people.
+    /// A description of the image that a tag of the first repository names.
     pub(crate) fn shows(&self, tag: &str) -> String {
         self.shows_at(IMAGE, tag)
     }
@@ -60,7 +60,7 @@ impl History {
         self.world.borrow().named(&place(IMAGE), &parsed(tag))
     }
 
-    /// Whether a run has written a tag that changed after it had looked at it for the last time.
+    /// Whether a run has written a tag that had changed after the run's last look at it.
     pub(crate) fn was_crossed(&self) -> bool {
         self.world.borrow().writes.iter().any(|write| write.looked != write.before)
     }

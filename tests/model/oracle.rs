@@ -1,5 +1,6 @@
-//! The oracle: what any tag may name, by who pushed what. It reads no tag and no annotation, and has no line in common with the
-//! program. It is slow: to find out which version a tag could be mistaken for, it tries all of them.
+//! The oracle: what any tag may name, judged by who pushed which image. It parses neither tags nor annotations, and has
+//! no code in common with the program. It is slow: to find out which versions a tag may be mistaken for, it tries all
+//! of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,7 +13,7 @@ use crate::versions::{KNOWN, Known, gives, render, tags_of_all, version};
 use crate::workflow::{Item, Workflow};
 use crate::world::{Image, Origin, Shared, World, Write, both_platforms};
 
-/// Watches a run that nobody disturbs: what it did has to be what the oracle says.
+/// Watches an undisturbed run, whose outcome must be what the oracle says.
 pub(crate) fn watch(world: &Shared, workflow: &Workflow, version: &str, run: impl FnOnce() -> Ended) -> Ended {
     let before = world.borrow().clone();
     let ended = run();
@@ -21,7 +22,7 @@ pub(crate) fn watch(world: &Shared, workflow: &Workflow, version: &str, run: imp
     ended
 }
 
-/// What is wrong with what an undisturbed run has made of `before`.
+/// What is wrong with the outcome of an undisturbed run on `before`.
 pub(crate) fn complaints(before: &World, after: &World, workflow: &Workflow, text: &str, ended: &Ended) -> Vec<String> {
     let mut complaints = after.objections.clone();
     if let Ended::NoPlan(_) = ended {
@@ -74,7 +75,7 @@ pub(crate) fn complaints(before: &World, after: &World, workflow: &Workflow, tex
             ));
         }
     }
-    // Nothing but the tags of the plan may change.
+    // Only the tags of the plan may change.
     let planned: BTreeSet<(&Repository, &Tag)> =
         ended.decisions().iter().map(|decision| (&decision.destination, &decision.tag)).collect();
     for (repository, shelf) in &after.repositories {
@@ -87,7 +88,7 @@ pub(crate) fn complaints(before: &World, after: &World, workflow: &Workflow, tex
     complaints
 }
 
-/// What is wrong with one write, whoever crosses whom: what was true in the moment in which it was made counts.
+/// What is wrong with one write, even if runs cross: what counts is what was true at the moment of the write.
 pub(crate) fn objection(world: &World, write: &Write) -> Option<String> {
     let why = object(world, write).err()?;
     let before = write.before.as_ref().map_or_else(|| "nothing".to_owned(), |digest| world.tell(digest));
@@ -133,7 +134,7 @@ fn object(world: &World, write: &Write) -> Result<(), String> {
                     && earlier.version == of.text
             })
     };
-    // What is taken from an old workflow's image may be known by that image's tags alone, so rolling tags go first.
+    // An old workflow's image may be recognised only by the tags that are replaced, so rolling tags go first.
     let replaces = workflow.on_conflict == "replace"
         && write.before.as_ref().is_some_and(|before| {
             !matches!(world.images[before].origin, Origin::Ours { .. })
@@ -158,7 +159,7 @@ fn object(world: &World, write: &Write) -> Result<(), String> {
         if matches!(world.images[before].origin, Origin::Ours { .. }) {
             return !has_exact_tag(world, workflow, item, was, entry, &write.repository, &write.tag);
         }
-        // What doesn't say itself what it is, is known by its tag and by GitHub.
+        // An image without our annotation is recognised by its tag and by GitHub.
         let of_earlier = item_of(&earlier.workflow, &earlier.entry);
         workflow.rolling != "always"
             && world.standing(&earlier.version) != Standing::Absent
@@ -190,7 +191,7 @@ fn object(world: &World, write: &Write) -> Result<(), String> {
     Ok(())
 }
 
-/// The version of the tool that an image is.
+/// The version of the tool that an image contains.
 fn made_of(image: &Image, of: &str) -> Option<Known> {
     match &image.origin {
         Origin::Ours { tool, version: text, .. } | Origin::Built { tool, version: text } if tool == of => {
@@ -201,7 +202,7 @@ fn made_of(image: &Image, of: &str) -> Option<Known> {
     }
 }
 
-/// Whether a version may own a rolling tag: it is final, nobody has withdrawn it, and GitHub doesn't call it a pre-release.
+/// Whether a version may own a rolling tag: it is final, hasn't been withdrawn, and isn't a pre-release on GitHub.
 fn may_roll(world: &World, workflow: &Workflow, of: Known) -> bool {
     of.is_final && !is_ignored(workflow, of) && world.standing(of.text) != Standing::Prerelease
 }
@@ -219,8 +220,8 @@ fn exact_tags(workflow: &Workflow, item: Item<'_>, of: Known, entry: &str) -> Ve
     workflow.exact_templates(item).map(|template| render(template, of, entry)).collect()
 }
 
-/// Whether a version has exact tags by this workflow's templates, of which `tag` is none. Whether that was an exact tag by those of
-/// an earlier one, nobody can tell then.
+/// Whether a version has exact tags by this workflow's templates, but `tag` isn't one of them. Then nobody can tell
+/// whether it was one by an earlier workflow's templates.
 fn has_exact_tag(
     world: &World,
     workflow: &Workflow,
@@ -239,7 +240,7 @@ fn has_exact_tag(
     !own.iter().any(|own| own == tag.as_str()) && own.iter().any(shows_it)
 }
 
-/// The templates that give a rolling tag of an entry.
+/// The templates that make this rolling tag of an entry.
 fn rolling_templates<'a>(workflow: &'a Workflow, item: Item<'a>, entry: &str, tag: &str, this: Known) -> Vec<&'a str> {
     let (_, rolling) = workflow.names(item);
     let gives = |(template, other): &(&str, &str)| *other == entry && gives(template, this, entry, tag);
@@ -251,14 +252,14 @@ fn rolling_templates<'a>(workflow: &'a Workflow, item: Item<'a>, entry: &str, ta
 enum Names {
     Nothing,
     This(Digest),
-    /// What is made of the variant with this recipe today.
+    /// An image made of the variant with this recipe today.
     New {
         recipe: String,
         day: usize,
     },
 }
 
-/// Why it does.
+/// The reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Why {
     Right,
@@ -273,7 +274,7 @@ enum Why {
     Platforms,
     Never,
     Unknown,
-    /// It was decided that it is to be written, and it wasn't.
+    /// It should have been written, but wasn't.
     Undone,
 }
 
@@ -289,7 +290,7 @@ enum End {
     Platforms,
 }
 
-/// What a run is to make of a world.
+/// The expected outcome of a run in a world.
 struct Expectation<'a> {
     before: &'a World,
     workflow: &'a Workflow,
@@ -303,7 +304,7 @@ struct Rival {
     version: Known,
     evidence: Evidence,
     digest: Option<Digest>,
-    /// Whether it must count; else it may.
+    /// Whether it must count; otherwise it may.
     is_certain: bool,
 }
 
@@ -362,7 +363,7 @@ impl Expectation<'_> {
         }
     }
 
-    /// The image of this release: the first that an exact tag names, else a new one.
+    /// The image of this release: the first one that an exact tag names, else a new one.
     fn release(&self, item: Item<'_>) -> Names {
         let (exact, _) = self.workflow.names(item);
         for image in &self.workflow.images {
@@ -400,7 +401,7 @@ impl Expectation<'_> {
         }
     }
 
-    /// Whether an image is what an exact tag names in the end.
+    /// Whether an image is the one that an exact tag names in the end.
     fn is_mine(&self, item: Item<'_>, digest: &Digest, mine: &Names) -> bool {
         match mine {
             Names::This(mine) => mine == digest,
@@ -411,8 +412,8 @@ impl Expectation<'_> {
         }
     }
 
-    /// Whether what is made today has the same bytes: nothing was learned about the tool since, the name is the same, and nothing
-    /// was run.
+    /// Whether an image made today would have the same bytes: nothing has been learned about the tool since, its first
+    /// entry is the same, and nothing is run.
     fn is_todays_bytes(&self, item: Item<'_>, image: &Image) -> bool {
         let Origin::Ours { entry, facts, .. } = &image.origin else { return false };
         let first = match item {
@@ -443,7 +444,7 @@ impl Expectation<'_> {
     ) -> Vec<(Names, Why)> {
         let now = self.before.named(repository, tag);
         let stays = |why: Why| (now.clone().map_or(Names::Nothing, Names::This), why);
-        // What the exact tag of the entry names in the end.
+        // The image that the exact tag of the entry names in the end.
         let (exact, _) = self.workflow.names(item);
         let exact = exact.into_iter().find(|(_, other)| *other == entry).map(|(template, _)| self.tag(template, entry));
         let (mine, why) =
@@ -502,14 +503,14 @@ impl Expectation<'_> {
         any_of
     }
 
-    /// Whether what a tag names is annotated as that version.
+    /// Whether the image that a tag names is annotated with that version.
     fn shows(&self, now: Option<&Digest>, version: Known) -> bool {
         now.is_some_and(
             |now| matches!(&self.before.images[now].origin, Origin::Ours { version: text, .. } if text == version.text),
         )
     }
 
-    /// The newer versions that may count, the newest first.
+    /// The newer versions that may count, newest first.
     fn rivals(
         &self,
         item: Item<'_>,
@@ -581,8 +582,8 @@ impl Expectation<'_> {
         found
     }
 
-    /// Without GitHub: whether the tool may write `1.30.0-k3s1` for 1.30.0+k3s1, since it writes this version so; unless a shorter
-    /// tag, of 1.30.0, names the image as well.
+    /// Without GitHub: whether the tool may write `1.30.0-k3s1` for 1.30.0+k3s1, because it writes this version like
+    /// that; unless a shorter tag, of 1.30.0, names the image as well.
     fn is_told_by_the_tag(
         &self,
         item: Item<'_>,
@@ -601,7 +602,7 @@ impl Expectation<'_> {
                 .any(|other| exact_tags(self.workflow, item, *other, entry).iter().any(names))
     }
 
-    /// The other versions of which a rolling tag may be the exact tag, and whether it is without a doubt.
+    /// The other versions whose exact tag a rolling tag may be, and whether it certainly is.
     fn protects(
         &self,
         item: Item<'_>,
@@ -629,7 +630,7 @@ impl Expectation<'_> {
                         && earlier.after == *now
                         && earlier.version == was.text
                 });
-                // It may be one of templates and entries that nobody has heard of: nobody can tell.
+                // It may be one of unknown templates and entries: nobody can tell.
                 (pushed || tag.as_str().contains(was.tag)).then_some((was, pushed)).into_iter().collect()
             }
             _ if self.workflow.rolling == "always" => Vec::new(),
@@ -643,7 +644,7 @@ impl Expectation<'_> {
         }
     }
 
-    /// Whether a tag shows this release on a base that isn't older than that of the image that it would get.
+    /// Whether a tag names this release on a base that isn't older than that of the image that the tag would get.
     fn stays_within_version(
         &self,
         item: Item<'_>,
@@ -668,7 +669,7 @@ impl Expectation<'_> {
         matches!((self.before.images[now].base_made, date), (Some(shown), Some(exact)) if shown >= exact)
     }
 
-    /// Whether a tag would lose platforms because today's base has none for them.
+    /// Whether a tag would lose platforms because today's base lacks them.
     fn loses_platforms(&self, item: Item<'_>, now: Option<&Digest>, mine: &Names) -> bool {
         let Item::Variant(row) = item else { return false };
         let todays =
@@ -682,7 +683,7 @@ impl Expectation<'_> {
     }
 }
 
-/// Whether an image without an annotation of ours is a version of the tool.
+/// Whether an image without our annotation is a version of the tool.
 fn is_really(origin: &Origin, of: Known) -> bool {
     matches!(origin, Origin::Built { version, .. } | Origin::Old { version, .. } if version == of.text)
 }

@@ -1,4 +1,4 @@
-//! Histories at random, the same ones on every machine; `PV_MODEL_CASES` and `PV_MODEL_SEED` ask for more and for others.
+//! Random histories, which are the same on every machine. `PV_MODEL_CASES` and `PV_MODEL_SEED` select more and others.
 
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 

@@ -1,7 +1,8 @@
-//! A run in the world, request by request: what `src/survey.rs` and `src/publish/tags.rs` do with the decisions.
+//! A run in the world, request by request. It does with the decisions what `src/survey.rs` and `src/publish/tags.rs`
+//! do.
 //!
-//! A run is a future that waits before each of its requests, so that whoever drives it decides which run goes on, and where one
-//! is killed.
+//! A run is a future that waits before each of its requests, so that its driver decides which run continues, and where
+//! one is killed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
@@ -19,18 +20,19 @@ use publish_variants::plan::Plan;
 use crate::workflow::{Item, Row, Workflow};
 use crate::world::{Image, Origin, Shared, Write, both_platforms, built};
 
-/// How a run goes about its work.
+/// How a run goes about its work. Tests change a habit to show what would happen without it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Habits {
-    /// How many tags it looks at before it writes the first of them: requests are under way at once.
+    /// How many tags it looks up before it writes the first of them, since requests are made in parallel.
     pub(crate) at_once: usize,
-    /// Whether it looks at a tag right before it writes it. It does; a test shows what would become of one that doesn't.
+    /// Whether it looks up a tag right before it writes it. The program does.
     pub(crate) looks_before_writing: bool,
-    /// Whether it looks again until a look writes nothing. It does.
+    /// Whether it looks again until a look finds nothing to write. The program does.
     pub(crate) looks_again: bool,
-    /// Whether it writes exact tags before rolling ones. It does.
+    /// Whether it writes exact tags before rolling ones. The program does.
     pub(crate) exact_first: bool,
-    /// Whether rolling tags of what is replaced go before the exact tags that it is known by. They do.
+    /// Whether it writes rolling tags of a replaced image before the exact tags by which that is recognised. The
+    /// program does.
     pub(crate) replaced_first: bool,
 }
 
@@ -43,15 +45,15 @@ impl Default for Habits {
 /// How a run ended.
 #[derive(Clone, Debug)]
 pub(crate) enum Ended {
-    /// The inputs make no plan.
+    /// The inputs don't result in a plan.
     NoPlan(String),
-    /// Before the first tag: exact tags are taken, and it was to fail then.
+    /// Before the first tag: exact tags are taken, and `on-conflict` is `fail`.
     Conflicts,
     /// Before the first tag: rolling tags would lose platforms.
     Platforms,
-    /// With all that could be done.
+    /// Everything that could be written was written.
     Published(Vec<Decision>),
-    /// With tags that couldn't be written.
+    /// Some tags couldn't be written.
     Failed(Vec<Decision>),
     /// Other runs kept moving the tags.
     Contended,
@@ -67,7 +69,7 @@ impl Ended {
         }
     }
 
-    /// Why a tag stays what it is.
+    /// Why a tag stays.
     pub(crate) fn reason(&self, tag: &str) -> Option<&Reason> {
         let decision = self.decisions().iter().find(|decision| decision.tag.as_str() == tag)?;
         match &decision.verdict {
@@ -91,7 +93,7 @@ impl Run {
         })))
     }
 
-    /// Makes the next request and goes on to the one after; how it ended, if that was the last one.
+    /// Makes the next request, and continues to the one after it. Returns how the run ended, if that was the last one.
     pub(crate) fn step(&mut self) -> Option<Ended> {
         let future = self.0.as_mut()?;
         match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
@@ -112,7 +114,7 @@ impl Run {
     }
 }
 
-/// Before each request.
+/// Called before each request.
 async fn request() {
     let mut waited = false;
     std::future::poll_fn(|_| if std::mem::replace(&mut waited, true) { Poll::Ready(()) } else { Poll::Pending }).await;
@@ -126,11 +128,11 @@ struct Surveyed<'a> {
     wanted: Wanted,
     decisions: Decisions,
     survey: Survey,
-    /// What it makes of each artifact, on the bases that it found.
+    /// The image of each artifact, on the bases that the run found.
     made: Vec<Image>,
     /// Content of this release that the run could send.
     contents: BTreeMap<Digest, Image>,
-    /// Indexes that were read.
+    /// Indexes that have been read.
     documents: BTreeSet<Digest>,
     verified: BTreeSet<Digest>,
 }
@@ -167,7 +169,7 @@ async fn publish(world: Shared, workflow: Rc<Workflow>, plan: &Plan, habits: Hab
     Ok(Ended::Contended)
 }
 
-/// What makes an image this variant and no other.
+/// Everything that makes an image this variant.
 fn recipe(row: &Row) -> String {
     format!("{} env={} run={}", row.base, row.env, row.run)
 }
@@ -350,7 +352,7 @@ impl<'a> Surveyed<'a> {
         Ok(())
     }
 
-    /// Builds what a tag is to name and no exact tag names. That takes minutes.
+    /// Builds the images that a tag should name and no exact tag names yet. That takes minutes.
     async fn build(&mut self) -> Result<(), Ended> {
         let is_written = |number: usize| {
             self.decisions
@@ -381,7 +383,7 @@ impl<'a> Surveyed<'a> {
         Ok(())
     }
 
-    /// Brings content to every destination that is to have it.
+    /// Sends content to every destination that needs it.
     async fn send(&self, sent: &BTreeSet<(Repository, Digest)>) -> BTreeSet<(Repository, Digest)> {
         let mut wanted = BTreeSet::new();
         for decision in &self.decisions.tags {
@@ -437,7 +439,7 @@ impl<'a> Surveyed<'a> {
     }
 }
 
-/// What a run would make of an item today.
+/// The image that a run would make of an item today.
 fn today(world: &Shared, workflow: &Workflow, version: &str, item: Item<'_>) -> Image {
     let (day, base_made, platforms, entry) = match item {
         Item::Variant(row) => {
@@ -458,7 +460,7 @@ fn today(world: &Shared, workflow: &Workflow, version: &str, item: Item<'_>) -> 
     Image { annotated: Some(version.to_owned()), base_made, platforms, origin }
 }
 
-/// Its digest: a function of sources, bases and plan. `nonce` is what `run` lines bring in.
+/// The digest, a function of sources, bases and plan. `nonce` stands for what `run` lines contribute.
 fn digest(image: &Image, nonce: usize) -> Digest {
     Digest::of(format!("{:?} {nonce}", image.origin).as_bytes())
 }

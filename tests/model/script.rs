@@ -1,4 +1,4 @@
-//! Histories at random: what may happen, and playing it.
+//! Random histories: what may happen, and playing it.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -25,7 +25,7 @@ const FAMILIES: [&[&str]; 6] = [
     &["1.2", "1.2.0", "1.2.1", "1.3", "1.3.0", "24.0", "24.1", "24.1.1", "1!1.2.3", "1!1.2.4"],
 ];
 
-/// What other tools call their images, as if it were a version.
+/// Tags of other tools that look like versions.
 const STRANGE: [&str; 10] =
     ["1.0", "20260110", "1234567", "2026!01-10", "22", "21!1.2.3", "1.2.3-22", "1.3.0-22", "22.04", "2026.1.10"];
 
@@ -63,13 +63,13 @@ const SOURCE_TAGS: [&[&str]; 6] = [
     &["v{version}", "{major}", "latest"],
     &["v{version}", "{major}.{minor}", "latest"],
     &["{version}", "latest"],
-    // Which is refused.
+    // Refused, since no template names the version.
     &["{major}.{minor}", "latest"],
 ];
 
 const STANDINGS: [Standing; 4] = [Standing::Final, Standing::Prerelease, Standing::Tagged, Standing::Absent];
 
-/// A history. Numbers stand for a choice among those that there are then.
+/// A history. Numbers select one of the possible choices at that time.
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
     family: usize,
@@ -100,29 +100,29 @@ pub(crate) enum Event {
     Release(Job),
     /// It is published, whatever GitHub says.
     Publish(Job),
-    /// GitHub has it so from now on.
+    /// GitHub says this about a version from now on.
     GitHub(usize, usize),
     /// Somebody deletes a tag.
     Delete(usize),
     /// A clean-up deletes the manifests below a tag.
     DeleteChildren(usize),
-    /// Another tool pushes what looks like a version: which, of which entry, under which template.
+    /// Another tool pushes a tag that looks like a version: which version, for which entry, by which template.
     Strange(usize, usize, usize),
-    /// The workflow before this one has published a version: exact tag and rolling tags.
+    /// The previous workflow publishes a version: its exact tag and perhaps rolling tags.
     Old(usize, usize, bool),
-    /// The build job has pushed the source of a version.
+    /// The build job pushes the source of a version.
     Built(usize),
-    /// A stranger writes over a tag.
+    /// A stranger overwrites a tag.
     Overwrite(usize),
-    /// A base moves: which, to how old an image, with which platforms.
+    /// A base moves: which one, to an image of which age, for which platforms.
     MoveBase(usize, u32, usize),
-    /// A base's images can be had no more.
+    /// The images of a base disappear.
     LoseBase(usize),
-    /// A description changes.
+    /// The description on GitHub changes.
     Facts,
-    /// A run is killed before a request, after so many.
+    /// A run is killed before a request; the number counts them.
     Kill(Job, usize),
-    /// Runs cross, as `turns` says; one of them may be killed.
+    /// Runs cross in the order of `turns`; one of them may be killed.
     Cross(Vec<Job>, Vec<usize>, Option<usize>, usize),
 }
 
@@ -131,7 +131,7 @@ fn job() -> impl Strategy<Value = Job> {
 }
 
 fn sketch() -> impl Strategy<Value = Sketch> {
-    // Often one entry is another one with a number before it.
+    // Often one entry is another one prefixed by a number.
     let entries = prop_oneof![
         3 => prop::collection::vec(0..ENTRIES.len(), 1..3),
         1 => prop::sample::select(vec![vec![6, 0], vec![0, 6], vec![3, 2], vec![2, 3], vec![5, 4]]),
@@ -184,7 +184,7 @@ pub(crate) fn scripts() -> impl Strategy<Value = Script> {
         prop::collection::vec(event(), 2..12),
     )
         .prop_map(|(family, github, first, later, events)| {
-            // Later workflows are mostly the first one with something changed.
+            // Later workflows are usually the first one with one change.
             let later = later.into_iter().map(|(what, other)| {
                 let mut sketch = first.clone();
                 match what {
@@ -206,7 +206,7 @@ pub(crate) fn scripts() -> impl Strategy<Value = Script> {
         })
 }
 
-/// Short ones, for registries: each run takes a moment there. Runs don't cross, and one repository is enough.
+/// Short ones, for registries, where each run takes a moment. Runs don't cross, and one repository is enough.
 pub(crate) fn short_scripts() -> impl Strategy<Value = Script> {
     scripts().prop_map(|mut script| {
         script.github = true;
@@ -236,7 +236,7 @@ impl Sketch {
     fn workflow(&self, family: &[&str]) -> Workflow {
         let mut taken = Vec::new();
         let prefix = if self.other_tool { "b-" } else { "" };
-        // Of two variants that differ in their entries alone, one restores what a clean-up has taken from the other.
+        // If two variants differed only in their entries, one would restore what a clean-up deleted from the other.
         let mut bases = Vec::new();
         let rows = self.rows.iter().filter_map(|(base, entries, kind)| {
             if bases.contains(base) {
@@ -271,7 +271,7 @@ impl Sketch {
 }
 
 impl Script {
-    /// Plays it, and gives what is wrong: nothing.
+    /// Plays the script. Fails with what is wrong.
     pub(crate) fn play(&self) -> Result<(), String> {
         let player = Player::new(self);
         for (number, event) in self.events.iter().enumerate() {
@@ -388,7 +388,7 @@ impl Player {
         }
     }
 
-    /// An old workflow publishes a version where nobody has yet.
+    /// An old workflow publishes a version, if nobody has published it yet.
     fn old(&self, of: Known, workflow: &Workflow, rolls: bool) {
         let mut world = self.world.borrow_mut();
         let image = place(IMAGE);
@@ -418,7 +418,7 @@ impl Player {
         self.published(job).map(drop)
     }
 
-    /// A run that nobody disturbs, and how it ended.
+    /// An undisturbed run, and how it ended.
     pub(crate) fn published(&self, job: Job) -> Result<Ended, String> {
         let before = self.world.borrow().clone();
         let ended = self.start(job, 1).ended();
@@ -435,7 +435,7 @@ impl Player {
         self.told(self.world.borrow().objections.clone())
     }
 
-    /// A run is killed; one more of that version and plan gives what one that isn't killed would have given.
+    /// Kills a run. One more run of the same version and plan must end like one that isn't killed.
     fn kill(&self, job: Job, at: usize) -> Result<(), String> {
         let before = self.world.borrow().clone();
         self.start(job, 1).ended();
@@ -451,7 +451,7 @@ impl Player {
         Ok(())
     }
 
-    /// Runs cross. What they do must be right in the moment; and when they are through, nothing is left for them to do.
+    /// Lets runs cross. Each write must be right at its moment, and in the end nothing may be left to write.
     fn cross(&self, jobs: &[Job], turns: &[usize], killed: Option<usize>, at: usize) -> Result<(), String> {
         let mut runs: Vec<Option<Run>> =
             jobs.iter().enumerate().map(|(number, job)| Some(self.start(*job, 1 + 2 * (number % 2)))).collect();
@@ -478,8 +478,8 @@ impl Player {
         let agree = workflows
             .iter()
             .all(|workflow| workflow.on_conflict == "keep" && workflow.rolling == "guard" && *workflow == workflows[0]);
-        // Under a rolling tag, nobody can tell what the build job's own image is if tags spell its version otherwise and GitHub has
-        // never heard of it.
+        // If tags spell a version differently and GitHub has never heard of it, nobody can tell what the build job's
+        // image under a rolling tag is.
         let is_told = |job: &Job| {
             let of = self.version(job.0);
             let is_known = matches!(self.world.borrow().standing(of.text), Standing::Final | Standing::Tagged);
@@ -492,7 +492,7 @@ impl Player {
         {
             return Ok(());
         }
-        // What one of them has left alone for another's exact tag, that one knows better.
+        // A tag that one of them left alone as another version's exact tag is decided by that version.
         let doubted: BTreeSet<_> = ends
             .iter()
             .flat_map(|(_, ended)| ended.decisions())
@@ -514,7 +514,7 @@ impl Player {
     }
 }
 
-/// Whether two worlds show the same under all tags; what `run` lines bring in aside.
+/// Whether all tags name the same in two worlds, apart from what `run` lines contribute.
 fn same_tags(one: &World, other: &World) -> Result<(), String> {
     let tell = |world: &World| {
         let mut all = Vec::new();

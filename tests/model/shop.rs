@@ -1,5 +1,5 @@
-//! The world of the model for real: a registry, the stand-in for GitHub, and the program as a step of a workflow. What happens in
-//! the model happens here, and afterwards all tags have to show the same.
+//! The model's world for real: a registry, the stand-in for GitHub, and the program as a step of a workflow. Everything
+//! that happens in the model happens here as well, and afterwards all tags must name the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ use crate::world::{Base, Origin, World};
 
 const ACTION: &str = include_str!("../../action.yml");
 
-/// Where images are.
+/// Where the images are.
 pub(crate) enum Store<'a> {
     Memory(&'a MemoryRegistry),
     Real(&'a Registry),
@@ -28,9 +28,9 @@ pub(crate) enum Store<'a> {
 pub(crate) struct Shop<'a> {
     pub(crate) store: Store<'a>,
     pub(crate) github: GitHub,
-    /// Sets its repositories apart from those of other histories.
+    /// The owner, which is unique to the history.
     owner: String,
-    /// What was carried over from the model so far.
+    /// The state of the model that has been carried over.
     seen: World,
 }
 
@@ -101,7 +101,7 @@ impl<'a> Shop<'a> {
         let repository = self.repository();
         match self.store {
             Store::Memory(registry) => registry.untag(&repository, tag),
-            // Distribution has no request for it.
+            // Distribution has no request for this.
             Store::Real(registry) => {
                 let tags = format!("docker/registry/v2/repositories/{repository}/_manifests/tags/{tag}");
                 std::fs::remove_dir_all(registry.storage().join(tags)).unwrap();
@@ -109,7 +109,7 @@ impl<'a> Shop<'a> {
         }
     }
 
-    /// Lets happen here what has happened in the model since, runs aside.
+    /// Repeats here what has happened in the model since, except for runs.
     pub(crate) async fn follow(&mut self, world: &World) {
         let before = std::mem::replace(&mut self.seen, world.clone());
         for (name, days) in &world.bases {
@@ -143,7 +143,7 @@ impl<'a> Shop<'a> {
         }
     }
 
-    /// Takes what a run has done in the model for done.
+    /// Considers the model's latest run done.
     pub(crate) fn catch_up(&mut self, world: &World) {
         self.seen = world.clone();
     }
@@ -187,7 +187,7 @@ impl<'a> Shop<'a> {
             .input("github-token", WRITE_TOKEN)
     }
 
-    /// What differs between the tags here and those of the model: nothing.
+    /// The difference between the tags here and those of the model, if any.
     pub(crate) async fn difference(&self, world: &World, digests: &mut BTreeMap<Digest, String>) -> Option<String> {
         let here = self.tags().await;
         let image = IMAGE.parse().unwrap();

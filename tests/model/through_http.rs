@@ -1,4 +1,4 @@
-//! The same kinds of histories with the program as it is: through HTTP, against a registry in memory and the real one.
+//! The same kinds of histories with the real program, over HTTP: with a registry in memory, and with a real one.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::shop::{Shop, Store, know_all_bases};
 use crate::workflow::{Workflow, workflow};
 use crate::world::World;
 
-/// So many random histories, the same ones on every machine.
+/// This many random histories, which are the same on every machine.
 fn histories(count: u32, seed: u8) -> Vec<Script> {
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
@@ -75,7 +75,8 @@ async fn play(script: &Script, store: Store<'_>, owner: &str) -> Result<(), Stri
     Ok(())
 }
 
-/// Runs a step and kills it at its request of that number to the destination; in a real registry after so many milliseconds.
+/// Runs a step, and kills it at its request with that number to the destination; with a real registry, after that many
+/// milliseconds.
 async fn kill(step: &Step, shop: &Shop<'_>, at: usize) {
     let step = step.another();
     match shop.store {
@@ -102,7 +103,7 @@ fn number(variable: &str, default: u32) -> u32 {
     std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// So many histories at once: most of the time is spent waiting.
+/// How many histories run in parallel: most of the time is spent waiting.
 const AT_ONCE: usize = 4;
 
 #[tokio::test]
@@ -126,13 +127,13 @@ async fn random_histories_end_in_a_real_registry_as_in_the_model() {
     ends.into_iter().for_each(|end| end.unwrap_or_else(|wrong| panic!("{wrong}")));
 }
 
-/// A registry in memory in which clients have names.
+/// An in-memory registry that knows clients by name.
 struct Crossing {
     registry: MemoryRegistry,
 }
 
 impl Crossing {
-    /// The shop, in which `released` was published by runs that nobody disturbed.
+    /// A shop in which `released` has been published by undisturbed runs.
     async fn shop(&self, workflow: &Workflow, released: &[&str], versions: &[&str]) -> Shop<'_> {
         let mut shop = Shop::open(Store::Memory(&self.registry), "acme");
         let mut world = World::new();
@@ -165,7 +166,7 @@ fn crossing() -> Crossing {
 }
 
 #[tokio::test]
-async fn one_more_run_finishes_what_was_killed_at_any_request() {
+async fn one_more_run_finishes_a_run_that_was_killed_at_any_request() {
     let workflow = workflow(&[("alpine:3.23", &["alpine"])]).with_source();
     let crossing = crossing();
     let shop = crossing.shop(&workflow, &["1.2.3"], &["1.2.3", "1.2.4"]).await;
@@ -202,20 +203,20 @@ async fn one_more_run_finishes_what_was_killed_at_any_request() {
     }
 }
 
-/// What is to be looked at after a run was held while another one went from beginning to end.
+/// The state after a run was held while another one took place.
 struct Crossed {
     /// The request at which it was held.
     asked: Asked,
-    /// The tags in that moment.
+    /// The tags at that moment.
     between: BTreeMap<String, String>,
-    /// The tags that it wrote afterwards, this request aside.
+    /// The tags that it wrote afterwards, except for this request.
     written: Vec<String>,
     /// The tags in the end.
     tags: BTreeMap<String, String>,
     log: String,
 }
 
-/// Holds a run at each of its requests while another one goes from beginning to end.
+/// Holds a run at each of its requests while another one takes place.
 async fn cross(held: &str, other: &str, check: impl Fn(&Crossed)) {
     let workflow = workflow(&[("alpine:3.23", &["alpine"])]);
     let crossing = crossing();
@@ -251,7 +252,8 @@ async fn a_run_that_is_overtaken_at_any_request_leaves_everything_at_the_newer_v
             assert_ne!(tags["1.2.3-alpine"], *newer);
             for tag in ["1.2-alpine", "alpine"] {
                 assert_eq!(tags[tag], *newer, "{tag}, {held} held at {asked:?}\n{log}");
-                // Nor does it go back for a moment, save in the last round trip, which the next look repairs.
+                // The tag doesn't even go back for a moment, except in the last round trip, which the next look
+                // repairs.
                 let is_last_round_trip = asked.is_write() && asked.tag().is_some_and(|(_, of)| of == tag);
                 if held == "1.2.3" && !is_last_round_trip {
                     assert!(!written.iter().any(|of| of == tag), "{tag} goes back, {held} held at {asked:?}\n{log}");
@@ -263,7 +265,7 @@ async fn a_run_that_is_overtaken_at_any_request_leaves_everything_at_the_newer_v
 }
 
 #[tokio::test]
-async fn an_exact_tag_that_appears_at_any_request_of_another_run_is_written_over_in_its_last_round_trip_alone() {
+async fn an_exact_tag_that_appears_during_another_run_is_overwritten_only_in_its_last_round_trip() {
     cross("24.1.1", "24.1", |Crossed { asked, between, tags, log, .. }| {
         assert_eq!(tags["alpine"], tags["24.1.1-alpine"], "{asked:?}");
         let is_last_round_trip = asked.method == "PUT" && asked.path.ends_with("/24.1-alpine");
@@ -275,19 +277,19 @@ async fn an_exact_tag_that_appears_at_any_request_of_another_run_is_written_over
 }
 
 #[tokio::test]
-async fn a_run_that_is_stopped_while_it_tags_looks_once_more_and_corrects_only_what_it_has_written() {
+async fn a_run_that_is_stopped_while_it_tags_looks_once_more_and_corrects_only_its_own_writes() {
     let workflow = workflow(&[("alpine:3.23", &["alpine"])]);
     let crossing = crossing();
     let shop = crossing.shop(&workflow, &[], &["1.2.3", "1.2.4"]).await;
     let older = crossing.step(&shop, &workflow, "1.2.3", "stopped");
     let newer = crossing.step(&shop, &workflow, "1.2.4", "other");
-    // It has looked at `1.2-alpine` for the last time when the newer release writes it, and writes over that.
+    // It has looked up `1.2-alpine` for the last time when the newer release writes it, and overwrites that.
     let is_its = |asked: &Asked| asked.is_write() && asked.path.ends_with("/manifests/1.2-alpine");
     let gate = crossing.registry.hold(Hold::at(1).of("stopped").when(is_its).alone());
     let mut run = older.spawn();
     let number = gate.reached().await.number;
     newer.run().await.succeeded();
-    // A tag that is missing, and that is none of those that the run has written.
+    // A missing tag that the run hasn't written.
     crossing.registry.untag("acme/tool", "alpine");
     let stop = std::process::Command::new("kill").args(["-s", "TERM", &run.id().to_string()]).status().unwrap();
     assert!(stop.success());
@@ -304,7 +306,7 @@ async fn a_run_that_is_stopped_while_it_tags_looks_once_more_and_corrects_only_w
     assert_ne!(tags["1.2.3-alpine"], tags["1.2.4-alpine"]);
     assert_eq!(tags["1.2-alpine"], tags["1.2.4-alpine"], "it isn't given back\n{}", done.log);
     assert_eq!(tags.get("alpine"), None, "it was none of its tags\n{}", done.log);
-    // The write under way, a look at everything, the look right before the correction, the correction.
+    // The write in flight, a look at everything, the look right before the correction, and the correction.
     let after = crossing.registry.requests().into_iter().map(|recorded| recorded.asked);
     let after: Vec<Asked> = after.filter(|of| of.client.as_deref() == Some("stopped") && of.number >= number).collect();
     let writes: Vec<usize> = (0..after.len()).filter(|at| after[*at].is_write()).collect();
@@ -315,7 +317,7 @@ async fn a_run_that_is_stopped_while_it_tags_looks_once_more_and_corrects_only_w
 }
 
 #[tokio::test]
-async fn an_entry_that_is_put_before_another_leaves_the_release_begun() {
+async fn inserting_an_entry_before_another_keeps_the_release_begun() {
     let crossing = crossing();
     let before = workflow(&[("alpine:3.23", &["alpine"])]);
     let shop = crossing.shop(&before, &["1.2.3"], &["1.2.3"]).await;

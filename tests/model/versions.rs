@@ -1,4 +1,4 @@
-//! The versions that histories are made of, with all that is true of them by fiat: nobody here takes a text apart.
+//! The versions in histories, with all their properties by decree: nothing here parses a text.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -6,27 +6,27 @@ use std::rc::Rc;
 
 use publish_variants::image::Tag;
 
-/// A version of a tool, or what a tag may be mistaken for one.
+/// A version of a tool, or something that a tag may be mistaken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Known {
-    /// As it is written.
+    /// The version as it is written.
     pub(crate) text: &'static str,
-    /// As it is written in tags.
+    /// The version as it is written in tags.
     pub(crate) tag: &'static str,
     /// Major and minor.
     pub(crate) series: (&'static str, &'static str),
-    /// The order of versions. Those with the same rank are one version in several spellings.
+    /// The order of versions. Versions with equal ranks are one version in several spellings.
     pub(crate) rank: u32,
     /// How many dots are in its text.
     dots: usize,
     /// Whether it is neither a pre-release nor a development build.
     pub(crate) is_final: bool,
-    /// Whether it is written in a tag as it is.
+    /// Whether it is written in tags unchanged.
     pub(crate) literal: bool,
 }
 
 impl Known {
-    /// The order in which versions own rolling tags: of several spellings, the one with more numbers comes later.
+    /// The order in which versions own rolling tags: among several spellings, the one with more numbers comes later.
     pub(crate) fn order(&self) -> (u32, usize, &'static str) {
         (self.rank, self.dots, self.text)
     }
@@ -49,7 +49,7 @@ const fn unfinished(rank: u32, text: &'static str, series: (&'static str, &'stat
     Known { is_final: false, ..known(rank, text, series) }
 }
 
-/// A version of which a tag shows another text.
+/// A version that is written differently in tags.
 const fn altered(rank: u32, text: &'static str, tag: &'static str, series: (&'static str, &'static str)) -> Known {
     Known { tag, literal: false, ..known(rank, text, series) }
 }
@@ -118,14 +118,14 @@ pub(crate) const KNOWN: &[Known] = &[
     altered(290, "2026!01-10", "2026-01-10", ("01", "0")),
 ];
 
-/// What is known of a version.
+/// The known version with this text.
 pub(crate) fn version(text: &str) -> Known {
     *KNOWN.iter().find(|known| known.text == text).unwrap_or_else(|| panic!("add {text} to the versions of the model"))
 }
 
-/// The tag that a template gives. Only the oracle's: the program has its own.
+/// The tag that a template makes. Only the oracle uses it: the program has its own code.
 pub(crate) fn render(template: &str, version: Known, entry: &str) -> String {
-    // It is called a million times, and `str::replace` is slow where nothing is optimised.
+    // It is called a million times, and `str::replace` is slow without optimisation.
     let (mut text, mut rest) = (String::new(), template);
     while let Some(at) = rest.bytes().position(|byte| byte == b'{') {
         let end = at + rest.as_bytes()[at..].iter().position(|byte| *byte == b'}').expect("a template is closed");
@@ -143,8 +143,8 @@ pub(crate) fn render(template: &str, version: Known, entry: &str) -> String {
     text
 }
 
-/// The tags that a template gives all known versions, in their order. Made once for each template and entry: the oracle tries all
-/// versions for all tags.
+/// The tags that a template makes for all known versions, in their order. They are made once for each template and
+/// entry, since the oracle tries all versions for all tags.
 pub(crate) fn tags_of_all(template: &str, entry: &str) -> Rc<Vec<Tag>> {
     type Made = HashMap<(String, String), Rc<Vec<Tag>>>;
     thread_local! {
@@ -154,7 +154,7 @@ pub(crate) fn tags_of_all(template: &str, entry: &str) -> Rc<Vec<Tag>> {
     MADE.with_borrow_mut(|made| Rc::clone(made.entry((template.to_owned(), entry.to_owned())).or_insert_with(make)))
 }
 
-/// Whether a template gives this tag: [`render`] without making a text, which is what the oracle spends its time on.
+/// Whether a template makes this tag: [`render`] without allocating, on which the oracle spends most of its time.
 pub(crate) fn gives(template: &str, version: Known, entry: &str, tag: &str) -> bool {
     let (mut template, mut tag) = (template.as_bytes(), tag.as_bytes());
     while !template.is_empty() {
@@ -171,7 +171,7 @@ pub(crate) fn gives(template: &str, version: Known, entry: &str, tag: &str) -> b
     tag.is_empty()
 }
 
-/// Whether a template gives tags of one version alone.
+/// Whether a template makes tags of a single version.
 pub(crate) fn is_exact(template: &str) -> bool {
     template.contains("{version}")
 }

@@ -1,4 +1,4 @@
-//! What the workflow of a tool says: the inputs of a run.
+//! The workflow of a tool: the inputs of a run.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
@@ -13,7 +13,7 @@ use crate::versions::{Known, is_exact, render};
 /// One workflow, which publishes any version.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Workflow {
-    /// The tool. Others may publish to the same repositories.
+    /// The tool. Other tools may publish to the same repositories.
     pub(crate) tool: String,
     pub(crate) images: Vec<String>,
     pub(crate) variants: Vec<Row>,
@@ -32,13 +32,13 @@ pub(crate) struct Workflow {
 pub(crate) struct Row {
     pub(crate) base: String,
     pub(crate) entries: Vec<String>,
-    /// What else makes the image another one.
+    /// Anything else that makes a different image.
     pub(crate) env: String,
-    /// Whether it has `run` lines, so that only a build tells its digest.
+    /// Whether it has `run` lines, so that its digest is known only after a build.
     pub(crate) run: bool,
 }
 
-/// What has tags of its own.
+/// Something with tags of its own.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Item<'a> {
     Variant(&'a Row),
@@ -50,7 +50,7 @@ pub(crate) const SOURCE_TAGS: [&str; 3] = ["{version}", "{major}.{minor}", "late
 pub(crate) const IMAGE: &str = "ghcr.io/acme/tool";
 pub(crate) const OTHER_IMAGE: &str = "docker.io/acme/tool";
 
-/// A workflow with these variants, each `base` and its entries, that publishes to one repository.
+/// A workflow with these variants (`base` and its entries) that publishes to one repository.
 pub(crate) fn workflow(variants: &[(&str, &[&str])]) -> Workflow {
     let row = |(base, entries): &(&str, &[&str])| Row {
         base: (*base).to_owned(),
@@ -75,10 +75,10 @@ pub(crate) fn owned(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
-/// What tags are made of: templates, each with an entry.
+/// The origin of tags: templates, each with an entry.
 type Made<'a> = Vec<(&'a str, &'a str)>;
 
-/// What comes of planning.
+/// The result of planning.
 type Planned = Result<Rc<Plan>, Rc<PlanError>>;
 
 impl Workflow {
@@ -107,7 +107,7 @@ impl Workflow {
         self
     }
 
-    /// The variants, then the source if it has tags: as the program numbers them.
+    /// The variants, then the source if it has tags, in the program's order.
     pub(crate) fn items(&self) -> Vec<Item<'_>> {
         let source = (!self.source_tags.is_empty()).then_some(Item::Source);
         self.variants.iter().map(Item::Variant).chain(source).collect()
@@ -141,12 +141,12 @@ impl Workflow {
         }
     }
 
-    /// The templates of an item that give tags of one version alone.
+    /// The templates of an item that make tags of a single version.
     pub(crate) fn exact_templates<'a>(&'a self, item: Item<'a>) -> impl Iterator<Item = &'a str> {
         self.templates_and_entries(item).0.iter().map(String::as_str).filter(|template| is_exact(template))
     }
 
-    /// The plan of a version, or why there is none.
+    /// The plan for a version, or why there is none.
     pub(crate) fn plan(&self, version: &str) -> Result<Rc<Plan>, Rc<PlanError>> {
         thread_local! {
             static PLANS: RefCell<HashMap<(Workflow, String), Planned>> = RefCell::default();
@@ -176,7 +176,7 @@ impl Workflow {
             .input("version-scheme", &self.scheme)
     }
 
-    /// The matrix, as it is written in a workflow: as lines where these will do, which are read faster than YAML.
+    /// The matrix for the input: as lines if possible, which are parsed faster than YAML.
     fn matrix(&self) -> String {
         if self.variants.iter().all(|row| row.env.is_empty() && !row.run) {
             let lines = self.variants.iter().map(|row| format!("{},{}", row.base, row.entries.join(",")));

@@ -1,5 +1,5 @@
-//! A world in memory: registries, GitHub and bases, with a record of who made what. The program is told of an image only what its
-//! bytes would tell; where it came from is known to the oracle alone.
+//! A world in memory: registries, GitHub and bases, with a record of who made what. The program learns about an image
+//! only what its bytes would reveal; only the oracle knows where it came from.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,21 +16,21 @@ pub(crate) type Shared = Rc<RefCell<World>>;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct World {
     pub(crate) repositories: BTreeMap<Repository, Shelf>,
-    /// All images that ever were, wherever.
+    /// All images that ever existed, anywhere.
     pub(crate) images: BTreeMap<Digest, Image>,
-    /// What GitHub knows, by version; `None` where there is no GitHub.
+    /// What GitHub knows, by version; `None` without GitHub.
     pub(crate) github: Option<BTreeMap<String, Standing>>,
-    /// What a base's tag named, day by day; the last is today's.
+    /// The images that a base's tag named, day by day; the last is today's.
     pub(crate) bases: BTreeMap<String, Vec<Base>>,
-    /// What was known of the tool: a description at GitHub may change, and with it all digests.
+    /// How often facts about the tool have changed: a description on GitHub may change, and all digests with it.
     pub(crate) facts: u32,
-    /// Tags that take no write.
+    /// Tags that can't be written.
     pub(crate) refusing: BTreeSet<Tag>,
     /// All writes of tags by runs.
     pub(crate) writes: Vec<Write>,
-    /// What the oracle has against some of them.
+    /// The oracle's objections to some of them.
     pub(crate) objections: Vec<String>,
-    /// Runs so far.
+    /// The number of runs so far.
     pub(crate) runs: usize,
 }
 
@@ -40,7 +40,7 @@ pub(crate) struct Shelf {
     pub(crate) tags: BTreeMap<Tag, Digest>,
     /// Indexes whose manifests were deleted.
     pub(crate) broken: BTreeSet<Digest>,
-    /// What was pushed here by digest.
+    /// Digests that were pushed here.
     pub(crate) content: BTreeSet<Digest>,
 }
 
@@ -48,11 +48,11 @@ pub(crate) struct Shelf {
 pub(crate) struct Base {
     pub(crate) made: Option<DateTime<Utc>>,
     pub(crate) platforms: BTreeSet<Platform>,
-    /// Whether it can be had no more.
+    /// Whether it has disappeared.
     pub(crate) gone: bool,
 }
 
-/// What an image says, and where it came from.
+/// What an image contains, and where it came from.
 #[derive(Clone, Debug)]
 pub(crate) struct Image {
     pub(crate) annotated: Option<String>,
@@ -67,20 +67,20 @@ pub(crate) enum Origin {
     Ours {
         tool: String,
         version: String,
-        /// What makes it this variant and no other, its entries aside.
+        /// Everything that makes it this variant, except for its entries.
         recipe: String,
         /// The first of its entries; empty for the source.
         entry: String,
-        /// Which of the base's images it is on.
+        /// On which of the base's images it was built.
         day: usize,
-        /// What was known of the tool then.
+        /// The facts about the tool at that time.
         facts: u32,
     },
-    /// The source of a version, as the build job has pushed it.
+    /// The source of a version, pushed by the build job.
     Built { tool: String, version: String },
-    /// A version of the tool, published by another workflow; what to call it.
+    /// A version of the tool published by another workflow, with a description.
     Old { version: String, label: String },
-    /// Somebody else's, and no version of the tool.
+    /// Somebody else's image, which isn't a version of the tool.
     Foreign(String),
 }
 
@@ -91,11 +91,11 @@ pub(crate) struct Write {
     pub(crate) repository: Repository,
     pub(crate) tag: Tag,
     pub(crate) kind: TagKind,
-    /// The entry that the tag is of.
+    /// The entry that the tag was made from.
     pub(crate) entry: String,
-    /// What it named when the run looked at it last.
+    /// The digest that it named at the run's last look.
     pub(crate) looked: Option<Digest>,
-    /// What it named when it was written.
+    /// The digest that it named when it was written.
     pub(crate) before: Option<Digest>,
     pub(crate) after: Digest,
     pub(crate) workflow: Rc<Workflow>,
@@ -127,19 +127,19 @@ impl World {
         }
     }
 
-    /// Today's image of a base; one that nobody spoke of was made on the first day for both platforms.
+    /// Today's image of a base. A base that wasn't mentioned before was made on the first day, for both platforms.
     pub(crate) fn base(&mut self, name: &str) -> (usize, Base) {
         let days = self.bases.entry(name.to_owned()).or_insert_with(|| vec![Base::made(1)]);
         (days.len() - 1, days[days.len() - 1].clone())
     }
 
-    /// The base moves to an image that is so many days younger, or older.
+    /// Moves the base to another image, which may be younger or older.
     pub(crate) fn move_base(&mut self, name: &str, base: Base) {
         self.base(name);
         self.bases.get_mut(name).expect("it was just looked at").push(base);
     }
 
-    /// Puts somebody's image under a tag.
+    /// Puts somebody else's image under a tag.
     pub(crate) fn put_foreign(&mut self, repository: &Repository, tag: &Tag, label: &str) -> Digest {
         self.put(repository, tag, Origin::Foreign(label.to_owned()), label)
     }
@@ -165,7 +165,7 @@ impl World {
         digest
     }
 
-    /// What an image is, for people.
+    /// A description of an image.
     pub(crate) fn tell(&self, digest: &Digest) -> String {
         match &self.images[digest].origin {
             Origin::Ours { version, entry, recipe, day, .. } => {

@@ -1,4 +1,4 @@
-//! action.yml, the options of the command line and the reference say the same.
+//! action.yml, the command-line options and the reference agree.
 
 use std::collections::BTreeMap;
 
@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 #[derive(Deserialize)]
 struct Action {
+    description: String,
     inputs: BTreeMap<String, Described>,
     outputs: BTreeMap<String, Described>,
     runs: BTreeMap<String, String>,
@@ -25,11 +26,12 @@ fn action() -> Action {
 #[test]
 fn every_input_is_an_option_of_both_commands() {
     let inputs: Vec<String> = action().inputs.into_keys().collect();
-    for command in Cli::command().get_subcommands().filter(|command| command.get_name() != "schema") {
+    let commands = Cli::command();
+    for command in ["plan", "publish"].map(|name| commands.find_subcommand(name).unwrap()) {
         let mut options: Vec<String> = command
             .get_arguments()
             .filter_map(|argument| argument.get_long().map(str::to_owned))
-            .filter(|long| !["file", "format", "help", "step", "workflow"].contains(&long.as_str()))
+            .filter(|long| !["file", "format", "help", "quiet", "step", "verbose", "workflow"].contains(&long.as_str()))
             .collect();
         options.sort();
         assert_eq!(options, inputs, "{}", command.get_name());
@@ -44,13 +46,20 @@ fn inputs_and_outputs_are_described_and_the_action_is_a_container() {
     }
     let outputs: Vec<&String> = action.outputs.keys().collect();
     assert_eq!(outputs, ["checksums", "digests", "images", "kept", "notes", "status", "tags", "version"]);
-    // A release names the image that was built of it.
-    let released = concat!("docker://ghcr.io/astral-sh/publish-variants:", env!("CARGO_PKG_VERSION"));
+    // The commit of a release names the image that was built from it by its digest.
+    let image = action.runs["image"].as_str();
     assert_eq!(action.runs["using"], "docker");
-    assert!(["Dockerfile", released].contains(&action.runs["image"].as_str()), "{:?}", action.runs);
+    let is_released = image.starts_with("docker://ghcr.io/astral-sh/publish-variants@sha256:");
+    assert!(image == "Dockerfile" || is_released, "{image}");
 }
 
-/// The names in the first column of the table under a heading; a row may have several.
+#[test]
+fn the_marketplace_takes_the_description() {
+    let description = action().description;
+    assert!(description.chars().count() <= 125, "{} characters: {description}", description.chars().count());
+}
+
+/// The names in the first column of the table under a heading; a row may have several of them.
 fn table(reference: &str, heading: &str) -> Vec<String> {
     let section = reference.split_once(heading).unwrap().1.split("\n## ").next().unwrap();
     let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split(" |").next());

@@ -21,7 +21,7 @@ fn the_default_variant_has_the_bare_tags_after_its_own() {
     assert_eq!(rolling, ["0.9-trixie-slim", "0.9-debian", "trixie-slim", "debian", "0.9", "latest"]);
     assert_eq!(debian.version_label.as_str(), "0.9.26-trixie-slim");
     assert_eq!(plan.variants[0].tags.exact.len(), 2);
-    // What other tags say of newer versions is read for the bare tags, too, and not for the entries.
+    // Newer versions are found in the list of tags for the bare tags as well, but not for the entries.
     let there = ["0.9.27".parse().unwrap(), "0.9.28-debian".parse().unwrap()];
     let nominees = plan.grammar.nominees(&plan.version, &there);
     let of = |entry: &str| nominees.of(entry).iter().map(|nominee| nominee.version.to_string()).collect::<Vec<_>>();
@@ -31,7 +31,7 @@ fn the_default_variant_has_the_bare_tags_after_its_own() {
 }
 
 #[test]
-fn a_tag_that_the_default_variant_has_of_its_own_is_no_conflict() {
+fn a_bare_tag_among_the_default_variants_own_tags_is_not_a_conflict() {
     let plan = with("- { base: alpine, tags: [latest], default: true }").plan();
     let tags = &plan.variants[0].tags;
     let all: Vec<String> = tags.iter().map(ToString::to_string).collect();
@@ -41,7 +41,7 @@ fn a_tag_that_the_default_variant_has_of_its_own_is_no_conflict() {
 }
 
 #[test]
-fn the_bare_tags_of_the_source_stay_its_own_where_they_are_others() {
+fn the_source_keeps_bare_tags_that_differ_from_the_default_variants() {
     let plan = with(DEBIAN).input("source-tags", "scratch-{version}\nscratch").plan();
     let there = ["0.9.27".parse().unwrap(), "scratch-0.9.28".parse().unwrap()];
     let nominees = plan.grammar.nominees(&plan.version, &there);

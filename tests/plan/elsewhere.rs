@@ -1,5 +1,6 @@
-//! Variants that something else has built: `image` in place of `base`, and the record of `images-from`.
+//! Variants built elsewhere: `image` instead of `base`, and the record of `images-from`.
 
+use publish_variants::hint::Hinted;
 use publish_variants::plan::{CheckOrigin, Made, Plan};
 
 use crate::given::{Given, failures, given};
@@ -27,7 +28,7 @@ fn images(plan: &Plan) -> Vec<String> {
 }
 
 #[test]
-fn a_variant_has_a_base_or_an_image_and_its_own_counts_before_the_defaults() {
+fn a_variant_has_a_base_or_an_image_and_its_own_keys_override_the_defaults() {
     let plan = with(
         "
 defaults: { base: 'alpine:3.23', env: { A: b }, cmd: [x], run: ['true'] }
@@ -88,7 +89,7 @@ fn keys_that_would_change_an_image_are_refused_beside_image() {
 #[test]
 fn a_tag_is_a_warning_since_it_may_move() {
     let plan = with("variants: [{ image: 'ghcr.io/acme/candidates:full', tags: [full] }]").plan();
-    let warnings: Vec<String> = plan.warnings.iter().map(ToString::to_string).collect();
+    let warnings: Vec<String> = plan.warnings.iter().map(Hinted::with_hints).collect();
     insta::assert_snapshot!(warnings.join("\n"));
     assert!(
         with("variants: [{ image: 'a@DIGEST', tags: [a] }, { image: 'oci:x', tags: [b] }]").plan().warnings.is_empty()
@@ -96,14 +97,14 @@ fn a_tag_is_a_warning_since_it_may_move() {
 }
 
 #[test]
-fn without_a_variant_that_is_composed_neither_a_source_nor_executables_are_needed() {
+fn neither_a_source_nor_executables_are_needed_if_every_variant_is_built_elsewhere() {
     let matrix = "variants: [{ image: 'ghcr.io/acme/candidates@DIGEST', tags: [full] }]";
     let alone = with(matrix).input("binaries", "");
     let plan = alone.plan();
     assert!(plan.source.is_none());
     assert!(plan.variants[0].checks.is_empty(), "nothing is known of what is in it");
     assert!(!plan.to_json().contains("\"source\":"), "{}", plan.to_json());
-    insta::assert_snapshot!(plan.to_table());
+    insta::assert_snapshot!(plan.to_table(100));
     for (input, value) in [("source", "ghcr.io/acme/tool"), ("source-tags", "default")] {
         assert!(alone.clone().input(input, value).plan().source.is_some(), "{input}");
     }
@@ -117,7 +118,7 @@ fn without_a_variant_that_is_composed_neither_a_source_nor_executables_are_neede
 }
 
 #[test]
-fn the_tool_is_asked_for_its_version_where_its_path_has_it_and_verify_is_run() {
+fn the_tool_is_asked_for_its_version_if_it_is_in_the_path_and_verify_is_run() {
     let plan = with("variants: [{ image: 'a@DIGEST', tags: [full], verify: python --version }]").plan();
     let checks: Vec<_> = plan.variants[0].checks.iter().map(|check| (check.command.join(" "), check.origin)).collect();
     let expected = [("uv --version", CheckOrigin::VersionIfThere), ("python --version", CheckOrigin::Matrix)];
@@ -130,7 +131,7 @@ fn the_tool_is_asked_for_its_version_where_its_path_has_it_and_verify_is_run() {
 }
 
 #[test]
-fn programs_read_image_in_place_of_base() {
+fn json_has_image_instead_of_base() {
     let plan = with("variants: [{ image: 'ghcr.io/acme/candidates@DIGEST', tags: [full] }, 'alpine,alpine']").plan();
     let json: serde_json::Value = serde_json::from_str(&plan.to_json()).unwrap();
     let image = format!("ghcr.io/acme/candidates@{DIGEST}");

@@ -1,4 +1,4 @@
-//! Which version each event gives, and what is said where it gives none.
+//! The version of each event, and the message if it has none.
 
 use serde_json::json;
 
@@ -10,7 +10,7 @@ fn given_matrix() -> Given {
     given().input("matrix", "alpine:3.23,alpine")
 }
 
-/// Version, candidates for the release's tag, revision, dry run or not.
+/// The version, the possible tags of the release, the revision, and whether it is a dry run.
 fn facts(given: &Given) -> (String, Vec<String>, Option<String>, bool) {
     let plan = given.plan();
     let tags = plan.release.map(|release| release.tags).unwrap_or_default();
@@ -28,7 +28,7 @@ fn expected(
 }
 
 #[test]
-fn recorded_events_give_their_version() {
+fn recorded_events_have_their_version() {
     for (file, facts_expected) in [
         ("release.published", expected("0.9.26", &["0.9.26"], Some(COMMIT), false)),
         ("release.released", expected("0.9.26", &["0.9.26"], Some(COMMIT), false)),
@@ -44,7 +44,7 @@ fn recorded_events_give_their_version() {
 }
 
 #[test]
-fn the_input_counts_more_than_the_event() {
+fn the_input_overrides_the_event() {
     let given = given_matrix().input("version", "v0.9.20").recorded("workflow_dispatch", &[]);
     assert_eq!(facts(&given), expected("0.9.20", &["v0.9.20", "0.9.20"], None, false));
     let given = given_matrix().input("version", "0.9.26").recorded("release.published", &[]);
@@ -80,7 +80,7 @@ fn a_version_pattern_finds_the_tool_in_a_repository_of_several() {
 }
 
 #[test]
-fn development_builds_are_published_where_a_template_asks_for_them() {
+fn development_builds_are_published_if_a_template_asks_for_them() {
     let push = given_matrix().event("push", "{}").variable("GITHUB_REF", "refs/heads/main");
     let plan = push.clone().input("tag-templates", "{version}-{tag}\n{tag}\nsha-{sha}-{tag}").plan();
     assert_eq!(plan.version.to_string(), "sha-0123456");
@@ -98,7 +98,7 @@ fn a_release_that_github_marks_as_a_prerelease_moves_no_rolling_tag() {
     let plan = given_matrix().recorded("release.published", &[("/release/prerelease", json!(true))]).plan();
     let json: serde_json::Value = serde_json::from_str(&plan.to_json()).unwrap();
     assert_eq!(json["variants"][0]["tags"]["rolling"], json!([]));
-    assert!(plan.to_table().contains("No rolling tag moves: release `0.9.26` is marked as a pre-release."));
+    assert!(plan.to_table(100).contains("No rolling tag moves: release `0.9.26` is marked as a pre-release."));
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_pull_request_of_a_fork_has_no_secrets_and_needs_none() {
 }
 
 #[test]
-fn a_line_without_a_password_is_no_problem_where_its_registry_is_not_used() {
+fn a_line_without_a_password_is_no_problem_if_its_registry_is_not_used() {
     let given =
         given_matrix().input("version", "1.0").input("credentials", "# Docker Hub\nregistry.lan user \nquay.io");
     assert_eq!(given.plan().destinations[0].to_string(), "ghcr.io/astral-sh/uv");
@@ -135,7 +135,7 @@ fn the_default_destination_is_the_registry_of_the_github_server() {
 }
 
 #[test]
-fn where_no_version_is_found_the_message_says_what_was_looked_for() {
+fn if_no_version_is_found_the_message_says_what_was_looked_for() {
     let plain = given_matrix();
     let release = |tag| plain.clone().recorded("release.published", &[("/release/tag_name", json!(tag))]);
     let cases = [
@@ -158,20 +158,20 @@ fn where_no_version_is_found_the_message_says_what_was_looked_for() {
     insta::assert_snapshot!(failures(cases));
 }
 
-/// Version and dry run or not.
+/// The version, and whether it is a dry run.
 fn planned(given: &Given) -> (String, bool) {
     let plan = given.plan();
     (plan.version.to_string(), plan.dry_run)
 }
 
 #[test]
-fn the_word_dry_run_in_place_of_a_version_is_a_dry_run() {
+fn the_word_dry_run_instead_of_a_version_is_a_dry_run() {
     let dispatch =
         |tag: &str| given_matrix().event("workflow_dispatch", json!({ "inputs": { "tag": tag } }).to_string());
     let development = ("sha-0123456".to_owned(), true);
     assert_eq!(planned(&dispatch("dry-run")), development);
     assert_eq!(planned(&given_matrix().input("version", "dry-run").event("push", "{}")), development);
-    // The version that cargo-dist has made up is no reason to publish it.
+    // A version that cargo-dist derived is no reason to publish.
     assert_eq!(planned(&dispatch("dry-run").input("version", "0.9.26")), ("0.9.26".to_owned(), true));
     assert_eq!(planned(&dispatch("0.9.26").input("version", "dry-run")), ("0.9.26".to_owned(), true));
     assert_eq!(planned(&dispatch("0.9.26")), ("0.9.26".to_owned(), false));

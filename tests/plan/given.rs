@@ -1,4 +1,4 @@
-//! A run of the action in memory: its variables and files.
+//! The input of a run of the action, in memory: its variables and files.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ pub(crate) struct Given {
     files: BTreeMap<PathBuf, String>,
 }
 
-/// A run with the inputs of uv's workflow, save version and matrix.
+/// A run with the inputs of uv's workflow, except for version and matrix.
 pub(crate) fn given() -> Given {
     Given::default()
         .input("images", "ghcr.io/astral-sh/uv\ndocker.io/astral/uv")
@@ -44,7 +44,7 @@ impl Given {
             .file("/github/workflow/event.json", payload)
     }
 
-    /// An event as GitHub recorded it, `release.published`, with the values at some JSON pointers replaced.
+    /// An event that GitHub recorded, such as `release.published`, with the values at some JSON pointers replaced.
     pub(crate) fn recorded(self, file: &str, changes: &[(&str, serde_json::Value)]) -> Self {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/events/{file}.json"));
         let mut payload: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
@@ -63,7 +63,7 @@ impl Given {
         self.read().unwrap_or_else(|error| panic!("{error}")).0
     }
 
-    /// What the user sees of the failure.
+    /// The error that the user sees.
     pub(crate) fn failure(&self) -> String {
         let failure = Failure::from(self.read().map(|(plan, ..)| plan.to_json()).unwrap_err());
         assert_eq!(failure.exit_code(), 2);
@@ -71,7 +71,7 @@ impl Given {
     }
 }
 
-/// What the user sees of several failures, each under its name, for one snapshot.
+/// The errors that the user sees in several cases, each under the case's name, for one snapshot.
 pub(crate) fn failures<'a>(cases: impl IntoIterator<Item = (&'a str, Given)>) -> String {
     let failures = cases.into_iter().map(|(name, given)| format!("# {name}\n{}", given.failure()));
     failures.collect::<Vec<_>>().join("\n\n")

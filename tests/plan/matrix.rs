@@ -1,4 +1,4 @@
-//! The matrix: everything that can be written in it, and everything that can be wrong with it.
+//! The matrix: everything that it can contain, and everything that can be wrong with it.
 
 use publish_variants::plan::{Plan, Platforms};
 
@@ -125,7 +125,7 @@ variants:
 }
 
 #[test]
-fn what_is_no_matrix_is_refused() {
+fn a_text_that_is_not_a_matrix_is_refused() {
     let cases = [
         ("a bracket is open", "variants:\n  - base: [alpine\n  - x: }"),
         ("no list", "variants: 3"),
@@ -197,7 +197,7 @@ fn the_schema_has_the_keys_that_the_reader_knows() {
 }
 
 #[test]
-fn a_source_without_a_tag_is_that_of_the_version() {
+fn a_source_without_a_tag_gets_the_version() {
     for (source, reference) in [
         ("ghcr.io/astral-sh/uv", "ghcr.io/astral-sh/uv:0.9.26"),
         ("localhost:5000/uv", "localhost:5000/uv:0.9.26"),
@@ -311,12 +311,15 @@ fn the_schema_takes_what_the_reader_takes_and_is_kept_for_editors() {
         (serde_json::json!({ "image-mapping": rows }), true),
         (serde_json::json!({ "include": rows, "defaults": { "verify": ["a", null] } }), true),
         (serde_json::json!({ "variants": "alpine,alpine\ndebian,debian" }), true),
+        (serde_json::json!("alpine,alpine\ndebian,debian"), true),
+        (serde_json::json!("alpine"), false),
         (serde_json::json!({ "variant": rows }), false),
         (serde_json::json!([{ "base": "alpine", "tags": "alpine", "enviroment": {} }]), false),
         (serde_json::json!(3), false),
     ] {
         assert_eq!(validator.is_valid(&form), is_taken, "{form}");
-        assert_eq!(with(&form.to_string()).read().is_ok(), is_taken, "{form}");
+        let text = form.as_str().map_or_else(|| form.to_string(), str::to_owned);
+        assert_eq!(with(&text).read().is_ok(), is_taken, "{form}");
     }
     matrix["variants"][0]["bsae"] = "x".into();
     assert!(!validator.is_valid(&matrix));
@@ -327,7 +330,7 @@ fn the_schema_takes_what_the_reader_takes_and_is_kept_for_editors() {
 }
 
 #[test]
-fn a_key_without_a_value_is_as_good_as_none() {
+fn a_key_without_a_value_is_ignored() {
     let plan = plan("variants:\n  - base: alpine\n    tags: [a]\n    env:\n    platforms:\n    verify:\n    user: ~\n");
     assert_eq!(plan.variants[0].changes.env.len(), 0);
     assert!(failure("variants:\n  - base:\n    tags: [a]\n").contains("`base` is missing"));

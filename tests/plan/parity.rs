@@ -78,7 +78,7 @@ fn set(tags: &Tags) -> BTreeSet<String> {
     tags.iter().map(ToString::to_string).collect()
 }
 
-/// Of source and variants: the tags that a run of ours may write, and theirs.
+/// For the source and each variant: the tags that a run of ours may write, and those of today's workflow.
 fn pairs<'a>(row: &'a Row, plan: &Plan) -> Vec<(BTreeSet<String>, &'a GoldenTags)> {
     let set = |tags: &Tags| match plan.not_final {
         Some(_) => tags.exact.iter().map(ToString::to_string).collect(),
@@ -118,7 +118,7 @@ fn every_row_without_a_fault_has_the_same_tags() {
 }
 
 #[test]
-fn a_pull_request_that_pushes_gives_the_tags_of_their_development_images() {
+fn a_pull_request_that_pushes_has_the_tags_of_their_development_images() {
     let rows = rows();
     let rows: Vec<&Row> = rows.iter().filter(|row| row.sha.is_some()).collect();
     assert!(!rows.is_empty());
@@ -134,7 +134,7 @@ fn a_pull_request_that_pushes_gives_the_tags_of_their_development_images() {
 }
 
 #[test]
-fn a_prerelease_moves_no_rolling_tag_where_theirs_does() {
+fn a_prerelease_moves_no_rolling_tag_although_theirs_does() {
     let rows = rows();
     let rows: Vec<&Row> = rows.iter().filter(|row| row.is_prerelease()).collect();
     assert_eq!(rows.len(), 2);
@@ -153,7 +153,7 @@ fn a_prerelease_moves_no_rolling_tag_where_theirs_does() {
 }
 
 #[test]
-fn a_post_release_moves_the_rolling_tags_where_theirs_does_not() {
+fn a_post_release_moves_the_rolling_tags_although_theirs_does_not() {
     let rows = rows();
     let rows: Vec<&Row> = rows.iter().filter(|row| row.is_post_release()).collect();
     assert_eq!(rows.len(), 1);
@@ -169,7 +169,7 @@ fn a_post_release_moves_the_rolling_tags_where_theirs_does_not() {
 }
 
 #[test]
-fn an_old_release_can_be_told_from_the_owner_of_a_rolling_tag_where_theirs_takes_it_back() {
+fn an_old_release_does_not_take_back_a_rolling_tag_although_theirs_does() {
     let rows = rows();
     let find = |version| rows.iter().find(|row| row.tool == "uv" && row.version.as_deref() == Some(version)).unwrap();
     let (old, new) = (find("v0.4.7").given().plan(), find("0.9.26").given().plan());

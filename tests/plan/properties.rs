@@ -1,4 +1,4 @@
-//! What holds for any input.
+//! Properties that hold for any input.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use publish_variants::version::{Scheme, Version};
 
 use crate::given::given;
 
-/// Text that looks like YAML often enough to get into the reader.
+/// A text that is similar enough to YAML to be parsed by the reader.
 fn yaml() -> impl Strategy<Value = String> {
     let word = prop_oneof![
         Just("variants"),
@@ -93,7 +93,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_parsed_is_printed_and_parsed_again(text in prop_oneof![
+    fn parsed_names_round_trip(text in prop_oneof![
         any::<String>(), "[a-z0-9./:@_-]{1,30}", "[{}a-z.-]{1,20}", "v?[0-9]{1,3}(\\.[0-9]{1,3}){0,3}((a|b|rc|\\.post|\\.dev|-beta\\.|\\+)[0-9]{1,2})?",
         "(\\{(version|tag|major|minor)\\}|[a-z.-]){1,5}", "linux/[a-z0-9]{1,6}(/v[0-9])?",
     ]) {

@@ -1,13 +1,14 @@
-//! The step in the file of a workflow, and a matrix on standard input.
+//! The step in a workflow file, and a matrix on standard input.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use publish_variants::action::Environment;
 use publish_variants::action::step::Workflow;
+use publish_variants::action::{Environment, Options};
 use publish_variants::error::Failure;
+use publish_variants::plan::{Plan, Text};
 
 const WORKFLOW: &str = "\
 name: Release
@@ -53,7 +54,7 @@ fn the_inputs_are_those_of_the_step() {
     let inputs = inputs(WORKFLOW, None, &["version"]).unwrap();
     let all = ["version", "binaries", "images", "credentials", "verify"].map(|name| inputs.input(name));
     assert_eq!(all, [None, Some("/uv /uvx"), Some("ghcr.io/astral-sh/uv"), None, Some("false")]);
-    assert_eq!(inputs.input("matrix").unwrap().lines().count(), 2);
+    assert_eq!(inputs.input("matrix").unwrap().trim().lines().count(), 2);
 }
 
 #[test]
@@ -79,7 +80,7 @@ fn every_way_of_using_the_action_is_found() {
 }
 
 #[test]
-fn what_is_known_only_when_the_workflow_runs_is_told_with_its_place() {
+fn inputs_that_are_known_only_when_the_workflow_runs_are_reported_with_their_place() {
     let unknown = WORKFLOW
         .replace("images: ghcr.io/astral-sh/uv", "images: ghcr.io/${{ github.repository }}\n          matricks: x");
     insta::assert_snapshot!(message(&unknown, None, &[]), @"
@@ -94,7 +95,7 @@ fn what_is_known_only_when_the_workflow_runs_is_told_with_its_place() {
 }
 
 #[test]
-fn of_several_steps_one_is_chosen() {
+fn one_of_several_steps_is_chosen() {
     let second = "  nightly:\n    steps:\n      - name: Nightly images\n        uses: ./\n        with: { matrix: 'alpine,nightly' }\n";
     let text = format!("{WORKFLOW}{second}");
     insta::assert_snapshot!(message(&text, None, &[]), @"
@@ -102,10 +103,38 @@ fn of_several_steps_one_is_chosen() {
     hint: choose one with `--step`: its `id`, its `name`, or the job that it is in
     ");
     for step in ["nightly", "Nightly images"] {
-        assert_eq!(inputs(&text, Some(step), &[]).unwrap().input("matrix"), Some("alpine,nightly"), "{step}");
+        let inputs = inputs(&text, Some(step), &[]).unwrap();
+        assert_eq!(inputs.input("matrix").map(str::trim), Some("alpine,nightly"), "{step}");
     }
     assert!(inputs(&text, Some("variants"), &["version"]).is_ok());
     assert!(message(&text, Some("nothing"), &[]).contains("`--step` names none"));
+}
+
+#[test]
+fn what_is_wrong_in_the_matrix_has_its_place_in_the_file() {
+    let place = |matrix: &str, wrong: &str| {
+        let text = WORKFLOW.split("          matrix: |").next().unwrap().to_owned() + "          matrix: " + matrix;
+        let (line, column) =
+            text.lines().zip(1..).find_map(|(text, line)| Some((line, text.find(wrong)? + 1))).unwrap();
+        let files = BTreeMap::from([(PathBuf::from("release.yml"), text)]);
+        let given = BTreeSet::from(["version".to_owned()]);
+        let inputs =
+            Workflow { path: "release.yml", step: None, given: &given }.inputs(&Environment::default(), &files);
+        let inputs = inputs.unwrap().with([("INPUT_VERSION".to_owned(), "1.2.3".to_owned())]);
+        let error = Plan::read(&Options::default(), &inputs, &files).map(|(plan, ..)| plan.to_json()).unwrap_err();
+        assert!(error.to_string().contains(&format!("release.yml:{line}:{column}: ")), "{line}:{column}: {error}");
+    };
+    place("|\n            alpine,alpine\n\n            # a comment\n            debian,de/bian\n", "de/bian");
+    place(
+        "|\n            defaults: {}\n            variants:\n              - base: alpine\n                tagz: [a]\n",
+        "tagz",
+    );
+    place("'{ variants: [{ base: alpine, tagz: [a] }] }'\n", "tagz");
+    place("alpine,al/pine\n", "al/pine");
+    // What stands elsewhere in the file than in the text keeps the places of the text.
+    let folded = WORKFLOW.replace("matrix: |", "matrix: >").replace("debian:trixie-slim,trixie-slim,debian", "de/bian");
+    let inputs = inputs(&folded, None, &["version"]).unwrap();
+    assert_eq!(inputs.text_of("matrix"), Text::Input("matrix"));
 }
 
 #[test]
@@ -122,7 +151,7 @@ fn the_repository_of_the_work_tree_gives_the_defaults_that_the_job_has() {
     assert!(table.contains("ghcr.io/acme/uv"), "{table}{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Runs `plan` with a text on standard input; what it printed and its exit code.
+/// Runs `plan` with a text on standard input. Returns what it printed, and its exit code.
 fn plan(arguments: &[&str], input: &str) -> (String, Option<i32>) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("release.yml"), WORKFLOW).unwrap();
@@ -135,7 +164,7 @@ fn plan(arguments: &[&str], input: &str) -> (String, Option<i32>) {
 }
 
 #[test]
-fn the_command_line_reads_workflows_and_standard_input_and_options_count_more() {
+fn the_command_line_reads_workflows_and_standard_input_and_options_take_precedence() {
     let inputs =
         ["--version", "0.9.26", "--binaries", "/uv /uvx", "--images", "ghcr.io/astral-sh/uv", "--verify", "false"];
     let json = ["--format", "json"];

@@ -1,5 +1,7 @@
-//! Inputs and matrices as people write them: several lines, comments, empty items, editors' marks, and other tools' spellings.
+//! Inputs and matrices as people write them: on several lines, with comments, empty items, byte order marks, and the
+//! spellings of other tools.
 
+use publish_variants::hint::Hinted;
 use publish_variants::plan::{Plan, Platforms};
 
 use crate::given::{Given, failures, given};
@@ -8,19 +10,19 @@ fn with(matrix: &str) -> Given {
     given().input("version", "0.9.26").input("matrix", matrix)
 }
 
-/// A variant with more keys.
+/// A variant with additional keys.
 fn variant(keys: &str) -> Given {
     let keys: String = keys.lines().map(|line| format!("    {line}\n")).collect();
     with(&format!("variants:\n  - base: alpine\n    tags: [alpine]\n{keys}"))
 }
 
-/// The commands that the matrix asks for, after those that are always run.
+/// The commands that the matrix asks for, after the default ones.
 fn verified(keys: &str) -> Vec<Vec<String>> {
     variant(keys).plan().variants[0].checks.iter().skip(2).map(|check| check.command.clone()).collect()
 }
 
 fn warnings(plan: &Plan) -> Vec<String> {
-    plan.warnings.iter().map(ToString::to_string).collect()
+    plan.warnings.iter().map(Hinted::with_hints).collect()
 }
 
 #[test]
@@ -40,7 +42,7 @@ fn every_line_of_verify_is_a_command() {
 }
 
 #[test]
-fn what_is_to_be_one_command_has_one_line() {
+fn a_single_command_has_a_single_line() {
     let one = "cmd: |\n  # the tool\n  uv \\\n    'a\n  b'\nentrypoint: >\n  env\n  -i\n";
     let plan = variant(one).plan();
     assert_eq!(plan.variants[0].changes.cmd.as_deref().unwrap(), ["uv", "a\nb"]);
@@ -195,7 +197,7 @@ fn levels_of_annotations_are_those_of_metadata_action() {
 }
 
 #[test]
-fn a_check_that_needs_a_shell_is_refused_where_there_is_none() {
+fn a_check_that_needs_a_shell_is_refused_if_there_is_none() {
     let checks = "    verify:\n      - tool --version | grep 1\n      - tool --help\n";
     let failure = with(&format!("variants:\n  - base: scratch\n    tags: bare\n{checks}")).failure();
     let expected =
@@ -219,4 +221,30 @@ fn a_platform_that_nobody_knows_is_a_warning_with_the_nearest() {
     insta::assert_snapshot!(warnings(&plan).join("\n\n"));
     let known = with("alpine,a").input("platforms", "linux/amd64 linux/arm/v6 linux/aarch64").plan();
     assert_eq!(warnings(&known), [""; 0]);
+}
+
+#[test]
+fn mistakes_that_are_often_made_are_answered_with_what_was_meant() {
+    let lines = |name: &str, value: &str| with("alpine:3.23,alpine3.23").input(name, value);
+    let seen = failures([
+        (
+            "an axis that an entry doesn't have",
+            with("- { for: { python: ['3.14', '3.13'] }, base: 'python:{python}', tags: [python] }"),
+        ),
+        ("braces without quotes", with("- { base: python:{python}, tags: [python] }")),
+        ("quoted lines", with("\"alpine:3.23,alpine3.23\"\n\"debian:13,debian\"")),
+        ("a date as the version", given().input("matrix", "alpine,alpine").input("version", "2024-01-01")),
+        ("a tool's name before the version", given().input("matrix", "alpine,alpine").input("version", "tool-v1.2.3")),
+        ("double braces", lines("tag-templates", "{{version}}-{tag}")),
+        ("templates on one line", lines("tag-templates", "v{version}-{tag}, {tag}")),
+        ("a template without the variant", lines("tag-templates", "{version}")),
+        ("capitals in a repository", lines("images", "ghcr.io/Astral-SH/uv")),
+        ("a URL as a repository", lines("images", "https://ghcr.io/astral-sh/uv/")),
+        ("a tag at a repository", lines("images", "ghcr.io/astral-sh/uv:latest")),
+        ("a path in quotes", lines("binaries", "'/uv'")),
+        ("a blank in a name", lines("env", "A B=c")),
+        ("no number", lines("concurrency", "0")),
+        ("a file that isn't there", with("nowhere.yml")),
+    ]);
+    insta::assert_snapshot!(seen);
 }

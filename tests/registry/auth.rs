@@ -34,7 +34,7 @@ async fn one_token_serves_all_requests_with_the_same_scope() {
 }
 
 #[tokio::test]
-async fn a_mount_asks_for_its_source_too() {
+async fn a_mount_requests_the_scope_of_its_source_as_well() {
     let Some((tokens, registry)) = guarded().await else { return };
     let (bytes, layer) = blob(2, 1000);
     registry.push_blob("library/base", bytes.to_vec()).await;
@@ -47,7 +47,7 @@ async fn a_mount_asks_for_its_source_too() {
 }
 
 #[tokio::test]
-async fn where_the_source_of_a_mount_may_only_be_read_anonymously_the_blob_is_still_published() {
+async fn a_blob_whose_mount_source_is_only_readable_anonymously_is_still_published() {
     let Some((tokens, registry)) = guarded().await else { return };
     let (bytes, layer) = blob(3, 1000);
     let Some(other) = Registry::start(Auth::None).await else { return };
@@ -66,7 +66,7 @@ async fn where_the_source_of_a_mount_may_only_be_read_anonymously_the_blob_is_st
 }
 
 #[tokio::test]
-async fn a_token_that_runs_out_in_mid_run_is_renewed() {
+async fn a_token_that_expires_during_a_run_is_renewed() {
     let Some((tokens, registry)) = guarded().await else { return };
     tokens.set_lifetime(2);
     let to = repository(registry.host(), "acme/tool");
@@ -90,7 +90,7 @@ async fn a_token_that_the_registry_refuses_is_replaced_once() {
     assert_eq!((answered.status, answered.code.as_deref()), (401, Some("UNAUTHORIZED")));
     assert!(hint.contains("may push to `acme/tool`"), "{hint}");
     assert_eq!(tokens.requests().len(), 1, "a fresh token is not replaced");
-    // The token in the cache doesn't allow it; a new one does.
+    // The cached token doesn't permit it; a new one does.
     tokens.deny_push(false);
     client.registries.check_push(&to).await.unwrap();
     let scopes: Vec<_> = tokens.requests().into_iter().map(|request| request.scopes.concat()).collect();
@@ -101,7 +101,7 @@ async fn a_token_that_the_registry_refuses_is_replaced_once() {
 }
 
 #[tokio::test]
-async fn a_passing_denied_of_the_token_server_is_no_refusal_and_a_lasting_one_is() {
+async fn a_transient_denial_of_the_token_server_is_retried_and_a_permanent_one_is_a_refusal() {
     let Some((tokens, registry)) = guarded().await else { return };
     let to = repository(registry.host(), "acme/tool");
     tokens.deny_next(3);
@@ -114,7 +114,7 @@ async fn a_passing_denied_of_the_token_server_is_no_refusal_and_a_lasting_one_is
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_refused_at_once_and_never_shown() {
+async fn a_wrong_password_is_refused_immediately_and_never_shown() {
     let Some((tokens, registry)) = guarded().await else { return };
     let wrong = Secret::new("wrong-and-secret").unwrap();
     let credential = Credential { password: wrong, ..credential(registry.host()) };
@@ -161,7 +161,7 @@ async fn an_identity_token_is_exchanged_and_sent_nowhere_else() {
 }
 
 #[tokio::test]
-async fn the_credential_for_a_part_of_a_registry_counts_there_alone() {
+async fn the_credential_for_a_part_of_a_registry_is_used_only_there() {
     let Some((tokens, registry)) = guarded().await else { return };
     tokens.add_user("other", "0ther");
     let part = Credential {
@@ -177,7 +177,7 @@ async fn the_credential_for_a_part_of_a_registry_counts_there_alone() {
 }
 
 #[tokio::test]
-async fn every_token_is_told_of_before_it_is_sent() {
+async fn every_token_is_announced_before_it_is_sent() {
     let Some((_tokens, registry)) = guarded().await else { return };
     let heard = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let issued = Listener::new({
@@ -193,7 +193,7 @@ async fn every_token_is_told_of_before_it_is_sent() {
 }
 
 #[tokio::test]
-async fn without_credentials_what_is_public_is_pulled_and_the_rest_is_refused() {
+async fn without_credentials_public_images_are_pulled_and_others_are_refused() {
     let Some((tokens, registry)) = guarded().await else { return };
     tokens.allow_anonymous_pull();
     let image = TinyImage::new(&["linux/amd64"]).layer(vec![file("a", "a")]).build();
@@ -227,7 +227,7 @@ async fn credentials_stay_with_their_registry() {
     let at_store: Vec<_> = proxy.store_requests().iter().map(|request| (request.authorized, request.status)).collect();
     assert_eq!(at_store, [(false, 200)]);
 
-    // This other host wants a password, too; it has no business in asking for it.
+    // This other host asks for a password as well, although it has no business doing so.
     proxy.inject(Rule::on("POST", "/blobs/uploads/", Fault::Location(LocationForm::OtherHost)));
     let (bytes, layer) = blob(5, 10);
     let error = client.registries.ensure_blob(&to, &layer, BlobOrigin::Bytes(&bytes)).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! A server that says what a test wants, for what no real registry can be made to say.
+//! A server with canned answers, for those that no real registry can be made to send.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener};
@@ -11,18 +11,18 @@ pub(crate) struct Canned {
 }
 
 impl Canned {
-    /// Answers a request for a path and query with the bytes that `answer` gives.
+    /// Answers a request for a path and query with the bytes from `answer`.
     pub(crate) fn start(answer: impl Fn(&str) -> String + Send + 'static) -> Self {
         Self::by_method(move |_, target| answer(target))
     }
 
-    /// The same, for who minds the method, too.
+    /// The same, with the method as well.
     pub(crate) fn by_method(answer: impl Fn(&str, &str) -> String + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let seen: Arc<Mutex<Vec<String>>> = Arc::default();
         let record = Arc::clone(&seen);
-        // It ends with the process of the test.
+        // The thread ends with the process of the test.
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
@@ -31,7 +31,7 @@ impl Canned {
                 let mut words = head.first().map(String::as_str).unwrap_or_default().split(' ');
                 let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
                 record.lock().unwrap().push(head.join("\n"));
-                // A client that has had enough closes the connection.
+                // A client that has read enough closes the connection.
                 let _ = stream.write_all(answer(method, target).as_bytes());
             }
         });
@@ -48,12 +48,12 @@ impl Canned {
     }
 }
 
-/// 200 with one more header line and a body.
+/// 200 with one more header and a body.
 pub(crate) fn ok(header: &str, body: &str) -> String {
     status("200 OK", header, body)
 }
 
-/// Any status, with one more header line and a body.
+/// Any status, with one more header and a body.
 pub(crate) fn status(status: &str, header: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\n{header}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
 }

@@ -1,4 +1,4 @@
-//! What must happen when something breaks between us and a registry: a table, each fault with its name, and faults at random.
+//! What must happen if something breaks between us and a registry: a table of named faults, and random faults.
 
 use support::fault_proxy::{Fault, FaultProxy, LocationForm, RetryAfter, Rule, Sent};
 use support::parts::skip;
@@ -7,7 +7,7 @@ use support::registry::{Auth, Registry};
 use super::canned::{Canned, status};
 use super::*;
 
-/// A registry with an image, another one to copy it to, and a proxy before each.
+/// A registry with an image, another one to copy it to, and a proxy in front of each.
 struct Setup {
     image: Image,
     _from: Registry,
@@ -28,7 +28,7 @@ impl Setup {
         Some(Self { image, _from: from, to, from_proxy, to_proxy })
     }
 
-    /// Copies the image from one registry to the other, to the repository `path`.
+    /// Copies the image from one registry to the repository `path` in the other.
     async fn copy(&self, client: &Client, path: &str) -> Result<(), RegistryError> {
         let from = repository(&self.from_proxy.host(), "library/base");
         let to = repository(&self.to_proxy.host(), path);
@@ -45,7 +45,7 @@ impl Setup {
         Ok(())
     }
 
-    /// Asks the registry itself, not through the proxy.
+    /// Asks the registry directly instead of the proxy.
     async fn assert_copied(&self, path: &str, name: &str) {
         let manifest = self.to.manifest(path, "latest").await;
         assert_eq!(manifest.unwrap().bytes, self.image.manifest.bytes()[..], "{name}: the manifest");
@@ -63,9 +63,9 @@ enum At {
 
 /// What must happen.
 enum Then {
-    /// The copy succeeds; it takes so many more attempts.
+    /// The copy succeeds after this many more attempts.
     Copied(u64),
-    /// It fails, and the error has all these.
+    /// It fails, with all these texts in the error.
     Fails(&'static [&'static str]),
 }
 
@@ -228,13 +228,13 @@ async fn each_fault_has_its_outcome() {
         match (copied, then) {
             (Ok(()), Copied(again)) => {
                 setup.assert_copied(&path, name).await;
-                // On a machine that stands still for a while, others have to be made again as well.
+                // On a machine that stalls for a while, other requests are retried as well.
                 let retried = client.registries.retried();
                 assert!((again..=again + 3).contains(&retried), "{name}: {retried} attempts were made again");
             }
             (Err(error), Fails(parts)) => {
                 let said = said(error);
-                for part in parts {
+                for part in parts.iter().chain(&["\nhint: "]) {
                     assert!(said.contains(part), "{name}: {part:?} is not in {said:?}");
                 }
             }
@@ -272,11 +272,11 @@ async fn an_upload_whose_answer_was_lost_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn where_an_upload_at_once_is_refused_it_is_sent_in_chunks_and_that_is_remembered() {
+async fn a_refused_monolithic_upload_is_sent_in_chunks_and_that_is_remembered() {
     let Some(registry) = Registry::start(Auth::None).await else { return skip("no docker-registry") };
     let proxy = FaultProxy::start(registry.host());
     proxy.inject(Rule::on("PUT", "/blobs/uploads/", Fault::too_large()).times(1));
-    // Too large for the first two sizes of chunks, too.
+    // Too large for the first two chunk sizes as well.
     proxy.inject(Rule::on("PATCH", "", Fault::too_large()).times(1));
     let (client, to) = (Client::new(), repository(&proxy.host(), "acme/tool"));
     for seed in [23, 24] {
@@ -353,7 +353,43 @@ async fn a_registry_that_is_not_there_is_named_with_the_reason() {
     let client = Client::impatient(options, tempfile::tempdir().unwrap());
     let said = said(client.registries.check_push(&repository(&port.to_string(), "a/b")).await.unwrap_err());
     assert!(said.contains(&format!("`{port}/a/b`: `POST /v2/a/b/blobs/uploads/` failed after ")), "{said}");
-    assert!(said.contains("Connection refused"), "{said}");
+    let expected = format!(
+        "\n  cause: Connection refused\nhint: is `{port}` the right host and port? If so, the registry is down; when it is back, run it \
+         again: what was sent is found there"
+    );
+    assert!(said.ends_with(&expected), "{said}");
+}
+
+#[tokio::test]
+async fn a_host_that_nobody_knows_is_named_with_one_cause() {
+    let options = Options { deadline: Duration::from_secs(1), ..Options::default() };
+    let client = Client::impatient(options, tempfile::tempdir().unwrap());
+    let said = said(client.registries.check_push(&repository("registry.invalid", "a/b")).await.unwrap_err());
+    assert!(said.contains("\n  cause: the host isn't known (") && said.matches("cause: ").count() == 1, "{said}");
+    assert!(said.ends_with("\nhint: is `registry.invalid` the right host?"), "{said}");
+}
+
+#[tokio::test]
+async fn plain_http_where_tls_was_expected_names_the_input_that_allows_it() {
+    // Loopback needs no TLS, so the server is asked at another address of this machine. Nothing is sent to find it out.
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    if socket.connect("192.0.2.1:9").is_err() {
+        return skip("no address but loopback");
+    }
+    let listener = std::net::TcpListener::bind((socket.local_addr().unwrap().ip(), 0)).unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = std::io::Write::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    let client = Client::new();
+    let error = client.registries.check_push(&repository(&host, "a/b")).await.unwrap_err();
+    let said = said(error);
+    let expected = format!(
+        "\n  cause: the answer isn't TLS\nhint: `{host}` speaks plain HTTP; if that is meant, add it to `insecure-registries`"
+    );
+    assert!(said.ends_with(&expected), "{said}");
 }
 
 #[tokio::test]

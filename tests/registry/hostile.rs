@@ -1,4 +1,4 @@
-//! Servers that aren't what they should be.
+//! Servers that misbehave.
 
 use super::canned::{Canned, ok, status};
 use super::*;
@@ -31,7 +31,7 @@ async fn redirects_come_to_an_end() {
 }
 
 #[tokio::test]
-async fn a_manifest_or_a_token_without_end_is_not_taken_into_memory() {
+async fn an_endless_manifest_or_token_is_not_read_into_memory() {
     let endless = || format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}", "x".repeat(5 << 20));
     let server = Canned::start(move |_| endless());
     let client = Client::new();
@@ -68,7 +68,7 @@ async fn a_blob_that_is_longer_or_shorter_than_described_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_no_image_is_refused_at_once() {
+async fn a_document_that_is_not_an_image_is_refused_immediately() {
     let server = Canned::start(|_| ok("Content-Type: application/vnd.docker.distribution.manifest.v1+json", "{}"));
     let reference = repository(&server.host(), "a/b").tagged("1".parse().unwrap());
     let client = Client::new();

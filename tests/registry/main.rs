@@ -1,4 +1,4 @@
-//! The client of registries against real ones: what it does, what it sends, and what it makes of their failures.
+//! The registry client with real registries: what it does, what it sends, and how it handles failures.
 
 #![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
 
@@ -25,7 +25,7 @@ mod wild;
 
 const PASSWORD: &str = "correct-horse-battery-staple";
 
-/// A client with short patience and a folder of its own.
+/// A client with short waits and a folder of its own.
 struct Client {
     registries: Registries,
     spool: TempDir,
@@ -36,7 +36,7 @@ impl Client {
         Self::with(Options::default())
     }
 
-    /// With the user `publisher` at a registry.
+    /// The user `publisher` at a registry.
     fn publisher(registry: &str) -> Self {
         Self::with(Options { credentials: vec![credential(registry)], ..Options::default() })
     }
@@ -57,7 +57,7 @@ impl Client {
         Self { registries: Registries::new(options).unwrap(), spool }
     }
 
-    /// What is left on disk of blobs on their way.
+    /// How many blobs in transit are on disk.
     fn spooled(&self) -> usize {
         std::fs::read_dir(self.spool.path()).unwrap().count()
     }
@@ -71,7 +71,7 @@ fn repository(host: &str, path: &str) -> Repository {
     format!("{host}/{path}").parse().unwrap()
 }
 
-/// Bytes without a pattern, always the same ones for a seed, and what points at them.
+/// Random bytes, always the same ones for a seed, and a descriptor for them.
 fn blob(seed: u64, length: usize) -> (Bytes, Descriptor) {
     let mut random = fastrand::Rng::with_seed(seed);
     let bytes: Bytes = std::iter::repeat_with(|| random.u8(..)).take(length).collect();
@@ -79,7 +79,7 @@ fn blob(seed: u64, length: usize) -> (Bytes, Descriptor) {
     (bytes, descriptor)
 }
 
-/// An image of one config and one layer.
+/// An image with one config and one layer.
 struct Image {
     config: Document,
     layer: (Bytes, Descriptor),
@@ -100,7 +100,8 @@ impl Image {
         Self { config, layer, manifest: Document::new(MediaType::Manifest, &manifest) }
     }
 
-    /// Pushes everything, the layer from a file, under the tag `latest`; gives what had to be done for config, layer and manifest.
+    /// Pushes everything under the tag `latest`, the layer from a file. Returns how config, layer and manifest got
+    /// there.
     async fn push(&self, registries: &Registries, to: &Repository) -> Result<[Ensured; 3], RegistryError> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), &self.layer.0).unwrap();
@@ -122,7 +123,7 @@ impl Image {
     }
 }
 
-/// An error as people see it, causes and all.
+/// An error as people see it, with its causes.
 fn said(error: RegistryError) -> String {
     publish_variants::error::Failure::from(error).to_string()
 }

@@ -1,4 +1,4 @@
-//! What is there, without reading it; and what isn't there yet.
+//! Lookups without reading, and waiting for content that isn't visible yet.
 
 use publish_variants::api::registry::Cause;
 use publish_variants::image::Index;
@@ -10,7 +10,7 @@ use support::registry::{Auth, Registry};
 use super::canned::{Canned, ok, status};
 use super::*;
 
-/// An answer with this status, and no more.
+/// An answer with this status and nothing else.
 fn bare(status: u16) -> Fault {
     Fault::Status { status, retry_after: None, media_type: "text/plain", body: String::new() }
 }
@@ -39,7 +39,7 @@ async fn a_digest_is_learned_without_reading_the_manifest() {
 }
 
 #[tokio::test]
-async fn where_a_head_is_answered_oddly_the_same_is_asked_by_get() {
+async fn after_an_odd_answer_to_a_head_request_get_is_used() {
     let Some(registry) = Registry::start(Auth::None).await else { return skip("no docker-registry") };
     let proxy = FaultProxy::start(registry.host());
     let (to, image) = (repository(&proxy.host(), "acme/tool"), Image::new(2));
@@ -82,7 +82,7 @@ async fn a_400_to_a_head_is_not_taken_for_a_registry_with_tls() {
 }
 
 #[tokio::test]
-async fn storage_that_takes_a_signed_url_for_get_only_is_asked_by_get() {
+async fn storage_that_accepts_a_signed_url_only_for_get_is_asked_by_get() {
     let Some(registry) = Registry::start(Auth::Htpasswd { user: "publisher", password: PASSWORD }).await else {
         return skip("no docker-registry");
     };
@@ -90,7 +90,7 @@ async fn storage_that_takes_a_signed_url_for_get_only_is_asked_by_get() {
     let (to, image) = (repository(&proxy.host(), "acme/tool"), Image::new(4));
     image.push(&Client::publisher(&proxy.host()).registries, &to).await.unwrap();
     let client = Client::publisher(&proxy.host());
-    // The proxy redirects before the registry asks who we are.
+    // The proxy redirects before the registry asks for credentials.
     client.registries.check_push(&to).await.unwrap();
     proxy.inject(Rule::on("*", "/blobs/sha256:", Fault::RedirectSignedForGet));
     proxy.inject(Rule::on("*", "/manifests/", Fault::RedirectSignedForGet));
@@ -122,7 +122,7 @@ async fn a_head_that_is_led_astray_is_asked_again_by_get() {
 }
 
 #[tokio::test]
-async fn what_passes_is_waited_for_and_not_asked_by_get() {
+async fn transient_failures_are_retried_and_not_asked_by_get() {
     let Some(registry) = Registry::start(Auth::None).await else { return skip("no docker-registry") };
     let proxy = FaultProxy::start(registry.host());
     let (to, image) = (repository(&proxy.host(), "acme/tool"), Image::new(5));
@@ -145,7 +145,7 @@ async fn what_passes_is_waited_for_and_not_asked_by_get() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_told_in_the_words_that_only_a_get_has() {
+async fn a_refusal_is_reported_in_the_words_that_only_a_get_has() {
     let Some(registry) = Registry::start(Auth::None).await else { return skip("no docker-registry") };
     let proxy = FaultProxy::start(registry.host());
     proxy.inject(Rule::on("*", "", Fault::write_package()));
@@ -183,7 +183,7 @@ async fn another_digest_or_other_bytes_are_not_what_was_asked_for() {
 }
 
 #[tokio::test]
-async fn what_was_just_pushed_is_looked_for_until_it_shows() {
+async fn a_manifest_that_was_just_pushed_is_looked_up_until_it_is_visible() {
     let Some(registry) = Registry::start(Auth::None).await else { return skip("no docker-registry") };
     let proxy = FaultProxy::start(registry.host());
     let (to, image) = (repository(&proxy.host(), "acme/tool"), Image::new(7));
@@ -201,7 +201,7 @@ async fn what_was_just_pushed_is_looked_for_until_it_shows() {
 }
 
 #[tokio::test]
-async fn a_source_that_was_just_pushed_is_read_as_soon_as_it_shows() {
+async fn a_source_that_was_just_pushed_is_read_as_soon_as_it_is_visible() {
     let Some(registry) = Registry::start(Auth::None).await else { return skip("no docker-registry") };
     let proxy = FaultProxy::start(registry.host());
     let (from, image) = (repository(&proxy.host(), "acme/tool"), Image::new(8));
@@ -242,7 +242,7 @@ async fn an_index_is_complete_while_all_its_manifests_are_there() {
 }
 
 #[tokio::test]
-async fn looking_can_be_a_task_of_its_own() {
+async fn lookups_can_be_spawned_as_tasks() {
     let Some(registry) = Registry::start(Auth::None).await else { return skip("no docker-registry") };
     let (client, to, image) = (Client::new(), repository(registry.host(), "acme/tool"), Image::new(9));
     image.push(&client.registries, &to).await.unwrap();

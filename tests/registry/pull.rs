@@ -1,7 +1,7 @@
-//! Manifests, tags and blobs on their way out of a registry.
+//! Pulling manifests, tags and blobs.
 
 use publish_variants::api::registry::Cause;
-use publish_variants::error::{Fault as Whose, Situation as _};
+use publish_variants::error::{Fault as Whose, StageError as _};
 use support::fault_proxy::{Fault, FaultProxy, Rule};
 use support::image::{TinyImage, file};
 use support::parts::skip;
@@ -10,7 +10,7 @@ use support::registry::{Auth, Registry};
 use super::*;
 
 #[tokio::test]
-async fn what_is_not_there_is_none_or_an_error_that_names_it() {
+async fn missing_content_is_none_or_an_error_that_names_it() {
     let Some(registry) = Registry::start(Auth::None).await else { return skip("no docker-registry") };
     let client = Client::new();
     let missing = repository(registry.host(), "acme/tool");
@@ -59,7 +59,7 @@ async fn a_spooled_blob_is_a_file_while_it_is_needed() {
 }
 
 #[tokio::test]
-async fn an_interrupted_download_goes_on_where_it_stopped() {
+async fn an_interrupted_download_resumes_where_it_stopped() {
     let Some(registry) = Registry::start(Auth::None).await else { return skip("no docker-registry") };
     let proxy = FaultProxy::start(registry.host());
     let (bytes, layer) = blob(9, 1_000_000);
@@ -74,7 +74,7 @@ async fn an_interrupted_download_goes_on_where_it_stopped() {
 }
 
 #[tokio::test]
-async fn bytes_that_stay_wrong_are_never_handed_out() {
+async fn wrong_bytes_are_never_passed_on() {
     let Some(registry) = Registry::start(Auth::None).await else { return skip("no docker-registry") };
     let proxy = FaultProxy::start(registry.host());
     let client = Client::new();

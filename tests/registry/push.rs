@@ -1,4 +1,4 @@
-//! Blobs, manifests and tags on their way into a registry.
+//! Pushing blobs, manifests and tags.
 
 use support::fault_proxy::{Fault, FaultProxy, Rule, Sent};
 use support::parts::skip;
@@ -8,7 +8,7 @@ use support::token_server::TokenServer;
 use super::*;
 
 #[tokio::test]
-async fn what_was_pushed_can_be_pulled_and_a_second_push_sends_nothing() {
+async fn pushed_content_can_be_pulled_and_a_second_push_sends_nothing() {
     let tokens = TokenServer::start();
     tokens.add_user("publisher", PASSWORD);
     for auth in [Auth::None, Auth::Htpasswd { user: "publisher", password: PASSWORD }, Auth::Token(&tokens)] {
@@ -48,7 +48,7 @@ async fn within_a_registry_blobs_are_mounted() {
 }
 
 #[tokio::test]
-async fn what_is_sent_to_one_repository_is_mounted_into_the_next() {
+async fn a_blob_sent_to_one_repository_is_mounted_into_the_next() {
     let Some(registry) = Registry::start(Auth::None).await else { return skip("no docker-registry") };
     let proxy = FaultProxy::start(registry.host());
     let (bytes, layer) = blob(3, 1000);
@@ -89,7 +89,7 @@ async fn a_blob_is_read_once_however_many_registries_need_it_and_nothing_stays_o
 }
 
 #[tokio::test]
-async fn those_who_need_the_same_blob_at_once_wait_for_one_upload() {
+async fn concurrent_requests_for_the_same_blob_wait_for_one_upload() {
     let Some(registry) = Registry::start(Auth::None).await else { return skip("no docker-registry") };
     let proxy = FaultProxy::start(registry.host());
     let (to, (bytes, layer)) = (repository(&proxy.host(), "acme/tool"), blob(5, 2_000_000));
@@ -104,7 +104,7 @@ async fn those_who_need_the_same_blob_at_once_wait_for_one_upload() {
 async fn no_more_requests_are_in_flight_than_allowed() {
     let Some(registry) = Registry::start(Auth::None).await else { return skip("no docker-registry") };
     let proxy = FaultProxy::start(registry.host());
-    // Each request is slow, so that there would be many at once.
+    // Requests are slow, so that without a limit there would be many in flight.
     proxy.inject(Rule::on("*", "", Fault::Stall(Duration::from_millis(50))));
     let client = Client::with(Options { concurrency: 2, ..Options::default() });
     let to = repository(&proxy.host(), "acme/tool");
@@ -125,7 +125,7 @@ async fn no_more_requests_are_in_flight_than_allowed() {
 }
 
 #[tokio::test]
-async fn the_question_whether_we_may_push_leaves_nothing_behind() {
+async fn checking_whether_we_may_push_leaves_nothing_behind() {
     let Some(registry) = Registry::start(Auth::None).await else { return skip("no docker-registry") };
     let to = repository(registry.host(), "acme/tool");
     Client::new().registries.check_push(&to).await.unwrap();
@@ -152,7 +152,7 @@ async fn a_file_that_is_not_the_blob_is_not_published() {
 }
 
 #[tokio::test]
-async fn uploads_can_be_tasks_of_their_own() {
+async fn uploads_can_be_spawned_as_tasks() {
     let Some(registry) = Registry::start(Auth::None).await else { return skip("no docker-registry") };
     let (client, to) = (Client::new(), repository(registry.host(), "acme/tool"));
     let tasks: Vec<_> = (0..3)

@@ -1,4 +1,4 @@
-//! What is counted of requests.
+//! How requests are counted.
 
 use std::collections::BTreeMap;
 
@@ -34,14 +34,14 @@ async fn requests_are_counted_by_host_and_kind() {
         at(&proxy.host()),
         [
             ("GET blob", 1),
-            // Two have failed.
+            // Two of them failed.
             ("GET manifest", 3),
             // The first was answered with a challenge.
             ("HEAD blob", 3),
             ("HEAD manifest", 1),
             ("PUT manifest", 2),
             ("tags", 1),
-            // Opened and closed, for two blobs.
+            // An upload is opened and closed for each of two blobs.
             ("upload", 4),
         ]
     );

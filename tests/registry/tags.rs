@@ -1,13 +1,13 @@
-//! Lists of tags: all of one, or an error.
+//! Lists of tags: a complete list, or an error.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use publish_variants::error::{Fault, Situation as _};
+use publish_variants::error::{Fault, StageError as _};
 
 use super::canned::{Canned, ok, status};
 use super::*;
 
-/// The list of `a/b` at a server that answers with `page(query)`.
+/// The list of tags of `a/b` on a server that answers with `page(query)`.
 async fn list(page: impl Fn(&str) -> String + Send + 'static) -> Result<Vec<String>, RegistryError> {
     let server = Canned::start(move |target| match target.strip_prefix("/v2/a/b/tags/list") {
         Some(query) => page(query),
@@ -17,7 +17,7 @@ async fn list(page: impl Fn(&str) -> String + Send + 'static) -> Result<Vec<Stri
     Ok(tags.iter().map(ToString::to_string).collect())
 }
 
-/// A first page with the tags `1` and `2`, and this link in its header.
+/// A first page with the tags `1` and `2`, and with this link in its header.
 fn first(link: &str) -> String {
     ok(&format!("Link: {link}"), r#"{"name":"a/b","tags":["1","2"]}"#)
 }
@@ -56,7 +56,7 @@ async fn a_next_page_may_be_linked_in_every_form_and_is_asked_for_at_our_own_ori
 }
 
 #[tokio::test]
-async fn a_part_of_a_list_is_an_error_that_says_what_is_wrong() {
+async fn an_incomplete_list_is_an_error_that_says_what_is_wrong() {
     let second = |answer: fn() -> String| answer;
     let none = second(|| status("404 Not Found", "X: y", r#"{"errors":[{"code":"NAME_UNKNOWN"}]}"#));
     let last = second(|| ok("X: y", r#"{"tags":["3"]}"#));
@@ -83,7 +83,7 @@ async fn a_part_of_a_list_is_an_error_that_says_what_is_wrong() {
         assert!(said.contains("the list of tags of `") && said.contains(why), "{link}: {said}");
         assert!(said.contains("\nhint: "), "{link}: {said}");
     }
-    // What isn't even a first page.
+    // These aren't even first pages.
     let error = list(|_| ok("X: y", r#"{"errors":[{"code":"UNKNOWN"}]}"#)).await.unwrap_err();
     assert!(matches!(error, RegistryError::TagsIncomplete { .. }), "{error:?}");
     for body in ["", "<html>", "[]", r#"{"tags":{}}"#, r#"{"tags":[1]}"#] {
@@ -93,7 +93,7 @@ async fn a_part_of_a_list_is_an_error_that_says_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn a_list_without_end_is_given_up() {
+async fn an_endless_list_is_an_error() {
     let error = list(|query| {
         let page: u64 = query.strip_prefix("?page=").map_or(0, |page| page.parse().unwrap());
         first(&format!("<?page={}>; rel=next", page + 1))
@@ -103,7 +103,7 @@ async fn a_list_without_end_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_repository_that_is_not_there_has_no_tags() {
+async fn a_missing_repository_has_no_tags() {
     for body in [r#"{"errors":[{"code":"NAME_UNKNOWN"}]}"#, "", "<html>"] {
         let tags = list(move |_| status("404 Not Found", "X: y", body));
         assert_eq!(tags.await.unwrap(), Vec::<String>::new(), "{body}");
@@ -114,7 +114,7 @@ async fn a_repository_that_is_not_there_has_no_tags() {
 }
 
 #[tokio::test]
-async fn a_page_that_is_missing_for_a_moment_is_asked_for_again() {
+async fn a_page_that_is_missing_for_a_moment_is_requested_again() {
     let asked = AtomicU64::new(0);
     let tags = list(move |query| match query {
         "?n=1000" => first("<?last=2>; rel=next"),

@@ -9,10 +9,11 @@ use support::process::Process;
 
 use super::*;
 
-/// Names the registry to the process that the test starts: variables of the environment are read once, when a client is made.
+/// Passes the registry's name to the process that the test starts: environment variables are read once, when a client
+/// is made.
 const HOST: &str = "PV_TEST_TLS_HOST";
 
-/// A distribution registry with a certificate of its own authority, which is at `ca.pem` of the folder.
+/// A distribution registry with a certificate from its own authority, which is in `ca.pem` in the folder.
 async fn registry(folder: &Path) -> Option<(Process, String)> {
     let Some(program) = parts::registry() else {
         skip("no docker-registry");
@@ -37,7 +38,7 @@ async fn registry(folder: &Path) -> Option<(Process, String)> {
     Some((process, host))
 }
 
-/// Makes an authority and a certificate for 127.0.0.1; false where there is no `openssl`.
+/// Makes an authority and a certificate for 127.0.0.1; false if there is no `openssl`.
 fn certify(folder: &Path) -> bool {
     std::fs::write(folder.join("names"), "subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth\n").unwrap();
     let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
@@ -65,7 +66,7 @@ async fn a_private_authority_is_trusted_through_ssl_cert_file_and_only_then() {
     assert!(matches!(error, RegistryError::Untrusted { .. }), "{error:?}");
     assert!(said(error).contains("hint: set `SSL_CERT_FILE`"));
 
-    // The proxy is one that nobody listens at: loopback has to go past it.
+    // Nothing listens on the proxy's address: requests to loopback must bypass it.
     let child = Command::new(env::current_exe().unwrap())
         .args(["--exact", "tls::a_private_authority_is_trusted_through_ssl_cert_file_and_only_then", "--nocapture"])
         .env("SSL_CERT_FILE", folder.path().join("ca.pem"))
@@ -78,7 +79,7 @@ async fn a_private_authority_is_trusted_through_ssl_cert_file_and_only_then() {
     assert!(child.status.success() && printed.contains("1 passed"), "{printed}");
 }
 
-/// What the test does in the process of its own in which `SSL_CERT_FILE` is set.
+/// The part of the test that runs in a process of its own, with `SSL_CERT_FILE` set.
 async fn push_and_pull(host: &str) {
     let to = repository(host, "acme/tool");
     let (client, image) = (Client::new(), Image::new(1));

@@ -1,4 +1,4 @@
-//! Registries as they are: each way in which one differs from the specification, or uses the freedom that it leaves.
+//! Registries in the wild: the ways in which they differ from the specification, or use the freedom that it leaves.
 //! docs/registries.md says which registry does what.
 
 use support::fault_proxy::{Fault, FaultProxy, LocationForm, Rule};
@@ -12,12 +12,12 @@ use super::*;
 
 const BASIC: &str = r#"Basic realm="r""#;
 
-/// An answer with this status, and no more.
+/// An answer with this status and nothing else.
 fn bare(status: u16) -> Fault {
     Fault::Status { status, retry_after: None, media_type: "text/plain", body: String::new() }
 }
 
-/// A registry that gives `publisher` tokens, and everybody a token to pull.
+/// A registry with tokens: `publisher` may push, and everybody may pull.
 async fn guarded() -> Option<(TokenServer, Registry)> {
     let tokens = TokenServer::start();
     tokens.add_user("publisher", PASSWORD);
@@ -30,7 +30,7 @@ async fn guarded() -> Option<(TokenServer, Registry)> {
 }
 
 #[tokio::test]
-async fn credentials_are_sent_where_a_registry_asks_for_them_only_at_its_root_or_nowhere() {
+async fn credentials_are_sent_even_if_a_registry_asks_only_at_its_root_or_nowhere() {
     let Some(registry) = Registry::start(Auth::None).await else { return skip("no docker-registry") };
     for (number, refusal) in [bare(401), bare(403), bare(404), Fault::refused(403)].into_iter().enumerate() {
         for challenge in [Some(BASIC), None] {
@@ -58,7 +58,7 @@ async fn credentials_are_sent_where_a_registry_asks_for_them_only_at_its_root_or
 }
 
 #[tokio::test]
-async fn the_scope_that_a_challenge_names_is_asked_for() {
+async fn the_scope_in_a_challenge_is_requested() {
     for strict in [false, true] {
         let Some((tokens, registry)) = guarded().await else { return };
         tokens.grant("publisher", "library/*", "pull");
@@ -106,16 +106,16 @@ async fn a_token_server_may_redirect_and_the_password_stays_at_its_origin() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_refused_for_want_of_one_scope_of_several_costs_one_request() {
+async fn a_token_refused_because_of_one_scope_costs_one_request() {
     let Some((tokens, registry)) = guarded().await else { return };
     tokens.grant("publisher", "acme/*", "pull,push");
     tokens.give_all_or_nothing();
     let (client, to) = (Client::publisher(registry.host()), repository(registry.host(), "acme/tool"));
-    // The scope to cancel an upload has `delete`.
+    // Cancelling an upload needs the scope `delete`.
     client.registries.check_push(&to).await.unwrap();
     let denied = || tokens.requests().iter().filter(|request| request.status == 403).count();
     assert_eq!(denied(), 1);
-    // The scope of a mount has the base, which this user may not read, and everybody else may.
+    // The scope of a mount includes the base, which everybody may read except for this user.
     let base = repository(registry.host(), "library/base");
     for seed in 0..3 {
         let (bytes, layer) = blob(seed, 1000);
@@ -151,7 +151,7 @@ async fn a_public_base_is_read_without_credentials_if_they_are_refused_for_it() 
 }
 
 #[tokio::test]
-async fn a_mount_that_is_refused_in_any_way_leads_to_an_upload() {
+async fn a_mount_that_fails_in_any_way_falls_back_to_an_upload() {
     let Some(registry) = Registry::start(Auth::None).await else { return skip("no docker-registry") };
     let base = |proxy: &FaultProxy| repository(&proxy.host(), "library/base");
     for (seed, refusal) in [
@@ -184,7 +184,7 @@ async fn a_mount_that_is_refused_in_any_way_leads_to_an_upload() {
 }
 
 #[tokio::test]
-async fn a_repository_that_has_to_be_made_first_is_named() {
+async fn a_repository_that_has_to_be_created_first_is_named() {
     let Some(registry) = Registry::start(Auth::None).await else { return skip("no docker-registry") };
     let proxy = FaultProxy::start(registry.host());
     proxy.inject(Rule::on("POST", "/blobs/uploads/", Fault::no_repository()));
@@ -195,7 +195,7 @@ async fn a_repository_that_has_to_be_made_first_is_named() {
 }
 
 #[tokio::test]
-async fn a_refused_tag_that_names_the_image_all_the_same_is_written() {
+async fn a_refused_tag_that_names_the_image_anyway_counts_as_written() {
     let Some(registry) = Registry::start(Auth::None).await else { return skip("no docker-registry") };
     for immutable in [400, 409] {
         let proxy = FaultProxy::start(registry.host());
@@ -231,7 +231,7 @@ async fn writes_are_redirected_with_method_and_body_and_without_credentials_to_a
             assert!(there.iter().all(|request| !request.asked.authorized), "{name}");
         }
     }
-    // Others may turn a `POST` into a `GET`.
+    // Other redirects may turn a `POST` into a `GET`.
     let proxy = FaultProxy::start(registry.host());
     proxy.inject(Rule::on("POST", "", Fault::Redirect { status: 302, elsewhere: false }));
     let error = Client::new().registries.check_push(&repository(&proxy.host(), "acme/tool")).await.unwrap_err();
@@ -239,7 +239,7 @@ async fn writes_are_redirected_with_method_and_body_and_without_credentials_to_a
 }
 
 #[tokio::test]
-async fn a_host_that_an_upload_goes_on_at_gets_the_upload_alone() {
+async fn a_host_at_which_an_upload_continues_gets_only_the_upload() {
     let Some(registry) = Registry::start(Auth::None).await else { return skip("no docker-registry") };
     let proxy = FaultProxy::start(registry.host());
     proxy.inject(Rule::on("POST", "", Fault::Location(LocationForm::OtherHost)));
@@ -252,7 +252,7 @@ async fn a_host_that_an_upload_goes_on_at_gets_the_upload_alone() {
 }
 
 #[tokio::test]
-async fn what_was_just_pushed_is_waited_for_where_that_is_asked_for_and_nowhere_else() {
+async fn a_manifest_that_was_just_pushed_is_awaited_only_on_request() {
     let Some(registry) = Registry::start(Auth::None).await else { return skip("no docker-registry") };
     let proxy = FaultProxy::start(registry.host());
     let (from, image) = (repository(&proxy.host(), "acme/tool"), Image::new(6));

@@ -1,4 +1,5 @@
-//! A tool whose scratch image is in a registry in memory, a base to publish it on, and the step that does it without an engine.
+//! A tool with its scratch image in an in-memory registry, a base to publish it on, and the step that does so without
+//! an engine.
 #![allow(dead_code, reason = "no test file uses all of it")]
 
 use std::path::Path;
@@ -13,7 +14,7 @@ const ACTION: &str = include_str!("../../action.yml");
 const AMD64: &[&str] = &["linux/amd64"];
 pub(crate) const PREFIX: &str = "org.opencontainers.image.";
 
-/// A tool whose source says of itself what `labels` are, and a base that says other things.
+/// A tool whose source has the labels `labels`, and a base with other labels.
 pub(crate) fn registry(labels: &Value) -> MemoryRegistry {
     let registry = MemoryRegistry::start();
     let tool = TinyImage::tool(AMD64, &["tool"], "1.2.3").config("Labels", labels.clone()).build();

@@ -1,4 +1,5 @@
-//! A tool with its releases, bases to publish it on, two registries to publish to, and the step of a workflow that does it.
+//! A tool with its releases, bases to publish it on, two registries to publish to, and the step of a workflow that does
+//! so.
 #![allow(dead_code, reason = "no test file uses all of it")]
 
 use std::path::Path;
@@ -14,7 +15,7 @@ const ACTION: &str = include_str!("../../action.yml");
 pub(crate) const USER: &str = "publisher";
 pub(crate) const PASSWORD: &str = "correct-horse-battery-staple";
 
-/// Two registries, the second with a password; the first has the sources and the bases.
+/// Two registries, the second one with a password; the first contains the sources and the bases.
 pub(crate) struct World {
     pub(crate) open: Registry,
     pub(crate) closed: Registry,
@@ -22,7 +23,8 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A world in which `versions` of uv are released for `platforms`. `None` where a part isn't there; says so.
+    /// A world in which `versions` of uv have been released for `platforms`. `None` if a part is missing, which is
+    /// reported.
     pub(crate) async fn start(platforms: &[&str], versions: &[&str]) -> Option<Self> {
         let world = Self::without_images(versions).await?;
         for version in versions {
@@ -39,7 +41,7 @@ impl World {
         Some(world)
     }
 
-    /// The same, and neither the tool nor a base has been pushed.
+    /// The same without pushing the tool or a base.
     pub(crate) async fn without_images(versions: &[&str]) -> Option<Self> {
         let open = Registry::start(Auth::None).await;
         let closed = Registry::start(Auth::Htpasswd { user: USER, password: PASSWORD }).await;
@@ -51,14 +53,14 @@ impl World {
         Some(Self { open, closed, github })
     }
 
-    /// Makes `alpine:3.23` the image of this patch release.
+    /// Makes `alpine:3.23` name the image of this patch release.
     pub(crate) async fn push_alpine(&self, platforms: &[&str], patch: &str) {
         let release = file("/etc/alpine-release", format!("{patch}\n"));
         let alpine = shell(platforms).layer(vec![release]).media_types(MediaTypes::Docker).attestations().build();
         self.open.push(&alpine, "library/alpine", "3.23").await;
     }
 
-    /// The step that runs when `version` is released: both variants, to `owner/uv` in both registries.
+    /// The step for the release of `version`: both variants, to `owner/uv` in both registries.
     pub(crate) fn step(&self, engine: &str, owner: &str, version: &str) -> Step {
         let (open, closed) = (self.open.host(), self.closed.host());
         let matrix = format!(
@@ -78,7 +80,7 @@ impl World {
             .event("release", &released(version))
     }
 
-    /// The same with one variant, to `owner/uv` in the first registry alone.
+    /// The same with one variant, to `owner/uv` in the first registry only.
     pub(crate) fn small_step(&self, engine: &str, owner: &str, version: &str) -> Step {
         let open = self.open.host();
         self.step(engine, owner, version)
@@ -87,14 +89,14 @@ impl World {
     }
 }
 
-/// A base with what `sh -c true` needs: an executable that exits with 0 whatever it is told.
+/// A base with everything that `sh -c true` needs: an executable that exits with 0 whatever its arguments are.
 fn shell(platforms: &[&str]) -> TinyImage {
     platforms.iter().fold(TinyImage::new(platforms), |base, platform| {
         base.layer_for(platform, vec![executable("/bin/sh", support::elf::printing(platform, ""))])
     })
 }
 
-/// The payload of the event that `version` was published.
+/// The payload of the event for the publication of `version`.
 pub(crate) fn released(version: &str) -> Value {
     let mut event = payload(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/events"), "release.published");
     event["release"]["tag_name"] = version.into();
@@ -102,7 +104,7 @@ pub(crate) fn released(version: &str) -> Value {
     event
 }
 
-/// The blobs and manifests that a registry was sent; not the uploads that were only opened to see whether they may be.
+/// How many blobs and manifests a registry was sent, without uploads that were only opened to check the permission.
 pub(crate) fn pushes(registry: &Registry) -> usize {
     let sent = |method: &str, status| method == "PUT" || (method == "POST" && status == 201);
     registry.requests().iter().filter(|request| sent(&request.method, request.status)).count()

@@ -1,13 +1,13 @@
-//! Inputs that are lists: lines, or words. Blank lines, empty items and comments are left out.
+//! Inputs that are lists of lines or words. Blank lines, empty items and comments are ignored.
 
-/// The lines of `text`, without the blanks around them. One that begins with `#` is a comment; elsewhere, `#` is part of a value.
+/// The lines of `text`, trimmed. A line that begins with `#` is a comment; elsewhere, `#` is part of a value.
 pub(crate) fn lines(text: &str) -> impl Iterator<Item = &str> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
 }
 
-/// The words of `text`, apart by blanks, commas or line ends. A word that begins with `#` begins a comment, which ends with its
-/// line.
+/// The words of `text`, separated by blanks, commas or line breaks. A word that begins with `#` starts a comment, which
+/// ends with its line.
 pub(crate) fn words(text: &str) -> impl Iterator<Item = &str> {
     lines(text).flat_map(words_of_line)
 }

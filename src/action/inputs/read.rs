@@ -1,13 +1,14 @@
-//! Reading the inputs, with all problems in one go.
+//! Reads the inputs, and collects all their problems.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::{fmt, io};
 
 use chrono::DateTime;
 use serde::Deserialize;
 
+use super::choice::{self, Choice};
 use super::{
     Builder, Inputs, MatrixText, OnConflict, PullRequest, RecordText, ReleaseNotes, Rolling, VersionPattern, list,
 };
@@ -18,6 +19,7 @@ use crate::action::options::Options;
 use crate::compose::binaries::Binaries;
 use crate::credentials::{self, Credentials};
 use crate::facts::Stated;
+use crate::hint::{self, Flaw, Hinted, Hints};
 use crate::image::environment::wrong_name;
 use crate::image::platform::NotLinux;
 use crate::image::{EnvValue, Platform, Repository};
@@ -26,18 +28,18 @@ use crate::plan::{Place, PlannedAnnotations, Platforms, Problem, RepositoryFacts
 use crate::secret::Secret;
 use crate::version::{Scheme, VersionSet};
 
-/// The tags of a variant, where `tag-templates` doesn't say otherwise.
+/// The default of `tag-templates`.
 const DEFAULT_TEMPLATES: [&str; 3] = ["{version}-{tag}", "{major}.{minor}-{tag}", "{tag}"];
-/// The largest matrix that is read.
+/// The largest matrix that is read, in bytes.
 const MATRIX_LIMIT: u64 = 8 << 20;
 
 impl Inputs {
-    /// Reads the options, or else the variables that GitHub sets for the action's inputs. What is wrong with them goes
-    /// to `problems`, and a default takes its place.
+    /// Reads the options, or else the variables that GitHub sets for the action's inputs. What is wrong with them is
+    /// added to `problems`, and replaced by a default.
     #[must_use]
     #[deny(unused_variables, reason = "an input that is described and not read must not compile")]
     pub fn read(options: &Options, environment: &Environment, files: &dyn Files, problems: &mut Vec<Problem>) -> Self {
-        // All of them by name, and no `..`: a new one has to be read here.
+        // Every field by name, without `..`, so that a new option must be read here.
         let Options {
             version,
             version_pattern,
@@ -108,7 +110,7 @@ impl Inputs {
     }
 }
 
-/// Everything that options and environment hold and nobody may see, whether the inputs can be used or not.
+/// Every secret in options and environment, whether or not the inputs can be used.
 #[must_use]
 pub fn secrets(options: &Options, environment: &Environment) -> Vec<Secret> {
     let given = credentials::secrets(&lines("credentials", &options.credentials, environment));
@@ -117,7 +119,7 @@ pub fn secrets(options: &Options, environment: &Environment) -> Vec<Secret> {
     given.into_iter().chain(token.into_iter().chain(tokens).filter_map(Secret::new)).collect()
 }
 
-/// What was written for an input, on the command line or else in the workflow.
+/// The text of an input, from the command line or else from the workflow.
 fn written(name: &str, option: Option<&str>, environment: &Environment) -> Option<String> {
     option.or_else(|| environment.input(name)).map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
 }
@@ -126,24 +128,25 @@ fn lines(name: &str, option: &[String], environment: &Environment) -> String {
     if option.is_empty() { environment.input(name).unwrap_or_default().to_owned() } else { option.join("\n") }
 }
 
-/// What `dist plan --output-format=json` says of the release, as far as it is needed.
+/// The fields that we need of the release in `dist plan --output-format=json`.
 #[derive(Deserialize)]
 struct DistPlan {
-    /// The tag; `None` where nothing is announced.
+    /// The tag; `None` if nothing is announced.
     announcement_tag: Option<String>,
-    /// Whether cargo-dist has made the tag up from the versions of the packages, as on pull requests: nobody has asked for a release.
+    /// Whether cargo-dist derived the tag from the versions of the packages, as it does for pull requests: then nobody
+    /// has asked for a release.
     #[serde(default)]
     announcement_tag_is_implicit: bool,
 }
 
-/// Reads one input after the other. `option` is what the command line says.
+/// Reads one input after another. `option` is the value on the command line.
 struct Reader<'a> {
     environment: &'a Environment,
     problems: &'a mut Vec<Problem>,
 }
 
 impl Reader<'_> {
-    fn problem(&mut self, input: &'static str, situation: impl fmt::Display) {
+    fn problem(&mut self, input: &'static str, situation: impl Hinted) {
         self.problems.push(Problem::new(&Place::Input(input), situation));
     }
 
@@ -151,7 +154,7 @@ impl Reader<'_> {
         written(name, option.as_deref(), self.environment)
     }
 
-    /// The version as it was written, or the one in the plan of cargo-dist; and whether that plan announces nothing yet.
+    /// The version as it was written, or the one in cargo-dist's plan; and whether that plan announces nothing yet.
     fn version(&mut self, option: &Option<String>) -> (Option<String>, bool) {
         match self.text("version", option) {
             Some(text) if text.starts_with('{') => match serde_json::from_str::<DistPlan>(&text) {
@@ -160,9 +163,7 @@ impl Reader<'_> {
                 }
                 Err(invalid) => {
                     let hint = "give a version, or the whole plan: `version: ${{ inputs.plan }}`";
-                    let problem =
-                        Problem::new(&Place::Input("version"), format!("it is not a plan of cargo-dist: {invalid}"));
-                    self.problems.push(problem.hint(hint));
+                    self.problem("version", Flaw::new(format!("it is not a plan of cargo-dist: {invalid}"), hint));
                     (None, false)
                 }
             },
@@ -170,29 +171,25 @@ impl Reader<'_> {
         }
     }
 
-    /// Lines, without blank ones and comments.
+    /// The lines, without blank ones and comments.
     fn lines(&self, name: &str, option: &[String]) -> Vec<String> {
         list::lines(&lines(name, option, self.environment)).map(str::to_owned).collect()
     }
 
-    /// Words apart by blanks, commas or line ends, without comments.
+    /// The words, separated by blanks, commas or line breaks, without comments.
     fn words(&self, name: &str, option: &[String]) -> Vec<String> {
         list::words(&lines(name, option, self.environment)).map(str::to_owned).collect()
     }
 
     fn choice<T: Choice>(&mut self, name: &'static str, option: &Option<String>, default: T) -> T {
         let Some(text) = self.text(name, option) else { return default };
-        match T::VALUES.iter().find(|(value, _)| text.eq_ignore_ascii_case(value)) {
-            Some((_, choice)) => *choice,
-            None => {
-                let values: Vec<String> = T::VALUES.iter().map(|(value, _)| format!("`{value}`")).collect();
-                self.problem(name, format!("`{text}` is none of its values\nhint: use one of {}", values.join(", ")));
-                default
-            }
-        }
+        choice::read(&text).unwrap_or_else(|(situation, hint)| {
+            self.problem(name, Flaw::new(situation, hint));
+            default
+        })
     }
 
-    /// Lines `NAME=value`.
+    /// Lines of the form `NAME=value`.
     fn assignments(&mut self, name: &'static str, option: &[String]) -> Vec<(String, String)> {
         let mut assignments = Vec::new();
         for line in self.lines(name, option) {
@@ -230,7 +227,7 @@ impl Reader<'_> {
         let mut annotations = PlannedAnnotations::default();
         for (key, value) in self.assignments("annotations", option) {
             if let Err(invalid) = annotations.set(&key, &value) {
-                self.problems.push(Problem::new(&Place::Input("annotations"), invalid.situation).hint(invalid.hint));
+                self.problem("annotations", invalid);
             }
         }
         annotations
@@ -239,6 +236,11 @@ impl Reader<'_> {
     fn templates(&mut self, name: &'static str, lines: &[String]) -> Vec<Template> {
         let mut templates = Vec::new();
         for line in lines {
+            if line.contains(',') {
+                let situation = format!("`{line}` has a comma, which no tag has");
+                self.problem(name, Flaw::new(situation, "write one template a line"));
+                continue;
+            }
             match line.parse::<Template>() {
                 Ok(template) if templates.contains(&template) => {}
                 Ok(template) => templates.push(template),
@@ -274,10 +276,8 @@ impl Reader<'_> {
             self.problem("source-tags", format!("`{template}` has `{{tag}}`, which only variants have"));
         }
         if !templates.is_empty() && !templates.iter().any(Template::is_exact) {
-            self.problem(
-                "source-tags",
-                "no template names the version\nhint: add `{version}`; rolling tags are moved by the exact tags that exist",
-            );
+            let hint = "add `{version}`; rolling tags are moved by the exact tags that exist";
+            self.problem("source-tags", Flaw::new("no template names the version", hint));
         }
         templates
     }
@@ -300,18 +300,16 @@ impl Reader<'_> {
             lines = DEFAULT_TEMPLATES.map(str::to_owned).to_vec();
         }
         let before = self.problems.len();
-        let templates = self.templates("tag-templates", &lines);
+        let mut templates = self.templates("tag-templates", &lines);
         if let Some(template) = templates.iter().find(|template| !template.has_tag()) {
-            self.problem(
-                "tag-templates",
-                format!("`{template}` gives all variants the same tag\nhint: add `{{tag}}`, the entry of the variant's `tags`"),
-            );
+            let situation = format!("`{template}` gives all variants the same tag");
+            self.problem("tag-templates", Flaw::new(situation, "add `{tag}`, the entry of the variant's `tags`"));
         }
+        // What they give isn't to be found fault with again.
+        templates.retain(Template::has_tag);
         if self.problems.len() == before && !templates.iter().any(Template::is_exact) {
-            self.problem(
-                "tag-templates",
-                "no template names the version\nhint: add `{version}-{tag}`; rolling tags are moved by the exact tags that exist",
-            );
+            let hint = "add `{version}-{tag}`; rolling tags are moved by the exact tags that exist";
+            self.problem("tag-templates", Flaw::new("no template names the version", hint));
         }
         templates
     }
@@ -348,21 +346,23 @@ impl Reader<'_> {
     ) -> Stated {
         let mut stated = Stated { revision: self.text("revision", revision), ..Stated::default() };
         if let Some(revision) = stated.revision.take_if(|revision| revision.contains(char::is_whitespace)) {
-            self.problem("revision", format!("`{revision}` is more than one word\nhint: give the name of a commit"));
+            let situation = format!("`{revision}` is more than one word");
+            self.problem("revision", Flaw::new(situation, "give the name of a commit"));
         }
         if let Some(text) = self.text("repository-url", repository_url) {
             stated.repository = RepositoryFacts::at(&text);
             if stated.repository.is_none() {
-                // Not quoted: an address may have a password in it.
+                // Not quoted, because an address may contain a password.
                 let hint = "write it as `https://github.com/astral-sh/uv`";
-                self.problem("repository-url", format!("it is not the address of a repository\nhint: {hint}"));
+                self.problem("repository-url", Flaw::new("it is not the address of a repository", hint));
             }
         }
         if let Some(text) = self.text("created", created) {
             stated.created = DateTime::parse_from_rfc3339(&text).ok().map(|time| time.to_utc());
             if stated.created.is_none() {
                 let situation = format!("`{text}` is not a time with its zone");
-                self.problem("created", format!("{situation}\nhint: write it as `2026-01-15T20:00:00Z`; `git log -1 --format=%cI` prints a commit's"));
+                let hint = "write it as `2026-01-15T20:00:00Z`; `git log -1 --format=%cI` prints a commit's";
+                self.problem("created", Flaw::new(situation, hint));
             }
         }
         stated
@@ -374,10 +374,8 @@ impl Reader<'_> {
             words.extend(self.environment.own_image());
         }
         if words.is_empty() {
-            self.problem(
-                "images",
-                "no repository to publish to is named\nhint: list some, such as `ghcr.io/astral-sh/uv`",
-            );
+            let hint = "list some, such as `ghcr.io/astral-sh/uv`";
+            self.problem("images", Flaw::new("no repository to publish to is named", hint));
         }
         let mut images = Vec::new();
         for word in &words {
@@ -394,7 +392,8 @@ impl Reader<'_> {
         const DEFAULT: NonZeroUsize = NonZeroUsize::new(8).expect("8 is not 0");
         let Some(text) = self.text("concurrency", option) else { return DEFAULT };
         text.parse().ok().filter(|number: &NonZeroUsize| number.get() <= 64).unwrap_or_else(|| {
-            self.problem("concurrency", format!("`{text}` is no number from 1 to 64"));
+            let situation = format!("`{text}` is not a number from 1 to 64");
+            self.problem("concurrency", Flaw::new(situation, "leave it out for 8"));
             DEFAULT
         })
     }
@@ -402,7 +401,7 @@ impl Reader<'_> {
     fn matrix(&mut self, option: &Option<String>, file: &Option<String>, files: &dyn Files) -> Option<MatrixText> {
         let text = match (file, option) {
             (Some(_), _) => None,
-            // Not trimmed: columns are to be those of the text.
+            // Not trimmed, so that columns are those of the text.
             (None, Some(text)) => Some(text.clone()),
             (None, None) => self.environment.input("matrix").map(str::to_owned),
         };
@@ -414,13 +413,11 @@ impl Reader<'_> {
                 return None;
             }
             (None, Some(text)) => {
-                return Some(MatrixText { name: Text::Input("matrix"), text: without_mark(text) });
+                return Some(MatrixText { name: self.environment.text_of("matrix"), text: without_mark(text) });
             }
             (None, None) => {
-                self.problem(
-                    "matrix",
-                    "no variants are given\nhint: give YAML, lines such as `alpine:3.23,alpine3.23,alpine`, or the path of a file",
-                );
+                let hint = "give YAML, lines such as `alpine:3.23,alpine3.23,alpine`, or the path of a file";
+                self.problem("matrix", Flaw::new("no variants are given", hint));
                 return None;
             }
         };
@@ -428,80 +425,33 @@ impl Reader<'_> {
             Some("-") => read_all(files.standard_input(), MATRIX_LIMIT),
             _ => read_text(files, Path::new(&path), MATRIX_LIMIT),
         };
-        self.file("matrix", path, read, "is there an `actions/checkout` step before?")
+        self.file("matrix", path, read, hint::of_matrix())
     }
 
     fn images_from(&mut self, option: &Option<String>, files: &dyn Files) -> Option<RecordText> {
         let path = self.text("images-from", option)?;
         let read = read_text(files, Path::new(&path), MATRIX_LIMIT);
-        let text = self.file("images-from", path, read, "is there a step before that downloads the record?");
+        let text =
+            self.file("images-from", path, read, hint::of_path("is there a step before that downloads the record?"));
         Some(text.map_or(RecordText::Unreadable, RecordText::Read))
     }
 
-    fn file(
-        &mut self,
-        input: &'static str,
-        path: String,
-        read: io::Result<String>,
-        question: &str,
-    ) -> Option<MatrixText> {
+    fn file(&mut self, input: &'static str, path: String, read: io::Result<String>, hint: Hints) -> Option<MatrixText> {
         match read {
             Ok(text) => Some(MatrixText { name: Text::File(path), text }),
             Err(error) => {
-                self.problem(
-                    input,
-                    format!(
-                        "file `{path}` can't be read: {error}\nhint: the path is relative to the workspace; {question}"
-                    ),
-                );
+                let situation = format!("file `{path}` can't be read: {error}");
+                self.problem(input, Flaw::new(situation, hint));
                 None
             }
         }
     }
 }
 
-/// One line that is neither YAML nor `base,tag`: a path.
+/// Whether the text is a single line that is neither YAML nor `base,tag`: then it is a path.
 fn is_path(text: &str) -> bool {
     let text = text.trim();
     let one_word = !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || matches!(c, ',' | '{' | '['));
     let extension = Path::new(text).extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     one_word && (matches!(extension, "yml" | "yaml" | "json" | "txt") || !text.contains(':'))
-}
-
-/// An input with few values, which are written as these.
-trait Choice: Copy + Default + 'static {
-    const VALUES: &'static [(&'static str, Self)];
-}
-
-impl Choice for Builder {
-    const VALUES: &'static [(&'static str, Self)] = &[("engine", Self::Engine), ("registry", Self::Registry)];
-}
-
-impl Choice for PullRequest {
-    const VALUES: &'static [(&'static str, Self)] = &[("dry-run", Self::DryRun), ("push", Self::Push)];
-}
-
-impl Choice for Rolling {
-    const VALUES: &'static [(&'static str, Self)] =
-        &[("guard", Self::Guard), ("always", Self::Always), ("never", Self::Never)];
-}
-
-impl Choice for OnConflict {
-    const VALUES: &'static [(&'static str, Self)] =
-        &[("keep", Self::Keep), ("fail", Self::Fail), ("replace", Self::Replace)];
-}
-
-impl Choice for ReleaseNotes {
-    // `true` is what it was called while there was one form.
-    const VALUES: &'static [(&'static str, Self)] =
-        &[("compact", Self::Compact), ("full", Self::Full), ("false", Self::Off), ("true", Self::Compact)];
-}
-
-impl Choice for Scheme {
-    const VALUES: &'static [(&'static str, Self)] =
-        &[("auto", Self::Auto), ("pep440", Self::Pep440), ("semver", Self::Semver)];
-}
-
-impl Choice for bool {
-    const VALUES: &'static [(&'static str, Self)] = &[("true", true), ("false", false)];
 }

@@ -1,4 +1,4 @@
-//! Finding the engine, and finding out whether it can be used.
+//! Finds the engine, and checks whether it can be used.
 
 use std::io;
 
@@ -19,17 +19,18 @@ use crate::quote::quoted;
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 /// The first API version with BuildKit: Docker 18.09.
 const FIRST_WITH_BUILDKIT: ApiVersion = ApiVersion(1, 39);
-/// How long bollard waits for the head of an answer. A build's own time isn't limited by it.
+/// How long bollard waits for the head of a response. It doesn't limit the time of a build.
 const SESSION_SECONDS: u64 = 120;
 
 impl Engine {
-    /// Refuses settings of Docker's command line that would lead to another engine, or to this one by another way, than we go.
+    /// Refuses settings of Docker's command line by which that would use another engine than we do, or the same one in
+    /// another way.
     ///
     /// # Errors
-    /// A Docker context, an engine over SSH, or one behind TLS.
+    /// The settings name a Docker context, an engine over SSH, or an engine behind TLS.
     pub fn refuse_unsupported<'a>(variable: impl Fn(&str) -> Option<&'a str>) -> Result<(), EngineError> {
         let host = variable("DOCKER_HOST").unwrap_or_default().trim();
-        // Where both are set, Docker's command line goes by DOCKER_HOST as well.
+        // If both are set, `DOCKER_HOST` takes precedence, as in Docker's command line.
         if let (Some(context), true) = (variable("DOCKER_CONTEXT"), host.is_empty())
             && context != "default"
         {
@@ -48,31 +49,33 @@ impl Engine {
         }
     }
 
-    /// Whether nobody can listen to what is sent to the engine at `docker_host`: it is on this machine.
+    /// Whether nobody can eavesdrop on the connection to the engine at `docker_host`, because it is on this machine.
     #[must_use]
     pub fn is_private(docker_host: Option<&str>) -> bool {
         let Some(("tcp" | "http", authority)) = address(docker_host).split_once("://") else { return true };
         Url::parse(&format!("http://{authority}")).is_ok_and(|url| is_loopback(&url))
     }
 
-    /// Looks whether there may be an engine at `docker_host`: the address is one, and somebody listens at a socket. Sends no request.
+    /// Checks whether there may be an engine at `docker_host`: the address is valid, and something listens on the
+    /// socket. Sends no request.
     ///
     /// # Errors
-    /// An address that we can't use, or a socket where nobody listens.
+    /// We can't use the address, or nothing listens on the socket.
     pub fn look_for(docker_host: Option<&str>) -> Result<(), EngineError> {
         open(address(docker_host)).map(drop)
     }
 
-    /// Connects to the engine at `docker_host` (`unix://…` or `tcp://…`; without one, Docker's own default), agrees with
-    /// it on the API's version and looks whether it can build and run Linux images.
+    /// Connects to the engine at `docker_host` (`unix://…` or `tcp://…`; the default is Docker's own), negotiates the
+    /// API version, and checks whether the engine can build and run Linux images.
     ///
     /// # Errors
-    /// No engine there, none that we may use, or one that can't build. All of these are faults of the input.
+    /// There is no engine, we may not use it, or it can't build. All of these are the input's fault.
     pub async fn connect(docker_host: Option<&str>) -> Result<Self, EngineError> {
         let address = address(docker_host);
         let (mut http, docker) = open(address)?;
         let ask = || http.get("/version", "tell its version").json();
-        // Somebody listens at a socket that could be opened. Whether a host is there turns out only now.
+        // A socket that could be opened has a listener, so an answer is worth waiting for. Whether a host exists is
+        // known only after the request.
         let version = if address.starts_with("unix://") { until_answered(ask).await } else { ask().await };
         let version = version.map_err(|error| unreachable(address, error))?;
         let text = |name: &str| version[name].as_str().unwrap_or_default().to_owned();
@@ -117,7 +120,7 @@ fn flag(info: &Value, name: &str) -> bool {
     info[name].as_bool().unwrap_or_default()
 }
 
-/// Twelve characters that two runs on one engine don't share.
+/// Twelve characters that are unique among the runs on one engine.
 fn run_id() -> String {
     (0..12).map(|_| fastrand::char('a'..='z')).collect()
 }
@@ -127,7 +130,7 @@ fn open(address: &str) -> Result<(Http, Docker), EngineError> {
     let not_there = |cause| EngineError::NotThere { address: address.to_owned(), cause };
     match address.split_once("://") {
         Some(("unix", path)) if path.starts_with('/') => {
-            // HTTP clients hide why a socket can't be connected to.
+            // HTTP clients hide why they can't connect to a socket.
             if let Err(error) = std::os::unix::net::UnixStream::connect(path) {
                 let cause = Cause::new(&error);
                 return Err(match error.kind() {
@@ -147,7 +150,7 @@ fn open(address: &str) -> Result<(Http, Docker), EngineError> {
     }
 }
 
-/// The first requests fail for other reasons than later ones.
+/// Turns failures of the first request into errors about the address.
 fn unreachable(address: &str, error: EngineError) -> EngineError {
     match error {
         EngineError::Request { cause, .. } if cause.status().is_some() => {
@@ -158,8 +161,8 @@ fn unreachable(address: &str, error: EngineError) -> EngineError {
     }
 }
 
-/// BuildKit is behind `/grpc`. Asked without an upgrade, an engine that has it refuses the request; one that doesn't
-/// has no such page.
+/// BuildKit is behind `/grpc`. Without an upgrade, an engine that has it refuses the request, and one that doesn't has
+/// no such page.
 async fn require_buildkit(http: &Http, address: &str) -> Result<(), EngineError> {
     match http.post("/grpc", "open a session with BuildKit").send().await {
         Err(EngineError::Request { cause, .. }) if matches!(cause.status(), Some(404 | 405 | 501) | None) => {
@@ -172,6 +175,7 @@ async fn require_buildkit(http: &Http, address: &str) -> Result<(), EngineError>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Failure;
 
     #[test]
     fn settings_that_lead_to_another_engine_are_named_and_not_ignored() {
@@ -194,7 +198,7 @@ mod tests {
             match (Engine::refuse_unsupported(variable), refused) {
                 (Ok(()), None) => {}
                 (Err(error), Some(part)) => {
-                    let error = error.to_string();
+                    let error = Failure::from(error).to_string();
                     assert!(error.contains(part) && error.contains("not supported\nhint: "), "{variables:?}: {error}");
                 }
                 (result, _) => panic!("{variables:?}: {result:?}"),

@@ -1,4 +1,4 @@
-//! Containers that are made and never started, to look at the files of an image.
+//! Containers that are created but never started, in order to read the files of an image.
 
 use serde_json::{Value, json};
 
@@ -12,41 +12,41 @@ use crate::image::Digest;
 /// A regular file in an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileInImage {
-    /// The path that was asked for.
+    /// The path that was asked for, which may lead through links.
     pub path: String,
     /// The length in bytes.
     pub size: u64,
     /// The permission bits, `0o755`.
     pub mode: u32,
-    /// The owner.
+    /// The user id of the owner.
     pub uid: u64,
-    /// The group.
+    /// The id of the group.
     pub gid: u64,
     /// The digest of the content.
     pub digest: Digest,
 }
 
-/// The entry at a path of an image, of any kind.
+/// Whatever is at a path of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntryInImage {
-    /// What it is.
+    /// Whether it is a folder, a link or something else.
     pub kind: EntryKind,
-    /// The permission bits, `0o755`, with those for set-user-id, set-group-id and sticky.
+    /// The permission bits, `0o755`, including set-user-id, set-group-id and sticky.
     pub mode: u32,
-    /// The owner.
+    /// The user id of the owner.
     pub uid: u64,
-    /// The group.
+    /// The id of the group.
     pub gid: u64,
 }
 
-/// What is at a path.
+/// The kind of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntryKind {
     /// A folder.
     Folder,
-    /// A symbolic link, to this path.
+    /// A symbolic link with this target.
     Link(String),
-    /// A file, a device, ….
+    /// A file, a device or the like.
     Other,
 }
 
@@ -61,7 +61,7 @@ impl EntryKind {
     }
 }
 
-/// A container of the run. It is removed with its anonymous volumes when this is dropped.
+/// A container of the run. It is removed with its anonymous volumes when this value is dropped.
 #[derive(Debug)]
 pub(super) struct Container {
     engine: Engine,
@@ -69,7 +69,7 @@ pub(super) struct Container {
 }
 
 impl Container {
-    /// Makes a container of `image`; `config` has the fields of the API's request.
+    /// Creates a container of `image`. `config` contains further fields of the API request.
     pub(super) async fn create(engine: &Engine, image: &str, mut config: Value) -> Result<Self, EngineError> {
         let shared = &engine.shared;
         let name = format!("publish-variants-{}-{}", shared.run, shared.ledger.number());
@@ -77,7 +77,7 @@ impl Container {
         config["Labels"] = json!({ LABEL: shared.run });
         config["Healthcheck"] = json!({ "Test": ["NONE"] });
         let what = format!("create a container of image `{image}`");
-        // From here on the name is removed, whether or not the answer reaches us.
+        // From here on the container will be removed by name, whether or not the answer reaches us.
         let container = Self { engine: engine.clone(), name };
         let making = Making::begin(&shared.ledger);
         shared.http.post("/containers/create", what).query("name", &container.name).body(config).json().await?;
@@ -92,7 +92,7 @@ impl Drop for Container {
     }
 }
 
-/// Gives the files of an image, from a container that is never started.
+/// Reads the files of an image from a container that is never started.
 #[derive(Debug)]
 pub struct FilesLease {
     container: Container,
@@ -103,17 +103,17 @@ impl LocalImage {
     /// Makes the image's files readable.
     ///
     /// # Errors
-    /// The engine can't make a container of it.
+    /// The engine can't create a container of the image.
     pub async fn files(&self) -> Result<FilesLease, EngineError> {
         FilesLease::new(self.engine(), self.name()).await
     }
 }
 
 impl ImageLease {
-    /// Makes the files of the image readable, which has been pulled.
+    /// Makes the files of the pulled image readable.
     ///
     /// # Errors
-    /// The engine can't make a container of it.
+    /// The engine can't create a container of the image.
     pub async fn files(&self) -> Result<FilesLease, EngineError> {
         FilesLease::new(self.engine(), &self.reference().to_string()).await
     }
@@ -121,16 +121,16 @@ impl ImageLease {
 
 impl FilesLease {
     async fn new(engine: &Engine, image: &str) -> Result<Self, EngineError> {
-        // An image without a command is refused without one.
+        // The engine refuses to create a container without a command, unless the image has one.
         let config = json!({ "Entrypoint": ["/"], "NetworkDisabled": true });
         let container = until_answered(|| Container::create(engine, image, config.clone())).await?;
         Ok(Self { container, image: image.to_owned() })
     }
 
-    /// What is at `path`, whose parents may be links; `None` if there is nothing.
+    /// The entry at `path`, whose parents may be links; `None` if there is none.
     ///
     /// # Errors
-    /// The engine can't be asked.
+    /// The engine doesn't answer.
     pub async fn entry(&self, path: &str) -> Result<Option<EntryInImage>, EngineError> {
         until_answered(|| self.entry_once(path)).await
     }
@@ -141,7 +141,8 @@ impl FilesLease {
             Err(error) if error.status() == Some(404) => return Ok(None),
             other => other?,
         };
-        // A `HEAD` would tell no owner. The first entry is that of the path itself; the rest is never sent.
+        // A `HEAD` request doesn't return the owner. The first entry of the archive is `path` itself; the connection is
+        // closed before the rest is sent.
         let entry = read_head(body, |archive| {
             let Some(entry) = archive.entries()?.next() else { return Ok(None) };
             let entry = entry?;
@@ -152,10 +153,10 @@ impl FilesLease {
         entry.await.map_err(|cause| EngineError::Request { what, cause })
     }
 
-    /// Reads the regular file at `path`, which is never in memory as a whole.
+    /// Reads the regular file at `path`, without holding it in memory as a whole.
     ///
     /// # Errors
-    /// There is no such file, or the engine can't be asked.
+    /// There is no such file, or the engine doesn't answer.
     pub async fn read(&self, path: &str) -> Result<FileInImage, EngineError> {
         until_answered(|| self.read_once(path)).await
     }
@@ -192,7 +193,7 @@ impl FilesLease {
     }
 }
 
-/// Splits the frames of a log, in which each has a head of eight bytes: the stream, three zeros, the length.
+/// Joins the frames of a log. Each has a header of eight bytes: the stream, three zeros, the length.
 ///
 /// See [the API's description](https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerAttach).
 pub(super) fn unframe(mut log: &[u8]) -> Result<Vec<u8>, Cause> {
@@ -202,7 +203,7 @@ pub(super) fn unframe(mut log: &[u8]) -> Result<Vec<u8>, Cause> {
         if head[0] > 3 || head[1..4] != [0; 3] {
             return Err(Cause::text("the log has a malformed frame"));
         }
-        // The last frame may be cut by our limit.
+        // Our own limit may have cut the last frame.
         let frame = &rest[..length.min(rest.len())];
         text.extend_from_slice(frame);
         log = &rest[frame.len()..];
@@ -215,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frames_are_joined_and_a_cut_one_keeps_its_beginning() {
+    fn frames_are_joined_and_a_truncated_one_keeps_its_beginning() {
         let log = b"\x01\0\0\0\0\0\0\x03out\x02\0\0\0\0\0\0\x04error";
         assert_eq!(unframe(&log[..]).unwrap(), b"outerro"[..].to_vec());
         assert_eq!(unframe(&log[..log.len() - 3]).unwrap(), b"outer"[..].to_vec());

@@ -3,31 +3,31 @@
 use std::fmt;
 
 use crate::api::retry::{Failure, Retry};
-use crate::error::{Fault, Situation};
+use crate::error::{Fault, StageError};
+use crate::hint::{Hinted, Hints, Input, REPORT_THIS};
+use crate::quote::without_numbers_of_errors;
+use crate::troubleshooting::Topic;
+
+/// For an engine without space.
+pub(super) const FREE_ENGINE: &str = "free disk space on the engine's machine: `docker system df` shows what takes it";
 
 /// Why the engine can't be used, or what it refused.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// An address of a kind that we don't speak.
-    #[error(
-        "`{0}` is not the address of a Docker Engine\nhint: set DOCKER_HOST to `unix:///path/of/docker.sock` or `tcp://host:port`"
-    )]
+    #[error("`{0}` is not the address of a Docker Engine")]
     UnsupportedAddress(String),
     /// A context of Docker's command line.
-    #[error(
-        "`DOCKER_CONTEXT` names the Docker context `{0}`, and contexts are not supported\nhint: set DOCKER_HOST to the engine's address, as `docker context inspect` shows it, and unset DOCKER_CONTEXT"
-    )]
+    #[error("`DOCKER_CONTEXT` names the Docker context `{0}`, and contexts are not supported")]
     Context(String),
     /// An engine over SSH.
-    #[error(
-        "`DOCKER_HOST` is `{0}`, and engines over SSH are not supported\nhint: forward its socket (`ssh -nNT -L /tmp/docker.sock:/var/run/docker.sock HOST`) and set DOCKER_HOST to `unix:///tmp/docker.sock`"
-    )]
+    #[error("`DOCKER_HOST` is `{0}`, and engines over SSH are not supported")]
     Ssh(String),
     /// An engine behind TLS.
-    #[error("{0}, and TLS to an engine is not supported\nhint: use the engine's socket, or forward it by SSH")]
+    #[error("{0}, and TLS to an engine is not supported")]
     Tls(String),
     /// Nobody listens there.
-    #[error("`{address}` has no Docker Engine\nhint: start the engine, or set DOCKER_HOST to its address")]
+    #[error("`{address}` has no Docker Engine")]
     NotThere {
         /// The address as it was given.
         address: String,
@@ -36,7 +36,7 @@ pub enum EngineError {
         cause: Cause,
     },
     /// The socket is there and isn't for us.
-    #[error("`{address}` can't be opened by this user\nhint: run as root or as a member of the group `docker`")]
+    #[error("`{address}` can't be opened by this user")]
     NotAllowed {
         /// The address as it was given.
         address: String,
@@ -45,7 +45,7 @@ pub enum EngineError {
         cause: Cause,
     },
     /// Something listens there and doesn't speak the engine's API.
-    #[error("`{address}` doesn't answer as a Docker Engine does\nhint: set DOCKER_HOST to the address of one")]
+    #[error("`{address}` doesn't answer as a Docker Engine does")]
     NotAnEngine {
         /// The address as it was given.
         address: String,
@@ -55,7 +55,7 @@ pub enum EngineError {
     },
     /// An engine from before BuildKit.
     #[error(
-        "the Docker Engine at `{address}` is too old: it is version `{version}` with API {api}, and BuildKit needs API 1.39\nhint: update Docker to 20.10 or newer"
+        "the Docker Engine at `{address}` is too old: it is version `{version}` with API {api}, and BuildKit needs API 1.39"
     )]
     TooOld {
         /// The address as it was given.
@@ -66,9 +66,7 @@ pub enum EngineError {
         api: String,
     },
     /// An engine that runs Windows containers.
-    #[error(
-        "the Docker Engine at `{address}` runs `{os}` containers\nhint: switch it to Linux containers, or run the job on `ubuntu-latest`"
-    )]
+    #[error("the Docker Engine at `{address}` runs `{os}` containers")]
     NotLinux {
         /// The address as it was given.
         address: String,
@@ -76,9 +74,7 @@ pub enum EngineError {
         os: String,
     },
     /// The engine, or what claims to be one, has no BuildKit.
-    #[error(
-        "the engine at `{address}` has no BuildKit\nhint: use Docker Engine 20.10 or newer; Podman's Docker API has no BuildKit"
-    )]
+    #[error("the engine at `{address}` has no BuildKit")]
     NoBuildKit {
         /// The address as it was given.
         address: String,
@@ -96,12 +92,12 @@ pub enum EngineError {
         cause: Cause,
     },
     /// An image that isn't to be had.
-    #[error("`{reference}` can't be pulled by the engine{hint}")]
+    #[error("`{reference}` can't be pulled by the engine")]
     Pull {
         /// The image.
         reference: String,
-        /// What can be done about it, on a line of its own, or nothing.
-        hint: &'static str,
+        /// What can be done about it.
+        hints: Hints,
         /// The engine's message.
         #[source]
         cause: Cause,
@@ -126,17 +122,17 @@ pub struct Cause {
 }
 
 impl Cause {
-    /// The engine has answered, and not with what was asked for.
+    /// An answer from the engine other than the expected one.
     pub(super) fn refused(status: u16, message: impl Into<String>) -> Self {
         Self { status: Some(status), message: message.into().trim().to_owned(), is_ours: false }
     }
 
-    /// An error of a library, with all of its causes: the outer messages of HTTP clients say nothing.
+    /// An error of a library with all of its causes, because the outer messages of HTTP clients say nothing.
     pub(super) fn new(error: &dyn std::error::Error) -> Self {
-        let mut message = error.to_string();
+        let mut message = without_numbers_of_errors(&error.to_string());
         let mut next = error.source();
         while let Some(error) = next {
-            let text = error.to_string();
+            let text = without_numbers_of_errors(&error.to_string());
             if !message.contains(&text) {
                 message = format!("{message}: {text}");
             }
@@ -167,7 +163,7 @@ impl Cause {
         })
     }
 
-    /// Whether the engine has given no answer, or not all of it.
+    /// Whether there was no answer from the engine, or only a part of it.
     pub(super) fn is_lost_connection(&self) -> bool {
         self.is_ours
     }
@@ -178,7 +174,7 @@ impl Cause {
         self.status
     }
 
-    /// The message.
+    /// The engine's message, or the client's.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
@@ -204,7 +200,52 @@ impl EngineError {
     }
 }
 
-impl Situation for EngineError {
+impl Hinted for EngineError {
+    fn hints(&self) -> Hints {
+        match self {
+            Self::UnsupportedAddress(_) => "set DOCKER_HOST to `unix:///path/of/docker.sock` or `tcp://host:port`".into(),
+            Self::Context(_) => {
+                "set DOCKER_HOST to the engine's address, as `docker context inspect` shows it, and unset DOCKER_CONTEXT".into()
+            }
+            Self::Ssh(_) => {
+                "forward its socket (`ssh -nNT -L /tmp/docker.sock:/var/run/docker.sock HOST`) and set DOCKER_HOST to \
+                 `unix:///tmp/docker.sock`".into()
+            }
+            Self::Tls(_) => "use the engine's socket, or forward it by SSH".into(),
+            Self::NotThere { .. } => format!("start the engine, or set DOCKER_HOST to its address; {} needs none", Input("builder").set_to("registry")).into(),
+            Self::NotAllowed { .. } => "run as root or as a member of the group `docker`".into(),
+            Self::NotAnEngine { .. } => "set DOCKER_HOST to the address of one".into(),
+            Self::TooOld { .. } => "update Docker to 20.10 or newer".into(),
+            Self::NotLinux { .. } => "switch it to Linux containers, or run the job on `ubuntu-latest`".into(),
+            Self::NoBuildKit { .. } => "use Docker Engine 20.10 or newer; Podman's Docker API has no BuildKit".into(),
+            Self::Pull { hints, .. } => hints.clone(),
+            Self::Request { cause, .. } if cause.message().to_lowercase().contains("no space left") => FREE_ENGINE.into(),
+            Self::Request { cause, .. } if cause.is_lost_connection() => {
+                "look whether the engine still runs (`docker info`), then run it again: it goes on from what is there".into()
+            }
+            Self::Request { .. } => "look at the engine's log, then run it again".into(),
+            Self::NoFile { .. } => REPORT_THIS.into(),
+        }
+    }
+}
+
+impl StageError for EngineError {
+    fn topic(&self) -> Topic {
+        match self {
+            Self::UnsupportedAddress(_)
+            | Self::Context(_)
+            | Self::Ssh(_)
+            | Self::Tls(_)
+            | Self::NotThere { .. }
+            | Self::NotAllowed { .. }
+            | Self::NotAnEngine { .. }
+            | Self::TooOld { .. }
+            | Self::NotLinux { .. }
+            | Self::NoBuildKit { .. } => Topic::Engine,
+            Self::Request { .. } | Self::Pull { .. } | Self::NoFile { .. } => Topic::EngineFailed,
+        }
+    }
+
     fn fault(&self) -> Fault {
         match self {
             Self::Request { .. } | Self::Pull { .. } | Self::NoFile { .. } => Fault::Publication,

@@ -1,7 +1,8 @@
-//! Taking layers out of the engine, by its [export of an image](https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Image/operation/ImageGet).
+//! Taking layers from the engine, through its [export of an
+//! image](https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Image/operation/ImageGet).
 //!
-//! The archive has every layer, in no order that helps, under names that depend on the engine's store: classic stores
-//! write them uncompressed, containerd's as they were stored. So each is recognised by its digest.
+//! The archive contains every layer, in no useful order, under names that depend on the engine's store: classic stores
+//! write them uncompressed, containerd's as they were stored. So layers are recognised by their digests.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -13,23 +14,23 @@ use super::spool::{copy, read_archive};
 use super::{EngineError, LocalImage, until_answered};
 use crate::image::Digest;
 
-/// A layer that was taken out of the engine, in a file that has no name and so is gone once this is dropped.
+/// A layer taken from the engine, in an unnamed file that disappears when this value is dropped.
 #[derive(Debug)]
 pub struct ExportedLayer {
     /// The digest of the uncompressed layer.
     pub diff_id: Digest,
     /// The length of the uncompressed layer in bytes.
     pub size: u64,
-    /// The uncompressed layer, a tar archive, from its beginning.
+    /// The uncompressed layer, a tar archive, positioned at its beginning.
     pub file: File,
 }
 
 impl LocalImage {
-    /// Takes out the layers of `wanted` (by diff id), in that order. Blobs of `skipped` go by unread: the diff ids and
-    /// compressed digests of layers that are known.
+    /// Takes the layers of `wanted` (by diff id), in that order. Blobs in `skipped` (diff ids and compressed digests of
+    /// known layers) aren't unpacked.
     ///
     /// # Errors
-    /// The engine can't be asked, the disk is full, or a layer isn't in the image.
+    /// The engine doesn't answer, the disk is full, or a layer isn't in the image.
     pub async fn export(
         &self,
         wanted: &[Digest],
@@ -62,7 +63,7 @@ impl LocalImage {
                 }
             }
             let missing = || io::Error::new(io::ErrorKind::NotFound, "the export lacks a layer of the image");
-            // One layer may be there twice, and is then exported once.
+            // An image may contain a layer twice, but the export contains it once.
             fill_repeated(&list, &mut layers)?;
             layers.into_iter().map(|layer| layer.ok_or_else(missing)).collect()
         });
@@ -70,13 +71,13 @@ impl LocalImage {
     }
 }
 
-/// `blobs/sha256/<hex>` names the digest.
+/// The name `blobs/sha256/<hex>` contains the digest.
 fn is_known(path: &str, skipped: &HashSet<Digest>) -> bool {
     let hex = path.strip_prefix("blobs/sha256/").unwrap_or_default();
     format!("sha256:{hex}").parse().is_ok_and(|digest: Digest| skipped.contains(&digest))
 }
 
-/// Keeps the entry in a file if it is one of the wanted layers, compressed or not.
+/// Writes the entry to a file if it is one of the wanted layers, compressed or not.
 fn spool(entry: &mut impl io::Read, wanted: &[Digest]) -> io::Result<Option<ExportedLayer>> {
     let mut file = tempfile::tempfile()?;
     let (digest, size) = copy(entry, &mut file)?;

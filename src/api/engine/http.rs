@@ -1,7 +1,7 @@
-//! Requests of the [Engine API](https://docs.docker.com/reference/api/engine/).
+//! Requests to the [Engine API](https://docs.docker.com/reference/api/engine/).
 //!
-//! bollard sends no API version and its models leave out what we compare and what the build cache holds, so
-//! its part here is the gRPC session of a build; the dozen other requests are plain HTTP.
+//! bollard sends no API version, and its models lack fields that we compare and records of the build cache, so it is
+//! used only for the gRPC session of a build. The other dozen requests are plain HTTP.
 
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ use tokio_util::io::ReaderStream;
 use super::error::{Cause, EngineError};
 use crate::quote::quoted;
 
-/// The newest API version that we know; the engine's own counts where that is older.
+/// The newest API version that we know. An older engine's own version takes precedence.
 const NEWEST: ApiVersion = ApiVersion(1, 48);
-/// For requests that answer at once. What may take longer (a pull, a wait) has its own limits.
+/// For requests that are answered promptly. Longer ones (a pull, a wait) have limits of their own.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A version of the Engine API.
@@ -31,7 +31,7 @@ impl ApiVersion {
     }
 }
 
-/// A connection to an engine, with the negotiated version.
+/// A connection to an engine, with the negotiated API version.
 #[derive(Debug)]
 pub(super) struct Http {
     client: reqwest::Client,
@@ -39,10 +39,10 @@ pub(super) struct Http {
     version: Option<ApiVersion>,
 }
 
-/// A body as it arrives.
+/// A response body that is still arriving.
 pub(super) type Body = BoxStream<'static, Result<Bytes, Cause>>;
 
-/// A request that is being put together.
+/// A request under construction.
 pub(super) struct Call<'a> {
     http: &'a Http,
     what: String,
@@ -53,7 +53,7 @@ pub(super) struct Call<'a> {
     body: Option<Sent>,
 }
 
-/// What a request sends.
+/// The body of a request.
 enum Sent {
     Json(Value),
     /// A tar archive.
@@ -71,7 +71,8 @@ impl Http {
     }
 
     fn builder() -> Result<reqwest::ClientBuilder, Cause> {
-        // Never used: the engine is asked in plain HTTP. Without it reqwest looks for a provider of cryptography.
+        // Never used, since the engine is asked over plain HTTP; but without it, reqwest looks for a cryptography
+        // provider.
         let tls = rustls::ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
             .with_safe_default_protocol_versions()
             .map_err(|error| Cause::new(&error))?
@@ -86,7 +87,7 @@ impl Http {
         Ok(Self { client, origin, version: None })
     }
 
-    /// From now on the older one of `theirs` and ours is spoken.
+    /// Uses the older of `theirs` and our version from now on.
     pub(super) fn negotiate(&mut self, theirs: ApiVersion) {
         self.version = Some(theirs.min(NEWEST));
     }
@@ -95,7 +96,7 @@ impl Http {
         self.version.is_some_and(|ours| ours >= version)
     }
 
-    /// `what` completes "the engine failed to".
+    /// `what` completes the sentence "the engine failed to".
     pub(super) fn get(&self, path: impl Into<String>, what: impl Into<String>) -> Call<'_> {
         self.call(Method::GET, path, what)
     }
@@ -130,13 +131,13 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// With a tar archive, from its beginning.
+    /// Sends a tar archive, from its beginning.
     pub(super) fn archive(mut self, archive: std::fs::File) -> Self {
         self.body = Some(Sent::Archive(archive));
         self
     }
 
-    /// Sends it, for the answer's JSON (`null` where there is none).
+    /// Sends the request, and returns the JSON of the answer (`null` if there is none).
     pub(super) async fn json(self) -> Result<Value, EngineError> {
         let what = self.what.clone();
         let failed = |cause| EngineError::Request { what: what.clone(), cause };
@@ -155,13 +156,13 @@ impl<'a> Call<'a> {
         serde_json::from_slice(&bytes).map_err(|error| failed(Cause::refused(status, format!("not JSON: {error}"))))
     }
 
-    /// Sends it, for the answer's body as it arrives.
+    /// Sends the request, and returns the body of the answer while it arrives.
     pub(super) async fn stream(self) -> Result<Body, EngineError> {
         let response = self.send().await?;
         Ok(response.bytes_stream().map(|chunk| chunk.map_err(|error| Cause::new(&error))).boxed())
     }
 
-    /// Sends it, for the answer's head.
+    /// Sends the request, and returns the head of the answer.
     pub(super) async fn send(self) -> Result<Response, EngineError> {
         let version = self.http.version.map(|ApiVersion(major, minor)| format!("/v{major}.{minor}"));
         let mut url = format!("{}{}{}", self.http.origin, version.unwrap_or_default(), self.path);

@@ -1,4 +1,4 @@
-//! Images in the engine's store: pulled from registries, or built here.
+//! Images in the engine's store, pulled from registries or built there.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,17 +10,18 @@ use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use super::error::Cause;
+use super::error::{Cause, FREE_ENGINE};
 use super::janitor::{Chore, Making};
 use super::{Engine, EngineError, Shared, until_answered};
 use crate::api::retry::says_refused;
 use crate::credentials::Credential;
+use crate::hint::Input;
 use crate::image::{Digest, PinnedReference, Platform};
 
-/// A pull that says nothing for so long is begun again. Engines tell twice a second how far they are.
+/// A pull without any message for this long is started again. Engines report progress twice a second.
 const SILENCE: Duration = Duration::from_secs(180);
 
-/// An image that the run has built or loaded. It is removed when this is dropped.
+/// An image that the run built or loaded. It is removed when this value is dropped.
 #[derive(Debug)]
 pub struct LocalImage {
     engine: Engine,
@@ -33,27 +34,27 @@ impl LocalImage {
         Self { engine: engine.clone(), name, chore: Some(chore) }
     }
 
-    /// An image that was there before the run, which leaves it there.
+    /// An image that was there before the run, and stays there.
     pub(super) fn of_others(engine: &Engine, name: String) -> Self {
         Self { engine: engine.clone(), name, chore: None }
     }
 
-    /// Its name in the engine.
+    /// Its name on the engine.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The engine that has it.
+    /// The engine that it is on.
     #[must_use]
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
 
-    /// What the engine tells about it: `Config`, `RootFS`, `Architecture`, ….
+    /// The engine's description of it: `Config`, `RootFS`, `Architecture`, …
     ///
     /// # Errors
-    /// The engine can't be asked.
+    /// The engine doesn't answer.
     pub async fn inspect(&self) -> Result<Value, EngineError> {
         let ask = || {
             let what = format!("inspect image `{}`", self.name);
@@ -69,16 +70,16 @@ impl Drop for LocalImage {
     }
 }
 
-/// How far a pull is, in bytes; `total` grows while layers are discovered.
+/// The progress of a pull in bytes. `total` grows while layers are discovered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// What has been downloaded.
+    /// Bytes that have been downloaded.
     pub current: u64,
-    /// What is known to be downloaded.
+    /// Bytes that are known to be needed.
     pub total: u64,
 }
 
-/// Holds an image of a registry in the engine. When the last lease of an image is dropped and the run pulled it, it is removed.
+/// Keeps an image from a registry on the engine. It is removed with its last lease, if the run pulled it.
 #[derive(Debug)]
 pub struct ImageLease {
     engine: Engine,
@@ -86,13 +87,13 @@ pub struct ImageLease {
     base: Arc<Base>,
 }
 
-/// An image of a registry that the run uses.
+/// An image from a registry that the run uses.
 #[derive(Debug, Default)]
 pub(super) struct Base {
     waiting: AtomicUsize,
     presence: Mutex<Presence>,
     reference: Option<PinnedReference>,
-    /// The digest of its config, by which classic stores know it, if they had no such image before.
+    /// The digest of its config, by which classic stores know it, unless they had such an image before.
     config: Mutex<Option<Digest>>,
 }
 
@@ -100,18 +101,18 @@ pub(super) struct Base {
 enum Presence {
     #[default]
     Unknown,
-    /// It was there before the run: not ours to remove.
+    /// It was there before the run, and isn't ours to remove.
     Theirs,
-    /// The run has begun to pull it, and may have been interrupted.
+    /// The run began to pull it, and may have been interrupted.
     Begun,
     /// The run pulled it.
     Ours,
-    /// The run pulled it and removed it.
+    /// The run pulled it, and removed it again.
     Removed,
 }
 
 impl Engine {
-    /// Announces that the image of `reference` (one platform's manifest) is needed, without pulling it yet.
+    /// Announces that the image `reference` (the manifest for one platform) is needed, without pulling it yet.
     #[must_use]
     pub fn lease(&self, reference: &PinnedReference) -> ImageLease {
         let mut bases = self.shared.ledger.bases();
@@ -132,11 +133,11 @@ impl ImageLease {
         &self.reference
     }
 
-    /// Pulls the image, unless it is there. `config` is the digest of its config, by which the engine may know it.
-    /// Passing failures of the registry are tried again.
+    /// Pulls the image, unless the engine has it. `config` is the digest of its config, by which the engine may know
+    /// it. Transient failures of the registry are retried.
     ///
     /// # Errors
-    /// The image isn't to be had.
+    /// The image can't be pulled.
     pub async fn pull(
         &self,
         platform: &Platform,
@@ -153,7 +154,8 @@ impl ImageLease {
                 *presence = Presence::Theirs;
                 return Ok(());
             }
-            // Somebody's image that has no name gets one by our pull; removing that name would remove the image.
+            // An unnamed image of somebody else's would get a name by our pull, and removing that name would remove the
+            // image.
             for id in [config, self.reference.digest()] {
                 match shared.image(id.as_str()).await? {
                     Some(image) if is_nameless(&image) => *presence = Presence::Theirs,
@@ -177,11 +179,11 @@ impl ImageLease {
         Ok(())
     }
 
-    /// Asks for something of the image, which has been pulled. Another run that shares the engine may have removed it since, as it would
-    /// its own; then it is pulled again. (BuildKit does so by itself.)
+    /// Asks for something about the pulled image. Another run on the same engine may have removed the image as if it
+    /// were its own; then it is pulled again. (In a build, BuildKit does that by itself.)
     ///
     /// # Errors
-    /// Those of `ask`; the image isn't to be had any more.
+    /// The errors of `ask`; or the image can't be pulled again.
     pub async fn ask<T, F>(&self, platform: &Platform, config: &Digest, ask: impl Fn() -> F) -> Result<T, EngineError>
     where
         F: Future<Output = Result<T, EngineError>>,
@@ -230,7 +232,7 @@ impl ImageLease {
             rest.extend_from_slice(&chunk?);
             while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
                 let line: Vec<u8> = rest.drain(..=end).collect();
-                // Only whole messages count; an unknown one is of no interest.
+                // Incomplete and unknown messages are ignored.
                 let Ok(message) = serde_json::from_slice::<Value>(&line) else { continue };
                 if let Some(error) = message["errorDetail"]["message"].as_str().or(message["error"].as_str()) {
                     return Err(Cause::text(error));
@@ -244,16 +246,20 @@ impl ImageLease {
     }
 
     fn explain(&self, cause: Cause) -> EngineError {
-        let hint = if says_refused(cause.message()) && !self.engine.shared.is_private {
-            "\nhint: the engine is on another machine and is spoken to without TLS, so it gets no credentials; use one on this machine"
+        let hints = if says_refused(cause.message()) && !self.engine.shared.is_private {
+            "the engine is on another machine and is spoken to without TLS, so it gets no credentials; use one on this machine".into()
         } else if says_refused(cause.message()) {
-            "\nhint: check the line of this registry in `credentials`, and that its account may pull the image"
+            format!(
+                "check the line of this registry in {}, and that its account may pull the image",
+                Input("credentials")
+            )
+            .into()
         } else if cause.message().to_lowercase().contains("no space left") {
-            "\nhint: free disk space on the engine's machine"
+            FREE_ENGINE.into()
         } else {
-            ""
+            "look whether the engine reaches that registry: `docker pull` of the same image shows it".into()
         };
-        EngineError::Pull { reference: self.reference.to_string(), hint, cause }
+        EngineError::Pull { reference: self.reference.to_string(), hints, cause }
     }
 }
 
@@ -266,16 +272,16 @@ impl Drop for ImageLease {
 }
 
 impl Base {
-    /// Removes it if it is ours and nobody waits for it, and tells whether it did.
+    /// Removes the image if it is ours and no lease waits for it. Returns whether it did.
     pub(super) async fn remove(&self, shared: &Shared) -> Result<bool, EngineError> {
-        // Held by a pull in progress: then somebody waits, and their lease's end brings us back.
+        // A pull in progress holds the lock: then a lease waits for the image, and its end brings us back here.
         let Ok(mut presence) = self.presence.try_lock() else { return Ok(false) };
         let Some(reference) = &self.reference else { return Ok(false) };
         if self.waiting.load(Ordering::SeqCst) > 0 || !matches!(*presence, Presence::Begun | Presence::Ours) {
             return Ok(false);
         }
         let mut found = false;
-        // An interrupted pull may leave the image without its name. No nameless one was there before.
+        // An interrupted pull may leave the image without its name. There was no unnamed one before.
         let ids = self.config.lock().await;
         for name in [Some(reference.to_string()), ids.as_ref().map(ToString::to_string)].into_iter().flatten() {
             let Some(image) = shared.image(&name).await? else { continue };
@@ -284,7 +290,7 @@ impl Base {
                 shared.remove_image(&name).await?;
             }
         }
-        // What was only begun may still come: the last look counts.
+        // An image whose pull was only begun may still appear: the last look decides.
         if *presence == Presence::Ours {
             *presence = Presence::Removed;
         }
@@ -303,7 +309,7 @@ impl Shared {
     }
 }
 
-/// Docker Hub has other names where credentials are looked up.
+/// For credentials, Docker Hub has other names.
 pub(super) fn hub_address<'a>(registry: &'a str, hub: &'a str) -> &'a str {
     if registry == crate::image::reference::DOCKER_HUB { hub } else { registry }
 }
@@ -312,7 +318,7 @@ pub(super) fn is_nameless(image: &Value) -> bool {
     ["RepoTags", "RepoDigests"].iter().all(|list| image[list].as_array().is_none_or(Vec::is_empty))
 }
 
-/// The sum over all layers after `message`, if it tells of one.
+/// The sum over all layers after `message`, if that is about a layer.
 fn downloaded(message: &Value, layers: &mut std::collections::BTreeMap<String, Progress>) -> Option<Progress> {
     let layer = layers.entry(message["id"].as_str()?.to_owned()).or_default();
     match message["status"].as_str()? {

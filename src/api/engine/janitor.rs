@@ -1,6 +1,7 @@
-//! Removing what the run made, and nothing else.
+//! Removes everything that the run created on the engine, and nothing else.
 //!
-//! A lease's `Drop` can't wait for the engine, so it hands its removal to a task that works them off in order.
+//! A lease's `Drop` can't wait for the engine, so it hands the removal over to a task, which carries out removals in
+//! order.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -16,45 +17,45 @@ use super::images::Base;
 use super::{Engine, EngineError, LABEL, LOCAL, Shared, until_answered};
 use crate::image::PinnedReference;
 
-/// Between two looks at what an interrupted operation may still be making.
+/// The pause between two looks for what an interrupted operation may still create.
 const PAUSE: Duration = Duration::from_millis(200);
-/// How many looks have to find nothing after something was interrupted.
+/// How many consecutive looks must find nothing after something was interrupted.
 const LOOKS: usize = 3;
-/// How long a build that nobody waits for any more may take to its end.
+/// How long an abandoned build may take to finish.
 const GRACE: Duration = Duration::from_secs(2);
-/// How many looks are taken at what doesn't go.
+/// How many looks are taken while something can't be removed.
 const PATIENCE: usize = 6;
 
-/// What has to be removed, sooner or later.
+/// What has to be removed sooner or later.
 #[derive(Debug)]
 pub(super) struct Ledger {
-    /// The build cache's records of before the run; `None` if the engine didn't list them.
+    /// The records in the build cache before the run; `None` if the engine didn't list them.
     pub(super) cache_before: Option<HashSet<String>>,
-    /// The images of registries that the run uses.
+    /// The images from registries that the run uses.
     pub(super) bases: Mutex<BTreeMap<PinnedReference, Arc<Base>>>,
-    /// What the builds' steps run: BuildKit up to Docker 20.10 has no better name for their records.
+    /// The commands in the builds' steps: up to Docker 20.10, BuildKit has no better name for their records.
     commands: Mutex<HashSet<String>>,
-    /// An operation was dropped half-way: what it asked for may come to be after we looked.
+    /// Whether an operation was dropped half-way, so that its result may appear after we have looked.
     interrupted: AtomicBool,
     counter: AtomicU64,
-    /// Ends the builds that nobody waits for. Its receivers are the builds.
+    /// Stops abandoned builds, which are its receivers.
     stop: watch::Sender<bool>,
 }
 
-/// Something to remove.
+/// Something to remove from the engine.
 #[derive(Debug)]
 pub(super) enum Chore {
-    /// A container, by its name.
+    /// A container, by name.
     Container(String),
-    /// An image that the run built, by its name.
+    /// An image that the run built, by name.
     Built(String),
-    /// An image that the run pulled, unless somebody waits for it again.
+    /// An image that the run pulled, unless a lease waits for it again.
     Pulled(PinnedReference),
-    /// Everything; then the answer.
+    /// Everything. What couldn't be removed is sent back.
     Sweep(oneshot::Sender<Vec<String>>),
 }
 
-/// The task's front door.
+/// Hands chores to the task.
 #[derive(Clone, Debug)]
 pub(super) struct Janitor(mpsc::UnboundedSender<Chore>);
 
@@ -63,7 +64,7 @@ pub(super) struct Janitor(mpsc::UnboundedSender<Chore>);
 pub struct LeftBehind(Vec<String>);
 
 impl LeftBehind {
-    /// Whether everything is gone.
+    /// Whether everything was removed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -77,9 +78,11 @@ impl fmt::Display for LeftBehind {
 }
 
 impl Engine {
-    /// Waits until everything that the run made in the engine is removed, for at most `budget`, and tells what is left.
+    /// Waits until everything that the run created on the engine is removed, for at most `budget`, and returns what is
+    /// left.
     ///
-    /// Drop what holds leases first: built images, base leases, futures that were working with the engine.
+    /// Drop everything that holds leases first: built images, base leases, and futures that were working with the
+    /// engine.
     pub async fn clean_up(&self, budget: Duration) -> LeftBehind {
         let (answer, swept) = oneshot::channel();
         self.janitor.hand(Chore::Sweep(answer));
@@ -108,7 +111,7 @@ impl Ledger {
         }
     }
 
-    /// A number that the run hasn't used in a name yet.
+    /// A number that the run hasn't used in a name so far.
     pub(super) fn number(&self) -> u64 {
         self.counter.fetch_add(1, Ordering::Relaxed)
     }
@@ -119,9 +122,10 @@ impl Ledger {
 }
 
 impl Ledger {
-    /// A build is about to run `commands`, of which the first lines are noted: the others are joined on the way.
+    /// Records that a build is about to run `commands`. Only their first lines count, because BuildKit joins the
+    /// others.
     pub(super) fn will_run(&self, commands: &[String]) {
-        // BuildKit names the record of a list by its words, and that of a shell's command by its text.
+        // BuildKit describes a list by its words, and a shell's command by its text.
         let named = |command: &String| match serde_json::from_str::<Vec<String>>(command) {
             Ok(words) => words.join(" "),
             Err(_) => command.lines().next().unwrap_or_default().trim_end_matches(['\\', ' ']).to_owned(),
@@ -129,7 +133,7 @@ impl Ledger {
         self.commands.lock().unwrap_or_else(PoisonError::into_inner).extend(commands.iter().map(named));
     }
 
-    /// Whether a record's description tells of a command or an image of the run.
+    /// Whether a record's description contains a command or an image of the run.
     pub(super) fn mentioned(&self, description: &str) -> bool {
         let commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
         (description.starts_with("mount / from exec ")
@@ -143,9 +147,9 @@ impl Ledger {
 pub(super) struct Solving(watch::Receiver<bool>);
 
 impl Solving {
-    /// Waits until the build is to be given up.
+    /// Waits until the build should stop.
     pub(super) async fn stopped(mut self) {
-        // Without the ledger there is nobody to tell; the build then ends by itself.
+        // Without the ledger nobody can ask it to stop; the build then ends by itself.
         if self.0.wait_for(|&stop| stop).await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -153,12 +157,12 @@ impl Solving {
 }
 
 impl Ledger {
-    /// Notes a build, which the clean-up waits for.
+    /// Registers a build, which the clean-up then waits for.
     pub(super) fn solving(&self) -> Solving {
         Solving(self.stop.subscribe())
     }
 
-    /// Waits for the builds that were dropped, and stops those that take long. Tells whether there were any.
+    /// Waits for abandoned builds, and stops those that take too long. Returns whether there were any.
     async fn finish_builds(&self) -> bool {
         let dropped = self.stop.receiver_count() > 0;
         if tokio::time::timeout(GRACE, self.stop.closed()).await.is_err() {
@@ -170,7 +174,8 @@ impl Ledger {
     }
 }
 
-/// Around a request that makes something: dropped before [`Making::made`], it tells the ledger.
+/// Wraps a request that creates something: if this is dropped before [`Making::made`], the ledger counts the request as
+/// interrupted.
 pub(super) struct Making<'a>(Option<&'a Ledger>);
 
 impl<'a> Making<'a> {
@@ -178,7 +183,7 @@ impl<'a> Making<'a> {
         Self(Some(ledger))
     }
 
-    /// The engine has answered.
+    /// Records that the engine has answered.
     pub(super) fn made(mut self) {
         self.0 = None;
     }
@@ -205,21 +210,21 @@ impl Janitor {
     }
 
     pub(super) fn hand(&self, chore: Chore) {
-        // Without a janitor there is no runtime any more, and nobody who could wait.
+        // Without a janitor, the runtime is gone, and with it everybody who could wait.
         let _ = self.0.send(chore);
     }
 }
 
-/// What a look at the engine has found, and asked it to remove.
+/// What a look at the engine found, and asked the engine to remove.
 struct Found {
-    /// Containers and images.
+    /// The number of containers and images.
     things: usize,
-    /// Records of the build cache.
+    /// The build cache's records.
     records: Vec<Record>,
 }
 
 impl Shared {
-    /// A failure is no news yet: the sweep at the end looks again, and tells.
+    /// Failures are ignored here: the sweep at the end looks again, and reports them.
     async fn see_to(&self, chore: Chore) {
         match chore {
             Chore::Container(name) => drop(self.remove_container(&name).await),
@@ -229,13 +234,13 @@ impl Shared {
             }
             Chore::Pulled(reference) => drop(self.remove_base(&reference).await),
             Chore::Sweep(answer) => {
-                // Nobody may be waiting any more.
+                // The receiver may have stopped waiting.
                 let _ = answer.send(self.sweep().await);
             }
         }
     }
 
-    /// Tells whether there was something to remove.
+    /// Returns whether there was something to remove.
     async fn remove_base(&self, reference: &PinnedReference) -> Result<bool, EngineError> {
         let Some(base) = self.ledger.bases().get(reference).cloned() else { return Ok(false) };
         let removed = base.remove(self).await?;
@@ -245,9 +250,9 @@ impl Shared {
         Ok(removed)
     }
 
-    /// Removes all of the run's things until none is left, or until those that are left don't go.
+    /// Removes everything of the run until nothing is left, or until the rest can't be removed.
     async fn sweep(&self) -> Vec<String> {
-        // The engine may still be at what was dropped: one quiet look is then not enough.
+        // The engine may still be busy with dropped operations; then one look that finds nothing isn't enough.
         let interrupted = self.ledger.finish_builds().await || self.ledger.interrupted.load(Ordering::Relaxed);
         let mut looks = if interrupted { LOOKS } else { 1 };
         let (mut before, mut patience) = (None, PATIENCE);
@@ -256,8 +261,8 @@ impl Shared {
                 Ok(found) => found,
                 Err(error) => return vec![describe(&error)],
             };
-            // A nameless record that doesn't go is in use, hence a stranger's. One of ours is in use by a build that
-            // was dropped and hasn't noticed yet.
+            // An anonymous record that can't be removed is in use, and hence not ours. A record of ours is in use by a
+            // dropped build that hasn't noticed yet.
             let left: Vec<&Record> = found.records.iter().filter(|record| self.is_named_ours(record)).collect();
             if found.things == 0 && (found.records.is_empty() || before.as_ref() == Some(&found.records)) {
                 patience -= 1;
@@ -292,7 +297,7 @@ impl Shared {
         Ok(Found { things, records: self.prune(Extent::Everything).await? })
     }
 
-    /// The names in a list of images that this run made up.
+    /// The names in a list of images that this run chose.
     fn local_names(&self, listing: &Value) -> Vec<String> {
         let prefix = format!("{LOCAL}/{}/", self.run);
         let tags = listing.as_array().into_iter().flatten().filter_map(|image| image["RepoTags"].as_array()).flatten();
@@ -307,12 +312,12 @@ impl Shared {
 
     pub(super) async fn remove_image(&self, name: &str) -> Result<(), EngineError> {
         let request = self.http.delete(format!("/images/{name}"), format!("remove image `{name}`"));
-        // Its untagged parents, if there are any, were there before.
+        // Its untagged parents, if there are any, were there before the run.
         gone(request.query("noprune", "1").json().await)
     }
 }
 
-/// Not being there, or being removed already, is what was wanted.
+/// A missing container or image is fine, and so is one that is being removed already.
 fn gone(answer: Result<Value, EngineError>) -> Result<(), EngineError> {
     match answer {
         Err(error) if error.status() == Some(404) => Ok(()),

@@ -1,5 +1,6 @@
-//! Giving the engine an image that is on this machine and in no registry, in the one
-//! [form](https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Image/operation/ImageLoad) that every engine takes.
+//! Loads an image that is in no registry into the engine, in the
+//! [format](https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Image/operation/ImageLoad) that every
+//! engine accepts.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -18,34 +19,34 @@ use crate::image::{Digest, Platform};
 /// How long an engine may take to unpack an image.
 const LIMIT: Duration = Duration::from_secs(20 * 60);
 
-/// An image on this machine, to be loaded.
+/// An image on this machine that can be loaded.
 #[derive(Clone, Debug)]
 pub struct Loadable {
-    /// Its config.
+    /// The blob of its config.
     pub config: Part,
-    /// Its layers, the lowest first, as they are.
+    /// The blobs of its layers, lowest first, compressed or not.
     pub layers: Vec<Part>,
 }
 
-/// A blob as a part of a file.
+/// A blob that is a part of a file.
 #[derive(Clone, Debug)]
 pub struct Part {
-    /// Its digest.
+    /// The digest of the blob.
     pub digest: Digest,
-    /// The file.
+    /// The file that contains it.
     pub path: PathBuf,
-    /// Where it begins.
+    /// The offset of its first byte.
     pub start: u64,
-    /// Its length.
+    /// Its length in bytes.
     pub size: u64,
 }
 
 impl Engine {
-    /// Loads an image for `platform` under a local name that contains `name`. The archive that the engine takes is made in `directory`
-    /// on its way. The image is removed when the returned lease is dropped.
+    /// Loads an image for `platform` under a local name that contains `name`. An archive for the engine is made in
+    /// `directory` first. The image is removed when the returned lease is dropped.
     ///
     /// # Errors
-    /// A file can't be read, the disk is full, or the engine doesn't take the image.
+    /// A file can't be read, the disk is full, or the engine refuses the image.
     pub async fn load(
         &self,
         loadable: Loadable,
@@ -56,7 +57,7 @@ impl Engine {
         let image = self.local_name(&self.stage(), platform, name);
         let what = format!("load image `{name}`");
         let failed = |cause| EngineError::Request { what: what.clone(), cause };
-        // Somebody's image that has no name would get one, and be removed with it.
+        // An unnamed image of somebody else's would get a name, and be removed with that name.
         let id = loadable.config.digest.as_str();
         if self.shared.image(id).await?.is_some_and(|image| is_nameless(&image)) {
             return Ok(LocalImage::of_others(self, id.to_owned()));
@@ -65,7 +66,7 @@ impl Engine {
         let archive = tokio::task::spawn_blocking(move || archive(&loadable, &reference, &directory));
         let archive = archive.await.map_err(io::Error::other).and_then(|made| made);
         let archive = archive.map_err(|error| failed(Cause::new(&error)))?;
-        // From here on the name is removed, whether or not the answer reaches us.
+        // From here on the image will be removed by name, whether or not the answer reaches us.
         let lease = LocalImage::new(self, image.clone(), Chore::Built(image));
         let making = Making::begin(&self.shared.ledger);
         let request = self.shared.http.post("/images/load", what.clone()).query("quiet", "1").archive(archive);
@@ -85,14 +86,14 @@ impl Engine {
     }
 }
 
-/// The image as `docker save` writes it.
+/// The image in the format of `docker save`.
 fn archive(image: &Loadable, name: &str, directory: &Path) -> io::Result<File> {
     let mut archive = tar::Builder::new(tempfile::tempfile_in(directory)?);
     let config = format!("{}.json", image.config.digest.hex());
     let layer = |part: &Part| format!("{}.tar", part.digest.hex());
     append(&mut archive, &config, &image.config)?;
     let mut written = std::collections::BTreeSet::new();
-    // An image may have a layer twice.
+    // An image may contain a layer twice.
     for part in image.layers.iter().filter(|part| written.insert(&part.digest)) {
         append(&mut archive, &layer(part), part)?;
     }

@@ -1,4 +1,4 @@
-//! Running a command in an image: no network, nothing writable but `/tmp`, no capabilities, a time limit.
+//! Runs a command in an image: without network or capabilities, with only `/tmp` writable, and with a time limit.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -11,43 +11,43 @@ use super::containers::{Container, unframe};
 use super::{Engine, EngineError, ImageLease, LocalImage, Shared, until_answered};
 use crate::image::Platform;
 
-/// How much of the output is kept.
+/// How many bytes of the output are kept.
 const OUTPUT: usize = 64 * 1024;
 const MEMORY: u64 = 2 << 30;
 const PROCESSES: u32 = 256;
-/// What a shell answers for a command that isn't there.
+/// A shell's exit code for a command that doesn't exist.
 const NOT_FOUND: i64 = 127;
-/// And for one that can't be executed.
+/// A shell's exit code for a command that can't be executed.
 const NOT_EXECUTABLE: i64 = 126;
-/// What the kernel says of an executable of another platform, when nothing emulates it.
+/// The kernel's error for an executable for another platform that nothing emulates.
 const FOREIGN: &str = "exec format error";
 
-/// What came of a command.
+/// The result of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ran {
     /// The exit code; 127 if the image has no such command, 126 if it can't be executed.
     pub exit_code: i64,
-    /// Standard output and standard error as they came, the first 64 KiB.
+    /// The first 64 KiB of standard output and standard error, interleaved.
     pub output: String,
-    /// Whether it was killed at the end of its time.
+    /// Whether it was killed because it exceeded its time limit.
     pub timed_out: bool,
 }
 
-/// Whether the command could be tried at all.
+/// The result of trying to run a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Attempt {
     /// It was run.
     Ran(Ran),
-    /// The engine can't run this platform; the reason.
+    /// The engine can't run this platform, for the given reason.
     Skipped(String),
 }
 
-/// The platforms that turned out not to run, each with the reason.
+/// The platforms that turned out not to run, and why.
 #[derive(Debug, Default)]
 pub(super) struct Emulation(Mutex<BTreeMap<Platform, String>>);
 
 impl Engine {
-    /// Why images of `platform` don't run here, as far as was found out by trying. The engine's own always do.
+    /// Why images for `platform` don't run here, if an attempt has shown it. The engine's own platform always runs.
     #[must_use]
     pub fn cannot_run(&self, platform: &Platform) -> Option<String> {
         self.shared.emulation.0.lock().unwrap_or_else(PoisonError::into_inner).get(platform).cloned()
@@ -55,22 +55,23 @@ impl Engine {
 }
 
 impl ImageLease {
-    /// Runs `command` in this image, which has been pulled, as [`LocalImage::run`] does.
+    /// Runs `command` in this pulled image, like [`LocalImage::run`].
     ///
     /// # Errors
-    /// The engine can't be asked. A command that fails is no error.
+    /// The engine doesn't answer. A failing command isn't an error.
     pub async fn run(&self, platform: &Platform, command: &[String], limit: Duration) -> Result<Attempt, EngineError> {
         self.engine().run_in(&self.reference().to_string(), platform, command, limit).await
     }
 }
 
 impl LocalImage {
-    /// Runs `command` (an executable and its arguments) in this image, which is of `platform`, for at most `limit`.
+    /// Runs `command` (an executable and its arguments) in this image, which is for `platform`, for at most `limit`.
     ///
-    /// The container has no network, a read-only root, `/tmp` in memory, no capabilities and no volumes that stay.
+    /// The container has no network, a read-only root, `/tmp` in memory, no capabilities, and no volumes that outlive
+    /// it.
     ///
     /// # Errors
-    /// The engine can't be asked. A command that fails is no error.
+    /// The engine doesn't answer. A failing command isn't an error.
     pub async fn run(&self, platform: &Platform, command: &[String], limit: Duration) -> Result<Attempt, EngineError> {
         self.engine().run_in(self.name(), platform, command, limit).await
     }
@@ -115,7 +116,7 @@ fn confined(shared: &Shared, command: &[String]) -> Value {
         "CapDrop": ["ALL"],
         "SecurityOpt": ["no-new-privileges"],
         "Tmpfs": { "/tmp": "rw,nosuid,nodev,exec,size=256m,mode=1777" },
-        // Whatever the engine's default is, this one can be read back.
+        // This log driver can be read, whatever the engine's default is.
         "LogConfig": { "Type": "json-file", "Config": { "max-size": "4m", "max-file": "1" } },
     });
     if shared.can_limit.memory {
@@ -139,7 +140,7 @@ impl Shared {
         }
         started?;
         let wait = async {
-            // Not the usual request: its answer takes as long as the command.
+            // Not a usual request: the answer takes as long as the command.
             let mut body = self.http.post(path("wait"), "wait for a container").stream().await?;
             let mut answer = Vec::new();
             while let Some(chunk) = body.next().await {
@@ -153,7 +154,7 @@ impl Shared {
             Ok(exit_code) => (exit_code?, false),
             Err(_) => {
                 match self.http.post(path("kill"), "kill a container").json().await {
-                    // It has ended by itself in this moment.
+                    // It ended by itself just now.
                     Err(error) if error.status() == Some(409) => {}
                     other => drop(other?),
                 }
@@ -172,7 +173,7 @@ impl Shared {
         let mut log = Vec::new();
         while let Some(chunk) = body.next().await {
             log.extend_from_slice(&chunk.map_err(failed)?);
-            // The frames' heads make it longer than the text.
+            // Longer than the text, because of the frames' headers.
             if log.len() > 2 * OUTPUT {
                 break;
             }
@@ -183,7 +184,7 @@ impl Shared {
     }
 }
 
-/// The exit code that a shell would give; `None` where the engine has failed, not the command.
+/// The exit code that a shell would give; `None` if the engine failed and not the command.
 fn refused_to_start(message: &str) -> Option<i64> {
     let says = |texts: &[&str]| texts.iter().any(|text| message.contains(text));
     if says(&["executable file not found", "no such file or directory"]) {

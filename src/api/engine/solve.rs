@@ -1,4 +1,4 @@
-//! A build by BuildKit, through the engine's `/grpc` and `/session`.
+//! Builds with BuildKit, through the engine's `/grpc` and `/session`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -22,63 +22,64 @@ use super::{Engine, EngineError, LOCAL, LocalImage};
 use crate::credentials::registry_name;
 use crate::image::Platform;
 
-/// `COPY --link` came with BuildKit 0.10, and that with Docker 23.
+/// `COPY --link` came with BuildKit 0.10, which came with Docker 23.
 const FIRST_WITH_LINK: ApiVersion = ApiVersion(1, 42);
-/// Docker 23 is the first that has zstd.
+/// Docker 23 was the first version to support zstd.
 const FIRST_WITH_ZSTD: ApiVersion = ApiVersion(1, 42);
 
-/// How long a build may take that copies a few files onto a base that the engine has; and one that runs commands.
+/// How long a build may take that copies a few files onto a base that the engine has, and how long a build may take
+/// that runs commands.
 const LIMIT: Duration = Duration::from_secs(20 * 60);
 const LIMIT_WITH_COMMANDS: Duration = Duration::from_secs(2 * 60 * 60);
 
-/// The archive with the executables in a build's context, where there is one.
+/// The name of the archive with the executables in a build's context, if there is one.
 pub const EXECUTABLES: &str = "executables.tar.gz";
 
-/// A build to be done.
+/// The input of a build.
 #[derive(Clone, Debug)]
 pub struct Solve {
-    /// The Dockerfile. Its stages have names that begin with [`Engine::stage`]'s.
+    /// The Dockerfile. The names of its stages begin with the one from [`Engine::stage`].
     pub dockerfile: String,
-    /// Values for its `ARG`s.
+    /// Values for its build arguments.
     pub arguments: BTreeMap<String, String>,
-    /// What the image is for.
+    /// The platform of the image.
     pub platform: Platform,
-    /// The commands that its steps run. With one, nothing of the engine's cache is used: what a command does depends on
+    /// The commands in its steps. If there are any, the engine's cache isn't used: the result of a command depends on
     /// more than its text.
     pub commands: Vec<String>,
-    /// The file that is [`EXECUTABLES`] in the context.
+    /// The file that becomes [`EXECUTABLES`] in the context.
     pub executables: Option<PathBuf>,
 }
 
 impl Engine {
-    /// A name for a build's stage, by which its cache is found again.
+    /// A name for a build's stage, by which the records of its cache are recognised.
     #[must_use]
     pub fn stage(&self) -> String {
         format!("{}{}", stage_prefix(&self.shared.run), self.shared.ledger.number())
     }
 
-    /// Whether the engine's Dockerfile frontend knows `COPY --link`.
+    /// Whether the engine's Dockerfile frontend supports `COPY --link`.
     #[must_use]
     pub fn knows_link(&self) -> bool {
         self.shared.http.speaks(FIRST_WITH_LINK)
     }
 
-    /// Whether the engine unpacks layers that are compressed by zstd.
+    /// Whether the engine can unpack layers compressed by zstd.
     #[must_use]
     pub fn reads_zstd(&self) -> bool {
         self.shared.http.speaks(FIRST_WITH_ZSTD)
     }
 
-    /// A name of the run for an image in the engine.
+    /// A local name for an image of this run.
     pub(super) fn local_name(&self, stage: &str, platform: &Platform, name: &str) -> String {
         format!("{LOCAL}/{}/{}:{}", self.shared.run, path_component(name), tag(stage, platform))
     }
 
-    /// Builds an image under a local name that contains `name`.
-    /// The image is removed with its cache when the returned lease is dropped.
+    /// Builds an image under a local name that contains `name`. The image and its cache are removed when the returned
+    /// lease is dropped.
     ///
     /// # Errors
-    /// What BuildKit says.
+    /// BuildKit can't build it; the error contains its message.
     pub async fn solve(&self, solve: Solve, stage: &str, name: &str) -> Result<LocalImage, EngineError> {
         let image = self.local_name(stage, &solve.platform, name);
         let lease = LocalImage::new(self, image.clone(), Chore::Built(image.clone()));
@@ -93,7 +94,7 @@ impl Engine {
             options = options.buildarg(name, value);
         }
         let credentials = self.credentials.iter().filter_map(|credential| {
-            // BuildKit asks by host alone. What a build starts from was pulled before.
+            // BuildKit asks for credentials by host. Everything that a build starts from has been pulled before.
             let registry = registry_name(&credential.registry).filter(|name| !name.contains('/'))?;
             let secret = Some(credential.password.expose().to_owned());
             let credentials = if credential.is_identity_token() {
@@ -115,8 +116,8 @@ impl Engine {
         Ok(lease)
     }
 
-    /// On a thread of its own, since bollard's future can't change threads, and BuildKit keeps what a cancelled build
-    /// was using for good. So one that nobody waits for any more comes to its end, if it does so soon.
+    /// Runs on a thread of its own, because bollard's future can't move between threads, and BuildKit never releases
+    /// what a cancelled build was using. So an abandoned build may finish, if it does so soon.
     async fn solve_once(
         &self,
         image: &str,
@@ -145,8 +146,8 @@ impl Engine {
     }
 }
 
-/// A context with the Dockerfile, and the executables where the engine can't pull them. BuildKit takes it as a whole, so this is the one place
-/// where compressed executables are in memory.
+/// A context with the Dockerfile, and with the executables if the engine can't pull them. BuildKit takes it as a whole,
+/// so this is the only place where compressed executables are held in memory.
 fn archive(dockerfile: &str, executables: Option<&Path>) -> std::io::Result<Vec<u8>> {
     let mut header = tar::Header::new_gnu();
     header.set_size(dockerfile.len() as u64);
@@ -169,7 +170,7 @@ fn build_platform(platform: &Platform) -> ImageBuildPlatform {
     }
 }
 
-/// The variant's name as a part of a repository's path, whose grammar is narrower.
+/// The variant's name as a path component of a repository, whose grammar is narrower.
 fn path_component(name: &str) -> String {
     let words = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     let component = words.collect::<Vec<_>>().join("-").to_ascii_lowercase();

@@ -1,4 +1,4 @@
-//! An archive that the engine sends, read entry by entry while it arrives.
+//! Archives from the engine, read entry by entry while they arrive.
 
 use std::io::{self, Read};
 
@@ -11,25 +11,25 @@ use super::error::Cause;
 use super::http::Body;
 use crate::image::Digest;
 
-/// How many chunks may wait for the reader.
+/// How many chunks may be buffered for the reader.
 const AHEAD: usize = 16;
 const BUFFER: usize = 128 * 1024;
 
-/// Reads `body` by `read` on a thread where blocking is allowed. Dropping the future ends both.
+/// Lets `read` read `body` on a thread that may block. Dropping the future ends both.
 pub(super) async fn read_archive<T: Send + 'static>(
     body: Body,
     read: impl FnOnce(&mut tar::Archive<Arriving>) -> io::Result<T> + Send + 'static,
 ) -> Result<T, Cause> {
     on_thread(body, |mut archive| {
         let read = read(&mut archive)?;
-        // The connection is whole only if the end has arrived.
+        // Without the end of the archive, the connection was cut.
         io::copy(&mut archive.into_inner(), &mut io::sink())?;
         Ok(read)
     })
     .await
 }
 
-/// The same, for what stands at the beginning: the connection is closed as soon as `read` has what it wants.
+/// The same for something at the beginning of the archive: the connection is closed as soon as `read` returns.
 pub(super) async fn read_head<T: Send + 'static>(
     body: Body,
     read: impl FnOnce(&mut tar::Archive<Arriving>) -> io::Result<T> + Send + 'static,
@@ -45,7 +45,7 @@ async fn on_thread<T: Send + 'static>(
     let reader =
         tokio::task::spawn_blocking(move || read(tar::Archive::new(Arriving { receiver, chunk: Bytes::new() })));
     while let Some(chunk) = body.next().await {
-        // A reader that has ended early has what it wants, or an error to tell.
+        // A reader that has ended early has either what it wants or an error to report.
         if sender.send(chunk.map_err(io::Error::other)).await.is_err() {
             break;
         }
@@ -53,7 +53,7 @@ async fn on_thread<T: Send + 'static>(
     drop(sender);
     let read: io::Result<T> = reader.await.map_err(|error| Cause::new(&error))?;
     read.map_err(|error| match error.kind() {
-        // These are no fault of the connection, and would be the same again.
+        // These errors don't come from the connection, and would occur again.
         io::ErrorKind::NotFound | io::ErrorKind::StorageFull => Cause::text(error.to_string()),
         _ => Cause::new(&error),
     })
@@ -79,7 +79,7 @@ impl Read for Arriving {
     }
 }
 
-/// Copies all of `from` to `to`, for the digest and the length of what was copied.
+/// Copies all of `from` to `to`. Returns the digest and the length of the copy.
 pub(super) fn copy(from: &mut impl Read, to: &mut impl io::Write) -> io::Result<(Digest, u64)> {
     let (mut hash, mut size, mut buffer) = (Sha256::new(), 0, vec![0; BUFFER]);
     loop {

@@ -1,4 +1,4 @@
-//! What GitHub answers where it doesn't give what was asked for, as `api/retry.rs` wants it described.
+//! GitHub's unexpected answers, described in the terms of `api/retry.rs`.
 //!
 //! Follows GitHub's [best practices](https://docs.github.com/en/rest/using-the-rest-api/best-practices-for-using-the-rest-api#handle-rate-limit-errors-appropriately).
 
@@ -10,24 +10,24 @@ use super::error::Cause;
 use crate::api::retry::{self, Api, Class, Failure};
 use crate::quote::quoted;
 
-/// An answer that isn't the wanted one.
+/// An answer other than the expected one.
 #[derive(Debug)]
 pub(super) enum Answer {
-    /// GitHub refused.
+    /// GitHub answered with an error status.
     Refusal(Refusal),
-    /// There was none: a broken or refused connection, a name that isn't known, too long a wait.
+    /// No answer: a broken or refused connection, an unknown host, or a timeout.
     Silence(Cause),
-    /// It isn't what GitHub's description says.
+    /// An answer that doesn't match GitHub's API description.
     Malformed(Cause),
 }
 
-/// A refusal.
+/// An answer with an error status.
 #[derive(Debug, Default)]
 pub(super) struct Refusal {
     pub(super) status: u16,
-    /// GitHub's words, in one line.
+    /// GitHub's message, on one line.
     pub(super) message: String,
-    /// How long it asks us to wait: `Retry-After`, or until the hour's requests are given anew, where none are left.
+    /// The wait that GitHub asks for: `Retry-After`, or the time until the quota is reset if it is used up.
     pub(super) wait: Option<Duration>,
 }
 
@@ -40,7 +40,7 @@ impl Answer {
                 let spent = number("x-ratelimit-remaining") == Some(0);
                 let reset = number("x-ratelimit-reset").filter(|_| spent);
                 let reset = reset.and_then(|seconds| DateTime::from_timestamp(seconds, 0));
-                // Clocks differ by a second or so.
+                // Clocks may differ by a second or so.
                 let until_reset = reset.map(|at| (at - now).to_std().unwrap_or_default() + Duration::from_secs(1));
                 Self::Refusal(Refusal {
                     status: source.status_code.as_u16(),
@@ -67,7 +67,7 @@ impl Answer {
         }
     }
 
-    /// How long GitHub asks us to wait.
+    /// The wait that GitHub asks for, if any.
     pub(super) fn wait(&self) -> Option<Duration> {
         match self {
             Self::Refusal(refusal) => refusal.wait,
@@ -82,13 +82,13 @@ impl Refusal {
         Failure::Answered { status, code: None, message, asks_to_wait: self.wait.is_some() }
     }
 
-    /// Whether GitHub asks for fewer requests; a 403 can also mean that something isn't allowed.
+    /// Whether this is a rate limit; a 403 can also mean that something isn't allowed.
     pub(super) fn is_limit(&self) -> bool {
         retry::class(Api::GitHub, &self.failure()) == Class::Throttled
     }
 }
 
-/// What GitHub said, without the pages of its load balancers.
+/// GitHub's message on one line; HTML pages of its load balancers are dropped.
 fn one_line(message: &str, errors: &[serde_json::Value]) -> String {
     let message = message.trim();
     if message.starts_with('<') {

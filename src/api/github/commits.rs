@@ -1,4 +1,5 @@
-//! [Commits](https://docs.github.com/en/rest/commits/commits) and the [tags](https://docs.github.com/en/rest/git/refs) that lead to them.
+//! [Commits](https://docs.github.com/en/rest/commits/commits) and the [tags](https://docs.github.com/en/rest/git/refs)
+//! that point at them.
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -6,28 +7,28 @@ use serde::de::IgnoredAny;
 
 use super::{Error, GitHub};
 
-/// A commit.
+/// A commit of the repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commit {
-    /// Its forty digits.
+    /// Its full hexadecimal name.
     pub sha: String,
-    /// When it was committed.
+    /// The committer's date.
     pub date: Option<DateTime<Utc>>,
 }
 
 impl GitHub {
-    /// The commit that `tag` leads to, also through the object of an annotated tag.
+    /// The commit that `tag` points at, directly or through an annotated tag.
     ///
     /// # Errors
-    /// No such tag, no answer until the deadline, or a refusal.
+    /// There is no such tag, no answer until the deadline, or a refusal.
     pub async fn commit_of_tag(&self, tag: &str) -> Result<Commit, Error> {
         self.commit(&format!("tags/{tag}"), tag).await
     }
 
-    /// The commit that the first of `tags` that exists leads to, or `None`.
+    /// The commit of the first of `tags` that exists, or `None`.
     ///
     /// # Errors
-    /// No answer until the deadline, or a refusal.
+    /// There is no answer until the deadline, or a refusal.
     pub async fn find_commit(&self, tags: &[&str]) -> Result<Option<Commit>, Error> {
         for tag in tags {
             match self.commit_of_tag(tag).await {
@@ -43,16 +44,16 @@ impl GitHub {
     pub(super) async fn has_tag(&self, tag: &str) -> Result<bool, Error> {
         match self.get::<IgnoredAny>(self.url(&["git", "ref", "tags", tag])).await {
             Ok(_) => Ok(true),
-            // 409 is how GitHub says that a repository has no commit yet.
+            // GitHub answers 409 if a repository has no commits yet.
             Err(Error::NotFound { .. } | Error::Refused { status: 409, .. }) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    /// A commit by its digits.
+    /// A commit by its full name.
     ///
     /// # Errors
-    /// No such commit, no answer until the deadline, or a refusal.
+    /// There is no such commit, no answer until the deadline, or a refusal.
     pub async fn commit_by_sha(&self, sha: &str) -> Result<Commit, Error> {
         self.commit(sha, sha).await.map_err(|error| match error {
             Error::NoTag { repository, tag: sha } => Error::NoCommit { repository, sha },
@@ -76,7 +77,7 @@ impl GitHub {
         }
         match self.get(self.url(&["commits", reference])).await {
             Ok(Answer { sha, commit }) => Ok(Commit { sha, date: commit.committer.and_then(|by| by.date) }),
-            // 422 is how GitHub says that a reference leads nowhere.
+            // GitHub answers 422 if a reference points at nothing.
             Err(Error::NotFound { .. } | Error::Refused { status: 422, .. }) => {
                 Err(Error::NoTag { repository: self.repository.clone(), tag: name.to_owned() })
             }

@@ -6,15 +6,15 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::answer::Answer;
 use crate::api::retry::GITHUB_LIMIT;
-use crate::error::{Fault, Situation};
+use crate::error::{Fault, StageError};
+use crate::hint::{Hinted, Hints, Input};
+use crate::troubleshooting::Topic;
 
 /// Why GitHub couldn't be asked, or what it refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The API's address is none.
-    #[error(
-        "`{url}` is not the address of GitHub's API\nhint: set `GITHUB_API_URL`, for example to `https://api.github.com`"
-    )]
+    #[error("`{url}` is not the address of GitHub's API")]
     ApiUrl {
         /// What was given.
         url: String,
@@ -23,30 +23,26 @@ pub enum Error {
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
     /// Plain HTTP to another machine.
-    #[error(
-        "`{url}` would send the token unencrypted\nhint: use `https`, or list the host in `insecure-registries` where the way to it is trusted"
-    )]
+    #[error("`{url}` would send the token unencrypted")]
     PlainHttp {
         /// The API's address.
         url: String,
     },
     /// Not `owner/name`.
-    #[error("`{repository}` is not a repository on GitHub\nhint: a repository looks like `astral-sh/uv`")]
+    #[error("`{repository}` is not a repository on GitHub")]
     Repository {
         /// What was given.
         repository: String,
     },
     /// No client could be made: no TLS roots, as a rule.
-    #[error(
-        "no client for GitHub's API can be made\nhint: `SSL_CERT_FILE` names the file of trusted certificates, where it is set"
-    )]
+    #[error("no client for GitHub's API can be made")]
     Client {
         /// What the client's library says.
         #[source]
         cause: Cause,
     },
     /// There's no release of this tag.
-    #[error("`{repository}` has no release of {}\nhint: {}", listed(tags), no_release_hint(*anonymous))]
+    #[error("`{repository}` has no release of {}", listed(tags))]
     NoRelease {
         /// Where it was looked for.
         repository: String,
@@ -56,9 +52,7 @@ pub enum Error {
         anonymous: bool,
     },
     /// There's no such commit.
-    #[error(
-        "`{repository}` has no commit `{sha}`\nhint: push it first; for one of another repository, set `revision` and `created`"
-    )]
+    #[error("`{repository}` has no commit `{sha}`")]
     NoCommit {
         /// Where it was looked for.
         repository: String,
@@ -66,7 +60,7 @@ pub enum Error {
         sha: String,
     },
     /// There's no such tag.
-    #[error("`{repository}` has no tag `{tag}`\nhint: push the tag, or correct `version`")]
+    #[error("`{repository}` has no tag `{tag}`")]
     NoTag {
         /// Where it was looked for.
         repository: String,
@@ -74,7 +68,7 @@ pub enum Error {
         tag: String,
     },
     /// There's no such repository, or it can't be seen.
-    #[error("repository `{repository}` is not to be found on GitHub\nhint: {}", no_repository_hint(*anonymous))]
+    #[error("repository `{repository}` is not to be found on GitHub")]
     NoRepository {
         /// What was looked for.
         repository: String,
@@ -82,7 +76,7 @@ pub enum Error {
         anonymous: bool,
     },
     /// 404, where no better words are at hand.
-    #[error("`{request}` found nothing\nhint: it may exist and not be visible to this `github-token`")]
+    #[error("`{request}` found nothing")]
     NotFound {
         /// Method and path.
         request: String,
@@ -90,7 +84,7 @@ pub enum Error {
         writing: bool,
     },
     /// 401.
-    #[error("{} (`{request}`: {message})\nhint: {}", unauthorized(*anonymous), unauthorized_hint(*anonymous))]
+    #[error("{} (`{request}`: {message})", unauthorized(*anonymous))]
     Unauthorized {
         /// Method and path.
         request: String,
@@ -102,7 +96,7 @@ pub enum Error {
         writing: bool,
     },
     /// 403.
-    #[error("`github-token` may not {} `{repository}` (`{request}`: {message})\nhint: give the job `permissions: contents: {}`", verb(*writing), permission(*writing))]
+    #[error("{} may not {} `{repository}` (`{request}`: {message})", Input("github-token"), verb(*writing))]
     Forbidden {
         /// Method and path.
         request: String,
@@ -114,7 +108,7 @@ pub enum Error {
         writing: bool,
     },
     /// Too many requests, for longer than we wait.
-    #[error("GitHub asks to wait until {} (`{request}`: {message})\nhint: run it again then{}", date(until), limit_hint(*anonymous))]
+    #[error("GitHub asks to wait until {} (`{request}`: {message})", date(until))]
     Limited {
         /// Method and path.
         request: String,
@@ -140,9 +134,7 @@ pub enum Error {
         writing: bool,
     },
     /// No answer.
-    #[error(
-        "GitHub didn't answer `{request}`, {attempts} time(s)\nhint: see https://www.githubstatus.com, then run it again"
-    )]
+    #[error("GitHub didn't answer `{request}`, {attempts} time(s)")]
     Unreachable {
         /// Method and path.
         request: String,
@@ -153,7 +145,7 @@ pub enum Error {
         cause: Cause,
     },
     /// An answer that GitHub doesn't give.
-    #[error("the answer to `{request}` is not one of GitHub's\nhint: does `GITHUB_API_URL` lead to GitHub's API?")]
+    #[error("the answer to `{request}` is not one of GitHub's")]
     Malformed {
         /// Method and path.
         request: String,
@@ -162,9 +154,7 @@ pub enum Error {
         cause: Cause,
     },
     /// The notes keep changing.
-    #[error(
-        "the notes of release {id} of `{repository}` changed each time they were to be written\nhint: run it again when nobody else edits them"
-    )]
+    #[error("the notes of release {id} of `{repository}` changed each time they were to be written")]
     Contended {
         /// The repository.
         repository: String,
@@ -173,7 +163,7 @@ pub enum Error {
     },
 }
 
-/// A request that came to nothing.
+/// A failed request.
 pub(super) struct Asked {
     pub(super) request: String,
     pub(super) writing: bool,
@@ -205,7 +195,74 @@ impl Error {
     }
 }
 
-impl Situation for Error {
+impl Hinted for Error {
+    fn hints(&self) -> Hints {
+        let token = Input("github-token");
+        match self {
+            Self::ApiUrl { .. } => "set `GITHUB_API_URL`, for example to `https://api.github.com`".into(),
+            Self::PlainHttp { .. } => format!(
+                "use `https`, or list the host in {} where the way to it is trusted",
+                Input("insecure-registries")
+            )
+            .into(),
+            Self::Repository { .. } => "a repository looks like `astral-sh/uv`".into(),
+            Self::Client { .. } => "`SSL_CERT_FILE` names the file of trusted certificates, where it is set".into(),
+            Self::NoRelease { anonymous: true, .. } => {
+                format!("publish the release first; a draft has no tag, and a private repository needs {token}").into()
+            }
+            Self::NoRelease { anonymous: false, .. } => {
+                format!("publish the release first (a draft has no tag), or correct {}", Input("version")).into()
+            }
+            Self::NoCommit { .. } => format!(
+                "push it first; for one of another repository, set {} and {}",
+                Input("revision"),
+                Input("created")
+            )
+            .into(),
+            Self::NoTag { .. } => format!("push the tag, or correct {}", Input("version")).into(),
+            Self::NoRepository { anonymous: true, .. } => format!("a private repository needs {token}").into(),
+            Self::NoRepository { anonymous: false, .. } => format!("{token} must be of this repository").into(),
+            Self::NotFound { .. } => format!("it may exist and not be visible to this {token}").into(),
+            Self::Unauthorized { anonymous: true, .. } => {
+                format!("set {token}; in a workflow its default is `${{{{ github.token }}}}`").into()
+            }
+            Self::Unauthorized { anonymous: false, .. } => {
+                format!("the token has expired or was revoked; in a workflow, leave {token} at its default").into()
+            }
+            Self::Forbidden { writing: true, .. } => "give the job `permissions: contents: write`".into(),
+            Self::Forbidden { writing: false, .. } => "give the job `permissions: contents: read`".into(),
+            Self::Limited { anonymous: true, .. } => {
+                format!("run it again then; with {token} the limit is higher").into()
+            }
+            Self::Limited { anonymous: false, .. } => "run it again then".into(),
+            Self::Refused { status: 500.., .. } => "see https://www.githubstatus.com, then run it again".into(),
+            Self::Refused { .. } => "do what GitHub says, then run it again".into(),
+            Self::Unreachable { .. } => "see https://www.githubstatus.com, then run it again".into(),
+            Self::Malformed { .. } => "does `GITHUB_API_URL` lead to GitHub's API?".into(),
+            Self::Contended { .. } => "run it again when nobody else edits them".into(),
+        }
+    }
+}
+
+impl StageError for Error {
+    fn topic(&self) -> Topic {
+        match self {
+            Self::NoRelease { .. } | Self::NoCommit { .. } | Self::NoTag { .. } => Topic::Release,
+            Self::NoRepository { .. } | Self::NotFound { .. } | Self::Unauthorized { .. } | Self::Forbidden { .. } => {
+                Topic::Token
+            }
+            Self::ApiUrl { .. }
+            | Self::PlainHttp { .. }
+            | Self::Repository { .. }
+            | Self::Client { .. }
+            | Self::Limited { .. }
+            | Self::Refused { .. }
+            | Self::Unreachable { .. }
+            | Self::Malformed { .. } => Topic::GitHub,
+            Self::Contended { .. } => Topic::Notes,
+        }
+    }
+
     fn fault(&self) -> Fault {
         match self {
             Self::ApiUrl { .. }
@@ -216,7 +273,7 @@ impl Situation for Error {
             | Self::NoTag { .. }
             | Self::NoCommit { .. }
             | Self::NoRepository { .. } => Fault::Input,
-            // What is read is read before anything is published.
+            // Everything that is read is read before anything is published.
             Self::Unauthorized { writing, .. } | Self::Forbidden { writing, .. } | Self::NotFound { writing, .. } => {
                 if *writing {
                     Fault::Publication
@@ -233,7 +290,7 @@ impl Situation for Error {
     }
 }
 
-/// What a library says of a failure, with its causes, each said once.
+/// The message of a library's error with its causes, without repetitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause(String);
 
@@ -242,7 +299,7 @@ impl Cause {
         let mut said = Vec::<String>::new();
         for cause in std::iter::successors(Some(error), |error| error.source()) {
             let text = cause.to_string();
-            // The wrapper's text ends with that of what it wraps.
+            // A wrapper's text ends with the text of what it wraps.
             said.retain(|earlier| !earlier.ends_with(&text));
             if !said.iter().any(|earlier| earlier.contains(&text)) {
                 said.push(text);
@@ -271,40 +328,16 @@ fn listed(tags: &[String]) -> String {
     if tags.is_empty() { "the version".to_owned() } else { tags.join(" or ") }
 }
 
-fn no_release_hint(anonymous: bool) -> &'static str {
+fn unauthorized(anonymous: bool) -> String {
     if anonymous {
-        "publish the release first; a draft has no tag, and a private repository needs `github-token`"
+        "GitHub needs a token".to_owned()
     } else {
-        "publish the release first (a draft has no tag), or correct `version`"
-    }
-}
-
-fn no_repository_hint(anonymous: bool) -> &'static str {
-    if anonymous { "a private repository needs `github-token`" } else { "`github-token` must be of this repository" }
-}
-
-fn unauthorized(anonymous: bool) -> &'static str {
-    if anonymous { "GitHub needs a token" } else { "GitHub doesn't accept `github-token`" }
-}
-
-fn unauthorized_hint(anonymous: bool) -> &'static str {
-    if anonymous {
-        "set `github-token`; in a workflow its default is `${{ github.token }}`"
-    } else {
-        "the token has expired or was revoked; in a workflow, leave `github-token` at its default"
+        format!("GitHub doesn't accept {}", Input("github-token"))
     }
 }
 
 fn verb(writing: bool) -> &'static str {
     if writing { "write the releases of" } else { "read" }
-}
-
-fn permission(writing: bool) -> &'static str {
-    if writing { "write" } else { "read" }
-}
-
-fn limit_hint(anonymous: bool) -> &'static str {
-    if anonymous { "; with `github-token` the limit is higher" } else { "" }
 }
 
 fn date(date: &DateTime<Utc>) -> String {

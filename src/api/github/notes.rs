@@ -1,4 +1,4 @@
-//! Editing the notes of a release, which others may edit at the same time.
+//! Edits the notes of a release, which others may edit at the same time.
 
 use std::time::{Duration, Instant};
 
@@ -7,17 +7,17 @@ use url::Url;
 use super::answer::Answer;
 use super::{Error, GitHub, Release, attempt};
 
-/// The first wait after the notes have changed under our hands, at most; each later one may be twice as long.
+/// The longest first wait after somebody else has changed the notes; it doubles each time.
 const FIRST_STEP_BACK: Duration = Duration::from_millis(250);
 /// The longest such wait.
 const LONGEST_STEP_BACK: Duration = Duration::from_secs(8);
-/// How long after a write the notes are looked at once more: somebody who read them before it may write after it.
+/// How long after a write the notes are read once more: somebody who read them before our write may write after it.
 const SETTLING: Duration = Duration::from_millis(500);
 
-/// What became of the notes of a release.
+/// The outcome of an edit of the notes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Edited {
-    /// They were as they should be.
+    /// The notes didn't have to change.
     AlreadyThere,
     /// They were written, and read back.
     Written,
@@ -33,16 +33,16 @@ impl std::fmt::Display for Edited {
 }
 
 impl GitHub {
-    /// Brings the notes of release `id` to where `edit` changes nothing any more.
+    /// Edits the notes of release `id` until `edit` doesn't change them any more.
     ///
-    /// GitHub has no conditional write. So the notes are read right before they are written, and afterwards, and
-    /// `edit` is applied again whenever they are not what it was applied to. It must give its own result back unchanged.
-    /// What somebody writes in the one round trip between reading and writing is lost, unless somebody is a run of this program,
-    /// which looks again half a second later. Jobs of one workflow may all come here at
-    /// once, so whoever finds the notes changed steps back for a random while, until the deadline.
+    /// GitHub has no conditional writes. So the notes are read right before they are written and again afterwards, and
+    /// `edit` is applied again whenever somebody has changed them. It must leave its own result unchanged. An edit that
+    /// somebody else makes in the one round trip between reading and writing is lost, unless it was made by another run
+    /// of this program, which reads the notes again half a second later. Several jobs of a workflow may edit them at
+    /// the same time, so after each conflict a run waits for a random time, until the deadline.
     ///
     /// # Errors
-    /// Those of `edit`, a refusal, and [`Error::Contended`] where the notes keep changing.
+    /// The errors of `edit`; a refusal; or [`Error::Contended`] if the notes keep changing.
     pub async fn edit_release_body<E: From<Error>>(
         &self,
         id: u64,
@@ -74,7 +74,7 @@ impl GitHub {
                 body = self.release_body(id).await?;
                 continue;
             }
-            // Only one attempt for each reading: a repeated PATCH would undo what was written while it waited.
+            // Only one attempt per reading: a repeated PATCH would undo what others wrote while it was waiting.
             while let Err(answer) = self.write_body(&url, &wanted).await {
                 self.pause(&mut retry, "PATCH", &url, answer).await?;
                 if self.release_body(id).await? != body {
@@ -91,7 +91,7 @@ impl GitHub {
         Ok(release.body)
     }
 
-    /// Writes the notes, in one attempt.
+    /// Writes the notes, without retrying.
     async fn write_body(&self, url: &Url, body: &str) -> Result<(), Answer> {
         let body = serde_json::json!({ "body": body });
         attempt(self.client.patch::<serde::de::IgnoredAny, _, _>(url.as_str(), Some(&body))).await.map(drop)

@@ -1,4 +1,4 @@
-//! [Releases](https://docs.github.com/en/rest/releases/releases), and what a version counts as by them.
+//! [Releases](https://docs.github.com/en/rest/releases/releases), and the standing of a version that follows from them.
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -6,38 +6,38 @@ use serde::Deserialize;
 use super::{Error, GitHub};
 use crate::ownership::Standing;
 
-/// How many pages of a hundred releases are looked through for drafts. GitHub lists the newest first.
+/// How many pages of a hundred releases are searched for drafts. GitHub lists the newest first.
 const DRAFT_PAGES: usize = 3;
-/// The most releases that GitHub gives at once.
+/// The largest page that GitHub sends.
 const PER_PAGE: usize = 100;
 
-/// A release, as far as we look at it.
+/// The fields of a release that we use.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Release {
-    /// Its number.
+    /// GitHub's id of the release.
     pub id: u64,
-    /// Its tag, as written.
+    /// The name of its tag: `v0.9.26`.
     pub tag_name: String,
-    /// Its notes.
+    /// The notes, as Markdown.
     #[serde(default, deserialize_with = "empty_for_null")]
     pub body: String,
-    /// Whether it isn't published yet.
+    /// Whether it is unpublished.
     pub draft: bool,
     /// Whether it is marked as a pre-release.
     pub prerelease: bool,
     /// When it was published; `None` for a draft.
     pub published_at: Option<DateTime<Utc>>,
-    /// Its page.
+    /// The address of its page.
     pub html_url: String,
-    /// The branch or commit that its tag was to be made from.
+    /// The branch or commit for creating its tag.
     pub target_commitish: String,
 }
 
 impl GitHub {
-    /// The published release of `tag`, or `None`. Drafts have no tag yet.
+    /// The published release of `tag`, or `None`. Drafts have no tags yet.
     ///
     /// # Errors
-    /// No answer until the deadline, or a refusal.
+    /// There is no answer until the deadline, or a refusal.
     pub async fn release_by_tag(&self, tag: &str) -> Result<Option<Release>, Error> {
         match self.get(self.url(&["releases", "tags", tag])).await {
             Ok(release) => Ok(Some(release)),
@@ -46,10 +46,10 @@ impl GitHub {
         }
     }
 
-    /// The release of the first of `tags` that has one.
+    /// The published release of the first of `tags` that has one.
     ///
     /// # Errors
-    /// [`Error::NoRelease`], with all that was looked for, beside those of [`Self::release_by_tag`].
+    /// [`Error::NoRelease`] with all of `tags`, and the errors of [`Self::release_by_tag`].
     pub async fn release(&self, tags: &[&str]) -> Result<Release, Error> {
         self.find_release(tags).await?.ok_or_else(|| {
             let tags = tags.iter().map(ToString::to_string).collect();
@@ -60,7 +60,7 @@ impl GitHub {
     /// The published release of the first of `tags` that has one, or `None`.
     ///
     /// # Errors
-    /// No answer until the deadline, or a refusal.
+    /// There is no answer until the deadline, or a refusal.
     pub async fn find_release(&self, tags: &[&str]) -> Result<Option<Release>, Error> {
         for tag in tags {
             if let Some(release) = self.release_by_tag(tag).await? {
@@ -70,12 +70,12 @@ impl GitHub {
         Ok(None)
     }
 
-    /// What the version is whose tag has one of these spellings (`1.2.3`, `v1.2.3`). The first spelling counts that has a
-    /// release, a tag, or a draft that is marked as a pre-release. Drafts are seen with a token that may write, and among the 300
-    /// newest releases; they are read once.
+    /// The standing of the version whose tag has one of these spellings (`1.2.3`, `v1.2.3`). It is that of the first
+    /// spelling with a release, a tag, or a draft marked as a pre-release. Drafts are read once, and found only among
+    /// the 300 newest releases, with a token that may write.
     ///
     /// # Errors
-    /// No answer until the deadline, or a refusal.
+    /// There is no answer until the deadline, or a refusal.
     pub async fn standing(&self, tags: &[&str]) -> Result<Standing, Error> {
         for tag in tags {
             match self.release_by_tag(tag).await? {
@@ -94,7 +94,7 @@ impl GitHub {
         Ok(Standing::Absent)
     }
 
-    /// The drafts that the token may see.
+    /// The drafts that the token can see.
     async fn list_drafts(&self) -> Result<Vec<Release>, Error> {
         let mut drafts = Vec::new();
         if self.anonymous {
@@ -121,15 +121,16 @@ impl GitHub {
         self.get(url).await
     }
 
-    /// The releases published before `release`, or until now without one, the newest first; at most the hundred that GitHub lists on its first page.
+    /// The releases published before `release` (or all without one), newest first: at most the hundred on GitHub's
+    /// first page.
     ///
     /// # Errors
-    /// No answer until the deadline, or a refusal.
+    /// There is no answer until the deadline, or a refusal.
     pub async fn previous_releases(&self, release: Option<&Release>) -> Result<Vec<Release>, Error> {
         let mut releases = self.list_releases(1).await?;
         releases.retain(|other| {
             let comes_before = |release: &Release| {
-                // A draft that is about to be published comes after all that are.
+                // A draft that is about to be published comes after all published releases.
                 other.id != release.id
                     && release.published_at.is_none_or(|published| other.published_at <= Some(published))
             };
@@ -140,7 +141,7 @@ impl GitHub {
     }
 }
 
-/// GitHub writes empty notes as `null`.
+/// GitHub returns empty notes as `null`.
 fn empty_for_null<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }

@@ -1,38 +1,38 @@
-//! Facts of the [repository](https://docs.github.com/en/rest/repos/repos#get-a-repository).
+//! Facts about the [repository](https://docs.github.com/en/rest/repos/repos#get-a-repository).
 
 use serde::Deserialize;
 
 use super::{Error, GitHub};
 
-/// What is known about the repository.
+/// The facts that GitHub has about a repository.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Facts {
     /// The name without its owner.
     pub name: String,
-    /// `owner/name`, spelled as the repository spells it.
+    /// `owner/name`, in the repository's own spelling.
     pub full_name: String,
-    /// What it is, in a line.
+    /// A sentence about the repository.
     pub description: Option<String>,
-    /// Its page.
+    /// The address of its page.
     pub html_url: String,
-    /// Its licence.
+    /// The licence, if GitHub found one.
     pub license: Option<License>,
-    /// The branch that it shows first.
+    /// The branch that GitHub shows first.
     pub default_branch: String,
 }
 
-/// A licence, as GitHub has recognised it.
+/// A licence, as GitHub recognised it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct License {
-    /// Its [SPDX identifier](https://spdx.org/licenses/); `NOASSERTION` for one that GitHub doesn't know.
+    /// Its [SPDX identifier](https://spdx.org/licenses/), or `NOASSERTION` if GitHub doesn't know it.
     pub spdx_id: Option<String>,
 }
 
 impl GitHub {
-    /// What is known about the repository.
+    /// Reads the facts about the repository.
     ///
     /// # Errors
-    /// No such repository, no answer until the deadline, or a refusal.
+    /// There is no such repository, no answer until the deadline, or a refusal.
     pub async fn repository(&self) -> Result<Facts, Error> {
         match self.get(self.root.clone()).await {
             Err(Error::NotFound { .. }) => {

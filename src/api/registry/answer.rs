@@ -1,4 +1,4 @@
-//! What a registry answers, or why it doesn't.
+//! A registry's answer to a request, with an expected or an unexpected status.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +15,7 @@ use super::error::{Answered, Cause, RegistryError, Request};
 use super::trouble::Trouble;
 use crate::api::retry::retry_after;
 
-/// The most bytes that are read of a response with an unexpected status.
+/// The most bytes that are read from a response with an unexpected status.
 const REFUSAL: u64 = 64 * 1024;
 
 /// A response with an expected status, its body unread. Holds its in-flight permit until dropped.
@@ -39,7 +39,7 @@ impl Answer {
         self.response.headers().get(name)?.to_str().ok()
     }
 
-    /// All values of a header that may come several times; what isn't UTF-8 is replaced.
+    /// All values of a header that may occur several times. Bytes that aren't UTF-8 are replaced.
     pub(super) fn headers(&self, name: &str) -> impl Iterator<Item = String> {
         self.response
             .headers()
@@ -52,19 +52,19 @@ impl Answer {
         Trouble::new(self.request.clone(), cause)
     }
 
-    /// Where `Location` says to go on.
+    /// The URL in the header `Location`.
     pub(super) fn location(&self) -> Result<Url, Trouble> {
         let location = self.header("location").and_then(|l| endpoint::follow(self.response.url(), l));
         location.ok_or_else(|| self.trouble(Cause::Malformed("it has no `Location`".to_owned())))
     }
 
-    /// Where a redirect leads; `None` where the answer is none.
+    /// The target of a redirect; `None` if the response isn't a redirect.
     pub(super) fn redirect(&self) -> Option<Url> {
         let is_redirect = matches!(self.status(), 301 | 302 | 303 | 307 | 308);
         endpoint::follow(self.url(), self.header("location").filter(|_| is_redirect)?)
     }
 
-    /// How the registry wants to know who asks.
+    /// The authentication that the registry asks for, if it does.
     pub(super) fn challenge(&self) -> Option<Challenge> {
         let headers = self.response.headers().get_all(WWW_AUTHENTICATE);
         Challenge::choose(headers.iter().filter_map(|value| value.to_str().ok()))
@@ -74,7 +74,7 @@ impl Answer {
         self.response.url()
     }
 
-    /// The next piece of the body.
+    /// The next chunk of the body.
     pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, Trouble> {
         match tokio::time::timeout(self.idle, self.response.chunk()).await {
             Ok(Ok(chunk)) => Ok(chunk),
@@ -83,7 +83,7 @@ impl Answer {
         }
     }
 
-    /// The whole body, if it isn't longer than `limit` bytes.
+    /// The whole body, if it has at most `limit` bytes.
     pub(super) async fn bytes(mut self, what: &str, limit: u64) -> Result<Bytes, Trouble> {
         let mut bytes = BytesMut::new();
         while let Some(chunk) = self.chunk().await? {
@@ -99,7 +99,7 @@ impl Answer {
         Ok(bytes.freeze())
     }
 
-    /// As much of the body as came, up to a limit: for people to read.
+    /// As much of the body as arrived, up to `limit` bytes, for an error message.
     async fn beginning(mut self, limit: u64) -> BytesMut {
         let mut bytes = BytesMut::new();
         while (bytes.len() as u64) < limit {
@@ -113,7 +113,7 @@ impl Answer {
     }
 }
 
-/// The trouble with a response of an unexpected status.
+/// The error for a response with an unexpected status.
 pub(super) async fn refused(answer: Answer) -> Trouble {
     let (status, request) = (answer.status(), answer.request.clone());
     let now = answer.header(DATE.as_str()).and_then(|date| DateTime::parse_from_rfc2822(date).ok());
@@ -123,7 +123,7 @@ pub(super) async fn refused(answer: Answer) -> Trouble {
     Trouble::new(request, Cause::Answered(Box::new(answered)))
 }
 
-/// A connection that failed. The URL is taken out: its query may be a signature.
+/// The error for a failed connection. The URL is removed, since its query may contain a signature.
 pub(super) fn broken(request: Request, error: reqwest::Error) -> Trouble {
     Trouble::new(request, Cause::Broken(error.without_url()))
 }

@@ -1,5 +1,5 @@
-//! Authentication: passwords, and [tokens](https://distribution.github.io/distribution/spec/auth/token/) with the scopes that a
-//! request needs.
+//! Authentication, by password or by a [token](https://distribution.github.io/distribution/spec/auth/token/) with the
+//! scopes that a request needs.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -27,21 +27,21 @@ use crate::image::Repository;
 use crate::quote::quoted;
 use crate::secret::Secret;
 
-/// The most that a token server may send.
+/// The largest response of a token server, in bytes.
 const ANSWER: u64 = 256 * 1024;
-/// How long a token is good for where its server doesn't say, as the specification has it.
+/// How long a token is valid if the server doesn't say so; the default of the specification.
 const LIFETIME: Duration = Duration::from_secs(60);
 
-/// What a request needs.
+/// The access that a request needs.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Access<'a> {
-    /// To read.
+    /// Reading.
     Pull,
-    /// To read and to write.
+    /// Reading and writing.
     Push,
-    /// To write, and to read from another repository of the same registry.
+    /// Writing, and reading from another repository of the same registry.
     Mount(&'a Repository),
-    /// To cancel an upload, which some registries count as deleting.
+    /// Cancelling an upload, which some registries count as deleting.
     Cancel,
 }
 
@@ -50,7 +50,7 @@ impl Access<'_> {
         !matches!(self, Self::Pull)
     }
 
-    /// Whether there is another way if it is refused.
+    /// Whether a refusal doesn't matter, because there is another way.
     const fn is_dispensable(&self) -> bool {
         matches!(self, Self::Mount(_) | Self::Cancel)
     }
@@ -66,12 +66,12 @@ impl Access<'_> {
     }
 }
 
-/// Who a request says that it comes from.
+/// On whose behalf a request is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Identity {
-    /// The user of the registry's credentials.
+    /// The user in the credentials for the registry.
     User,
-    /// Nobody.
+    /// Nobody in particular.
     Anonymous,
 }
 
@@ -79,9 +79,9 @@ pub(super) enum Identity {
 #[derive(Clone)]
 pub(super) struct Authorization {
     value: HeaderValue,
-    /// Whether it was made for this request.
+    /// Whether it was obtained for this very request.
     fresh: bool,
-    /// What the token was asked for with; `None` for a password.
+    /// The scopes that the token was requested with; `None` for a password.
     scopes: Option<Scopes>,
 }
 
@@ -90,7 +90,7 @@ impl Authorization {
         &self.value
     }
 
-    /// Whether the challenge asks for another authorization than this one.
+    /// Whether the challenge asks for a different authorization.
     fn may_be_replaced(&self, challenge: &Challenge) -> bool {
         match &self.scopes {
             None => *challenge != Challenge::Basic,
@@ -99,21 +99,22 @@ impl Authorization {
     }
 }
 
-/// Credentials, and what was learned and received from registries.
+/// Credentials, and what has been learned about registries.
 pub(super) struct Auth {
     credentials: Vec<Credential>,
-    /// How each registry wants to know who asks; without scopes, which are a request's.
+    /// The authentication that each registry asks for, without scopes, since these depend on the request.
     challenges: Mutex<HashMap<String, Challenge>>,
-    /// The registries that were asked at `/v2/`.
+    /// The registries whose `/v2/` has been requested.
     asked: Mutex<HashMap<String, Arc<OnceCell<()>>>>,
-    /// The repositories that everybody may read, save the registry's user.
+    /// The repositories that anybody may read, except for the registry's user.
     open: Mutex<HashSet<Repository>>,
     tokens: Mutex<HashMap<Key, Slot>>,
 }
 
-/// A registry, our scopes of a token, and whose it is.
+/// A registry, the scopes that we ask for, and on whose behalf.
 type Key = (String, Vec<String>, Identity);
-/// A token, or the place where one is about to be: it is locked while it is fetched, so that all who need it wait for one request.
+/// A token, or the place for one. It is locked while the token is requested, so that everybody who needs it waits for
+/// one request.
 type Slot = Arc<tokio::sync::Mutex<Held>>;
 
 #[derive(Default)]
@@ -127,7 +128,7 @@ struct Token {
     good_until: Instant,
 }
 
-/// What a token server answers.
+/// The response of a token server.
 #[derive(Deserialize)]
 struct Issued {
     token: Option<String>,
@@ -136,7 +137,7 @@ struct Issued {
     issued_at: Option<String>,
 }
 
-/// The place to get tokens at.
+/// The token server of a registry.
 #[derive(Clone, Copy)]
 struct Realm<'a> {
     url: &'a str,
@@ -158,7 +159,7 @@ impl Auth {
         self.credential(repository).is_some()
     }
 
-    /// As whom to send a request.
+    /// On whose behalf to send a request.
     pub(super) fn identity(&self, call: &Call<'_>) -> Identity {
         let is_open = || !call.access.pushes() && lock(&self.open).contains(call.repository);
         match self.has_credentials(call.repository) && !is_open() {
@@ -167,7 +168,7 @@ impl Auth {
         }
     }
 
-    /// From now on a repository is read without credentials.
+    /// Reads a repository without credentials from now on.
     pub(super) fn read_anonymously(&self, repository: &Repository) {
         lock(&self.open).insert(repository.clone());
     }
@@ -180,7 +181,7 @@ impl Auth {
         self.credential(repository).filter(|_| identity == Identity::User)
     }
 
-    /// The header with the user's password; an identity token is none.
+    /// The header with the user's password. There is none for an identity token.
     fn basic(&self, identity: Identity, repository: &Repository) -> Option<Authorization> {
         let credential = self.credential_of(identity, repository)?;
         Some(Authorization { value: password(credential)?, fresh: true, scopes: None })
@@ -195,7 +196,7 @@ impl Auth {
 }
 
 impl Registries {
-    /// The authorization for a first attempt, by the registry's earlier challenges.
+    /// The authorization for a first attempt, according to the registry's earlier challenges.
     pub(super) async fn authorization(
         &self,
         call: &Call<'_>,
@@ -210,7 +211,7 @@ impl Registries {
                 let realm = Realm { url: &realm, service: service.as_deref() };
                 match self.token(call, identity, realm, None).await {
                     Ok(token) => Ok(Some(token)),
-                    // The registry may have another name for what we need: a challenge says so.
+                    // The registry may call the needed scope by another name, which its challenge will contain.
                     Err(trouble) if trouble.hint.is_some() && !call.access.is_dispensable() => Ok(None),
                     Err(trouble) => Err(trouble),
                 }
@@ -218,7 +219,7 @@ impl Registries {
         }
     }
 
-    /// Whether [`Self::renew`] has an authorization for the next attempt, after the registry has refused the one that was `used`.
+    /// Whether [`Self::renew`] has an authorization for another attempt, after the registry refused the one in `used`.
     pub(super) fn can_answer(
         &self,
         call: &Call<'_>,
@@ -230,7 +231,7 @@ impl Registries {
         (has_password || *challenge != Challenge::Basic) && used.is_none_or(|used| used.may_be_replaced(challenge))
     }
 
-    /// The authorization that a challenge asks for; `None` where it wants a password and there is none.
+    /// The authorization that a challenge asks for; `None` if it asks for a password and there is none.
     pub(super) async fn renew(
         &self,
         call: &Call<'_>,
@@ -245,16 +246,16 @@ impl Registries {
         };
         let realm = Realm { url: realm, service: service.as_deref() };
         let authorization = self.token(call, identity, realm, Some((challenge, used))).await?;
-        // A cached token that the refused request didn't have yet gets its chance; after that only a new one.
+        // A cached token that the refused request didn't have yet gets one chance; after that, only a new token does.
         let fresh = authorization.fresh || used.is_some();
         Ok(Some(Authorization { fresh, ..authorization }))
     }
 
-    /// The authorization to try where nobody has asked who we are, and our request is refused all the same: registries may ask at
-    /// `/v2/` only. A registry that doesn't ask there either gets the password.
+    /// The authorization to try if a request is refused without a challenge: some registries send one only for `/v2/`.
+    /// A registry that doesn't send one there either gets the password.
     ///
     /// # Errors
-    /// There is no answer.
+    /// The registry doesn't answer.
     pub(super) async fn unasked(&self, call: &Call<'_>, identity: Identity) -> Result<Option<Authorization>, Trouble> {
         let registry = call.repository.registry();
         let asked = Arc::clone(lock(&self.0.auth.asked).entry(registry.to_owned()).or_default());
@@ -263,7 +264,7 @@ impl Registries {
         self.renew(call, identity, &challenge, None).await
     }
 
-    /// Asks a registry how it wants to know who asks.
+    /// Asks a registry for its challenge.
     async fn ask(&self, call: &Call<'_>) -> Result<(), Trouble> {
         let registry = call.repository.registry();
         let mut url = self.url(call.repository, "");
@@ -271,12 +272,12 @@ impl Registries {
         let request = Request { repository: call.repository.to_string(), method: "GET".into(), path: "/v2/".into() };
         let answer = self.exchange(request, "other", Method::GET, url, HeaderMap::new(), &Payload::Empty).await?;
         let challenge = answer.challenge().filter(|_| answer.status() == 401).unwrap_or(Challenge::Basic);
-        // A challenge to a request counts more.
+        // A challenge to a request takes precedence.
         lock(&self.0.auth.challenges).entry(registry.to_owned()).or_insert_with(|| challenge.without_scopes());
         Ok(())
     }
 
-    /// The token for a request: the one we have, unless it is about to expire or is the one that a challenge has refused.
+    /// The token for a request: the cached one, unless it is about to expire or a challenge has refused it.
     async fn token(
         &self,
         call: &Call<'_>,
@@ -287,7 +288,7 @@ impl Registries {
         let slot = self.0.auth.slot(call, identity);
         let mut held = slot.lock().await;
         if let Some((challenge, used)) = refusal {
-            // What was used may be older than what is held.
+            // The token that was used may be older than the cached one.
             let used = used.filter(|used| held.token.as_ref().is_some_and(|token| token.value == used.value));
             let is_fresh = used.is_some_and(|used| used.fresh);
             let scopes = held.scopes.after(challenge, is_fresh).unwrap_or_else(|| held.scopes.clone());
@@ -314,7 +315,7 @@ impl Registries {
                 held.scopes = scopes;
                 continue;
             }
-            // There is another way, which is tried first: a challenge to the request itself, or no credentials.
+            // Something else is tried first: waiting for a challenge to the request itself, or sending no credentials.
             let may_be_anonymous = identity == Identity::User && !call.access.pushes();
             if call.access.is_dispensable() || (is_denied && (refusal.is_none() || may_be_anonymous)) {
                 return Err(trouble);
@@ -344,7 +345,7 @@ impl Registries {
         }
         let date = answer.header(DATE.as_str()).and_then(|date| DateTime::parse_from_rfc2822(date).ok());
         let body = answer.bytes("the token server's answer", ANSWER).await?;
-        // The parser's own message would show a part of the token.
+        // The parser's own message would contain a part of the token.
         let issued: Issued = serde_json::from_slice(&body).map_err(|_| malformed(path.clone(), "it is no token"))?;
         let good_for = good_for(&issued, date.map(|date| date.with_timezone(&Utc)));
         let token = issued.token.or(issued.access_token).and_then(Secret::new);
@@ -354,8 +355,8 @@ impl Registries {
         Ok(Token { value, good_until: asked_at + good_for })
     }
 
-    /// Asks a token server, and follows its redirects. The password and the identity token stay at the origin that the registry has
-    /// named.
+    /// Sends a request to a token server, and follows its redirects. Passwords and identity tokens stay at the origin
+    /// that the registry named.
     async fn ask_realm(
         &self,
         request: &Request,
@@ -405,10 +406,10 @@ impl Auth {
     }
 }
 
-/// How long a token is used, from the moment when it was asked for: less than it lives, since requests take their time. `now` is the
-/// server's clock, since the token's date is, too.
+/// How long a token is used, from the time of its request: less than its lifetime, since requests take time. `now` is
+/// the time of the server's clock, because the token's date is as well.
 fn good_for(issued: &Issued, now: Option<DateTime<Utc>>) -> Duration {
-    // A lifetime that isn't one (negative, or longer than a day's work) is cut.
+    // An implausible lifetime (negative, or longer than a day) is cut.
     let seconds = issued.expires_in.filter(|s| s.is_finite()).map(|s| s.clamp(0.0, 86_400.0));
     let lifetime = seconds.map_or(LIFETIME, Duration::from_secs_f64);
     let issued_at = issued.issued_at.as_deref().and_then(|date| DateTime::parse_from_rfc3339(date).ok());
@@ -417,7 +418,7 @@ fn good_for(issued: &Issued, now: Option<DateTime<Utc>>) -> Duration {
     left - (left / 5).min(Duration::from_secs(30))
 }
 
-/// The header with a password; an identity token is none.
+/// The header with a password. There is none for an identity token.
 fn password(credential: &Credential) -> Option<HeaderValue> {
     if credential.is_identity_token() {
         return None;

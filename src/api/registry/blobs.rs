@@ -1,6 +1,8 @@
-//! Blobs: configs and layers. [Pushing](https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pushing-blobs)
-//! looks first, then [mounts](https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#mounting-a-blob-from-another-repository),
-//! then sends.
+//! Blobs: configs and layers.
+//! [Pushing](https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pushing-blobs) first looks whether
+//! the blob is there, then tries to
+//! [mount](https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#mounting-a-blob-from-another-repository)
+//! it, then sends it.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -21,51 +23,51 @@ use super::{Registries, lock};
 use crate::api::retry::Class;
 use crate::image::{Descriptor, Digest, Repository};
 
-/// Attempts at a mount before the blob is sent.
+/// How often a mount is tried before the blob is sent.
 const MOUNTS: u32 = 3;
-/// The most that is taken into memory at once.
+/// The largest blob that is read into memory, in bytes.
 const SMALL: u64 = 8 * 1024 * 1024;
 
 /// Where a blob comes from.
 #[derive(Clone, Copy, Debug)]
 pub enum BlobOrigin<'a> {
-    /// A repository, of the same registry or of another.
+    /// A repository in the same or in another registry.
     Repository(&'a Repository),
-    /// A file that is the blob.
+    /// A file with exactly the bytes of the blob.
     File(&'a Path),
-    /// The part of a file that begins there and is as long as the blob.
+    /// The part of a file that begins at this offset and is as long as the blob.
     Section(&'a Path, u64),
-    /// The blob itself, if it is small.
+    /// The bytes of a small blob.
     Bytes(&'a Bytes),
 }
 
 /// How a blob or manifest got to its destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ensured {
-    /// Nothing.
+    /// It was there already.
     AlreadyThere,
-    /// It was mounted from another repository of the registry; no byte was sent.
+    /// It was mounted from another repository of the registry, without sending a byte.
     Mounted,
-    /// It was sent from another registry.
+    /// It was copied from another registry.
     Copied,
     /// It was uploaded from this machine.
     Pushed,
 }
 
-/// What is known about blobs at destinations.
+/// What is known about blobs in repositories.
 #[derive(Default)]
 pub(super) struct Known {
     slots: Mutex<HashMap<(Repository, Digest), Slot>>,
-    /// Sources and destinations between which we may not mount.
+    /// Sources and destinations between which we aren't allowed to mount.
     unmountable: Mutex<HashSet<(Repository, Repository)>>,
-    /// A repository that has a blob, by registry.
+    /// A repository that has the blob, by registry.
     homes: Mutex<HashMap<(String, Digest), Repository>>,
 }
 
-/// Whether a repository has a blob. Whoever sees to it keeps it locked.
+/// Whether a repository has a blob. It stays locked while that is being ensured.
 type Slot = Arc<tokio::sync::Mutex<bool>>;
 
-/// A blob's bytes, fetched at most once, and only if they are needed.
+/// The bytes of a blob, which are read at most once, and only if they are needed.
 struct Content<'a> {
     origin: BlobOrigin<'a>,
     spooled: OnceCell<Arc<SpooledBlob>>,
@@ -75,7 +77,7 @@ impl Registries {
     /// Reads a blob of at most 8 MiB, such as a config.
     ///
     /// # Errors
-    /// It doesn't exist, is too large, or the registry fails us.
+    /// The blob doesn't exist or is too large, or the registry fails.
     pub async fn small_blob(&self, from: &Repository, blob: &Descriptor) -> Result<Bytes, RegistryError> {
         if blob.size > SMALL {
             let what = from.pinned(blob.digest.clone()).to_string();
@@ -91,10 +93,10 @@ impl Registries {
         }
     }
 
-    /// Sees to it that a repository has a blob. Several callers with the same blob and repository wait for one upload.
+    /// Ensures that a repository has a blob. Concurrent calls with the same blob and repository wait for one upload.
     ///
     /// # Errors
-    /// A registry or the disk fails us.
+    /// A registry or the disk fails.
     pub async fn ensure_blob(
         &self,
         to: &Repository,
@@ -104,10 +106,11 @@ impl Registries {
         self.ensure(to, blob, &Content::new(from)).await
     }
 
-    /// Sees to it that several repositories have a blob, all at once, and reads it once at most. The answers are in the order of `to`.
+    /// Ensures in parallel that several repositories have a blob, and reads it at most once. The results are in the
+    /// order of `to`.
     ///
     /// # Errors
-    /// A registry or the disk fails us; then the others are given up, too.
+    /// A registry or the disk fails; then the remaining uploads are dropped.
     pub async fn ensure_blob_everywhere(
         &self,
         to: &[Repository],
@@ -118,10 +121,10 @@ impl Registries {
         futures_util::future::try_join_all(to.iter().map(|to| self.ensure(to, blob, &content))).await
     }
 
-    /// Asks whether we may push, by opening an upload and cancelling it.
+    /// Checks whether we may push, by opening an upload and cancelling it.
     ///
     /// # Errors
-    /// We may not, or the registry fails us.
+    /// We may not, or the registry fails.
     pub async fn check_push(&self, to: &Repository) -> Result<(), RegistryError> {
         let mut retry = self.retry();
         let session = loop {
@@ -130,11 +133,11 @@ impl Registries {
                 Err(trouble) => retry.pause(trouble).await?,
             }
         };
-        // Another host that the session is at gets what belongs to an upload, and no more.
+        // If the upload's session is on another host, that host gets nothing but uploads.
         if session.origin() != self.url(to, "").origin() {
             return Ok(());
         }
-        // One attempt: some registries don't allow it, and all of them clean up by themselves in the end.
+        // Without retries: some registries don't allow cancelling, and all of them clean up by themselves in the end.
         let cancel = Call::new(to, Access::Cancel, Method::DELETE, "", &[200, 202, 204]).to(session);
         let _ = tokio::time::timeout(self.0.options.idle, self.send(&cancel)).await;
         Ok(())
@@ -214,7 +217,8 @@ impl Registries {
             };
             match attempt {
                 Ok(mount) => return Ok(mount),
-                // The registry doesn't mount, or not for us: whatever it says, an upload may still be fine.
+                // The registry doesn't mount, or doesn't allow it to us. Whatever its answer is, an upload may still
+                // succeed.
                 Err(trouble) => {
                     let is_denial = trouble.is_denial();
                     let is_last = retry.attempts() + 1 >= MOUNTS && trouble.class() != Class::Throttled;
@@ -234,7 +238,7 @@ impl Registries {
         let head = Call::new(repository, Access::Push, Method::HEAD, rest.clone(), &[200, 404]);
         let mut get = Call::new(repository, Access::Push, Method::GET, rest, &[200, 206, 404]);
         if blob.size > 0 {
-            // Its body isn't read.
+            // The body isn't read, so one byte is enough.
             get = get.header(RANGE, "bytes=0-0");
         }
         let mut retry = self.retry();
@@ -271,10 +275,10 @@ impl Registries {
     }
 }
 
-/// What became of a mount.
+/// The outcome of a mount.
 enum Mount {
     Done,
-    /// The registry prefers an upload, and has opened one.
+    /// The registry wants an upload instead, and has opened this one.
     Upload(Url),
     Refused,
 }

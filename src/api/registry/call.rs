@@ -1,4 +1,4 @@
-//! What is asked of a registry: a request, and the body that it sends.
+//! A request to a registry, and its body.
 
 use std::path::Path;
 
@@ -16,10 +16,10 @@ use super::progress::Progress;
 use super::refusal::Applicant;
 use crate::image::Repository;
 
-/// The pieces that a file is sent in, in bytes; each upload has a few of them in memory.
+/// The chunk size for sending a file, in bytes; each upload has a few chunks in memory.
 const PIECE: usize = 256 * 1024;
 
-/// What is asked of a registry.
+/// A request to a registry.
 pub(super) struct Call<'a> {
     pub(super) repository: &'a Repository,
     pub(super) access: Access<'a>,
@@ -27,19 +27,19 @@ pub(super) struct Call<'a> {
     pub(super) target: Target,
     pub(super) headers: Vec<(HeaderName, String)>,
     pub(super) payload: Payload<'a>,
-    /// The statuses that are an answer; all others are trouble.
+    /// The expected statuses; all others are errors.
     pub(super) expects: &'static [u16],
 }
 
-/// Where a request goes.
+/// The target of a request.
 pub(super) enum Target {
-    /// To the repository: `manifests/latest`.
+    /// A path in the repository: `manifests/latest`.
     Api(String),
-    /// A URL that the registry has given.
+    /// A URL from the registry.
     Url(Url),
 }
 
-/// The body of a request; it can be sent again.
+/// The body of a request, which can be sent several times.
 #[derive(Clone)]
 pub(super) enum Payload<'a> {
     Empty,
@@ -74,11 +74,11 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// What [`Registries::requests`](super::Registries::requests) counts it as.
+    /// The kind by which [`Registries::requests`](super::Registries::requests) counts it.
     pub(super) fn kind(&self) -> &'static str {
         let rest = match &self.target {
             Target::Api(rest) => rest.as_str(),
-            // Only uploads go on where the registry says.
+            // Only uploads continue at a URL from the registry.
             Target::Url(_) => "blobs/uploads/",
         };
         let (noun, below) = rest.split_once('/').unwrap_or((rest, ""));
@@ -109,7 +109,7 @@ impl Payload<'_> {
         }
     }
 
-    /// The bytes from `start` on, `length` of them.
+    /// `count` bytes, beginning at `from`.
     pub(super) fn part(&self, from: u64, count: u64) -> Self {
         match self {
             Self::Empty => Self::Empty,

@@ -1,24 +1,24 @@
 //! The `WWW-Authenticate` header: [RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#name-www-authenticate), and its use for
 //! [tokens](https://distribution.github.io/distribution/spec/auth/token/).
 
-/// How a registry wants to know who asks.
+/// The authentication that a registry asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Challenge {
-    /// User and password with every request.
+    /// User name and password with every request.
     Basic,
-    /// A token, to be fetched from `realm`.
+    /// A token from the server at `realm`.
     Bearer {
         /// The URL of the token server.
         realm: String,
-        /// The registry's name at the token server.
+        /// The name by which the token server knows the registry.
         service: Option<String>,
-        /// What the refused request would have needed, in the registry's own words.
+        /// The scopes that the refused request needs, in the registry's own words.
         scopes: Vec<String>,
     },
 }
 
 impl Challenge {
-    /// The same for other requests.
+    /// The same challenge for other requests.
     pub(super) fn without_scopes(&self) -> Self {
         match self {
             Self::Basic => Self::Basic,
@@ -28,7 +28,8 @@ impl Challenge {
         }
     }
 
-    /// The best of the challenges in the headers: a token's before a password's. `None` where there is none that we know.
+    /// The best of the challenges in the headers: tokens are preferred to passwords. `None` if there is none that we
+    /// know.
     pub(super) fn choose<'a>(headers: impl IntoIterator<Item = &'a str>) -> Option<Self> {
         let challenges: Vec<Self> = headers.into_iter().flat_map(parse).collect();
         let bearer = challenges.iter().find(|c| matches!(c, Self::Bearer { .. }));
@@ -36,7 +37,7 @@ impl Challenge {
     }
 }
 
-/// The token server that a header names.
+/// The token server in a header.
 #[cfg(fuzzing)]
 #[must_use]
 pub fn realm(header: &str) -> Option<String> {
@@ -46,7 +47,7 @@ pub fn realm(header: &str) -> Option<String> {
     }
 }
 
-/// All known challenges of one header: schemes, each followed by its parameters, all separated by commas.
+/// All known challenges in a header, which is a list of schemes with parameters, all separated by commas.
 fn parse(header: &str) -> Vec<Challenge> {
     let mut challenges: Vec<(String, Vec<(String, String)>)> = Vec::new();
     let mut rest = header;
@@ -56,7 +57,7 @@ fn parse(header: &str) -> Vec<Challenge> {
             Some((name, value)) => (name.trim(), Some(unquote(value.trim()))),
             None => (item.trim(), None),
         };
-        // `Bearer realm` begins a challenge, `service` goes on with one, `Basic` alone begins one, too.
+        // `Bearer realm` begins a challenge, `service` continues it, and `Basic` alone begins another.
         let (scheme, name) = match (before_value.split_once(' '), &value) {
             (Some((scheme, name)), _) => (Some(scheme), name.trim()),
             (None, Some(_)) => (None, before_value),
@@ -85,7 +86,7 @@ fn known(scheme: &str, parameters: &[(String, String)]) -> Option<Challenge> {
     }
 }
 
-/// The text up to the next comma outside of quotes, and what follows it.
+/// The text up to the next comma outside of quotes, and the text after it.
 fn next_item(text: &str) -> Option<(&str, &str)> {
     let text = text.trim_start_matches([' ', '\t', ',']);
     let (mut quoted, mut escaped) = (false, false);
@@ -131,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn challenges_are_read_as_registries_write_them() {
+    fn challenges_of_real_registries_are_parsed() {
         for (headers, challenge) in [
             (
                 &[

@@ -1,4 +1,4 @@
-//! Where a registry is: its host, its scheme, and the URLs that it sends us to.
+//! The address of a registry: its host, its scheme, and the URLs that it refers us to.
 
 use url::Url;
 
@@ -6,7 +6,7 @@ use crate::image::Repository;
 use crate::image::reference::DOCKER_HUB;
 use crate::loopback::is_loopback;
 
-/// How a host is spoken to.
+/// The protocol for a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scheme {
     Http,
@@ -14,7 +14,7 @@ pub(super) enum Scheme {
 }
 
 impl Scheme {
-    /// The scheme to begin with: TLS, unless plain HTTP is allowed.
+    /// The scheme to try first: TLS, unless plain HTTP is allowed.
     pub(super) fn of(registry: &str, insecure: &[String]) -> Self {
         match Url::parse(&format!("http://{registry}/")) {
             Ok(url) if may_be_plain(&url, insecure) => Self::Http,
@@ -40,7 +40,7 @@ pub(super) fn url(repository: &Repository, scheme: Scheme, rest: &str) -> Url {
     Url::parse(&text).expect("a repository's registry is checked to be an authority, and its path to need no escapes")
 }
 
-/// Whether a URL is fit for use: TLS, or plain HTTP where that is allowed.
+/// Whether a URL may be used: it has TLS, or plain HTTP is allowed for its host.
 pub(super) fn is_allowed(url: &Url, insecure: &[String]) -> bool {
     match url.scheme() {
         "https" => true,
@@ -49,19 +49,20 @@ pub(super) fn is_allowed(url: &Url, insecure: &[String]) -> bool {
     }
 }
 
-/// `host:port` of a URL, or `host` where the port is its scheme's own.
+/// `host:port` of a URL, or just `host` if the port is the scheme's default.
 pub(super) fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
-/// Where an answer's `Location` leads. A registry behind something that ends TLS often calls itself `http`: the same host keeps our scheme.
+/// The target of a response's `Location`. A registry behind a proxy that terminates TLS often calls itself `http`: on
+/// the same host, our scheme is kept.
 pub(super) fn follow(asked: &Url, location: &str) -> Option<Url> {
     let mut to = asked.join(location).ok()?;
     if asked.scheme() == "https" && to.scheme() == "http" && to.host() == asked.host() && to.port() == asked.port() {
         to.set_scheme("https").ok()?;
     }
-    // Never sent as credentials: it is the registry's answer, not the user's.
+    // Never send credentials from this URL: it was chosen by the registry, not by the user.
     to.set_username("").ok()?;
     to.set_password(None).ok()?;
     matches!(to.scheme(), "http" | "https").then_some(to)
@@ -77,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_loopback_and_what_is_listed_is_spoken_to_without_tls() {
+    fn only_loopback_and_listed_hosts_are_spoken_to_without_tls() {
         let insecure = ["172.17.0.1:5000".to_owned(), "registry.lan".to_owned()];
         for (registry, scheme) in [
             ("127.0.0.1:5000", Scheme::Http),
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_location_may_have_every_form() {
+    fn a_location_may_be_absolute_or_relative() {
         let asked = Url::parse("https://reg.io:8443/v2/a/blobs/uploads/").unwrap();
         for (location, followed) in [
             ("/v2/a/blobs/uploads/1?_state=x%2Fy", Some("https://reg.io:8443/v2/a/blobs/uploads/1?_state=x%2Fy")),

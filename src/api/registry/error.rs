@@ -1,26 +1,26 @@
 //! How a registry fails us.
 
+use std::error::Error;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::api::retry::Failure;
-use crate::error::{Fault, Situation};
+use crate::error::{Fault, StageError};
+use crate::hint::{FREE_DISK, Hinted, Hints, Input};
 use crate::image::Digest;
 use crate::image::manifest::InvalidManifest;
+use crate::quote::without_numbers_of_errors;
+use crate::troubleshooting::Topic;
 
 /// Why something couldn't be done at a registry.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     /// There is nothing to check a registry's certificate with.
-    #[error(
-        "no registry can be trusted\nhint: install `ca-certificates`, or set `SSL_CERT_FILE` to a file of certificates"
-    )]
+    #[error("no registry can be trusted")]
     Client(#[source] reqwest::Error),
     /// The registry's certificate is not signed by anybody we trust.
-    #[error(
-        "{request}: the certificate is not trusted\nhint: set `SSL_CERT_FILE` to a file that has the certificate of its CA"
-    )]
+    #[error("{request}: the certificate is not trusted")]
     Untrusted {
         /// What was asked.
         request: Box<Request>,
@@ -29,7 +29,7 @@ pub enum RegistryError {
         cause: Cause,
     },
     /// Without TLS, to a host that isn't this machine.
-    #[error("{request}: `{url}` is without TLS\nhint: if that is meant to be, add `{host}` to `insecure-registries`")]
+    #[error("{request}: `{url}` is without TLS")]
     PlainHttp {
         /// What was asked.
         request: Box<Request>,
@@ -39,12 +39,10 @@ pub enum RegistryError {
         host: String,
     },
     /// The tag, manifest or blob isn't there.
-    #[error(
-        "`{0}` does not exist\nhint: look for a typing error; if it is private, check that `credentials` may pull it"
-    )]
+    #[error("`{0}` does not exist")]
     Missing(String),
     /// We aren't allowed to.
-    #[error("{request} is refused: {answered}\nhint: {hint}")]
+    #[error("{request} is refused: {answered}")]
     Refused {
         /// What was asked.
         request: Box<Request>,
@@ -77,10 +75,7 @@ pub enum RegistryError {
         limit: u64,
     },
     /// A part of the tags is missing from the list that a registry gives.
-    #[error(
-        "the list of tags of `{repository}` is incomplete: {why}\nhint: run it again; if that doesn't help, the registry, or a \
-         proxy before it, has to be repaired"
-    )]
+    #[error("the list of tags of `{repository}` is incomplete: {why}")]
     TagsIncomplete {
         /// The repository, with its registry.
         repository: String,
@@ -115,7 +110,47 @@ impl RegistryError {
     }
 }
 
-impl Situation for RegistryError {
+impl Hinted for RegistryError {
+    fn hints(&self) -> Hints {
+        match self {
+            Self::Client(_) => "install `ca-certificates`, or set `SSL_CERT_FILE` to a file of certificates".into(),
+            Self::Untrusted { .. } => "set `SSL_CERT_FILE` to a file that has the certificate of its CA".into(),
+            Self::PlainHttp { host, .. } => {
+                format!("if that is meant to be, add `{host}` to {}", Input("insecure-registries")).into()
+            }
+            Self::Missing(_) => {
+                format!("look for a typing error; if it is private, check that {} may pull it", Input("credentials"))
+                    .into()
+            }
+            Self::Refused { hint, .. } => hint.as_str().into(),
+            Self::TagsIncomplete { .. } => {
+                "run it again; if that doesn't help, the registry, or a proxy before it, has to be repaired".into()
+            }
+            Self::Invalid { cause, .. } => cause.hints(),
+            Self::Failed { cause: Cause::Other(error), .. } => error.hints(),
+            Self::Failed { request, cause, .. } => cause.hint(request.host()).into(),
+            Self::TooLarge { .. } => "check the name: images don't have documents of this size".into(),
+            Self::Disk { .. } => FREE_DISK.into(),
+        }
+    }
+}
+
+impl StageError for RegistryError {
+    fn topic(&self) -> Topic {
+        match self {
+            Self::Client(_) | Self::Untrusted { .. } | Self::PlainHttp { .. } => Topic::Tls,
+            Self::Missing(_) => Topic::NotFound,
+            Self::Refused { .. } => Topic::Refused,
+            Self::Failed { cause: Cause::Broken(error), .. } if speaks_http(error) => Topic::Tls,
+            Self::Failed { cause: Cause::Broken(_) | Cause::Stalled(_) | Cause::Cut { .. }, .. } => Topic::Unreachable,
+            Self::Failed { cause: Cause::Other(error), .. } => error.topic(),
+            Self::Failed { cause: Cause::Answered(_) | Cause::Mismatch { .. } | Cause::Malformed(_), .. }
+            | Self::TagsIncomplete { .. } => Topic::Registry,
+            Self::TooLarge { .. } | Self::Invalid { .. } => Topic::Unusable,
+            Self::Disk { .. } => Topic::Disk,
+        }
+    }
+
     fn fault(&self) -> Fault {
         match self {
             Self::Missing(_) | Self::Invalid { .. } | Self::TooLarge { .. } | Self::PlainHttp { .. } => Fault::Input,
@@ -129,15 +164,15 @@ impl Situation for RegistryError {
     }
 }
 
-/// What happened to one attempt.
+/// Why one attempt failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Cause {
     /// The registry answered with an unexpected status.
     #[error("the registry answered {0}")]
     Answered(Box<Answered>),
     /// There was no answer, or not all of it.
-    #[error("the connection failed")]
-    Broken(#[source] reqwest::Error),
+    #[error("{}", reason(.0))]
+    Broken(reqwest::Error),
     /// Nothing came, or went, for so long.
     #[error("the connection stalled for {} s", .0.as_secs())]
     Stalled(Duration),
@@ -166,7 +201,36 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// The same for the table of what is retried.
+    /// What can be done where an attempt at `host` failed so, and the last one.
+    fn hint(&self, host: &str) -> String {
+        const AGAIN: &str = "run it again: what was sent is found there";
+        match self {
+            Self::Answered(answered) if answered.status == 429 => {
+                format!("`{host}` limits how much one may ask; {} may raise that; {AGAIN}", Input("credentials"))
+            }
+            Self::Answered(answered) if answered.status >= 500 => {
+                format!("`{host}` has trouble of its own; when that is over, {AGAIN}")
+            }
+            Self::Answered(_) => format!("see what `{host}` says about it, in its documentation or its log"),
+            Self::Broken(error) if speaks_http(error) => {
+                format!("`{host}` speaks plain HTTP; if that is meant, add it to {}", Input("insecure-registries"))
+            }
+            Self::Broken(error) if error.is_dns() => format!("is `{host}` the right host?"),
+            Self::Broken(error) if error.is_connect() => {
+                format!("is `{host}` the right host and port? If so, the registry is down; when it is back, {AGAIN}")
+            }
+            Self::Broken(_) | Self::Stalled(_) | Self::Cut { .. } => {
+                format!("look at the network between this machine and `{host}`, then {AGAIN}")
+            }
+            Self::Mismatch { .. } => {
+                format!("`{host}`, or a proxy before it, changes what it is given, and has to be repaired")
+            }
+            Self::Malformed(_) => format!("is `{host}` a registry? Else it, or a proxy before it, has to be repaired"),
+            Self::Other(error) => error.hints().iter().collect::<Vec<_>>().join("; "),
+        }
+    }
+
+    /// The same in the terms of the table of retries.
     pub(super) fn failure(&self) -> Failure<'_> {
         match self {
             Self::Answered(answered) => Failure::Answered {
@@ -177,7 +241,7 @@ impl Cause {
             },
             Self::Broken(error) if is_untrusted(error) => Failure::Settled,
             // A typing error more often than an outage.
-            Self::Broken(error) if error.is_dns() => Failure::UnknownHost,
+            Self::Broken(error) if error.is_dns() || speaks_http(error) => Failure::UnknownHost,
             Self::Broken(_) | Self::Stalled(_) | Self::Cut { .. } => Failure::Connection,
             Self::Mismatch { .. } => Failure::Mismatch,
             Self::Malformed(_) => Failure::Malformed,
@@ -187,33 +251,55 @@ impl Cause {
     }
 }
 
-/// Whether the server has shown a certificate that we can't accept.
+/// Whether the server's certificate wasn't accepted.
 fn is_untrusted(error: &reqwest::Error) -> bool {
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        // An `io::Error` doesn't have what it wraps as its source.
-        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let tls = inner.and_then(|inner| inner.downcast_ref()).or_else(|| cause.downcast_ref());
-        if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
-            return true;
-        }
-        source = match inner {
-            Some(inner) => Some(inner),
-            None => cause.source(),
-        };
-    }
-    false
+    causes(error).any(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))))
 }
 
-/// A request, as an error names it: without query, which may hold a signature.
+/// Whether the server has answered a request for TLS with something else: plain HTTP, as a rule.
+fn speaks_http(error: &reqwest::Error) -> bool {
+    causes(error).any(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidMessage(_))))
+}
+
+/// Why a connection failed, in one sentence: what wraps the cause only says that something failed.
+fn reason(error: &reqwest::Error) -> String {
+    if speaks_http(error) {
+        return "the answer isn't TLS".to_owned();
+    }
+    let text = causes(error).last().map_or_else(|| error.to_string(), ToString::to_string);
+    let text = without_numbers_of_errors(&text);
+    if error.is_dns() { format!("the host isn't known ({text})") } else { text }
+}
+
+/// The causes of `error`, the innermost last.
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    std::iter::successors(error.source(), |cause| {
+        // An `io::Error` doesn't have what it wraps as its source.
+        match cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(inner) => Some(inner as &(dyn Error + 'static)),
+            None => (*cause).source(),
+        }
+    })
+}
+
+/// A request, as errors name it: without its query, which may contain a signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// The repository, with its registry.
     pub repository: String,
-    /// `GET`, `PUT` …
+    /// The HTTP method: `GET`.
     pub method: String,
-    /// The path; with its host in front where that isn't the registry's.
+    /// The path, prefixed with the host if that isn't the registry's.
     pub path: String,
+}
+
+impl Request {
+    /// The host that was asked, with its port.
+    fn host(&self) -> &str {
+        let at_home = self.path.starts_with('/');
+        let name = if at_home { &self.repository } else { &self.path };
+        name.split('/').next().unwrap_or_default()
+    }
 }
 
 impl fmt::Display for Request {
@@ -229,9 +315,9 @@ pub struct Answered {
     pub status: u16,
     /// The registry's own code for the error: `DENIED`.
     pub code: Option<String>,
-    /// What the registry says, on one line of bounded length. It may be empty.
+    /// The registry's message, on one line of bounded length. It may be empty.
     pub message: String,
-    /// How long it asks us to wait.
+    /// The wait that the registry asks for.
     pub retry_after: Option<Duration>,
 }
 
@@ -251,7 +337,7 @@ impl fmt::Display for Answered {
     }
 }
 
-/// ` after 7 attempts in 300 s`, where there was more than one.
+/// ` after 7 attempts in 300 s`, if there was more than one attempt.
 struct Effort {
     attempts: u32,
     elapsed: Duration,

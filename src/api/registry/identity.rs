@@ -1,5 +1,6 @@
-//! Identity tokens: a token server exchanges one for tokens that a registry takes, by
-//! [OAuth 2](https://distribution.github.io/distribution/spec/auth/oauth/). Azure's registry has them, and credential helpers give them.
+//! Identity tokens, which a token server exchanges for tokens that a registry accepts, by [OAuth
+//! 2](https://distribution.github.io/distribution/spec/auth/oauth/). Azure's registry issues them, and credential
+//! helpers return them.
 
 use bytes::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};

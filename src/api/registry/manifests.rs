@@ -1,5 +1,6 @@
-//! Reading and writing [manifests](https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pulling-manifests),
-//! indexes and tags.
+//! Reads and writes
+//! [manifests](https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pulling-manifests), indexes and
+//! tags.
 
 use bytes::Bytes;
 use reqwest::Method;
@@ -16,44 +17,44 @@ use super::trouble::Trouble;
 use crate::image::manifest::{ACCEPTED, ManifestOrIndex};
 use crate::image::{Digest, Document, PinnedReference, Reference, Repository, Tag};
 
-/// The size that every registry has to accept for a manifest, and about the most that any does.
+/// The size that every registry must accept for a manifest. Hardly any accepts more.
 const MANIFEST: u64 = 4 * 1024 * 1024;
 const DIGEST_HEADER: &str = "docker-content-digest";
 
 /// A manifest or an index as a registry gave it.
 #[derive(Clone, Debug)]
 pub struct Pulled {
-    /// The repository it was pulled from, and the digest of the document.
+    /// The repository that it was pulled from, and the digest of the document.
     pub reference: PinnedReference,
-    /// What the document says.
+    /// The parsed document.
     pub content: ManifestOrIndex,
-    /// The bytes, under the media type that the registry announced.
+    /// The bytes, under the media type that the registry sent.
     pub document: Document,
 }
 
 /// The bytes of a manifest or an index, not yet parsed.
 pub(super) struct Fetched {
     request: Request,
-    /// The `Content-Type`, empty where there is none.
+    /// The `Content-Type`; empty if there is none.
     announced: String,
     bytes: Bytes,
-    /// Of the bytes; it is the one that was asked for and the one that the registry named.
+    /// The digest of the bytes. It matches the one that was asked for, and the one that the registry named.
     pub(super) digest: Digest,
 }
 
 impl Registries {
-    /// Reads what a reference names.
+    /// Reads the image that a reference names.
     ///
     /// # Errors
-    /// It doesn't exist, isn't an image, or the registry fails us.
+    /// It doesn't exist or isn't an image, or the registry fails.
     pub async fn resolve(&self, reference: &Reference) -> Result<Pulled, RegistryError> {
         self.find(reference).await?.ok_or_else(|| RegistryError::Missing(reference.to_string()))
     }
 
-    /// Reads what a reference names; `None` where there is no such tag, manifest or repository.
+    /// Reads the image that a reference names; `None` if there is no such tag, manifest or repository.
     ///
     /// # Errors
-    /// It isn't an image, or the registry fails us.
+    /// It isn't an image, or the registry fails.
     pub async fn find(&self, reference: &Reference) -> Result<Option<Pulled>, RegistryError> {
         let mut retry = self.retry();
         loop {
@@ -67,15 +68,15 @@ impl Registries {
     /// Reads a manifest or an index by its digest.
     ///
     /// # Errors
-    /// It doesn't exist, isn't an image, or the registry fails us.
+    /// It doesn't exist or isn't an image, or the registry fails.
     pub async fn manifest(&self, reference: &PinnedReference) -> Result<Pulled, RegistryError> {
         self.resolve(&reference.clone().into()).await
     }
 
-    /// Puts a manifest or an index into a repository under its digest, unless it is there. What it refers to has to be there.
+    /// Pushes a manifest or an index by digest, unless it is there. Everything that it refers to must be there.
     ///
     /// # Errors
-    /// The registry fails us.
+    /// The registry fails.
     pub async fn ensure_manifest(&self, to: &Repository, document: &Document) -> Result<Ensured, RegistryError> {
         if self.has_manifest(to, document.digest()).await? {
             return Ok(Ensured::AlreadyThere);
@@ -84,11 +85,12 @@ impl Registries {
         Ok(Ensured::Pushed)
     }
 
-    /// Lets a tag name a document. What the document refers to has to be there. A refusal counts as success if the tag names the
-    /// document all the same: the answer to an earlier attempt may have been lost, and some registries have immutable tags.
+    /// Makes a tag name a document. Everything that the document refers to must be there. A refusal counts as success
+    /// if the tag names the document afterwards: the answer to an earlier attempt may have been lost, and some
+    /// registries have immutable tags.
     ///
     /// # Errors
-    /// The registry fails us.
+    /// The registry fails.
     pub async fn put_tag(&self, to: &Repository, tag: &Tag, document: &Document) -> Result<(), RegistryError> {
         self.put_manifest(to, tag.as_str(), document).await
     }
@@ -104,7 +106,8 @@ impl Registries {
         Ok(Some(Pulled { reference: reference.repository().pinned(digest), content, document }))
     }
 
-    /// Reads the bytes that a reference names, in one attempt; `None` where there is no such tag, manifest or repository.
+    /// Reads the bytes that a reference names, without retrying; `None` if there is no such tag, manifest or
+    /// repository.
     pub(super) async fn fetch(&self, reference: &Reference, access: Access<'_>) -> Result<Option<Fetched>, Trouble> {
         let rest = format!("manifests/{}", reference.target());
         let call = Call::new(reference.repository(), access, Method::GET, rest, &[200, 404]).header(ACCEPT, ACCEPTED);
@@ -141,7 +144,7 @@ impl Registries {
         }
     }
 
-    /// Whether a tag, or a digest, names a document as far as one look tells.
+    /// Whether a tag or a digest names a document, judged by a single lookup.
     async fn names(&self, repository: &Repository, target: &str, digest: &Digest) -> bool {
         let call = Call::new(repository, Access::Push, Method::HEAD, format!("manifests/{target}"), &[200]);
         let answer = self.send(&call.header(ACCEPT, ACCEPTED)).await;
@@ -149,7 +152,7 @@ impl Registries {
     }
 }
 
-/// The digest that an answer names; `None` where it names none, or one of another algorithm.
+/// The digest in a response; `None` if there is none, or one of another algorithm.
 pub(super) fn named_digest(answer: &Answer) -> Option<Digest> {
     answer.header(DIGEST_HEADER)?.parse().ok()
 }
@@ -164,7 +167,7 @@ pub(super) fn same_digest(answer: &Answer, digest: &Digest) -> Result<(), Troubl
     }
 }
 
-/// The announced media type; where that says nothing of images, the one in the document.
+/// The media type that the registry sent, or if that isn't one of an image, the one in the document.
 fn media_type(announced: String, bytes: &[u8]) -> String {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -180,7 +183,7 @@ fn media_type(announced: String, bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn a_document_that_is_announced_as_json_says_itself_what_it_is() {
+    fn a_document_sent_as_json_states_its_own_media_type() {
         let index = br#"{"mediaType":"application/vnd.oci.image.index.v1+json"}"#;
         for (announced, bytes, media_type) in [
             ("application/vnd.docker.x", &index[..], "application/vnd.docker.x"),

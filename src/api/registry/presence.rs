@@ -1,8 +1,9 @@
 //! Digests, and [whether something is there](https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#checking-if-content-exists-in-the-registry),
 //! without reading it.
 //!
-//! Asked by `HEAD`, which Docker Hub [doesn't count as a pull](https://docs.docker.com/docker-hub/usage/pulls/). Where the answer
-//! names no usable digest, or may be due to the method ([`Trouble::concerns_method`]), the same is asked by `GET`.
+//! Lookups use `HEAD`, which Docker Hub [doesn't count as a pull](https://docs.docker.com/docker-hub/usage/pulls/). If
+//! the answer has no usable digest, or may be due to the method ([`Trouble::concerns_method`]), they fall back to
+//! `GET`.
 
 use std::time::Duration;
 
@@ -18,20 +19,21 @@ use super::trouble::Trouble;
 use crate::image::manifest::{ACCEPTED, ManifestOrIndex};
 use crate::image::{Digest, Reference, Repository};
 
-/// Waits before looking again for a manifest that was just pushed, in units of [`Options::first_wait`](super::Options::first_wait):
-/// large registries are eventually consistent. With the usual unit 0.5, 0.5, 2, 4, 8 and 16 seconds, 31 in all.
+/// Waits between lookups of a manifest that was just pushed, in units of
+/// [`Options::first_wait`](super::Options::first_wait): large registries are eventually consistent. With the default
+/// unit they are 0.5, 0.5, 2, 4, 8 and 16 seconds, 31 in total.
 const READ_BACK: [u32; 6] = [2, 2, 8, 16, 32, 64];
-/// The same for a manifest that another job has just pushed. With the usual unit 10 seconds in all.
+/// The same for a manifest that another job has just pushed. With the default unit they are 10 seconds in total.
 const JUST_PUSHED: [u32; 6] = [2, 2, 4, 8, 12, 12];
 
-/// The waits between looks for a manifest that may not be visible yet.
+/// The waits between lookups of a manifest that may not be visible yet.
 struct Patience {
     unit: Duration,
     waits: std::slice::Iter<'static, u32>,
 }
 
 impl Patience {
-    /// Waits until the next attempt; false, at once, where the last one was made.
+    /// Waits until the next attempt. Returns false immediately after the last one.
     async fn pause(&mut self) -> bool {
         let Some(wait) = self.waits.next() else { return false };
         tokio::time::sleep(self.unit * *wait).await;
@@ -40,10 +42,11 @@ impl Patience {
 }
 
 impl Registries {
-    /// The digest of what a reference names; `None` where there is no such tag, manifest or repository. What it is isn't looked at.
+    /// The digest that a reference names; `None` if there is no such tag, manifest or repository. The content isn't
+    /// read.
     ///
     /// # Errors
-    /// A reference by digest is answered with another digest, or the registry fails us.
+    /// The registry returns another digest for a reference by digest, or fails.
     pub async fn digest(&self, reference: &Reference) -> Result<Option<Digest>, RegistryError> {
         self.look(reference, Access::Pull).await
     }
@@ -51,16 +54,16 @@ impl Registries {
     /// Whether a repository has a manifest or an index.
     ///
     /// # Errors
-    /// The registry names another digest, or fails us.
+    /// The registry returns another digest, or fails.
     pub async fn has_manifest(&self, repository: &Repository, digest: &Digest) -> Result<bool, RegistryError> {
         Ok(self.look_at(repository, digest, Access::Push).await?.is_some())
     }
 
-    /// Whether a repository has a manifest or an index that was pushed a moment ago. A registry that doesn't know it yet is asked
-    /// again for 124 times [`Options::first_wait`](super::Options::first_wait), usually 31 seconds, before that means no.
+    /// Whether a repository has a manifest or an index that was just pushed. If the registry doesn't have it yet, the
+    /// lookup is repeated for 124 times [`Options::first_wait`](super::Options::first_wait), by default 31 seconds.
     ///
     /// # Errors
-    /// Those of [`Self::has_manifest`].
+    /// The errors of [`Self::has_manifest`].
     pub async fn confirm(&self, to: &Repository, digest: &Digest) -> Result<bool, RegistryError> {
         let mut patience = self.patience(&READ_BACK);
         loop {
@@ -71,11 +74,11 @@ impl Registries {
         }
     }
 
-    /// Whether a repository has every manifest that an index lists; a manifest is complete by itself. What those refer to isn't
-    /// looked at.
+    /// Whether a repository has every manifest that an index lists. A single manifest is complete by itself. What the
+    /// manifests refer to isn't looked up.
     ///
     /// # Errors
-    /// Those of [`Self::has_manifest`].
+    /// The errors of [`Self::has_manifest`].
     pub async fn complete(&self, repository: &Repository, index: &Pulled) -> Result<bool, RegistryError> {
         let ManifestOrIndex::Index(index) = &index.content else { return Ok(true) };
         let children = index.manifests.iter().map(|child| self.look_at(repository, &child.digest, Access::Pull));
@@ -83,11 +86,11 @@ impl Registries {
         Ok(found.iter().all(Option::is_some))
     }
 
-    /// Asks for something that may have been pushed a moment ago: while it is missing, again for 40 times
-    /// [`Options::first_wait`](super::Options::first_wait), usually 10 seconds.
+    /// Requests something that may have been pushed a moment ago. While it is missing, the request is repeated for 40
+    /// times [`Options::first_wait`](super::Options::first_wait), by default 10 seconds.
     ///
     /// # Errors
-    /// Those of `ask`.
+    /// The errors of `ask`.
     pub async fn patiently<T, F>(&self, ask: impl Fn() -> F) -> Result<T, RegistryError>
     where
         F: Future<Output = Result<T, RegistryError>>,

@@ -1,6 +1,6 @@
-//! Whether a request still shows signs of life.
+//! Detects requests that have stalled.
 //!
-//! The client's own read timeout counts from the start of a request, and would end a long upload; so we watch ourselves.
+//! The client's own read timeout counts from the start of a request, so it would end long uploads.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,10 +9,11 @@ use tokio::time::Instant;
 
 use super::lock;
 
-/// A registry may read a blob once more before it answers: the slowest at which it's believed to do so, in bytes per second.
+/// The slowest rate at which a registry is assumed to read an uploaded blob again before it answers, in bytes per
+/// second.
 const DIGESTING: u64 = 10_000_000;
 
-/// When a request last showed a sign of life.
+/// When a request last made progress.
 #[derive(Clone)]
 pub(super) struct Progress(Arc<Mutex<Life>>);
 
@@ -35,7 +36,7 @@ impl Progress {
         life.patience = Instant::now() + life.idle + digesting;
     }
 
-    /// Waits for the answer, and no longer than there are signs of life.
+    /// Waits for the answer; `None` if the request makes no progress any more.
     pub(super) async fn watch<T>(&self, answer: impl Future<Output = T>) -> Option<T> {
         let mut answer = std::pin::pin!(answer);
         loop {

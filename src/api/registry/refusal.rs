@@ -1,23 +1,24 @@
-//! Refusals of registries: how they read, and the setting to change.
+//! Refusals of registries: their messages, and the settings that would allow the request.
 //!
-//! The body: [error codes](https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes).
+//! The format of their bodies: [error
+//! codes](https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes).
 
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::error::Answered;
-
+use crate::hint::Input;
 use crate::quote::quoted;
 
 impl Answered {
-    /// Reads the body of an answer, which may be anything.
+    /// Parses the body of an error response, which may contain anything.
     pub(super) fn read(status: u16, body: &[u8], retry_after: Option<Duration>) -> Self {
         let first = serde_json::from_slice::<Value>(body).ok();
         let error = first.as_ref().map(|json| json.pointer("/errors/0").unwrap_or(json));
         let field = |name: &str| error.and_then(|error| error.get(name)).and_then(Value::as_str);
         let (code, message) = match error {
-            // `details` and `error` are what token servers have.
+            // Token servers write `details` or `error`.
             Some(_) => (field("code"), field("message").or(field("details")).or(field("error")).map(str::to_owned)),
             None => (None, Some(without_tags(&String::from_utf8_lossy(body)))),
         };
@@ -25,13 +26,13 @@ impl Answered {
         Self { status, code, message: quoted(&message.unwrap_or_default()), retry_after }
     }
 
-    /// Whether the request had the wrong scheme: that's how servers of TLS answer plain HTTP.
+    /// Whether the request should have used TLS: this is how TLS servers answer plain HTTP.
     pub(super) fn wants_tls(&self) -> bool {
         self.status == 400 && self.message.contains("HTTPS")
     }
 }
 
-/// Whom a refusal is about.
+/// Whom and what a refusal is about.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Applicant<'a> {
     pub(super) registry: &'a str,
@@ -41,14 +42,14 @@ pub(super) struct Applicant<'a> {
 }
 
 impl Applicant<'_> {
-    /// What to do where there is no such repository to push to. Most registries make one, and some want it made first.
+    /// What to do if there is no such repository to push to. Most registries create it, but some want it created first.
     pub(super) fn repository_to_make(self) -> String {
         let Self { registry, repository, .. } = self;
         let is_ecr =
             registry == "public.ecr.aws" || (registry.contains(".dkr.ecr") && registry.contains(".amazonaws."));
         if is_ecr {
             let command = if registry == "public.ecr.aws" { "ecr-public" } else { "ecr" };
-            // At ECR Public, the first part is the registry's alias.
+            // At ECR Public, the first path segment is the registry's alias.
             let name = if registry == "public.ecr.aws" {
                 repository.split_once('/').map_or(repository, |(_, name)| name)
             } else {
@@ -56,39 +57,41 @@ impl Applicant<'_> {
             };
             return format!("make the repository first: `aws {command} create-repository --repository-name {name}`");
         }
-        format!("make the repository `{repository}` at `{registry}` first, or correct its name in `images`")
+        format!("make the repository `{repository}` at `{registry}` first, or correct its name in {}", Input("images"))
     }
 
-    /// The setting that would allow it.
+    /// The setting that would allow the request.
     pub(super) fn setting(self) -> String {
         let Self { registry, repository, .. } = self;
+        let credentials = Input("credentials");
         match (registry, self.has_credentials, self.pushes) {
             ("ghcr.io", _, true) => format!(
-                "give the job `permissions: packages: write`, and in the settings of the package `{repository}` give this \
+                "give the job `permissions: packages: write` (a personal access token needs the scope `write:packages`), and in the settings of the package `{repository}` give this \
                  repository the role Write under `Manage Actions access`"
             ),
             ("ghcr.io", true, false) => format!(
                 "in the settings of the package `{repository}` give this repository the role Read under `Manage Actions access`"
             ),
-            (_, false, _) => format!("add a line `{registry} USER PASSWORD` to `credentials`"),
+            (_, false, _) => format!("add a line `{registry} USER PASSWORD` to {credentials}"),
             ("docker.io", true, true) => format!(
                 "use an access token with the permissions `Read & Write`, of a user who may push to `{repository}`"
             ),
             (_, true, true) => {
                 format!(
-                    "check the line for `{registry}` in `credentials`, and that its user may push to `{repository}`"
+                    "check the line for `{registry}` in {credentials}, and that its user may push to `{repository}`, with the scope \
+                     `repository:{repository}:pull,push`"
                 )
             }
             (_, true, false) => {
                 format!(
-                    "check the line for `{registry}` in `credentials`, and that its user may pull from `{repository}`"
+                    "check the line for `{registry}` in {credentials}, and that its user may pull from `{repository}`"
                 )
             }
         }
     }
 }
 
-/// The text of an HTML page: its title where it has one.
+/// The text of an HTML page, or its title if it has one.
 fn without_tags(text: &str) -> String {
     let lower = text.to_ascii_lowercase();
     let title = lower.find("<title>").and_then(|start| {
@@ -170,6 +173,8 @@ mod tests {
             (applicant("docker.io", true, true), "access token"),
             (applicant("docker.io", false, true), "`docker.io USER PASSWORD`"),
             (applicant("reg.lan", true, true), "may push to `REPO`"),
+            (applicant("reg.lan", true, true), "`repository:REPO:pull,push`"),
+            (applicant("ghcr.io", false, true), "`write:packages`"),
             (applicant("reg.lan", true, false), "may pull from `REPO`"),
         ] {
             assert!(setting.contains(part), "{setting}");

@@ -2,14 +2,15 @@
 
 use super::challenge::Challenge;
 
-/// The scopes that a token is asked for with.
+/// The scopes that a token is requested with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Scopes {
-    /// What a request needs, in our words.
+    /// The scopes that a request needs, in our words.
     ours: Vec<String>,
-    /// What challenges have named beyond that: proxies have other names for a repository.
+    /// Further scopes from challenges: proxies know a repository by another name.
     theirs: Vec<String>,
-    /// Whether only those are asked for. Some token servers merge no scopes, or refuse all if they refuse one.
+    /// Whether only the challenges' scopes are requested. Some token servers don't merge scopes, or refuse all if they
+    /// refuse one.
     only_theirs: bool,
 }
 
@@ -18,7 +19,7 @@ impl Scopes {
         Self { ours, ..Self::default() }
     }
 
-    /// What to ask for, one entry for each resource.
+    /// The scopes to request, one for each resource.
     pub(super) fn asked(&self) -> Vec<String> {
         if self.only_theirs {
             return merged(self.theirs.iter());
@@ -26,8 +27,8 @@ impl Scopes {
         merged(self.ours.iter().chain(&self.theirs))
     }
 
-    /// The scopes to ask for after a challenge; `None` where asking again is of no use, since a fresh token with these scopes
-    /// is what was refused.
+    /// The scopes to request after a challenge; `None` if another request is pointless, because a fresh token with
+    /// these scopes was refused.
     pub(super) fn after(&self, challenge: &Challenge, fresh: bool) -> Option<Self> {
         let Challenge::Bearer { scopes, .. } = challenge else { return None };
         let theirs = merged(self.theirs.iter().chain(scopes));
@@ -38,24 +39,25 @@ impl Scopes {
         if fresh { self.without_ours() } else { Some(self.clone()) }
     }
 
-    /// The same without our own, if that is something else.
+    /// The same without our own scopes, if that makes a difference.
     pub(super) fn without_ours(&self) -> Option<Self> {
         let only_theirs = Self { only_theirs: true, ..self.clone() };
         let is_new = !self.only_theirs && self.beyond_ours() && only_theirs.asked() != self.asked();
         is_new.then_some(only_theirs)
     }
 
-    /// Whether challenges have named anything that we didn't think of.
+    /// Whether challenges have named anything that we didn't ask for.
     fn beyond_ours(&self) -> bool {
         merged(self.ours.iter().chain(&self.theirs)) != merged(self.ours.iter())
     }
 }
 
-/// One scope for each resource, with all of its actions. What has another form (Gitea's challenges name `*`) is left out.
+/// One scope for each resource, with all of its actions. Scopes in another form (Gitea's challenges contain `*`) are
+/// dropped.
 fn merged<'a>(scopes: impl Iterator<Item = &'a String>) -> Vec<String> {
     let mut resources: Vec<(&str, Vec<&str>)> = Vec::new();
     for scope in scopes {
-        // A name may have colons of its own: `host:5000/name`.
+        // A name may contain colons itself: `host:5000/name`.
         let Some((resource, actions)) = scope.rsplit_once(':') else { continue };
         let at = resources.iter().position(|(known, _)| *known == resource).unwrap_or_else(|| {
             resources.push((resource, Vec::new()));
@@ -80,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn the_scope_of_a_challenge_is_asked_for_beside_ours_and_then_alone() {
+    fn the_scope_of_a_challenge_is_requested_together_with_ours_and_then_alone() {
         let ours = Scopes::new(vec!["repository:base/alpine:pull".into()]);
         let named = challenge("repository:library/base/alpine:pull");
         let both = ours.after(&named, false).unwrap();
@@ -93,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_challenge_that_names_what_we_have_asked_for_changes_nothing() {
+    fn a_challenge_with_the_scopes_that_we_requested_changes_nothing() {
         let ours = Scopes::new(vec!["repository:a:pull,push".into()]);
         for scope in ["repository:a:pull,push", "repository:a:push,pull", "repository:a:pull", "*", ""] {
             assert_eq!(ours.after(&challenge(scope), true), None, "{scope}");
@@ -103,11 +105,11 @@ mod tests {
     }
 
     #[test]
-    fn actions_of_one_resource_are_one_scope() {
+    fn actions_on_one_resource_are_merged_into_one_scope() {
         let ours = Scopes::new(vec!["repository:a:pull".into()]);
         let more = ours.after(&challenge("repository:a:pull,delete"), true).unwrap();
         assert_eq!(more.asked(), ["repository:a:pull,delete"]);
-        // Azure's registry wants it for lists of tags.
+        // Azure's registry asks for it for lists of tags.
         let more = ours.after(&challenge("repository:a:metadata_read"), true).unwrap();
         assert_eq!(more.asked(), ["repository:a:pull,metadata_read"]);
         let ported = Scopes::new(vec!["repository:host:5000/a:pull".into(), "repository:host:5000/a:push".into()]);

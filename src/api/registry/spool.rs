@@ -1,7 +1,7 @@
 //! Blobs on disk, on their way from one registry to others.
 //!
-//! A copy between registries goes through a file: so an interrupted download goes on where it stopped, no byte is sent on before
-//! the digest of all of them is known, and a blob is read once for all that wait for it.
+//! A copy between registries goes through a file. So an interrupted download resumes where it stopped, nothing is sent
+//! on before its digest has been checked, and a blob is read once for everybody who waits for it.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -22,34 +22,34 @@ use super::trouble::Trouble;
 use super::{Registries, lock};
 use crate::image::{Descriptor, Digest, Repository};
 
-/// As many bytes as count as progress.
+/// How many bytes count as progress.
 const PROGRESS: u64 = 1024 * 1024;
-/// What may wait in memory for the disk, in bytes.
+/// How many bytes may be buffered in memory for the disk.
 const BUFFER: usize = 256 * 1024;
 
-/// A blob in a file, its digest and size checked. The file is deleted with the last of these.
+/// A blob in a file, with its digest and size checked. The file is deleted when the last of these values is dropped.
 #[derive(Debug)]
 pub struct SpooledBlob {
     path: TempPath,
 }
 
 impl SpooledBlob {
-    /// The file.
+    /// The file with the blob.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 }
 
-/// The blobs that somebody is reading or has on disk.
+/// The blobs that are being downloaded or are on disk.
 #[derive(Default)]
 pub(super) struct Spools(Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<Weak<SpooledBlob>>>>>);
 
 impl Registries {
-    /// Reads a blob into a file of the folder `dir`.
+    /// Downloads a blob into a file in the folder `dir`.
     ///
     /// # Errors
-    /// It doesn't exist, the disk is full, or the registry fails us.
+    /// The blob doesn't exist, the disk is full, or the registry fails.
     pub async fn spool_blob(
         &self,
         from: &Repository,
@@ -74,7 +74,8 @@ impl Registries {
         }
     }
 
-    /// The same in the folder of [`Options`](super::Options), once for all who ask for it while somebody has it.
+    /// The same in the folder of [`Options`](super::Options), once for everybody who asks for it while somebody holds
+    /// it.
     pub(super) async fn shared_spool(
         &self,
         from: &Repository,
@@ -98,7 +99,7 @@ impl Registries {
         let mut answer = match self.send(&call).await {
             Ok(answer) => answer,
             Err(trouble) => {
-                // The range isn't there: what we have can't be the beginning of it.
+                // The range doesn't exist, so what we have isn't the beginning of the blob.
                 if trouble.status() == Some(416) {
                     spooling.restart().await.map_err(|error| Trouble::other(trouble.request.clone(), error))?;
                 }
@@ -136,7 +137,7 @@ impl Registries {
     }
 }
 
-/// Whether the answer's body begins at byte `at` of the blob.
+/// Whether the response's body begins at byte `at` of the blob.
 fn continues(answer: &Answer, at: u64) -> bool {
     match answer.status() {
         206 => answer.header("content-range").and_then(first_byte) == Some(at),
@@ -161,7 +162,7 @@ impl Spooling {
     async fn start(dir: &Path, blob: &Descriptor) -> Result<Self, RegistryError> {
         let disk = |cause| RegistryError::Disk { path: dir.to_owned(), cause };
         tokio::fs::create_dir_all(dir).await.map_err(disk)?;
-        // Enough of the digest to recognise a file by.
+        // A part of the digest, to recognise the file by.
         let prefix = format!("{}-", &blob.digest.hex()[..12]);
         let file = tempfile::Builder::new().prefix(&prefix).suffix(".blob").tempfile_in(dir).map_err(disk)?;
         let (file, path) = file.into_parts();
@@ -202,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_range_says_where_it_begins() {
+    fn the_first_byte_of_a_range_is_parsed() {
         for (header, at) in [
             ("bytes 100-199/200", Some(100)),
             ("bytes 0-0/*", Some(0)),

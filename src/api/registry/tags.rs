@@ -14,23 +14,23 @@ use super::trouble::Trouble;
 use crate::image::{Repository, Tag};
 use crate::quote::quoted;
 
-/// The most bytes that one page may have.
+/// The largest page, in bytes.
 const PAGE: u64 = 16 * 1024 * 1024;
-/// The most pages.
+/// The maximum number of pages.
 const PAGES: usize = 1000;
-/// Where the list begins. Registries may give fewer tags at once.
+/// The first page. Registries may send fewer tags per page.
 const FIRST: &str = "tags/list?n=1000";
 
-/// What a page says.
+/// A parsed page.
 struct Page {
-    /// `None` where it has no such key; some registries write a null where there are no tags.
+    /// `None` if the key is missing. Some registries write null if there are no tags.
     tags: Option<Vec<String>>,
     has_errors: bool,
 }
 
 impl Page {
     fn parse(body: &[u8]) -> serde_json::Result<Self> {
-        // A struct would be read from an array, too.
+        // Deserialising a struct would accept an array as well.
         let mut page: HashMap<String, Value> = serde_json::from_slice(body)?;
         let tags = page.remove("tags").map(serde_json::from_value::<Option<Vec<String>>>).transpose()?;
         Ok(Self { tags: tags.map(Option::unwrap_or_default), has_errors: page.contains_key("errors") })
@@ -38,11 +38,11 @@ impl Page {
 }
 
 impl Registries {
-    /// All tags of a repository, in the registry's order; none where there is no such repository. A link to another origin is
-    /// followed at the registry's own: behind a proxy, a registry may know itself by another name only.
+    /// All tags of a repository, in the registry's order; none if there is no such repository. A link to another origin
+    /// is followed at the registry's own: behind a proxy, a registry may know itself only by another name.
     ///
     /// # Errors
-    /// The registry fails us, or gives a part of the list only: [`RegistryError::TagsIncomplete`].
+    /// The registry fails, or returns only a part of the list: [`RegistryError::TagsIncomplete`].
     pub async fn tags(&self, repository: &Repository) -> Result<Vec<Tag>, RegistryError> {
         let (mut tags, mut asked, mut next) = (Vec::new(), HashSet::new(), Some(FIRST.to_owned()));
         while let Some(rest) = next {
@@ -50,7 +50,7 @@ impl Registries {
                 return Err(incomplete(repository, format!("it has more than {PAGES} pages")));
             }
             let (page, following) = self.tags_page(repository, &rest).await?;
-            // What isn't a tag can't be asked for either.
+            // A text that isn't a valid tag couldn't be requested anyway.
             tags.extend(page.iter().filter_map(|tag| tag.parse::<Tag>().ok()));
             asked.insert(rest);
             if following.as_ref().is_some_and(|following| asked.contains(following)) {
@@ -61,7 +61,7 @@ impl Registries {
         Ok(tags)
     }
 
-    /// The tags of the page at `rest`, and where the next one is.
+    /// The tags of the page at `rest`, and the address of the next page.
     async fn tags_page(
         &self,
         repository: &Repository,
@@ -103,7 +103,7 @@ impl Registries {
         }
     }
 
-    /// Where a link of the page at `rest` leads, at our own origin.
+    /// The target of a link on the page at `rest`, at our own origin.
     fn beside(&self, repository: &Repository, rest: &str, link: Link<'_>) -> Result<String, String> {
         let here = self.url(repository, rest);
         let to = match link {
@@ -126,9 +126,9 @@ fn incomplete(repository: &Repository, why: String) -> RegistryError {
 /// The link to a next page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Link<'a> {
-    /// Absolute or relative.
+    /// Its target, absolute or relative.
     To(&'a str),
-    /// There is one, but not in `<…>`.
+    /// There is a link, but not in `<…>`.
     Unreadable,
 }
 
@@ -140,7 +140,7 @@ fn next_page(header: &str) -> Option<Link<'_>> {
         if rest.is_empty() {
             return None;
         }
-        // The target may have commas of its own.
+        // The target may contain commas.
         let (link, after) = match rest.strip_prefix('<').and_then(|rest| rest.split_once('>')) {
             Some((target, after)) => (Link::To(target.trim()), after),
             None => (Link::Unreadable, rest),
@@ -157,7 +157,7 @@ fn next_page(header: &str) -> Option<Link<'_>> {
     }
 }
 
-/// Where the next page is, as the header has it.
+/// The address of the next page in a header.
 #[cfg(fuzzing)]
 #[must_use]
 pub fn next_target(header: &str) -> Option<&str> {
@@ -167,7 +167,7 @@ pub fn next_target(header: &str) -> Option<&str> {
     }
 }
 
-/// Whether a parameter is `rel=next`; it may have other relations, too: `rel="next last"`.
+/// Whether a parameter is `rel=next`; it may contain other relations: `rel="next last"`.
 fn is_next(parameter: &str) -> bool {
     let Some((name, value)) = parameter.split_once('=') else { return false };
     let mut relations = value.trim().trim_matches('"').split_ascii_whitespace();
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_without_tags_is_told_from_one_that_says_that_there_are_none() {
+    fn a_page_without_tags_differs_from_one_with_an_empty_list() {
         let tags = |body: &str| Page::parse(body.as_bytes()).unwrap().tags;
         assert_eq!(tags(r#"{"name":"a"}"#), None);
         assert_eq!(tags(r#"{"tags":null}"#), Some(vec![]));

@@ -1,4 +1,4 @@
-//! One request: the connection, its limits, redirects and the way from a refusal to a token.
+//! Sends one request: with its limits, redirects, and the token that a refusal asks for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,18 +20,20 @@ use crate::loopback::is_loopback;
 use crate::quote::quoted;
 
 const CONNECT: Duration = Duration::from_secs(10);
-/// Answers to challenges of one request: a token, one with the scope that the challenge names, one with that scope alone.
+/// How many challenges to one request are answered: with a token, with one that has the challenge's scope, with one
+/// that has only that scope.
 const ROUNDS: u32 = 4;
-/// Redirects that are followed.
+/// How many redirects are followed.
 pub(super) const REDIRECTS: usize = 5;
 
-/// Chooses the cryptography of TLS, unless the process already has.
+/// Chooses the cryptography provider for TLS, unless the process already has one.
 pub(super) fn install_crypto() {
-    // An error says that there is one already, which is as good.
+    // An error means that there is one already, which is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// An HTTP client that follows no redirect and repeats nothing by itself. `direct` ignores the variables that name proxies.
+/// An HTTP client that doesn't follow redirects or retry by itself. `direct` ignores the environment variables that
+/// name proxies.
 pub(super) fn client(direct: bool) -> reqwest::Result<reqwest::Client> {
     let builder = reqwest::Client::builder()
         .user_agent(concat!("publish-variants/", env!("CARGO_PKG_VERSION")))
@@ -43,8 +45,9 @@ pub(super) fn client(direct: bool) -> reqwest::Result<reqwest::Client> {
 }
 
 impl Registries {
-    /// Sends a request once; more than once only to follow a redirect, to answer a challenge, or to speak TLS. What the registry's
-    /// user may not read is asked for anonymously, too: an account that may push need not be allowed to read a public base.
+    /// Sends a request once; or more than once, but only to follow a redirect, to answer a challenge, or to switch to
+    /// TLS. What the registry's user may not read is also requested anonymously: an account that may push isn't
+    /// necessarily allowed to read a public base.
     pub(super) async fn send(&self, call: &Call<'_>) -> Result<Answer, Trouble> {
         let identity = self.0.auth.identity(call);
         let trouble = match self.send_as(call, identity).await {
@@ -66,14 +69,15 @@ impl Registries {
         loop {
             rounds += 1;
             let (answer, at_home) = self.follow(call, authorization.as_ref()).await?;
-            // Only the registry itself may ask who we are, not where it sent us.
+            // Only the registry itself may ask for credentials, not a host that it redirects to.
             let may_ask = at_home && rounds < ROUNDS;
             let challenge = answer.challenge().filter(|_| may_ask && answer.status() == 401);
             let is_plain = at_home && answer.url().scheme() == "http";
             let is_unasked = may_ask && challenge.is_none() && authorization.is_none() && identity == Identity::User;
             let next = match challenge {
                 Some(challenge) if self.can_answer(call, identity, &challenge, authorization.as_ref()) => {
-                    // Else the refusal would count as a request in flight, and the token's request might wait for it for ever.
+                    // Otherwise the refusal would keep its in-flight permit, and the request for the token might wait
+                    // for a permit for ever.
                     drop(answer);
                     self.renew(call, identity, &challenge, authorization.as_ref()).await?
                 }
@@ -90,8 +94,8 @@ impl Registries {
         }
     }
 
-    /// Sends a request and follows [redirects](https://www.rfc-editor.org/rfc/rfc9110#name-redirection-3xx), with the same method
-    /// and body; also tells whether the answer is the registry's own.
+    /// Sends a request and follows [redirects](https://www.rfc-editor.org/rfc/rfc9110#name-redirection-3xx), with the
+    /// same method and body. Also returns whether the answer came from the registry itself.
     async fn follow(&self, call: &Call<'_>, authorization: Option<&Authorization>) -> Result<(Answer, bool), Trouble> {
         let home = self.url(call.repository, "");
         let mut url = match &call.target {
@@ -108,7 +112,7 @@ impl Registries {
             for (name, value) in &call.headers {
                 headers.insert(name, value.parse().expect("our headers' values are ASCII"));
             }
-            // Credentials and tokens are for the registry; where it sends us, the URL itself says what we may.
+            // Credentials and tokens are for the registry alone; a redirect's URL carries its own permission.
             if let (Some(authorization), true) = (authorization, at_home) {
                 headers.insert(AUTHORIZATION, authorization.value().clone());
             }
@@ -123,7 +127,7 @@ impl Registries {
         Err(Trouble::new(name(call, &url, false), cause))
     }
 
-    /// Sends one HTTP request of the `kind` it is counted as, and waits for the head of its answer.
+    /// Sends one HTTP request, which is counted as `kind`, and waits for the head of the response.
     pub(super) async fn exchange(
         &self,
         request: Request,
@@ -192,7 +196,7 @@ impl Registries {
         Err(trouble)
     }
 
-    /// Whether a registry wants TLS where plain HTTP was tried; it gets TLS from now on.
+    /// Whether a registry wants TLS after plain HTTP was tried. Then it gets TLS from now on.
     fn wants_tls(&self, call: &Call<'_>, trouble: &Trouble) -> bool {
         let Cause::Answered(answered) = &trouble.cause else { return false };
         let mut schemes = lock(&self.0.schemes);
@@ -207,7 +211,7 @@ impl Registries {
         endpoint::url(repository, scheme, rest)
     }
 
-    /// How a request to the token server is refused.
+    /// The error for a refused request to the token server.
     pub(super) fn token_refused(&self, call: &Call<'_>, mut trouble: Trouble) -> Trouble {
         if matches!(trouble.status(), Some(400 | 401 | 403)) {
             let has_credentials = self.0.auth.has_credentials(call.repository);

@@ -1,4 +1,4 @@
-//! An attempt that failed, and whether another one is made. The rule is in `api/retry.rs`.
+//! A failed attempt, and whether there is another one. The rule for that is in `api/retry.rs`.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -7,14 +7,14 @@ use super::error::{Cause, RegistryError, Request};
 use super::{Registries, lock};
 use crate::api::retry::{self, Api, Class};
 
-/// An attempt that failed.
+/// A failed attempt.
 #[derive(Debug)]
 pub(super) struct Trouble {
     pub(super) request: Box<Request>,
     pub(super) cause: Cause,
-    /// Where we aren't allowed to: the setting to change.
+    /// For a refusal: the setting to change.
     pub(super) hint: Option<String>,
-    /// Whether it happened where the registry had sent us.
+    /// Whether it happened at a host that the registry had redirected us to.
     pub(super) redirected: bool,
 }
 
@@ -23,7 +23,7 @@ impl Trouble {
         Self { request: request.into(), cause, hint: None, redirected: false }
     }
 
-    /// A failure that has its own words.
+    /// A failure with an error of its own.
     pub(super) fn other(request: impl Into<Box<Request>>, error: RegistryError) -> Self {
         Self::new(request, Cause::Other(Box::new(error)))
     }
@@ -32,8 +32,8 @@ impl Trouble {
         retry::class(Api::Registry, &self.cause.failure())
     }
 
-    /// Whether a `GET` may succeed where this `HEAD` failed: proxies may not support `HEAD`, storage refuses it at a URL that is
-    /// signed for `GET`, and a refusal without a body has no error code. Transient failures are retried as `HEAD`.
+    /// Whether a `GET` may succeed after this `HEAD` failed: proxies may not support `HEAD`, storage refuses it for a
+    /// URL signed for `GET`, and a refusal without a body has no error code. Transient failures are retried as `HEAD`.
     pub(super) fn concerns_method(&self) -> bool {
         match &self.cause {
             Cause::Answered(_) => matches!(self.class(), Class::Permanent | Class::UsuallyPermanent),
@@ -44,7 +44,7 @@ impl Trouble {
         }
     }
 
-    /// The status that the registry answered with, where it did.
+    /// The status of the registry's answer, if there was one.
     pub(super) fn status(&self) -> Option<u16> {
         match &self.cause {
             Cause::Answered(answered) => Some(answered.status),
@@ -56,7 +56,7 @@ impl Trouble {
         }
     }
 
-    /// Whether the registry, or whoever gives its tokens, says that we may not.
+    /// Whether the registry, or its token server, says that we aren't allowed to.
     pub(super) fn is_denial(&self) -> bool {
         matches!(self.status(), Some(401 | 403)) && !self.redirected
     }
@@ -73,7 +73,7 @@ impl Trouble {
     }
 }
 
-/// The attempts at one thing.
+/// The attempts at one operation.
 pub(super) struct Retry<'a> {
     registries: &'a Registries,
     attempts: retry::Retry,
@@ -88,10 +88,10 @@ impl Registries {
 }
 
 impl Retry<'_> {
-    /// Waits until the next attempt should be made.
+    /// Waits before the next attempt.
     ///
     /// # Errors
-    /// No further attempt should be made.
+    /// There should be no further attempt.
     pub(super) async fn pause(&mut self, trouble: Trouble) -> Result<(), RegistryError> {
         let shared = &self.registries.0;
         let random = lock(&shared.random).f64();
@@ -117,7 +117,7 @@ impl Retry<'_> {
         self.attempts.excuse(attempt);
     }
 
-    /// Something was achieved since the last failure: the time and the waits start anew.
+    /// Starts the time and the waits anew, because there was progress since the last failure.
     pub(super) fn progressed(&mut self) {
         self.attempts.progressed();
     }

@@ -1,5 +1,7 @@
-//! Sending a blob: [all at once](https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#post-then-put), and
-//! [in chunks](https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pushing-a-blob-in-chunks) where that is refused.
+//! Uploads of blobs:
+//! [monolithic](https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#post-then-put), or [in
+//! chunks](https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pushing-a-blob-in-chunks) if that is
+//! refused.
 
 use std::time::Duration;
 
@@ -17,18 +19,18 @@ use super::{Registries, lock};
 use crate::api::retry::Class;
 use crate::image::{Descriptor, Repository};
 
-/// The sizes of chunks that are tried, one after the other.
+/// The chunk sizes to try, in this order.
 const CHUNKS: [u64; 4] = [16 << 20, 4 << 20, 1 << 20, 256 << 10];
-/// An upload that was at it for longer has been transferring: nothing else is waited for so long.
+/// An upload that takes longer than this has been transferring data: nothing else takes so long.
 const LONG: Duration = Duration::from_secs(60);
-/// How often that isn't counted as failing.
+/// How often such an upload doesn't count as failing.
 const EXCUSES: u32 = 2;
 const OCTETS: &str = "application/octet-stream";
 /// Broken monolithic uploads before we switch to chunks: proxies often refuse a large body by hanging up.
 const BROKEN: u32 = 3;
 
 impl Registries {
-    /// Sends a blob, into the session that is already open if there is one.
+    /// Uploads a blob, into the session that is already open, if there is one.
     pub(super) async fn upload(
         &self,
         to: &Repository,
@@ -51,13 +53,13 @@ impl Registries {
             broken += u32::from(matches!(trouble.cause, Cause::Broken(_)));
             if let Some(smaller) = smaller(&trouble, chunk, payload.length(), broken) {
                 lock(&self.0.chunks).insert(to.registry().to_owned(), smaller);
-                // Not the same attempt once more.
+                // Don't repeat the same attempt.
                 if trouble.class() == Class::Permanent {
                     continue;
                 }
             }
             retry.pause(trouble).await?;
-            // It may be that only the answer was lost.
+            // Perhaps only the answer was lost.
             if self.has_blob(to, blob).await? {
                 return Ok(());
             }
@@ -92,7 +94,7 @@ impl Registries {
         self.send(&call).await.map(drop)
     }
 
-    /// Sends all bytes and gives the place where the upload is to be closed.
+    /// Sends all bytes, and returns the URL at which the upload has to be closed.
     async fn send_chunks(
         &self,
         to: &Repository,
@@ -117,7 +119,7 @@ impl Registries {
     }
 }
 
-/// Compares the registry's `Range` with the bytes sent.
+/// Checks that the registry's `Range` agrees with the bytes sent.
 fn check_received(answer: &Answer, sent: u64) -> Result<(), Trouble> {
     let range = answer.header("range").map(|range| range.trim_start_matches("bytes=").to_owned());
     let received = range.as_deref().and_then(|range| range.split_once('-')?.1.parse::<u64>().ok());
@@ -130,11 +132,11 @@ fn check_received(answer: &Answer, sent: u64) -> Result<(), Trouble> {
     }
 }
 
-/// The size of chunks to go on with, if the body was too large.
+/// The chunk size to continue with, if the body was too large.
 fn smaller(trouble: &Trouble, chunk: Option<u64>, length: u64, broken: u32) -> Option<u64> {
     let refused = match trouble.status() {
         Some(413) => true,
-        // A registry without uploads at once, or something before it that has no streams.
+        // The registry has no monolithic uploads, or a proxy before it can't stream.
         Some(405 | 411 | 501) => chunk.is_none(),
         Some(_) => false,
         None => chunk.is_none() && broken >= BROKEN && trouble.request.method == "PUT",

@@ -1,4 +1,4 @@
-//! Whether the engine's config and the composed one say the same.
+//! Whether the engine's config and the composed one agree.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::image::config::DEFAULT_PATH;
 
-/// The fields that describe how to run an image; the others describe the container that once made it.
+/// The fields that describe how to run an image. The other fields describe the container that once made it.
 ///
 /// [The specification](https://github.com/moby/docker-image-spec/blob/v1.3.1/spec.md) lists them.
 const FIELDS: [&str; 12] = [
@@ -24,14 +24,14 @@ const FIELDS: [&str; 12] = [
     "WorkingDir",
 ];
 
-/// A field that the two configs don't agree on.
+/// A field on which the two configs disagree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// The field's name.
+    /// The field's name in the config.
     pub field: &'static str,
-    /// What the engine's has.
+    /// The value in the engine's config.
     pub engine: Value,
-    /// What ours has.
+    /// The value in the composed config.
     pub composed: Value,
 }
 
@@ -41,7 +41,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// The fields of two runtime sections that mean something different.
+/// The fields of two runtime sections whose meanings differ.
 pub(super) fn differences(engine: &Value, composed: &Value) -> Vec<Difference> {
     let mut differences = Vec::new();
     for field in FIELDS {
@@ -53,7 +53,7 @@ pub(super) fn differences(engine: &Value, composed: &Value) -> Vec<Difference> {
     differences
 }
 
-/// The field's value; `null` where it says nothing.
+/// The meaning of a field's value; `null` if it is as good as unset.
 fn meaning(field: &str, value: &Value) -> Value {
     match value {
         Value::String(text) if text.is_empty() => Value::Null,
@@ -65,13 +65,13 @@ fn meaning(field: &str, value: &Value) -> Value {
     }
 }
 
-/// Zero means "inherited" in a health check. `StartInterval` came later than the oldest engine that we use.
+/// Zero means "inherited" in a health check. `StartInterval` is newer than the oldest engine that we support.
 fn healthcheck(map: &Map<String, Value>) -> Map<String, Value> {
     let says = |(name, value): &(&String, &Value)| name.as_str() != "StartInterval" && value.as_i64() != Some(0);
     map.iter().filter(says).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-/// BuildKit adds the default where an image has no `PATH`; runtimes do the same.
+/// BuildKit adds the default `PATH` to an image without one, and so do runtimes.
 fn is_default_path_added(engine: &Value, composed: &Value) -> bool {
     let entries = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let (mut engine, composed) = (entries(engine), entries(composed));
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_engines_add_and_leave_out_is_no_difference() {
+    fn fields_that_engines_add_or_drop_are_not_differences() {
         let engine = json!({
             "Hostname": "", "AttachStdin": false, "Image": "", "Env": [format!("PATH={DEFAULT_PATH}"), "A=1"], "Cmd": null, "Volumes": null,
             "WorkingDir": "/", "Entrypoint": [], "OnBuild": null, "Labels": {}, "Healthcheck": { "Test": ["NONE"], "Retries": 0 },
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn every_other_difference_is_told() {
+    fn every_other_difference_is_reported() {
         for (field, engine, composed) in [
             ("Env", json!(["A=1"]), json!(["A=2"])),
             ("Env", json!(["PATH=/bin"]), json!(null)),

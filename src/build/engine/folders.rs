@@ -1,21 +1,21 @@
-//! The folders that the executables go to, as a base has them.
+//! The folders that the executables go to, inspected in a base.
 //!
-//! Our layer has no entries for folders, so that it is the same on every base. That holds only where each of its parents is a
-//! folder of the base, or isn't there. Where one is a link, unpackers disagree: Docker's graph drivers put a new folder in its place and
-//! hide what the link showed, a `COPY` of Docker 20.10 follows it. Only an engine can look into a base.
+//! Our layer has no entries for folders, so that it is the same on every base. That works only if each parent of a file
+//! is a folder in the base, or is absent. If one is a link, unpackers disagree: Docker's graph drivers replace it by a
+//! new folder and hide what it pointed at, while a `COPY` of Docker 20.10 follows it. Only an engine can look into a
+//! base.
 
 use crate::api::engine::{EngineError, EntryInImage, EntryKind, FilesLease};
 use crate::compose::recipe::Recipe;
-use crate::error::{Fault, Situation};
+use crate::error::{Fault, StageError};
+use crate::hint::{Hinted, Hints, REPORT_THIS};
+use crate::troubleshooting::Topic;
 
 /// A folder in which the executables can't be put.
 #[derive(Debug, thiserror::Error)]
 pub enum UnusableFolder {
     /// A parent of the executables in the base is no folder.
-    #[error(
-        "`{path}` in the base of variant `{variant}` is {kind}, where the executables need a folder\n\
-         hint: use a base in which `{path}` is a folder; what is behind it would be hidden for some who pull the variant"
-    )]
+    #[error("`{path}` in the base of variant `{variant}` is {kind}, where the executables need a folder")]
     OfBase {
         /// The variant and its platform.
         variant: String,
@@ -26,7 +26,7 @@ pub enum UnusableFolder {
     },
     /// The engine has put the executables somewhere else than our layer would.
     #[error(
-        "`{path}` in the engine's image of variant `{variant}` is {kind}; it would be a folder in the published one\nhint: please report this; nothing was published"
+        "`{path}` in the engine's image of variant `{variant}` is {kind}; it would be a folder in the published one"
     )]
     Built {
         /// The variant and its platform.
@@ -38,7 +38,25 @@ pub enum UnusableFolder {
     },
 }
 
-impl Situation for UnusableFolder {
+impl Hinted for UnusableFolder {
+    fn hints(&self) -> Hints {
+        match self {
+            Self::OfBase { path, .. } => format!(
+                "use a base in which `{path}` is a folder; what is behind it would be hidden for some who pull the variant"
+            ).into(),
+            Self::Built { .. } => REPORT_THIS.into(),
+        }
+    }
+}
+
+impl StageError for UnusableFolder {
+    fn topic(&self) -> Topic {
+        match self {
+            Self::OfBase { .. } => Topic::Folder,
+            Self::Built { .. } => Topic::Mismatch,
+        }
+    }
+
     fn fault(&self) -> Fault {
         match self {
             Self::OfBase { .. } => Fault::Input,
@@ -47,10 +65,11 @@ impl Situation for UnusableFolder {
     }
 }
 
-/// Looks at the folders in the base of `recipe`, before it is built: a warning for each that will be another one for some.
+/// Inspects the folders in the base of `recipe` before the build. Returns a warning for each folder that some users
+/// will get differently.
 ///
 /// # Errors
-/// One is a link or a file; the engine can't be asked.
+/// One of them is a link or a file, or the engine doesn't answer.
 pub(super) async fn of_base(files: &FilesLease, recipe: &Recipe) -> Result<Vec<String>, super::BuildError> {
     let mut warnings = Vec::new();
     for (path, entry) in look(files, recipe).await? {
@@ -62,10 +81,10 @@ pub(super) async fn of_base(files: &FilesLease, recipe: &Recipe) -> Result<Vec<S
     Ok(warnings)
 }
 
-/// Looks at the folders in what the engine has built: our layer's paths are the same there, so none may be a link.
+/// Inspects the folders in the built image: the paths of our layer must be the same there, so none may be a link.
 ///
 /// # Errors
-/// One is a link or a file; the engine can't be asked.
+/// One of them is a link or a file, or the engine doesn't answer.
 pub(super) async fn of_built(files: &FilesLease, recipe: &Recipe) -> Result<(), super::BuildError> {
     for (path, entry) in look(files, recipe).await? {
         if let Some(kind) = no_folder(&entry) {
@@ -75,12 +94,12 @@ pub(super) async fn of_built(files: &FilesLease, recipe: &Recipe) -> Result<(), 
     Ok(())
 }
 
-/// What is at each of the folders, the outer ones first. What isn't there has nothing within it either.
+/// What is at each folder's path, outermost first. If a folder is absent, so is everything in it.
 async fn look(files: &FilesLease, recipe: &Recipe) -> Result<Vec<(String, EntryInImage)>, EngineError> {
     let mut found = Vec::<(String, EntryInImage)>::new();
     let mut closed: Option<String> = None;
     for path in recipe.binaries.folders() {
-        // Behind a link or a file there is no folder of the base's own.
+        // Below a link or a file, the base has no folder.
         if closed.as_ref().is_some_and(|closed| path.starts_with(&format!("{closed}/"))) {
             continue;
         }
@@ -101,7 +120,7 @@ fn no_folder(entry: &EntryInImage) -> Option<String> {
     }
 }
 
-/// What some who pull the variant don't get as the base has it.
+/// What some users of the variant will get differently than the base has it.
 fn unusual(path: &str, entry: &EntryInImage) -> Option<String> {
     let EntryInImage { mode, uid, gid, .. } = entry;
     ((*mode, *uid, *gid) != (0o755, 0, 0)).then(|| {
@@ -116,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_is_unusual_if_an_unpacker_that_makes_it_anew_gives_it_another_mode_or_owner() {
+    fn a_folder_is_unusual_if_recreating_it_would_change_its_mode_or_owner() {
         let folder = |mode, uid, gid| EntryInImage { kind: EntryKind::Folder, mode, uid, gid };
         assert_eq!(unusual("/usr", &folder(0o755, 0, 0)), None);
         for (mode, uid, gid, said) in

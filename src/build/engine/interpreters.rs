@@ -4,13 +4,13 @@ use crate::api::engine::{EngineError, EntryKind, FilesLease};
 use crate::build::interpreter::{missing, needed};
 use crate::compose::recipe::Recipe;
 
-/// As many symbolic links as Linux follows in one path.
+/// Linux follows at most this many symbolic links in one path.
 const MOST_LINKS: usize = 40;
 
-/// Checks that the image, which is the base of `recipe` or was built of it, has what its executables need.
+/// Checks that the image, which is the base of `recipe` or was built from it, has the interpreters of the executables.
 ///
 /// # Errors
-/// It lacks an interpreter; the engine can't be asked.
+/// It lacks an interpreter, or the engine doesn't answer.
 pub(super) async fn look_for(files: &FilesLease, recipe: &Recipe) -> Result<(), super::BuildError> {
     for (executable, interpreter) in needed(recipe) {
         if !is_file(files, interpreter).await? {
@@ -20,8 +20,8 @@ pub(super) async fn look_for(files: &FilesLease, recipe: &Recipe) -> Result<(), 
     Ok(())
 }
 
-/// Whether there is a file at `path`. Links are followed here: the engine cleans a path before it follows those in it, and `..` behind a
-/// link then leads somewhere else.
+/// Whether there is a file at `path`. Links are followed here, because the engine cleans up a path before it follows
+/// the links in it, and then `..` after a link leads somewhere else.
 async fn is_file(files: &FilesLease, path: &str) -> Result<bool, EngineError> {
     let mut left: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
     let (mut at, mut links) = (String::new(), 0);

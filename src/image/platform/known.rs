@@ -1,6 +1,6 @@
-//! The platforms that there are: the values of Go's `GOOS` and `GOARCH`, as the
-//! [image index](https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md) says, and the variants of architectures
-//! that the specification or containerd names. The usual ones come first.
+//! The known platforms: the values of Go's `GOOS` and `GOARCH`, which the [image
+//! index](https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md) refers to, and the variants of
+//! architectures that the specification or containerd names. The common ones come first.
 
 use super::Platform;
 
@@ -46,7 +46,8 @@ const ARCHITECTURES: [(&str, &[&str]); 15] = [
     ("sparc64", &[]),
 ];
 
-/// What architectures are called elsewhere (Debian, GNU, Rust, Docker Hub's old repositories), beside what [`Platform::new`] knows.
+/// Other names of architectures (in Debian, GNU, Rust, Docker Hub's old repositories) that [`Platform::new`] doesn't
+/// know.
 const ALIASES: [(&str, &str, Option<&str>); 20] = [
     ("x64", "amd64", None),
     ("intel64", "amd64", None),
@@ -70,7 +71,7 @@ const ALIASES: [(&str, &str, Option<&str>); 20] = [
     ("loongarch64", "loong64", None),
 ];
 
-/// The nearest of `known`, if no more than a third of the word is another one.
+/// The nearest of `known` with an edit distance of at most two, and of at most a third of the word's length.
 fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let most = (word.len() / 3).min(2);
     let distances = known.into_iter().map(|known| (strsim::damerau_levenshtein(word, known), known));
@@ -78,7 +79,7 @@ fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&
 }
 
 impl Platform {
-    /// Whether its names are among those that there are. One that isn't may be newer than this program.
+    /// Whether all its names are known. An unknown name may be newer than this program.
     #[must_use]
     pub fn is_known(&self) -> bool {
         SYSTEMS.contains(&self.os())
@@ -87,7 +88,7 @@ impl Platform {
             })
     }
 
-    /// The known platform that was probably meant: under another field's name of it, or misspelt by a letter or two.
+    /// The known platform that was probably meant: under another name, or misspelt by a letter or two.
     #[must_use]
     pub fn nearest(&self) -> Option<Self> {
         let os = nearest(self.os(), SYSTEMS)?;
@@ -99,7 +100,7 @@ impl Platform {
         Some(Self::new(os, architecture, self.variant().or(implied))).filter(Self::is_known)
     }
 
-    /// All platforms that there are, as they are written.
+    /// All known platforms: `linux/amd64`, `linux/arm64`, …
     pub fn known() -> impl Iterator<Item = String> {
         SYSTEMS.into_iter().flat_map(|os| {
             ARCHITECTURES.into_iter().flat_map(move |(architecture, variants)| {

@@ -1,8 +1,8 @@
-//! The entries of a [tar archive](https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html#tag_20_94_13), one after the other, with
-//! the long names of pax and GNU.
+//! The entries of a [tar archive](https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html#tag_20_94_13), in
+//! order, with the long names of pax and GNU.
 //!
-//! Not the crate's own iterator: that one takes extension headers of any length into memory, and ends a pax record at its first line break,
-//! which the value of an extended attribute may have.
+//! The `tar` crate's own iterator reads extension headers of any length into memory, and ends a pax record at its first
+//! line break, although values of extended attributes may contain line breaks.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -10,29 +10,29 @@ use std::io::{self, Read};
 use tar::{EntryType, Header};
 
 const BLOCK: usize = 512;
-/// The most that the header of an entry may have in names and attributes.
+/// The largest extension header of an entry, in bytes.
 const LONGEST_EXTENSION: u64 = 1 << 20;
 /// `PATH_MAX` of Linux.
 const LONGEST_PATH: usize = 4096;
 
-/// The extended attribute that has the capabilities of a file.
+/// The extended attribute with the capabilities of a file.
 const CAPABILITY: &[u8] = b"SCHILY.xattr.security.capability";
 
-/// An entry of an archive.
+/// A file, folder or link of an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The absolute path without `.`, `..` and a slash at its end; empty for the root.
+    /// The absolute path without `.`, `..` and trailing slash; empty for the root.
     pub path: String,
-    /// What is there.
+    /// Its kind, with what matters about it.
     pub kind: Kind,
 }
 
-/// What an entry makes.
+/// What an entry creates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A regular file, whose content follows.
+    /// A regular file, whose content follows in the archive.
     File {
-        /// The length of its content.
+        /// The length of its content in bytes.
         size: u64,
         /// The permission bits with setuid and setgid.
         mode: u32,
@@ -41,24 +41,24 @@ pub enum Kind {
     },
     /// A folder.
     Folder,
-    /// A symbolic link, and what is written in it.
+    /// A symbolic link, with its target as it is written.
     Symlink(String),
-    /// Another name of the file at this path, which is written as [`Entry::path`] is.
+    /// A hard link to the file at this path, written in the form of [`Entry::path`].
     HardLink(String),
-    /// Something else.
+    /// A device or the like, and its name in errors.
     Other(&'static str),
 }
 
-/// Reads an archive. Between two entries, this reads the content of the first.
+/// Reads an archive. After an entry has been returned, reading from this reads the content of that entry.
 #[derive(Debug)]
 pub struct Archive<R> {
     from: R,
-    /// What is left of the content of the current entry, and the padding after it.
+    /// Bytes left of the current entry's content, and of the padding after it.
     content: u64,
     padding: u64,
 }
 
-/// What extension headers say of the entry after them.
+/// The extension headers for the next entry.
 #[derive(Default)]
 struct Extensions {
     pax: BTreeMap<Vec<u8>, Vec<u8>>,
@@ -67,7 +67,7 @@ struct Extensions {
 }
 
 impl<R: Read> Archive<R> {
-    /// Reads the archive in `from`.
+    /// Reads the tar archive in `from`.
     pub fn new(from: R) -> Self {
         Self { from, content: 0, padding: 0 }
     }
@@ -75,7 +75,7 @@ impl<R: Read> Archive<R> {
     /// The next entry; `None` at the end.
     ///
     /// # Errors
-    /// Reading fails, or this is no archive that could be unpacked.
+    /// Reading fails, or this isn't an archive that can be unpacked.
     pub fn next_entry(&mut self) -> io::Result<Option<Entry>> {
         let mut extensions = Extensions::default();
         loop {
@@ -109,7 +109,7 @@ impl<R: Read> Archive<R> {
         let link = link.map(<[u8]>::to_vec).or_else(|| header.link_name_bytes().map(std::borrow::Cow::into_owned));
         let link = String::from_utf8_lossy(&link.unwrap_or_default()).into_owned();
         let (mut kind, mut has_content) = match header.entry_type() {
-            // Archives of before 1988 have folders like this.
+            // Archives from before 1988 mark folders like this.
             EntryType::Regular | EntryType::Continuous if name.ends_with(b"/") => (Kind::Folder, true),
             EntryType::Regular | EntryType::Continuous => {
                 let mode = header.mode()? & 0o7777;
@@ -133,7 +133,7 @@ impl<R: Read> Archive<R> {
         Ok(Entry { path: absolute(&name)?, kind })
     }
 
-    /// More places of holes, before the content.
+    /// Skips further headers with the positions of holes, which precede the content.
     fn sparse_headers(&mut self, header: &Header) -> io::Result<()> {
         let mut more = header.as_gnu().is_some_and(tar::GnuHeader::is_extended);
         while more {
@@ -144,7 +144,7 @@ impl<R: Read> Archive<R> {
         Ok(())
     }
 
-    /// The next header, its checksum checked; `None` at the end of the archive.
+    /// The next header, with its checksum verified; `None` at the end of the archive.
     fn block(&mut self) -> io::Result<Option<[u8; BLOCK]>> {
         let skipped = self.content.checked_add(self.padding).ok_or_else(malformed)?;
         if io::copy(&mut (&mut self.from).take(skipped), &mut io::sink())? < skipped {
@@ -165,7 +165,7 @@ impl<R: Read> Archive<R> {
         }
         let without_checksum = block[..148].iter().chain(&block[156..]);
         let sum = 8 * u32::from(b' ') + without_checksum.map(|byte| u32::from(*byte)).sum::<u32>();
-        // What a fuzzer makes up has no right one.
+        // A fuzzer can't guess checksums.
         if Header::from_byte_slice(&block).cksum()? != sum && !cfg!(fuzzing) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a header of its archive has a wrong checksum"));
         }
@@ -205,7 +205,7 @@ impl<R: Read> Read for Archive<R> {
 }
 
 impl Extensions {
-    /// An empty value takes the key back.
+    /// An empty value removes the key.
     fn pax(&self, key: &str) -> Option<&[u8]> {
         self.pax.get(key.as_bytes()).map(Vec::as_slice).filter(|value| !value.is_empty())
     }
@@ -215,7 +215,7 @@ fn malformed() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "a header of its archive is malformed")
 }
 
-/// The records of a pax header: each is `LENGTH KEY=VALUE` and a line break, and the length counts all of that.
+/// The records of a pax header: each is `LENGTH KEY=VALUE` and a line break, and `LENGTH` is that of the whole record.
 fn records(mut header: &[u8]) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let mut records = Vec::new();
     while !header.is_empty() {
@@ -237,7 +237,8 @@ fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// A path of an archive as `/usr/bin/x`; what isn't UTF-8 in it is replaced, since nobody can ask for it.
+/// A path of an archive in the form `/usr/bin/x`. Bytes that aren't UTF-8 are replaced, since nobody can ask for such a
+/// path.
 fn absolute(path: &[u8]) -> io::Result<String> {
     if path.len() > LONGEST_PATH {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "a path of its archive is longer than 4096 bytes"));
@@ -263,7 +264,7 @@ fn absolute(path: &[u8]) -> io::Result<String> {
 mod tests {
     use super::*;
 
-    /// An archive of one entry, after what `before` appends.
+    /// An archive with one entry, after whatever `before` appends.
     fn archive(
         before: impl FnOnce(&mut tar::Builder<Vec<u8>>),
         path: &str,
@@ -306,7 +307,7 @@ mod tests {
     fn entries_have_their_path_kind_and_content() {
         let mut bytes = archive(|_| {}, "./opt/./uv", EntryType::Regular, b"#!");
         bytes.extend(archive(|_| {}, "dir/", EntryType::Regular, b""));
-        // The zeros at the end of the first archive end it.
+        // The archive ends at the zeros after its first part.
         let found = entries(&bytes).unwrap();
         let kind = Kind::File { size: 2, mode: 0o4555, capabilities: false };
         assert_eq!(found, [(Entry { path: "/opt/uv".into(), kind }, "#!".into())]);
@@ -350,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_unpacked_is_an_error() {
+    fn an_archive_that_cannot_be_unpacked_is_an_error() {
         let good = archive(|_| {}, "uv", EntryType::Regular, &[b'x'; 600]);
         let mut flipped = good.clone();
         flipped[0] ^= 1;

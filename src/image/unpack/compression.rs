@@ -1,7 +1,8 @@
-//! The compression of a layer, recognised by its first bytes, as engines do.
+//! The compression of a layer, which is recognised by its first bytes, as in engines.
 //!
 //! [gzip](https://www.rfc-editor.org/rfc/rfc1952#section-2.2) may have several members, and
-//! [zstd](https://www.rfc-editor.org/rfc/rfc8878#section-3.1) several frames, some of them skippable: eStargz, `zstd:chunked`, pzstd.
+//! [zstd](https://www.rfc-editor.org/rfc/rfc8878#section-3.1) several frames, some of them skippable, as in eStargz,
+//! `zstd:chunked` and pzstd.
 
 use std::io::{self, BufRead, Read};
 
@@ -9,14 +10,14 @@ use lzma_rust2::XzReader;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
-/// The most that one layer of a source may have, unpacked: 16 GiB.
+/// The largest layer of a source, unpacked: 16 GiB.
 pub const LIMIT: u64 = 16 << 30;
 
-/// The most that a decoder may keep of what it has unpacked, which the file itself asks for: 128 MiB. That is all that zstd takes without being told to, and
-/// twice what xz asks for at its highest level.
+/// The most memory for a decoder's window, whose size the file itself asks for: 128 MiB. By default, zstd allows no more,
+/// and it is twice what xz asks for at its highest level.
 const LARGEST_WINDOW: u64 = 128 << 20;
 
-/// Whether a layer of this media type is one that we read.
+/// Whether we can read layers of this media type.
 #[must_use]
 pub fn is_read(media_type: &str) -> bool {
     let suffix = media_type.rsplit_once(".tar").map(|(_, suffix)| suffix);
@@ -31,19 +32,19 @@ enum Compression {
 }
 
 impl Compression {
-    /// The compression of what begins with `head`; `None` where it has none.
+    /// The compression of a file that begins with `head`, if any.
     fn of(head: &[u8]) -> Option<Self> {
         match head {
             [0x1f, 0x8b, ..] => Some(Self::Gzip),
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Self::Zstd),
-            // Archives of releases are often compressed by xz; layers of images aren't.
+            // Release archives are often compressed by xz; image layers aren't.
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Self::Xz),
             _ => None,
         }
     }
 }
 
-/// Whether `blob`, of which nothing is taken, is compressed.
+/// Whether `blob` is compressed. Nothing is consumed.
 ///
 /// # Errors
 /// Reading fails.
@@ -51,7 +52,7 @@ pub fn is_compressed(blob: &mut impl BufRead) -> io::Result<bool> {
     Ok(Compression::of(blob.fill_buf()?).is_some())
 }
 
-/// The archive in `blob`: a layer, an archive of a release, or an OCI layout.
+/// The archive in `blob`, which is a layer, a release's archive or an OCI layout.
 ///
 /// # Errors
 /// Reading fails.
@@ -64,7 +65,7 @@ pub fn open<'a>(mut blob: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
     })
 }
 
-/// At most [`LIMIT`] bytes; more are an error.
+/// Passes on at most [`LIMIT`] bytes, and fails after them.
 struct Bounded<R> {
     from: R,
     left: u64,
@@ -95,7 +96,7 @@ struct Xz<R: Read>(XzReader<R>);
 
 impl<R: Read> Xz<R> {
     fn new(from: R) -> Self {
-        // Beside its dictionary, the decoder has buffers of about 100 KiB.
+        // In addition to its dictionary, the decoder has buffers of about 100 KiB.
         const KIBIBYTES: u32 = (LARGEST_WINDOW >> 10) as u32 + 1024;
         Self(XzReader::new_mem_limit(from, true, KIBIBYTES))
     }
@@ -110,7 +111,7 @@ impl<R: Read> Read for Xz<R> {
     }
 }
 
-/// The content of all frames of a zstd stream.
+/// The contents of all frames of a zstd stream.
 struct Frames<R> {
     from: R,
     decoder: FrameDecoder,
@@ -124,7 +125,7 @@ impl<R: BufRead> Frames<R> {
         Self { from, decoder, inside: false }
     }
 
-    /// Goes to the next frame that has content; `false` at the end of the stream.
+    /// Goes to the next frame with content; `false` at the end of the stream.
     fn next(&mut self) -> io::Result<bool> {
         loop {
             if self.from.fill_buf()?.is_empty() {
@@ -185,7 +186,7 @@ mod tests {
         ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest)
     }
 
-    /// A skippable frame with three bytes in it.
+    /// A skippable frame with three bytes of data.
     const SKIPPED: &[u8] = b"\x5a\x2a\x4d\x18\x03\0\0\0abc";
 
     fn unpacked(blob: &[u8]) -> io::Result<Vec<u8>> {
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn members_and_frames_are_one_content_and_skippable_frames_are_none() {
+    fn members_and_frames_are_joined_and_skippable_frames_are_dropped() {
         let (a, b) = (vec![b'a'; 300_000], b"b".to_vec());
         let whole = [a.clone(), b.clone()].concat();
         for (what, blob) in [
@@ -213,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_too_early_is_an_error() {
+    fn a_truncated_layer_is_an_error() {
         let (gzip, zstd) = (gzip(&[b'a'; 1000]), zstd(&[b'a'; 1000]));
         for blob in [&gzip[..gzip.len() - 9], &zstd[..zstd.len() - 1], &SKIPPED[..SKIPPED.len() - 1], &SKIPPED[..5]] {
             assert!(unpacked(blob).is_err(), "{blob:?}");

@@ -1,11 +1,12 @@
-//! The files of an image: what its layers give when an engine unpacks them one upon the other.
+//! The files of an image: what is there after an engine has unpacked its layers on top of each other.
 //!
-//! - Of several entries for a path in a layer, the last counts. What isn't a folder replaces a folder with all that is in it, and hides what
-//!   lower layers have below it.
-//! - A [whiteout](https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md#whiteouts) hides what lower layers have, never what its
-//!   own layer has.
-//! - A hard link is another name of the file that its target was at that moment, in this layer or in those below.
-//! - Symbolic links are followed inside of the image, where `..` in the root is the root, as for `COPY --from` and for a program that runs in it.
+//! - If a layer has several entries for a path, the last one counts. A file or link replaces a folder with everything
+//!   in it, and hides what lower layers have below that path.
+//! - A [whiteout](https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md#whiteouts) hides files of lower
+//!   layers, never those of its own layer.
+//! - A hard link is another name of the file that its target is at that moment, in this layer or in those below.
+//! - Symbolic links are followed within the image, where `..` in the root is the root, as for `COPY --from` and for a
+//!   program that runs in the image.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
@@ -13,19 +14,19 @@ use std::ops::Bound;
 
 use super::archive::{Archive, Kind};
 
-/// As many symbolic links as Linux follows in one path.
+/// Linux follows at most this many symbolic links in one path.
 const MOST_LINKS: usize = 40;
-/// The most that all names of an image may take in memory: 256 MiB.
+/// The most memory that all names of an image may take: 256 MiB.
 const MOST_NAMES: usize = 256 << 20;
-/// What an entry takes beside its names.
+/// What an entry takes in memory besides its names.
 const NODE: usize = 64;
 
-/// The files of an image, as far as its layers were read.
+/// The files of an image, as far as its layers have been read.
 #[derive(Debug, Default)]
 pub struct Tree {
-    /// From the top down.
+    /// The uppermost first.
     layers: Vec<Layer>,
-    /// Whether there are no more layers.
+    /// Whether all layers have been read.
     complete: bool,
     names: usize,
 }
@@ -33,11 +34,11 @@ pub struct Tree {
 /// A regular file of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
-    /// The layer that has its content, counted from the uppermost.
+    /// The layer with its content, counted from the uppermost.
     pub layer: usize,
-    /// The entry of that layer that has its content, counted from the first.
+    /// The entry of that layer with its content, counted from the first.
     pub entry: usize,
-    /// The length of its content.
+    /// The length of its content in bytes.
     pub size: u64,
     /// The permission bits with setuid and setgid.
     pub mode: u32,
@@ -48,41 +49,41 @@ pub struct File {
 /// What is at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// A regular file, perhaps at the end of links.
+    /// A regular file, possibly through links.
     File(File),
-    /// Something else.
+    /// A folder, a device or the like, and its name in errors.
     Other(&'static str),
-    /// A link to this path, which isn't there.
+    /// A link to this path, which doesn't exist.
     Dangling(String),
     /// Nothing.
     Nothing,
-    /// It depends on a layer that wasn't read yet.
+    /// Unknown, since it depends on a layer that hasn't been read yet.
     Undecided,
 }
 
-/// What one layer has.
+/// The files of one layer.
 #[derive(Debug, Default)]
 struct Layer {
     nodes: BTreeMap<String, Node>,
-    /// Paths that lower layers have in vain.
+    /// Paths that it removes from lower layers.
     removed: BTreeSet<String>,
-    /// Folders of which lower layers have the content in vain.
+    /// Folders whose content it removes from lower layers.
     emptied: BTreeSet<String>,
     names: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Node {
-    /// Said or implied.
+    /// From an entry, or implied by one below it.
     Folder,
     File(File),
     Symlink(String),
-    /// Another name of what a lower layer has at this path.
+    /// Another name of a lower layer's file at this path.
     HardLink(String),
     Other(&'static str),
 }
 
-/// What a layer, or all below it, have at one path.
+/// What a layer, or those below it, have at a path.
 enum Lookup<'a> {
     Node(&'a Node, usize),
     Absent,
@@ -90,7 +91,7 @@ enum Lookup<'a> {
 }
 
 impl Tree {
-    /// Reads the next layer, from the top down.
+    /// Reads the next layer; the uppermost comes first.
     ///
     /// # Errors
     /// Reading fails, or the layer couldn't be unpacked.
@@ -126,7 +127,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Says that the layers that were read are all.
+    /// Declares that all layers have been read.
     pub fn complete(&mut self) {
         self.complete = true;
     }
@@ -164,7 +165,7 @@ impl Tree {
         Found::Other("a folder")
     }
 
-    /// Some of the files that are there, for an error.
+    /// Some of the files in the image, for an error.
     #[must_use]
     pub fn some_files(&self, most: usize) -> Vec<String> {
         let nodes = self.layers.iter().flat_map(|layer| &layer.nodes);
@@ -175,7 +176,7 @@ impl Tree {
         some
     }
 
-    /// What is at a path none of whose folders is a link; the other name where it is a hard link.
+    /// What is at a path whose folders aren't links; for a hard link, the name that it refers to.
     fn inode(&self, path: &str) -> Lookup<'_> {
         let mut found = self.lookup(path, 0);
         while let Lookup::Node(Node::HardLink(target), layer) = found {
@@ -201,7 +202,7 @@ impl Layer {
     fn add(&mut self, path: &str, node: Node) -> io::Result<()> {
         let Some((folder, name)) = path.rsplit_once('/') else { return Ok(()) };
         if path.contains("/.wh..wh.") {
-            // Others of these names are what AUFS kept for itself.
+            // AUFS kept other names of this form for itself.
             if name == ".wh..wh..opq" {
                 self.emptied.insert(folder.to_owned());
             }
@@ -234,7 +235,8 @@ impl Layer {
         Ok(())
     }
 
-    /// The folder of an entry, with the links on the way to it that this layer has. Folders without an entry are implied.
+    /// The folder of an entry, after following this layer's links on the way to it. Folders without an entry are
+    /// implied.
     fn real_folder(&mut self, folder: &str) -> io::Result<String> {
         let mut left: Vec<String> = folder.split('/').rev().map(str::to_owned).collect();
         let (mut at, mut links) = (String::new(), 0);
@@ -264,7 +266,7 @@ impl Layer {
         self.nodes.insert(path, node);
     }
 
-    /// Removes a path with all that is below it.
+    /// Removes a path and everything below it.
     fn remove(&mut self, path: &str) {
         let was_folder = self.nodes.remove(path) == Some(Node::Folder);
         if was_folder {
@@ -278,7 +280,7 @@ impl Layer {
         }
     }
 
-    /// Whether lower layers have this path, of which this layer has no entry, in vain.
+    /// Whether this layer, without an entry for the path, hides it from lower layers.
     fn hides(&self, path: &str) -> bool {
         let is_hiding = |folder| {
             self.emptied.contains(folder)
@@ -289,7 +291,7 @@ impl Layer {
     }
 }
 
-/// Goes from a folder to what has this name in it; `false` where that is the folder itself, or the one above it.
+/// Moves from a folder to the item `name` in it; `false` if that is the folder itself, or its parent.
 fn enter(at: &mut String, name: &str) -> bool {
     match name {
         "" | "." => false,
@@ -305,7 +307,7 @@ fn enter(at: &mut String, name: &str) -> bool {
     }
 }
 
-/// Goes from a symbolic link to the folder that its target starts from.
+/// Moves from a symbolic link to the folder that its target is relative to.
 fn leave(at: &mut String, target: &str) {
     at.truncate(if target.starts_with('/') { 0 } else { at.rfind('/').unwrap_or(0) });
 }
@@ -316,7 +318,8 @@ mod tests {
 
     use super::*;
 
-    /// An archive: `path` is a file, `path/` a folder, `path -> target` a symbolic link, `path => target` a hard link, `path !` a pipe.
+    /// Makes an archive: `path` is a file, `path/` a folder, `path -> target` a symbolic link, `path => target` a hard
+    /// link, `path !` a pipe.
     fn archive(entries: &[&str]) -> Vec<u8> {
         let mut archive = tar::Builder::new(Vec::new());
         for entry in entries {
@@ -346,7 +349,7 @@ mod tests {
         tree
     }
 
-    /// `layer.entry` of the file at `path`, or what there is instead.
+    /// `layer.entry` of the file at `path`, or what is there instead.
     fn find(top_down: &[&[&str]], path: &str) -> String {
         let mut tree = tree(top_down);
         tree.complete();
@@ -372,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_folder_hides_what_is_below() {
+    fn a_file_or_link_hides_what_is_below_it() {
         for hiding in ["opt", "opt -> usr", "opt => x", "opt !"] {
             assert_eq!(
                 find(&[&["x", hiding], &["opt/tool"]], "/opt/tool"),
@@ -387,7 +390,7 @@ mod tests {
             "nothing",
             "an implied folder hides a link"
         );
-        // In one layer, the last entry removes what was below the path, and is removed by it.
+        // In one layer, the last entry removes what was below its path, and is removed by what comes below it.
         assert_eq!(find(&[&["opt/tool", "opt"]], "/opt/tool"), "nothing");
         assert_eq!(find(&[&["opt", "opt/", "opt/tool"]], "/opt/tool"), "0.2");
         assert_eq!(find(&[&["opt/tool", "opt-x/tool", "opt !"]], "/opt-x/tool"), "0.1");
@@ -422,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn symbolic_links_are_followed_inside_of_the_image() {
+    fn symbolic_links_are_followed_within_the_image() {
         let store = "nix/store/0c-tool/bin/tool";
         assert_eq!(find(&[&["bin/tool -> /nix/store/0c-tool/bin/tool"], &[store]], "/bin/tool"), "1.0");
         assert_eq!(find(&[&[store], &["bin/tool -> ../nix/store/0c-tool/bin/tool"]], "/bin/tool"), "0.0");
@@ -433,14 +436,14 @@ mod tests {
         assert_eq!(find(&[&["a -> a/x"]], "/a"), "a loop of links");
         assert_eq!(find(&[&["a -> /nowhere/x"]], "/a"), "-> /nowhere/x");
         assert_eq!(find(&[&["a -> b", "b/"]], "/a"), "a folder");
-        // An entry whose folder is a link in its own layer goes where the link leads.
+        // An entry whose folder is a link in the same layer goes to the link's target.
         assert_eq!(find(&[&["opt -> usr", "opt/tool"]], "/usr/tool"), "0.1");
         let error = Tree::default().read_layer(&archive(&["opt", "opt/tool"])[..]).unwrap_err();
         assert!(error.to_string().contains("`/opt` is no folder"), "{error}");
     }
 
     #[test]
-    fn lower_layers_are_needed_only_where_they_could_change_the_answer() {
+    fn lower_layers_are_read_only_if_they_could_change_the_answer() {
         let undecided = |top: &[&str], path: &str| tree(&[top]).find(path) == Found::Undecided;
         assert!(!undecided(&["tool"], "/tool") && !undecided(&["usr/bin/tool"], "/usr/bin/tool"));
         assert!(!undecided(&[".wh.tool"], "/tool") && !undecided(&["opt"], "/opt/tool"));

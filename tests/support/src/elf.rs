@@ -1,10 +1,12 @@
 //! The smallest executables that really run: static ELF programs of some two hundred bytes that print one text and end.
 //!
-//! They stand for the tool's binaries where a test has no use for 50 MB of them. Layout: the [ELF-64 object file format][spec].
+//! They stand in for the tool's binaries in tests that don't need 50 MB of them. Layout: the [ELF-64 object file
+//! format][spec].
 //!
 //! [spec]: https://refspecs.linuxfoundation.org/elf/gabi4+/contents.html
 
-/// A static executable of `platform` (`linux/amd64` or `linux/arm64`) that prints `text`, whatever its arguments, and ends with status 0.
+/// A static executable for `platform` (`linux/amd64` or `linux/arm64`) that prints `text`, whatever its arguments are,
+/// and ends with status 0.
 pub fn printing(platform: &str, text: &str) -> Vec<u8> {
     const BASE: u64 = 0x40_0000;
     const HEADERS: u64 = 64 + 56;
@@ -55,7 +57,7 @@ fn amd64(text_at: u32, length: u32) -> Vec<u8> {
     code
 }
 
-/// The same for arm64, where each instruction is a word; `movz`/`movk` carry sixteen bits each.
+/// The same for arm64, where each instruction is a word; `movz` and `movk` carry sixteen bits each.
 fn arm64(text_at: u32, length: u32) -> Vec<u8> {
     assert!(length < 1 << 16, "the text fits one `movz`");
     let movz = |register: u32, value: u32| 0xd280_0000 | (value << 5) | register;
@@ -81,7 +83,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::process::{Command, Output};
 
-    /// Another test's child, forked while the file was open for writing, can keep it busy for a moment.
+    /// A child of another test that was forked while the file was open for writing may keep it busy for a moment.
     fn run(command: &mut Command) -> Output {
         loop {
             match command.output() {

@@ -1,7 +1,7 @@
-//! A proxy before a real registry that breaks what a test wants broken, and records every request.
+//! A proxy in front of a real registry that injects the faults of a test, and records every request.
 //!
-//! Nothing is buffered: bodies of both directions pass as they come, and a fault in the middle of one is at a byte.
-//! The `Host` header is passed on, so that the registry's absolute `Location`s lead back to the proxy.
+//! Nothing is buffered: bodies are passed on in both directions as they arrive, and a fault within a body happens at an
+//! exact byte. The `Host` header is passed on, so that the registry's absolute `Location`s lead back to the proxy.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -30,11 +30,11 @@ use tampered::{Tampered, Tampering};
 /// A request as it arrived at the proxy.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Asked {
-    /// `GET`, `PUT` …
+    /// The HTTP method: `GET`.
     pub method: String,
     /// The path, without the query.
     pub path: String,
-    /// The query, empty where there is none.
+    /// The query, empty if there is none.
     pub query: String,
     /// Whether it carried an `Authorization` header.
     pub authorized: bool,
@@ -45,7 +45,7 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// Whether [`Fault::Redirect`] has led here.
+    /// Whether [`Fault::Redirect`] led here.
     fn was_redirected(&self) -> bool {
         self.at_other_host || self.query.split('&').any(|pair| pair == "moved=1")
     }
@@ -63,14 +63,14 @@ impl Asked {
     }
 }
 
-/// A request and what became of it.
+/// A request and its outcome.
 #[derive(Debug, Clone)]
 pub struct Recorded {
     /// The request.
     pub asked: Asked,
-    /// The status that was sent; `None` while there is none, and for ever where the connection was closed first.
+    /// The status that was sent; `None` until then, and for ever if the connection was closed first.
     pub status: Option<u16>,
-    /// The fault that was injected.
+    /// The fault that was injected, if any.
     pub fault: Option<Fault>,
     sent: Arc<AtomicU64>,
     received: Arc<AtomicU64>,
@@ -88,7 +88,7 @@ impl Recorded {
     }
 }
 
-/// A running proxy; it ends when it is dropped.
+/// A running proxy, which stops when it is dropped.
 #[derive(Debug)]
 pub struct FaultProxy {
     server: Server,
@@ -102,17 +102,18 @@ struct Shared {
     upstream: String,
     requests: Mutex<Vec<Recorded>>,
     faults: Mutex<fault::Faults>,
-    /// A path's beginning for clients, and for the registry.
+    /// The beginning of paths as clients know it, and as the registry does.
     name: Mutex<Option<(String, String)>>,
 }
 
 impl FaultProxy {
-    /// Starts a proxy before `upstream` (`127.0.0.1:PORT`) that changes nothing yet.
+    /// Starts a proxy in front of `upstream` (`127.0.0.1:PORT`) that doesn't change anything yet.
     pub fn start(upstream: &str) -> Self {
         Self::start_on("127.0.0.1:0", upstream)
     }
 
-    /// The same on another address; its port has to be 0, since the other host and the blob store listen there, too.
+    /// The same on another address. Its port has to be 0, since the other host and the blob store listen on that
+    /// address as well.
     pub fn start_on(address: &str, upstream: &str) -> Self {
         let shared = Arc::new(Shared {
             upstream: upstream.to_owned(),
@@ -126,7 +127,7 @@ impl FaultProxy {
         Self { server, other, store, shared }
     }
 
-    /// `127.0.0.1:PORT`, to be used as the registry's name.
+    /// `127.0.0.1:PORT`, for the registry's name.
     pub fn host(&self) -> String {
         self.server.host()
     }
@@ -141,13 +142,13 @@ impl FaultProxy {
         self.shared.requests().clone()
     }
 
-    /// How many requests so far had `method` and a path that contains `path`.
+    /// How many requests so far had `method` and a path containing `path`.
     pub fn count(&self, method: &str, path: &str) -> usize {
         let matches = |recorded: &&Recorded| recorded.asked.method == method && recorded.asked.path.contains(path);
         self.shared.requests().iter().filter(matches).count()
     }
 
-    /// How many blobs, and how many manifests, were sent so far: uploads that ended with success and had bytes.
+    /// How many blobs and manifests have been sent so far, counting successful uploads that had bytes.
     pub fn sent(&self) -> Sent {
         let requests = self.shared.requests();
         let created = |path: &str| {
@@ -169,44 +170,45 @@ impl FaultProxy {
         self.store.requests()
     }
 
-    /// Adds a rule. The first rule that takes a request decides.
+    /// Adds a rule. The first rule that matches a request decides.
     pub fn inject(&self, rule: Rule) {
         self.shared.faults().rules.push(rule);
     }
 
-    /// Adds the rules of a registry's behaviour.
+    /// Adds the rules for a registry's behaviour.
     pub fn behave_as(&self, profile: Profile) {
         profile.rules().into_iter().for_each(|rule| self.inject(rule));
     }
 
-    /// Knows a repository by another name than the registry does: `inner` is `outer` to clients, as behind a proxy that leaves
-    /// `library/` out.
+    /// Gives a repository another name than the registry does: `inner` is `outer` to clients, as behind a proxy that
+    /// drops `library/`.
     pub fn rename(&self, outer: &str, inner: &str) {
         *self.shared.name.lock().expect("nothing panics while it holds the name") =
             Some((format!("/v2/{outer}/"), format!("/v2/{inner}/")));
     }
 
-    /// Decides by a function, for requests that no rule takes.
+    /// Lets a function decide about requests that no rule matches.
     pub fn inject_with(&self, choose: impl FnMut(&Asked) -> Option<Fault> + Send + 'static) {
         self.shared.faults().choose = Some(Box::new(choose));
     }
 
-    /// Breaks requests at random, with `probability`, for those that nothing else takes. The choice depends on the seed, the
-    /// request and how often it came, not on the order of different requests; no request is broken more than `in_a_row` times running.
+    /// Breaks requests at random, with `probability`, unless something else decides about them. The choice depends on
+    /// the seed, the request and how often it came, but not on the order of different requests. No request is broken
+    /// more than `in_a_row` times in a row.
     pub fn chaos(&self, seed: u64, probability: f64, in_a_row: usize, faults: Vec<Fault>) {
         self.shared.faults().chaos = Some(fault::Chaos::new(seed, probability, in_a_row, faults));
     }
 
-    /// Breaks nothing any more.
+    /// Removes all faults.
     pub fn heal(&self) {
         *self.shared.faults() = fault::Faults::default();
     }
 }
 
-/// What [`FaultProxy::sent`] counts.
+/// The counts of [`FaultProxy::sent`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sent {
-    /// Finished uploads; a mount is none.
+    /// Finished uploads; mounts don't count.
     pub blobs: usize,
     /// Manifests and indexes, by digest or by tag.
     pub manifests: usize,
@@ -227,7 +229,7 @@ fn listen(address: &str, shared: &Arc<Shared>, doors: blob_store::Doors, other_h
                 requests.len() - 1
             };
             let answer = shared.answer(request, &recorded, &doors, other_host.as_deref()).await?;
-            // `forget` may have been called meanwhile.
+            // `forget` may have been called in the meantime.
             if let Some(entry) = shared.requests().get_mut(at).filter(|entry| Arc::ptr_eq(&entry.sent, &recorded.sent))
             {
                 entry.status = Some(answer.status().as_u16());
@@ -342,7 +344,8 @@ impl Shared {
     }
 }
 
-/// Reads the request's body before an answer that doesn't need it: else the client sees a broken connection, not the answer.
+/// Reads the request's body before an answer that doesn't depend on it: otherwise the client sees a broken connection
+/// instead of the answer.
 async fn drained(
     request: Request<Incoming>,
     sent: &AtomicU64,
@@ -365,7 +368,7 @@ fn refusal(status: u16, retry_after: Option<&RetryAfter>, media_type: &'static s
     answer
 }
 
-/// The same URI without the parameters of a mount: what is left opens an upload, which the registry answers with 202.
+/// The same URI without the parameters of a mount: it opens an upload, which the registry answers with 202.
 fn without_mount(uri: &Uri) -> Result<Uri, Failure> {
     let is_mount = |pair: &&str| pair.starts_with("mount=") || pair.starts_with("from=");
     let query: Vec<&str> = uri.query().unwrap_or_default().split('&').filter(|pair| !is_mount(pair)).collect();

@@ -1,11 +1,13 @@
 //! A stand-in for GitHub's REST API that holds the releases of one repository.
 //!
-//! It judges every request, and every answer of its own, by [GitHub's OpenAPI description](description): a request that the
-//! description doesn't allow is refused with 422 and kept as a violation, and so is an answer that is not what GitHub would
-//! send (500). What the description leaves open (who may do what, limits, texts of refusals) follows the [documentation].
+//! It validates every request, and every answer of its own, with [GitHub's OpenAPI description](description). A request
+//! that the description doesn't allow is refused with 422, and an answer that GitHub wouldn't send becomes a 500; both
+//! are kept as violations. What the description leaves open (who may do what, limits, texts of refusals) follows the
+//! [documentation].
 //!
 //! [documentation]: https://docs.github.com/en/rest/releases/releases
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -41,29 +43,29 @@ pub const WRITE_TOKEN: &str = "ghs_16C7e42F292c6912E7710c838347Ae178B4a";
 /// A token of a workflow that has `contents: read`.
 pub const READ_TOKEN: &str = "ghs_9f4Kd27Qm31xTbWc58Zr06VnLs41Ye73Hu20";
 
-/// How a stand-in is set up.
+/// How to set up a stand-in.
 #[derive(Debug, Clone)]
 pub struct Setup {
     /// The address to listen on; port 0 for any.
     pub listen: String,
     /// `owner/name`.
     pub repository: String,
-    /// The releases there are.
+    /// The existing releases.
     pub releases: Vec<Release>,
-    /// A token that may write, beside [`WRITE_TOKEN`].
+    /// A token that may write, in addition to [`WRITE_TOKEN`].
     pub token: Option<String>,
-    /// GitHub's description; nothing is judged without it.
+    /// GitHub's description; without it nothing is validated.
     pub description: Option<Arc<Description>>,
     /// A file that keeps the releases from one run to the next.
     pub state: Option<PathBuf>,
-    /// Whether each request gets a line on standard error.
+    /// Whether each request is logged to standard error.
     pub log: bool,
 }
 
-/// A request that the stand-in has answered.
+/// A request that the stand-in answered.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Asked {
-    /// `GET`, `PATCH`.
+    /// The HTTP method: `PATCH`.
     pub method: String,
     /// Path and query, as sent.
     pub target: String,
@@ -71,11 +73,11 @@ pub struct Asked {
     pub authorized: bool,
     /// Its body.
     pub body: Option<Value>,
-    /// The status of the answer, `None` where the connection was closed instead.
+    /// The status of the answer; `None` if the connection was closed instead.
     pub status: Option<u16>,
 }
 
-/// A running stand-in. It ends when it is dropped, and panics then if it has seen violations that nobody took.
+/// A running stand-in. It ends when it is dropped, and then panics if there are violations that the test hasn't taken.
 #[derive(Debug)]
 pub struct GitHub {
     server: Server,
@@ -93,6 +95,9 @@ struct State {
     store: Store,
     failures: failure::Failures,
     edits: Vec<(String, String)>,
+    /// By commit and path.
+    files: BTreeMap<(String, String), String>,
+    contents_are_refused: bool,
     requests: Vec<Asked>,
     violations: Vec<String>,
 }
@@ -106,8 +111,8 @@ enum Access {
 }
 
 impl GitHub {
-    /// Starts a stand-in for `repository` (`owner/name`) on loopback, or gives `None` where GitHub's description is
-    /// not at hand ([`parts::github_openapi`]).
+    /// Starts a stand-in for `repository` (`owner/name`) on loopback; `None` if GitHub's description isn't available
+    /// ([`parts::github_openapi`]).
     pub fn start(repository: &str, releases: Vec<Release>) -> Option<Self> {
         Some(Self::serve(Setup {
             listen: "127.0.0.1:0".into(),
@@ -120,7 +125,7 @@ impl GitHub {
         }))
     }
 
-    /// Starts a stand-in as `setup` says. Panics when the address is taken or the state file is no such file.
+    /// Starts a stand-in with `setup`. Panics if the address is taken or the state file is invalid.
     pub fn serve(setup: Setup) -> Self {
         assert!(setup.repository.split('/').count() == 2, "`{}` is not `owner/name`", setup.repository);
         let listen = setup.listen.clone();
@@ -128,6 +133,8 @@ impl GitHub {
             store: Store::open(setup.releases.clone(), setup.state.clone()),
             failures: failure::Failures::default(),
             edits: Vec::new(),
+            files: BTreeMap::new(),
+            contents_are_refused: false,
             requests: Vec::new(),
             violations: Vec::new(),
         };
@@ -142,12 +149,12 @@ impl GitHub {
         Self { server, shared }
     }
 
-    /// The API's URL, as `GITHUB_API_URL` has it.
+    /// The API's URL, for `GITHUB_API_URL`.
     pub fn url(&self) -> String {
         format!("http://{}", self.server.host())
     }
 
-    /// The release of `tag` as it is now. Panics where there is none.
+    /// The current release of `tag`. Panics if there is none.
     pub fn release(&self, tag: &str) -> Release {
         let state = self.shared.state();
         state.store.by_tag(tag).unwrap_or_else(|| panic!("no release `{tag}`")).clone()
@@ -158,7 +165,7 @@ impl GitHub {
         self.shared.state().store.put(release);
     }
 
-    /// Publishes a release. Panics where its tag has one.
+    /// Publishes a release. Panics if its tag has one already.
     pub fn add(&self, release: Release) {
         let mut state = self.shared.state();
         assert!(state.store.by_tag(&release.tag).is_none(), "there is a release `{}` already", release.tag);
@@ -170,12 +177,12 @@ impl GitHub {
         self.set_release(Release { prerelease, ..self.release(tag) });
     }
 
-    /// Deletes the release of `tag` and its tag, or a tag without a release. Panics where there is neither.
+    /// Deletes the release of `tag` and its tag, or a tag without a release. Panics if there is neither.
     pub fn withdraw(&self, tag: &str) {
         assert!(self.shared.state().store.remove(tag).is_some(), "there is no release and no tag `{tag}`");
     }
 
-    /// Deletes the release of `tag`; the tag stays. Panics where there is none.
+    /// Deletes the release of `tag`; the tag stays. Panics if there is none.
     pub fn delete_release(&self, tag: &str) {
         let release = self.release(tag);
         let mut state = self.shared.state();
@@ -183,29 +190,40 @@ impl GitHub {
         state.store.put_tag(release);
     }
 
-    /// Deletes the tag of a release, which makes a draft of it, as at GitHub. Panics where there is no release.
+    /// Deletes the tag of a release, which turns it into a draft, as on GitHub. Panics if there is no release.
     pub fn delete_tag(&self, tag: &str) {
         self.set_release(self.release(tag).draft());
     }
 
-    /// Adds a tag without a release, to the commit and with the date that `release` says. Panics where there is such a tag.
+    /// Adds a tag without a release, on the commit and with the date of `release`. Panics if there is such a tag.
     pub fn add_tag(&self, release: Release) {
         let mut state = self.shared.state();
         assert!(state.store.tagged(&release.tag).is_none(), "there is a tag `{}` already", release.tag);
         state.store.put_tag(release);
     }
 
-    /// Replaces the notes of the release of `tag`, as somebody would in a browser.
+    /// Replaces the notes of the release of `tag`, as a person would in a browser.
     pub fn set_body(&self, tag: &str, body: &str) {
         self.set_release(self.release(tag).body(body));
     }
 
-    /// Replaces the notes of the release of `tag` right after its next reading: somebody edits it between a client's reading and writing.
+    /// Replaces the notes of the release of `tag` right after they are next read: a person edits them between a
+    /// client's reading and writing.
     pub fn edit_after_next_read(&self, tag: &str, body: &str) {
         self.shared.state().edits.push((tag.into(), body.into()));
     }
 
-    /// Lets the next `times` requests of `method` (`*` for any) fail.
+    /// Commits a file, or replaces the one that the commit has.
+    pub fn put_file(&self, commit: &str, path: &str, text: &str) {
+        self.shared.state().files.insert((commit.into(), path.into()), text.into());
+    }
+
+    /// From now on nobody may read files, as with a token that lacks `contents: read`.
+    pub fn refuse_contents(&self) {
+        self.shared.state().contents_are_refused = true;
+    }
+
+    /// Makes the next `times` requests of `method` (`*` for any) fail.
     pub fn fail(&self, method: &str, times: usize, failure: Failure) {
         self.shared.state().failures.add(method, times, failure);
     }
@@ -220,12 +238,12 @@ impl GitHub {
         self.shared.state().requests.iter().filter(|asked| asked.method == method).count()
     }
 
-    /// What was wrong with requests and answers so far.
+    /// All violations so far.
     pub fn violations(&self) -> Vec<String> {
         self.shared.state().violations.clone()
     }
 
-    /// The same, for a test that has provoked them: they are forgotten.
+    /// The same, for a test that provoked them: afterwards they are forgotten.
     pub fn take_violations(&self) -> Vec<String> {
         std::mem::take(&mut self.shared.state().violations)
     }
@@ -277,7 +295,7 @@ impl Shared {
         answer
     }
 
-    /// Answers, and judges the request before and the answer after.
+    /// Answers a request, and validates both the request and the answer.
     fn answer(
         &self,
         parts: &hyper::http::request::Parts,
@@ -337,7 +355,7 @@ impl Shared {
         Reply::error(500, &message, "").response()
     }
 
-    /// What the credentials allow; `None` where they are wrong. Public repositories can be read without any.
+    /// The permissions of the credentials; `None` if they are wrong. Public repositories can be read without any.
     fn access(&self, headers: &HeaderMap) -> Option<Access> {
         let Some(value) = headers.get(AUTHORIZATION) else { return Some(Access::Anonymous) };
         let (scheme, token) = value.to_str().ok()?.split_once(' ')?;

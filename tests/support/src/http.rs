@@ -1,4 +1,5 @@
-//! The little HTTP/1.1 that the servers of this crate share: a listener that ends when it is dropped, and a client for one request.
+//! The bit of HTTP/1.1 that the servers of this crate share: a listener that ends when it is dropped, and a client for
+//! single requests.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -17,14 +18,14 @@ use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::task::{AbortHandle, JoinSet};
 
-/// What a request may fail with here; only its text matters.
+/// An error; only its text matters.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// A body of either direction, streamed.
+/// The body of a request or an answer, streamed.
 pub type Body = BoxBody<Bytes, Failure>;
 
-/// The runtime of all servers of this crate. It is theirs, not the test's: a test may block its own (running a program and waiting
-/// for it) while the servers still have to answer that program.
+/// The runtime of all servers of this crate. It isn't the test's own, because a test may block that one (by running a
+/// program and waiting for it) while the servers still have to answer that program.
 pub(crate) fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| {
@@ -45,7 +46,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens on `address` (port 0: any free one) and answers each request with `answer`; where that fails, the connection is closed without a word.
+    /// Listens on `address` (port 0 for any free one) and answers each request by `answer`. If that fails, the
+    /// connection is closed without an answer.
     pub fn start<A, F>(address: &str, answer: A) -> Self
     where
         A: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
@@ -60,12 +62,12 @@ impl Server {
             let listener = tokio::net::TcpListener::from_std(listener).expect("the runtime drives sockets");
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                // Else an answer in two pieces waits for the client's delayed acknowledgement of the first.
+                // Otherwise an answer in two pieces would wait for the client's delayed acknowledgement of the first.
                 let _ = stream.set_nodelay(true);
                 let answer = Arc::clone(&answer);
                 connections.spawn(async move {
                     let service = hyper::service::service_fn(move |request| answer(request));
-                    // A connection that the peer or a fault broke is no failure of the server.
+                    // A connection that the peer or a fault broke isn't a failure of the server.
                     let _ = hyper::server::conn::http1::Builder::new()
                         .serve_connection(TokioIo::new(stream), service)
                         .await;
@@ -88,7 +90,7 @@ impl Drop for Server {
     }
 }
 
-/// Sends one request, whose URI is absolute (`http://…`), over a connection of its own. The answer's body is still to be read.
+/// Sends one request, whose URI is absolute (`http://…`), over a connection of its own. The answer's body is streamed.
 pub async fn send(mut request: Request<Body>) -> Result<Response<Incoming>, Failure> {
     let authority = request.uri().authority().ok_or("the URI names no host")?.clone();
     if !request.headers().contains_key("host") {
@@ -103,7 +105,7 @@ pub async fn send(mut request: Request<Body>) -> Result<Response<Incoming>, Fail
     Ok(sender.send_request(request).await?)
 }
 
-/// An answer, read whole.
+/// An answer with its whole body.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// Its status.
@@ -115,12 +117,12 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The header `name` as text, empty where it is missing.
+    /// The header `name` as text; empty if it is missing.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    /// The body as JSON. Panics with the body when it isn't.
+    /// The body as JSON. Panics with the body if it isn't JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("not JSON ({error}): {}", self.text()))
     }
@@ -131,7 +133,7 @@ impl Answer {
     }
 }
 
-/// Sends one request with a body in memory and reads the whole answer. It follows no redirect.
+/// Sends one request with a body in memory, and reads the whole answer. It doesn't follow redirects.
 pub async fn request(
     method: &str,
     url: &str,
@@ -215,12 +217,12 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_dropped_server_answers_no_more() {
+    async fn a_dropped_server_no_longer_answers() {
         let server = Server::start("127.0.0.1:0", |_| async { Ok(text(StatusCode::OK, "text/plain", "here".into())) });
         let url = format!("http://{}/", server.host());
         assert_eq!(get(&url, &[]).await.unwrap().text(), "here");
         drop(server);
-        // The task is aborted at its next turn, not at once.
+        // The task is aborted at its next turn, not immediately.
         for _ in 0..500 {
             if get(&url, &[]).await.is_err() {
                 return;

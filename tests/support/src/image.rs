@@ -1,4 +1,5 @@
-//! Small images made in memory: an index, manifests, configs and layers of a few files, in milliseconds and without any other program.
+//! Small images made in memory, in milliseconds and without any other program: an index, manifests, configs, and layers
+//! with a few files.
 //!
 //! Specifications: the OCI [image index], [manifest] and [config]; the media types of Docker's [schema 2].
 //!
@@ -27,7 +28,7 @@ pub fn digest(bytes: &[u8]) -> String {
 pub enum MediaTypes {
     /// `application/vnd.oci.image.*`.
     Oci,
-    /// `application/vnd.docker.*`, as most of Docker Hub has it.
+    /// `application/vnd.docker.*`, as in most images on Docker Hub.
     Docker,
 }
 
@@ -84,13 +85,13 @@ impl File {
         Self { path: path.trim_start_matches('/').into(), mode, owner: 0, content }
     }
 
-    /// Gives it another mode.
+    /// Sets its mode.
     #[must_use]
     pub fn mode(self, mode: u32) -> Self {
         Self { mode, ..self }
     }
 
-    /// Gives it to a user and the group of the same number.
+    /// Sets its owner, and the group with the same number.
     #[must_use]
     pub fn owner(self, owner: u64) -> Self {
         Self { owner, ..self }
@@ -112,12 +113,12 @@ pub fn symlink(path: &str, target: &str) -> File {
     File::new(path, 0o777, Content::Symlink(target.into()))
 }
 
-/// Another name of a file that comes before it.
+/// Another name of a file earlier in the layer.
 pub fn hard_link(path: &str, target: &str) -> File {
     File::new(path, 0o755, Content::HardLink(target.trim_start_matches('/').into()))
 }
 
-/// What an image will be; [`TinyImage::build`] makes it.
+/// The description of an image; [`TinyImage::build`] makes it.
 #[derive(Debug, Clone)]
 pub struct TinyImage {
     platforms: Vec<String>,
@@ -131,7 +132,7 @@ pub struct TinyImage {
 }
 
 impl TinyImage {
-    /// An image for `platforms` (`linux/amd64`, `linux/arm/v7`) under one OCI index, with no layer yet.
+    /// An image for `platforms` (`linux/amd64`, `linux/arm/v7`) under one OCI index, without any layer yet.
     pub fn new(platforms: &[&str]) -> Self {
         assert!(!platforms.is_empty(), "an image has at least one platform");
         Self {
@@ -146,8 +147,8 @@ impl TinyImage {
         }
     }
 
-    /// A scratch image of a tool: for each platform (amd64 and arm64 only) the executables `names` at the root, which print
-    /// `<name> <version>`.
+    /// A scratch image of a tool: for each platform (amd64 and arm64 only), the executables `names` in the root, each
+    /// of which prints `<name> <version>`.
     pub fn tool(platforms: &[&str], names: &[&str], version: &str) -> Self {
         platforms.iter().fold(Self::new(platforms), |image, platform| {
             let print = |name: &&str| executable(name, crate::elf::printing(platform, &format!("{name} {version}\n")));
@@ -155,14 +156,14 @@ impl TinyImage {
         })
     }
 
-    /// One more layer, the same for all platforms.
+    /// Adds a layer for all platforms.
     #[must_use]
     pub fn layer(mut self, files: Vec<File>) -> Self {
         self.layers.push((None, files));
         self
     }
 
-    /// One more layer, for one platform only.
+    /// Adds a layer for one platform only.
     #[must_use]
     pub fn layer_for(mut self, platform: &str, files: Vec<File>) -> Self {
         self.layers.push((Some(platform.into()), files));
@@ -176,14 +177,14 @@ impl TinyImage {
         self
     }
 
-    /// Sets an annotation of the index (of the manifest where there is no index).
+    /// Sets an annotation of the index, or of the manifest if there is no index.
     #[must_use]
     pub fn annotation(mut self, key: &str, value: &str) -> Self {
         self.annotations.insert(key.into(), value.into());
         self
     }
 
-    /// When it was made (RFC 3339), or nothing about it.
+    /// Sets the date (RFC 3339), or removes it.
     #[must_use]
     pub fn created(mut self, created: Option<&str>) -> Self {
         self.created = created.map(str::to_owned);
@@ -197,14 +198,14 @@ impl TinyImage {
         self
     }
 
-    /// Adds the `unknown/unknown` manifest with an in-toto statement that BuildKit adds for each platform.
+    /// Adds an `unknown/unknown` manifest with an in-toto statement for each platform, like BuildKit.
     #[must_use]
     pub fn attestations(mut self) -> Self {
         self.attestations = true;
         self
     }
 
-    /// Leaves the index out: the tag is to name the manifest. For an image of one platform.
+    /// Leaves out the index, so that a tag names the manifest. For an image with one platform.
     #[must_use]
     pub fn without_index(mut self) -> Self {
         self.without_index = true;
@@ -300,10 +301,10 @@ impl TinyImage {
     }
 }
 
-/// A manifest or an index: its bytes and what they are.
+/// A manifest or an index: its bytes and their media type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
-    /// The media type to push it under.
+    /// The media type that it is pushed under.
     pub media_type: String,
     /// Its exact bytes.
     pub bytes: Vec<u8>,
@@ -319,23 +320,23 @@ impl Manifest {
         digest(&self.bytes)
     }
 
-    /// It as JSON.
+    /// Its content as JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.bytes).expect("a manifest is JSON")
     }
 }
 
-/// An image in memory: what has to be pushed, in an order that a registry accepts.
+/// An image in memory: everything to push, in an order that a registry accepts.
 #[derive(Debug, Clone)]
 pub struct Image {
     /// Configs and layers.
     pub blobs: Vec<Vec<u8>>,
-    /// Manifests; the last one is what a tag names (the index, or the only manifest).
+    /// The manifests. A tag names the last one (the index, or the only manifest).
     pub manifests: Vec<Manifest>,
 }
 
 impl Image {
-    /// What a tag names.
+    /// The manifest that a tag names.
     pub fn top(&self) -> &Manifest {
         self.manifests.last().expect("an image has a manifest")
     }

@@ -1,8 +1,10 @@
-//! What the tests and the demo run against: real registries, and a stand-in for GitHub that is held to GitHub's own description.
+//! What the tests and the demo run against: real registries, and a stand-in for GitHub that is validated with GitHub's
+//! own description.
 //!
-//! Everything listens on 127.0.0.1, on a port that was free, and ends when it is dropped: servers with their connections,
-//! child processes by their id. The servers run on threads of their own, so a test may block while it runs the program.
-//! Paths of real parts come from the environment ([`parts`]); what isn't there gives `None`, and a test says so:
+//! Everything listens on 127.0.0.1, on a port that was free, and ends when it is dropped: servers with their
+//! connections, child processes by their id. The servers run on threads of their own, so a test may block while it runs
+//! the program. Paths of real parts come from the environment ([`parts`]). A missing part is `None`, and the test says
+//! so:
 //!
 //! ```no_run
 //! use support::fault_proxy::{Fault, FaultProxy, Rule};
@@ -30,15 +32,15 @@
 //! | module | what it has |
 //! |---|---|
 //! | [`registry`] | [`Registry`](registry::Registry): distribution 2 or 3, open, with a password or with tokens. Pushes and reads images, lists tags, deletes; `requests()` and `writes()` from its access log; `seed` for an OCI layout on disk |
-//! | [`memory_registry`] | [`MemoryRegistry`](memory_registry::MemoryRegistry): the same protocol in memory, for hundreds of runs: goes back to an earlier state, and lets requests wait at a [`Gate`](memory_registry::Gate), so that runs cross or are killed where a test wishes |
-//! | [`token_server`] | [`TokenServer`](token_server::TokenServer): users, grants, anonymous pulls, lifetimes, GHCR's passing `denied`; `requests()` with the scopes asked for |
+//! | [`memory_registry`] | [`MemoryRegistry`](memory_registry::MemoryRegistry): the same protocol in memory, for hundreds of runs. It can be reset to an earlier state, and lets requests wait at a [`Gate`](memory_registry::Gate), so that a test can let runs cross or kill them at any request |
+//! | [`token_server`] | [`TokenServer`](token_server::TokenServer): users, grants, anonymous pulls, lifetimes, GHCR's transient `denied`; `requests()` with the scopes asked for |
 //! | [`fault_proxy`] | [`FaultProxy`](fault_proxy::FaultProxy) before a registry: [`Fault`](fault_proxy::Fault)s by [`Rule`](fault_proxy::Rule), by a function or at random from a seed; `requests()`, `sent()`, and the blob store that it redirects to |
 //! | [`github`] | [`GitHub`](github::GitHub): releases, tags, commits; refusals, limits, broken connections, edits by others, releases that come and go; `violations()`, which fail the test unless taken. Also as the program `github-stand-in` |
-//! | [`image`] | [`TinyImage`](image::TinyImage): an image of a few files for any platforms, in OCI's or Docker's media types, with attestations if wished; OCI layouts, both ways |
+//! | [`image`] | [`TinyImage`](image::TinyImage): an image with a few files for any platforms, with OCI's or Docker's media types and optional attestations; reads and writes OCI layouts |
 //! | [`elf`] | static executables of two hundred bytes that print a text, for amd64 and arm64 |
 //! | [`process`] | [`Process`](process::Process): a child with its log, killed when dropped |
 //! | [`parts`] | which real parts this machine has, and `skip` |
-//! | [`runner`] | [`Step`](runner::Step): runs the action's binary as GitHub's runner does, to its end or until it is killed, and reads what it wrote |
+//! | [`runner`] | [`Step`](runner::Step): runs the action's binary like GitHub's runner, to its end or until it is killed, and reads its outputs |
 //! | [`http`] | a server and a client of a few lines |
 
 pub mod elf;
@@ -51,4 +53,5 @@ pub mod parts;
 pub mod process;
 pub mod registry;
 pub mod runner;
+pub mod terminal;
 pub mod token_server;

@@ -1,11 +1,12 @@
-//! A registry in memory, for tests that run the program hundreds of times: it starts in no time, can be put back to an earlier
-//! [`State`], and stops the world at any request.
+//! A registry in memory, for tests that run the program hundreds of times: it starts immediately, can be reset to an
+//! earlier [`State`], and can stop the world at any request.
 //!
-//! It answers as CNCF distribution 2 does (a test holds it to that), with the paging of distribution 3. Deliberately different:
-//! it is strict about `Accept` for Docker's media types, too, and reads nothing of a range but its first part.
+//! It answers like CNCF distribution 2 (a test compares the two), with the paging of distribution 3. It differs
+//! deliberately in two ways: it is strict about `Accept` for Docker's media types as well, and reads only the first
+//! part of a range.
 //!
-//! Clients are told apart by the user that they authenticate as; after [`MemoryRegistry::require_login`] everybody has to.
-//! A run is killed at its third request, and another passes between two requests of a first one, like this:
+//! Clients are told apart by the user that they authenticate as; after [`MemoryRegistry::require_login`] they all have
+//! to. This is how a run is killed at its third request, and how a run takes place between two requests of another one:
 //!
 //! ```no_run
 //! # use support::memory_registry::{Hold, MemoryRegistry};
@@ -58,19 +59,19 @@ use gate::{Hook, Moment, Post, Wait};
 use serve::Uploads;
 use state::Stored;
 
-/// A request as it arrived, body and all.
+/// A request as it arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
-    /// The user that it came from; `None` where it had no user and password.
+    /// The user that sent it; `None` without a user name and password.
     pub client: Option<String>,
-    /// Which request of its client it is, from 1, since the requests were last cleared. Those that were refused for want of a
-    /// login aren't counted.
+    /// Its number among the requests of its client since the requests were last cleared, counted from 1. Requests that
+    /// were refused for lack of a login don't count.
     pub number: usize,
-    /// `GET`, `PUT` …
+    /// The HTTP method: `GET`.
     pub method: String,
     /// The path, without the query.
     pub path: String,
-    /// The query, empty where there is none.
+    /// The query, empty if there is none.
     pub query: String,
 }
 
@@ -80,23 +81,23 @@ impl Asked {
         !matches!(self.method.as_str(), "GET" | "HEAD")
     }
 
-    /// The repository and the tag, where it reads or writes a manifest by tag.
+    /// The repository and the tag, if it reads or writes a manifest by tag.
     pub fn tag(&self) -> Option<(&str, &str)> {
         let (repository, reference) = self.path.strip_prefix("/v2/")?.rsplit_once("/manifests/")?;
         (!reference.contains(':')).then_some((repository, reference))
     }
 }
 
-/// A request and what became of it.
+/// A request and its outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recorded {
     /// The request.
     pub asked: Asked,
-    /// The status that it was answered with; `None` while it waits, and for ever where the connection was closed first.
+    /// The status of the answer; `None` while it waits, and for ever if the connection was closed first.
     pub status: Option<u16>,
 }
 
-/// A running registry; it ends when it is dropped.
+/// A running registry, which ends when it is dropped.
 #[derive(Debug)]
 pub struct MemoryRegistry {
     server: Server,
@@ -113,7 +114,7 @@ struct Inner {
     login: bool,
     page: Option<usize>,
     requests: Vec<Recorded>,
-    /// How many of the requests were cleared.
+    /// How many requests have been cleared.
     forgotten: usize,
     counts: BTreeMap<Option<String>, usize>,
     hooks: Vec<Hook>,
@@ -144,13 +145,13 @@ impl MemoryRegistry {
         self.inner().login = true;
     }
 
-    /// Lists no more than so many tags in one answer, whatever is asked for.
+    /// Lists at most this many tags in one answer, whatever is requested.
     pub fn set_page(&self, tags: usize) {
         assert!(tags > 0, "a page has room for a tag");
         self.inner().page = Some(tags);
     }
 
-    /// Puts an image under `tag`, in place of what it may name, and gives the digest that it names then.
+    /// Puts an image under `tag`, replacing another one. Returns the digest that the tag names.
     pub fn put_image(&self, image: &Image, repository: &str, tag: &str) -> String {
         for blob in &image.blobs {
             self.put_blob(repository, blob.clone());
@@ -163,7 +164,7 @@ impl MemoryRegistry {
         digest
     }
 
-    /// Puts a blob and gives its digest.
+    /// Puts a blob, and returns its digest.
     pub fn put_blob(&self, repository: &str, bytes: impl Into<Bytes>) -> String {
         let bytes = bytes.into();
         let digest = digest(&bytes);
@@ -171,7 +172,7 @@ impl MemoryRegistry {
         digest
     }
 
-    /// Puts a manifest as it is, whatever is in it, and gives its digest.
+    /// Puts a manifest unchecked, and returns its digest.
     pub fn put_manifest(&self, repository: &str, manifest: &Manifest) -> String {
         let digest = manifest.digest();
         let stored = Stored { media_type: manifest.media_type.clone(), bytes: manifest.bytes.clone().into() };
@@ -179,7 +180,7 @@ impl MemoryRegistry {
         digest
     }
 
-    /// Lets a tag name a manifest. Panics where there is no such manifest.
+    /// Makes a tag name a manifest. Panics if there is no such manifest.
     pub fn tag(&self, repository: &str, tag: &str, digest: &str) {
         let mut inner = self.inner();
         let repository = inner.state.change(repository);
@@ -187,69 +188,69 @@ impl MemoryRegistry {
         repository.tags.get_or_insert_default().insert(tag.to_owned(), digest.to_owned());
     }
 
-    /// Removes a tag; what it names stays. Does nothing where there is no such tag.
+    /// Removes a tag, but not the manifest. Does nothing if there is no such tag.
     pub fn untag(&self, repository: &str, tag: &str) {
         if let Some(tags) = &mut self.inner().state.change(repository).tags {
             tags.remove(tag);
         }
     }
 
-    /// The digest that a tag names, whether or not there is such a manifest; `None` where there is no such tag.
+    /// The digest that a tag names, whether or not that manifest exists; `None` if there is no such tag.
     pub fn named(&self, repository: &str, tag: &str) -> Option<String> {
         self.inner().state.named(repository, tag)
     }
 
-    /// The tags of a repository, sorted; none where there is no such repository.
+    /// The tags of a repository, sorted; none if there is no such repository.
     pub fn tags(&self, repository: &str) -> Vec<String> {
         self.inner().state.tags(repository)
     }
 
-    /// The manifest that `reference` (a tag or a digest) names, or `None` where there is none.
+    /// The manifest that `reference` (a tag or a digest) names, if it exists.
     pub fn manifest(&self, repository: &str, reference: &str) -> Option<Manifest> {
         self.inner().state.manifest(repository, reference)
     }
 
-    /// A blob's bytes, or `None` where the repository has no such blob.
+    /// The bytes of a blob, if the repository has it.
     pub fn blob(&self, repository: &str, digest: &str) -> Option<Bytes> {
         self.inner().state.blob(repository, digest)
     }
 
-    /// Deletes a manifest alone, as some clean-ups do: indexes and tags that name it stay. Panics where there is none.
+    /// Deletes only a manifest, as some clean-ups do: indexes and tags that name it stay. Panics if there is none.
     pub fn delete_manifest(&self, repository: &str, digest: &str) {
         let deleted = self.inner().state.change(repository).manifests.remove(digest);
         assert!(deleted.is_some(), "{repository} has no manifest {digest}");
     }
 
-    /// Deletes a manifest and with it the tags that name it. Panics where there is none.
+    /// Deletes a manifest, and the tags that name it. Panics if there is none.
     pub fn delete_manifest_and_tags(&self, repository: &str, digest: &str) {
         let deleted = self.inner().state.change(repository).remove_with_tags(digest);
         assert!(deleted, "{repository} has no manifest {digest}");
     }
 
-    /// Deletes a blob from a repository. Panics where there is none.
+    /// Deletes a blob from a repository. Panics if there is none.
     pub fn delete_blob(&self, repository: &str, digest: &str) {
         let deleted = self.inner().state.change(repository).blobs.remove(digest);
         assert!(deleted.is_some(), "{repository} has no blob {digest}");
     }
 
-    /// What the registry holds now. It costs nothing.
+    /// The registry's current content. Taking it is cheap.
     pub fn snapshot(&self) -> State {
         self.inner().state.clone()
     }
 
-    /// Puts the registry back to an earlier state, which may be another registry's. Open uploads are gone then.
+    /// Resets the registry to an earlier state, possibly of another registry. Open uploads are lost.
     pub fn restore(&self, state: &State) {
         let mut inner = self.inner();
         inner.state = state.clone();
         inner.uploads = Uploads::default();
     }
 
-    /// All requests since they were last cleared, in the order of their arrival.
+    /// All requests since they were last cleared, in order of arrival.
     pub fn requests(&self) -> Vec<Recorded> {
         self.inner().requests.clone()
     }
 
-    /// Forgets the requests so far; clients' requests are counted from 1 again.
+    /// Forgets the requests so far. The requests of clients are counted from 1 again.
     pub fn clear_requests(&self) {
         let mut inner = self.inner();
         inner.forgotten += inner.requests.len();
@@ -257,9 +258,10 @@ impl MemoryRegistry {
         inner.counts.clear();
     }
 
-    /// Lets `hook` decide on every request, with the state before it is served. Of several hooks the first that doesn't say
-    /// [`Verdict::Serve`] decides. It is called between requests, one at a time, and must not call the registry itself: a test that
-    /// changes something at a certain request waits for it with [`MemoryRegistry::hold`].
+    /// Lets `hook` decide about every request, with the state before it is served. The first hook that doesn't return
+    /// [`Verdict::Serve`] decides. Hooks are called between requests, one at a time, and must not call the registry
+    /// themselves: a test that wants to change something at a certain request waits for it with
+    /// [`MemoryRegistry::hold`].
     pub fn on_request(&self, hook: impl Fn(&Asked, &State) -> Verdict + Send + Sync + 'static) {
         self.inner().hooks.push(Box::new(hook));
     }
@@ -269,7 +271,7 @@ impl MemoryRegistry {
         self.inner().hooks.clear();
     }
 
-    /// Puts up a gate at which requests wait; all others pass.
+    /// Puts up a gate at which certain requests wait; all others pass.
     pub fn hold(&self, hold: Hold) -> Gate {
         let (post, gate) = Post::new(hold);
         self.inner().posts.push(post);
@@ -281,16 +283,16 @@ impl MemoryRegistry {
     }
 }
 
-/// A request, read whole.
+/// A request with its whole body.
 struct Call {
     parts: Parts,
     body: Bytes,
 }
 
-/// What was decided on a request when it arrived. All of it happens between two other requests.
+/// The decision about a request when it arrives. No other request is handled in the meantime.
 enum Arrived {
     Answered(Response<Body>),
-    /// It is number `entry` of all requests.
+    /// It waits; it has number `entry` among all requests.
     Held {
         entry: usize,
         verdict: Verdict,
@@ -303,7 +305,7 @@ impl Shared {
         self.0.lock().expect("hooks and predicates don't panic")
     }
 
-    /// Answers a request. When its client goes away while it waits, this is dropped, and it is never served.
+    /// Answers a request. If its client goes away while it waits, this is dropped, and the request is never served.
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Failure> {
         let (parts, body) = request.into_parts();
         let call = Call { parts, body: body.collect().await?.to_bytes() };
@@ -380,7 +382,7 @@ impl Inner {
     }
 
     fn record(&mut self, entry: usize, answer: &Response<Body>) {
-        // It may have been cleared meanwhile.
+        // It may have been cleared in the meantime.
         let entry = entry.checked_sub(self.forgotten).and_then(|at| self.requests.get_mut(at));
         if let Some(entry) = entry {
             entry.status = Some(answer.status().as_u16());

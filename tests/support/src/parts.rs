@@ -1,6 +1,7 @@
-//! The real parts that a machine may or may not have, as the environment names them.
+//! The real parts that a machine may have, named by environment variables.
 //!
-//! A test asks for what it needs and returns when it isn't there, loudly, so that the skipped ones can be counted:
+//! A test asks for the parts that it needs. If one is missing, the test returns with a message, so that skipped tests
+//! can be counted:
 //!
 //! ```no_run
 //! let Some(layouts) = support::parts::oci_layouts() else { return support::parts::skip("PV_OCI_LAYOUTS is not set") };
@@ -11,7 +12,7 @@ use std::env;
 use std::io::Write as _;
 use std::path::PathBuf;
 
-/// `PV_ENGINE_CLASSIC`: the address of a Docker Engine with the classic image store, as `DOCKER_HOST` would spell it.
+/// `PV_ENGINE_CLASSIC`: the address of a Docker Engine with the classic image store, in the form of `DOCKER_HOST`.
 pub fn engine_classic() -> Option<String> {
     text("PV_ENGINE_CLASSIC")
 }
@@ -21,12 +22,12 @@ pub fn engine_containerd() -> Option<String> {
     text("PV_ENGINE_CONTAINERD")
 }
 
-/// Both engines, as far as they are there.
+/// Both engines, or those that exist.
 pub fn engines() -> Vec<String> {
     [engine_classic(), engine_containerd()].into_iter().flatten().collect()
 }
 
-/// Each builder of this machine, with the engine's address. Says so where an engine isn't there.
+/// Each builder of this machine, with the engine's address. Reports an engine that is missing.
 pub fn builders() -> Vec<(&'static str, String)> {
     let mut builders = vec![("registry", String::new())];
     builders.extend(engine_classic().map(|address| ("engine", address)));
@@ -37,8 +38,8 @@ pub fn builders() -> Vec<(&'static str, String)> {
     builders
 }
 
-/// An engine for tests that aren't about engines: the newer one, where it is there. Of many clients at once, Docker 20.10
-/// sometimes [dies](https://github.com/moby/moby/issues/42414).
+/// An engine for tests that aren't about engines: the newer one, if it exists. With many clients at the same time,
+/// Docker 20.10 sometimes [dies](https://github.com/moby/moby/issues/42414).
 #[must_use]
 pub fn engine() -> Option<String> {
     engine_containerd().or_else(engine_classic)
@@ -79,12 +80,12 @@ pub fn registry3() -> Option<PathBuf> {
     path("PV_REGISTRY3_BIN")
 }
 
-/// Says that the calling test is skipped, and why, on one line of standard error: `SKIPPED: <reason> (<test>)`.
+/// Reports that the calling test is skipped, and why, on one line of standard error: `SKIPPED: <reason> (<test>)`.
 ///
-/// It writes past the test harness, which would keep the line of a test that passes to itself.
+/// It bypasses the test harness, which would swallow the line if the test passes.
 pub fn skip(reason: &str) {
     let thread = std::thread::current();
-    // Nobody may be reading; that's no reason to fail.
+    // If nobody is reading, that's no reason to fail.
     let _ = writeln!(std::io::stderr(), "SKIPPED: {reason} ({})", thread.name().unwrap_or("unnamed"));
 }
 
@@ -110,7 +111,7 @@ mod tests {
         assert_eq!(on_path("no-such-program-anywhere"), None);
     }
 
-    /// What `scripts/test` ends with after such a log, and whether it succeeds.
+    /// The last line of `scripts/test` after such a log, and whether it succeeds.
     fn total(log: &str, ci: &str) -> (String, bool) {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), log).unwrap();
@@ -132,12 +133,12 @@ test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
 ";
 
     #[test]
-    fn what_passes_is_counted() {
+    fn passed_tests_are_counted() {
         assert_eq!(total(ALL_PASS, "true"), ("4 passed, 0 failed\n".into(), true));
     }
 
     #[test]
-    fn what_is_skipped_is_named_once_with_its_reason_and_fails_in_ci() {
+    fn skipped_tests_are_named_once_with_their_reason_and_fail_in_ci() {
         let log = format!(
             "CHECK SKIPPED: actionlint: no Go
 {ALL_PASS}     Running tests/engine.rs (target/debug/deps/engine-0123456789abcdef)
@@ -162,7 +163,7 @@ test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; fini
     }
 
     #[test]
-    fn what_fails_is_named_and_is_not_skipped_as_well() {
+    fn failed_tests_are_named_and_do_not_count_as_skipped() {
         let log = format!(
             "CHECK FAILED: cargo fmt
 {ALL_PASS}     Running tests/engine.rs (target/debug/deps/engine-0123456789abcdef)

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// What a command writes to standard output; it must succeed.
+/// The standard output of a command, which must succeed.
 #[track_caller]
 pub fn output(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -17,9 +17,9 @@ pub fn output(command: &mut Command) -> String {
     out.into_owned()
 }
 
-/// A running child process. Dropping it kills that process, by its id, and waits for its end.
+/// A running child process. Dropping it kills the process, by its id, and waits for its end.
 ///
-/// Standard output and standard error go to one file each, so that a talkative child can't block on a full pipe.
+/// Standard output and standard error each go to a file, so that a talkative child can't block on a full pipe.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -28,7 +28,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command`. Panics with the program's name when it can't be started.
+    /// Starts `command`. Panics with the program's name if it can't be started.
     pub fn spawn(command: &mut Command) -> Self {
         let name = command.get_program().to_string_lossy().into_owned();
         let logs = TempDir::new().expect("a temporary folder can be made");
@@ -57,7 +57,7 @@ impl Process {
         self.child.try_wait().expect("a child's state can be asked for")
     }
 
-    /// Waits for the process to end. A wait that is given up changes nothing.
+    /// Waits for the process to end. Dropping the future changes nothing.
     pub async fn wait(&mut self) -> ExitStatus {
         loop {
             if let Some(status) = self.ended() {
@@ -67,7 +67,8 @@ impl Process {
         }
     }
 
-    /// Waits until `found` makes something of the log. Panics with that log when the process ends first, or after 30 seconds.
+    /// Waits until `found` returns something for the log. Panics with the log if the process ends first, or after 30
+    /// seconds.
     pub async fn wait_for<T>(&mut self, what: &str, found: impl Fn(&str) -> Option<T>) -> T {
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
@@ -82,9 +83,9 @@ impl Process {
         }
     }
 
-    /// Kills the process and waits for its end. Does nothing when it has ended.
+    /// Kills the process, and waits for its end. Does nothing if it has ended.
     pub fn kill(&mut self) {
-        // Both fail only when there is no such process any more, which is what is wanted.
+        // Both fail only if the process has already ended, which is what we want.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -101,7 +102,8 @@ impl Drop for Process {
     }
 }
 
-/// A TCP port on loopback that nobody listened on a moment ago. Prefer port 0 where the program can tell which one it got.
+/// A TCP port on loopback on which nothing listened a moment ago. Prefer port 0 if the program can report which one it
+/// got.
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
     listener.local_addr().expect("a bound socket has an address").port()
@@ -131,7 +133,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_end_is_waited_for_and_a_wait_that_is_given_up_does_no_harm() {
+    async fn waiting_for_the_end_can_be_cancelled_without_harm() {
         let mut process = Process::spawn(Command::new("sleep").arg("600"));
         assert!(tokio::time::timeout(Duration::from_millis(20), process.wait()).await.is_err());
         assert!(is_running(process.id()));

@@ -1,4 +1,5 @@
-//! A real registry (CNCF distribution) on loopback, and the few requests of the [distribution specification][spec] that a test makes itself.
+//! A real registry (CNCF distribution) on loopback, and the few requests of the [distribution specification][spec] that
+//! tests make themselves.
 //!
 //! [spec]: https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 
@@ -18,26 +19,26 @@ use crate::parts;
 use crate::process::Process;
 use crate::token_server::TokenServer;
 
-/// How a registry asks who is there.
+/// The authentication that a registry asks for.
 #[derive(Debug, Clone, Copy)]
 pub enum Auth<'a> {
-    /// Everybody may do everything.
+    /// None: everybody may do everything.
     None,
-    /// Basic authentication of one user.
+    /// Basic authentication, with one user.
     Htpasswd {
         /// The user's name.
         user: &'a str,
         /// The user's password.
         password: &'a str,
     },
-    /// Bearer tokens, as GHCR and Docker Hub have them.
+    /// Bearer tokens, like those of GHCR and Docker Hub.
     Token(&'a TokenServer),
 }
 
-/// A request that the registry has logged.
+/// A request in the registry's access log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Logged {
-    /// `GET`, `PUT` …
+    /// The HTTP method: `GET`.
     pub method: String,
     /// Path and query, as sent.
     pub path: String,
@@ -45,7 +46,7 @@ pub struct Logged {
     pub status: u16,
 }
 
-/// A running registry with a store of its own; both end when it is dropped.
+/// A running registry with its own storage; both are removed when it is dropped.
 #[derive(Debug)]
 pub struct Registry {
     host: String,
@@ -64,17 +65,18 @@ enum Credentials {
 }
 
 impl Registry {
-    /// Starts distribution 2, or gives `None` where it isn't installed ([`parts::registry`]).
+    /// Starts distribution 2; `None` if it isn't installed ([`parts::registry`]).
     pub async fn start(auth: Auth<'_>) -> Option<Self> {
         Self::start_on("127.0.0.1:0", auth).await
     }
 
-    /// Starts distribution 2 on another address, as one of a bridge that containers reach; port 0 for any.
+    /// Starts distribution 2 on another address, such as that of a bridge that containers can reach; port 0 for any
+    /// free one.
     pub async fn start_on(address: &str, auth: Auth<'_>) -> Option<Self> {
         Some(Self::serve(parts::registry()?, address, auth).await)
     }
 
-    /// Starts distribution 3, or gives `None` where it isn't there ([`parts::registry3`]).
+    /// Starts distribution 3; `None` if it isn't available ([`parts::registry3`]).
     pub async fn start_v3(auth: Auth<'_>) -> Option<Self> {
         Some(Self::serve(parts::registry3()?, "127.0.0.1:0", auth).await)
     }
@@ -85,7 +87,7 @@ impl Registry {
             Auth::None => (String::new(), Credentials::None),
             Auth::Htpasswd { user, password } => {
                 let path = store.path().join("htpasswd");
-                // The cost is the lowest there is: the registry computes it on every request.
+                // The lowest possible cost, since the registry computes the hash on every request.
                 let hash = bcrypt::hash(password, 4).expect("a password can be hashed");
                 std::fs::write(&path, format!("{user}:{hash}\n")).expect("the temporary folder is writable");
                 let config = format!("auth:\n  htpasswd:\n    realm: registry\n    path: {}\n", path.display());
@@ -126,13 +128,13 @@ impl Registry {
         self.store.path().join("storage")
     }
 
-    /// What the registry has written to its log.
+    /// The registry's log so far.
     pub fn log(&self) -> String {
         self.process.log()
     }
 
     /// All requests that the registry has answered since its start, in the order of its access log. A request is logged
-    /// once it is answered, which its client may see a moment earlier.
+    /// after it has been answered, so its client may see the answer a moment earlier.
     pub fn requests(&self) -> Vec<Logged> {
         let mut requests = self.seen_before_restart.clone();
         requests.extend(self.process.log().lines().filter_map(access_log_entry));
@@ -149,7 +151,8 @@ impl Registry {
         self.requests().iter().filter(is_write).count()
     }
 
-    /// Sends a request for `repository` with the registry's own credentials; `path` is what follows `/v2/<repository>/`.
+    /// Sends a request for `repository` with the registry's own credentials. `path` is the part after
+    /// `/v2/<repository>/`.
     pub async fn send(
         &self,
         method: &str,
@@ -161,7 +164,7 @@ impl Registry {
         self.send_to(method, &format!("http://{}/v2/{repository}/{path}", self.host), repository, headers, body).await
     }
 
-    /// Pushes an image under `tag` and gives the digest that the tag names.
+    /// Pushes an image under `tag`, and returns the digest that the tag names.
     pub async fn push(&self, image: &Image, repository: &str, tag: &str) -> String {
         for blob in &image.blobs {
             self.push_blob(repository, blob.clone()).await;
@@ -173,12 +176,12 @@ impl Registry {
         image.top().digest()
     }
 
-    /// Pushes an OCI image layout (see [`Image::read_layout`]) under `tag` and gives the digest that the tag names.
+    /// Pushes an OCI image layout (see [`Image::read_layout`]) under `tag`, and returns the digest that the tag names.
     pub async fn seed(&self, layout: &Path, repository: &str, tag: &str) -> String {
         self.push(&Image::read_layout(layout, tag), repository, tag).await
     }
 
-    /// Pushes a blob, unless it is there, and gives its digest.
+    /// Pushes a blob, unless it is there, and returns its digest.
     pub async fn push_blob(&self, repository: &str, blob: Vec<u8>) -> String {
         let digest = digest(&blob);
         if self.blob_exists(repository, &digest).await {
@@ -194,7 +197,7 @@ impl Registry {
         digest
     }
 
-    /// Pushes a manifest under `reference`, a tag or its digest.
+    /// Pushes a manifest under `reference`, which is a tag or its digest.
     pub async fn push_manifest(&self, repository: &str, reference: &str, manifest: &Manifest) {
         let headers = [("content-type", manifest.media_type.as_str())];
         let pushed =
@@ -202,7 +205,7 @@ impl Registry {
         assert_eq!(pushed.status, StatusCode::CREATED, "{}", pushed.text());
     }
 
-    /// The manifest that `reference` (a tag or a digest) names, or `None` where there is none.
+    /// The manifest that `reference` (a tag or a digest) names, if it exists.
     pub async fn manifest(&self, repository: &str, reference: &str) -> Option<Manifest> {
         let accept = [MediaTypes::Oci, MediaTypes::Docker]
             .map(|types| format!("{}, {}", types.index(), types.manifest()))
@@ -213,7 +216,7 @@ impl Registry {
         found(&answer).then(|| Manifest { media_type, bytes: answer.body.to_vec() })
     }
 
-    /// A blob's bytes, or `None` where the repository has no such blob.
+    /// The bytes of a blob, if the repository has it.
     pub async fn blob(&self, repository: &str, digest: &str) -> Option<Bytes> {
         let answer = self.send("GET", repository, &format!("blobs/{digest}"), &[], Bytes::new()).await;
         found(&answer).then_some(answer.body)
@@ -224,7 +227,7 @@ impl Registry {
         found(&self.send("HEAD", repository, &format!("blobs/{digest}"), &[], Bytes::new()).await)
     }
 
-    /// The tags of a repository, sorted; none where there is no such repository.
+    /// The tags of a repository, sorted; none if there is no such repository.
     pub async fn tags(&self, repository: &str) -> Vec<String> {
         let answer = self.send("GET", repository, "tags/list?n=10000", &[], Bytes::new()).await;
         if !found(&answer) {
@@ -237,7 +240,7 @@ impl Registry {
         tags
     }
 
-    /// Deletes a manifest (by digest) and with it the tags that name it.
+    /// Deletes a manifest (by digest), and the tags that name it.
     pub async fn delete_manifest(&self, repository: &str, digest: &str) {
         let answer = self.send("DELETE", repository, &format!("manifests/{digest}"), &[], Bytes::new()).await;
         assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text());
@@ -288,13 +291,13 @@ async fn launch(program: &Path, store: &Path, address: &str) -> (Process, String
     );
     let path = store.join("config.yml");
     std::fs::write(&path, config).expect("the temporary folder is writable");
-    // Distribution 3 would else look for a collector of its traces.
+    // Distribution 3 would otherwise look for a trace collector.
     let mut process = Process::spawn(Command::new(program).arg("serve").arg(&path).env("OTEL_TRACES_EXPORTER", "none"));
     let host = process.wait_for("its address", listening).await;
     (process, host)
 }
 
-/// The address in distribution's `msg="listening on 127.0.0.1:5000"`: it listens by then.
+/// The address in distribution's `msg="listening on 127.0.0.1:5000"`, which it logs when it is ready.
 fn listening(log: &str) -> Option<String> {
     let after = log.split_once("listening on ")?.1;
     Some(after[..after.find('"')?].to_owned())

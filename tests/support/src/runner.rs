@@ -1,4 +1,5 @@
-//! Runs the action's binary as [GitHub's runner does][docs]: inputs, event and files by environment variables, nothing else.
+//! Runs the action's binary like [GitHub's runner][docs]: inputs, event and files are passed by environment variables,
+//! and nothing else is.
 //!
 //! [docs]: https://docs.github.com/en/actions/reference/workflows-and-actions/metadata-syntax#inputs
 
@@ -20,19 +21,19 @@ pub struct Step {
     environment: BTreeMap<String, String>,
 }
 
-/// A step on its way. Dropping it kills it.
+/// A running step. Dropping it kills it.
 #[derive(Debug)]
 pub struct Running<'step> {
     step: &'step Step,
     process: Process,
 }
 
-/// What a step did.
+/// The result of a step.
 #[derive(Debug)]
 pub struct Done {
-    /// The exit code; `None` when it was killed.
+    /// The exit code; `None` if it was killed.
     pub code: Option<i32>,
-    /// All that it printed: standard output, then standard error.
+    /// Everything that it printed: standard output, then standard error.
     pub log: String,
     /// Its outputs.
     pub outputs: BTreeMap<String, String>,
@@ -41,8 +42,8 @@ pub struct Done {
 }
 
 impl Step {
-    /// A step that runs `binary`, with every input of `action` (the text of `action.yml`) as yet unset: GitHub passes
-    /// those as empty strings, or as their default.
+    /// A step that runs `binary`, with every input of `action` (the text of `action.yml`) unset: GitHub passes such
+    /// inputs as empty strings, or as their default.
     pub fn new(binary: &str, action: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("step-").tempdir().expect("a temporary folder can be made");
         let mut environment: BTreeMap<String, String> = inputs(action)
@@ -113,12 +114,12 @@ impl Step {
         self.folder.path().join("workspace")
     }
 
-    /// The folder for temporary files, which a run leaves empty.
+    /// The folder for temporary files, which a run must leave empty.
     pub fn temporary(&self) -> PathBuf {
         self.folder.path().join("temp")
     }
 
-    /// The command, for a test that wants to stop it on the way. Its output is piped.
+    /// The command, for a test that wants to stop it half-way. Its output is piped.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.binary);
         command
@@ -131,8 +132,8 @@ impl Step {
         command
     }
 
-    /// The same step with folders of its own, for a run at the same time or after one that was killed: the files of the workspace
-    /// and the event are copied; outputs, summary and temporary files aren't.
+    /// The same step with folders of its own, for a run at the same time or after one that was killed. The files of the
+    /// workspace and the event are copied; outputs, summary and temporary files aren't.
     #[must_use]
     pub fn another(&self) -> Self {
         let folder = tempfile::Builder::new().prefix("step-").tempdir().expect("a temporary folder can be made");
@@ -153,8 +154,8 @@ impl Step {
         Self { binary: self.binary.clone(), folder, environment }
     }
 
-    /// Starts the step. A second run begins with empty outputs and an empty summary, as another job's would; for a run at the same
-    /// time see [`Step::another`].
+    /// Starts the step. A second run begins with empty outputs and an empty summary, like another job. For a run at the
+    /// same time, see [`Step::another`].
     pub fn spawn(&self) -> Running<'_> {
         for file in ["output", "summary.md"] {
             fs::write(self.folder.path().join(file), "").expect("the temporary folder is writable");
@@ -162,12 +163,12 @@ impl Step {
         Running { step: self, process: Process::spawn(&mut self.command()) }
     }
 
-    /// Runs the step to its end, as [`Step::spawn`] starts it.
+    /// Runs the step to its end; see [`Step::spawn`].
     pub async fn run(&self) -> Done {
         self.spawn().wait().await
     }
 
-    /// What a finished process did.
+    /// The result of a finished process.
     pub fn done(&self, output: &Output) -> Done {
         let log = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         self.ended(output.status, log)
@@ -185,18 +186,18 @@ impl Running<'_> {
         self.process.id()
     }
 
-    /// What it has printed so far.
+    /// Everything that it has printed so far.
     pub fn log(&self) -> String {
         self.process.log()
     }
 
-    /// Waits for the step to end. A wait that is given up (in a `select!`) changes nothing.
+    /// Waits for the step to end. Dropping the future (in a `select!`) changes nothing.
     pub async fn wait(&mut self) -> Done {
         let status = self.process.wait().await;
         self.step.ended(status, self.process.log())
     }
 
-    /// Kills the step at once (`SIGKILL`) and tells what it did until then.
+    /// Kills the step immediately (`SIGKILL`), and returns its result so far.
     pub fn kill(&mut self) -> Done {
         self.process.kill();
         let status = self.process.ended().expect("its end was waited for");
@@ -212,7 +213,7 @@ impl Done {
         self
     }
 
-    /// An output that holds JSON.
+    /// The value of an output that is JSON.
     #[track_caller]
     pub fn json(&self, output: &str) -> Value {
         let text = self.outputs.get(output).unwrap_or_else(|| panic!("there is no output `{output}`"));
@@ -227,7 +228,7 @@ pub fn payload(folder: &Path, name: &str) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Copies a folder with all that is in it.
+/// Copies a folder with everything in it.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).expect("the temporary folder is writable");
     for entry in fs::read_dir(from).expect("the workspace is a folder") {
@@ -258,7 +259,7 @@ fn inputs(action: &str) -> Vec<(String, String)> {
     inputs
 }
 
-/// Reads what was written to `GITHUB_OUTPUT`: `name=value` lines and `name<<DELIMITER` blocks.
+/// Parses `GITHUB_OUTPUT`: `name=value` lines and `name<<DELIMITER` blocks.
 fn outputs(text: &str) -> BTreeMap<String, String> {
     let mut outputs = BTreeMap::new();
     let mut lines = text.lines();
@@ -297,7 +298,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_step_that_is_killed_tells_what_it_did_until_then() {
+    async fn a_killed_step_returns_its_result_so_far() {
         let step = script("echo begun; echo status=begun > $GITHUB_OUTPUT; exec sleep 600");
         let mut running = step.spawn_script();
         running.process.wait_for("its output", |log| log.contains("begun").then_some(())).await;

@@ -1,7 +1,7 @@
-//! A token server: the other half of distribution's `auth: token`, and of what GHCR and Docker Hub do.
+//! A token server: the counterpart of distribution's `auth: token`, in the way of GHCR and Docker Hub.
 //!
-//! Specifications: [token authentication] and the [JWT] that it gives. Tokens are signed with a key made at the start; the
-//! certificate over that key travels in each token (`x5c`), which distribution 2 and 3 both check against their `rootcertbundle`.
+//! Specifications: [token authentication] and its [JWT]s. Tokens are signed with a key made at the start. Each token
+//! contains the certificate for that key (`x5c`), which distribution 2 and 3 both check against their `rootcertbundle`.
 //!
 //! [token authentication]: https://distribution.github.io/distribution/spec/auth/token/
 //! [JWT]: https://distribution.github.io/distribution/spec/auth/jwt/
@@ -23,20 +23,20 @@ mod mint;
 
 pub use mint::Mint;
 
-/// A request that the token server has answered.
+/// A request that the token server answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenRequest {
-    /// The user who gave the right password; `None` for anonymous requests and for wrong passwords.
+    /// The user with a correct password; `None` for anonymous requests and wrong passwords.
     pub user: Option<String>,
-    /// The `service` asked for.
+    /// The requested `service`.
     pub service: String,
-    /// The scopes asked for, each as written: `repository:acme/tool:pull,push`.
+    /// The requested scopes, as written: `repository:acme/tool:pull,push`.
     pub scopes: Vec<String>,
     /// The status of the answer.
     pub status: u16,
 }
 
-/// A running token server. Its rules can be changed while it runs; it ends when it is dropped.
+/// A running token server. Its rules can be changed while it runs, and it ends when it is dropped.
 #[derive(Debug)]
 pub struct TokenServer {
     server: Server,
@@ -53,7 +53,7 @@ struct Shared {
 struct State {
     lifetime: i64,
     users: Vec<(String, String)>,
-    /// Identity tokens, each with its user.
+    /// Identity tokens, and the user of each.
     identities: Vec<(String, String)>,
     grants: Vec<Grant>,
     anonymous_pull: bool,
@@ -73,12 +73,12 @@ struct Grant {
 }
 
 impl TokenServer {
-    /// Starts a server without any user: it gives tokens that allow nothing until [`TokenServer::add_user`] is called.
+    /// Starts a server without any user: its tokens permit nothing until [`TokenServer::add_user`] is called.
     pub fn start() -> Self {
         Self::start_on("127.0.0.1:0")
     }
 
-    /// The same on another address; port 0 for any.
+    /// The same on another address; port 0 for any free one.
     pub fn start_on(address: &str) -> Self {
         let state = State {
             lifetime: 300,
@@ -108,53 +108,54 @@ impl TokenServer {
         Self { server, shared }
     }
 
-    /// Adds a user who may do everything in every repository, until [`TokenServer::grant`] says what exactly.
+    /// Adds a user who may do everything in every repository, until [`TokenServer::grant`] restricts that.
     pub fn add_user(&self, user: &str, password: &str) {
         self.state().users.push((user.into(), password.into()));
     }
 
-    /// Makes `token` an identity token of `user`, which is exchanged by the OAuth2 way of asking (`POST`).
+    /// Makes `token` an identity token of `user`, which can be exchanged by OAuth2 (`POST`).
     pub fn add_identity(&self, user: &str, token: &str) {
         self.state().identities.push((token.into(), user.into()));
     }
 
-    /// Restricts `user` to what is granted: `actions` (`pull,push`) in `repository`, or below it when it ends in `/*`.
+    /// Restricts `user` to what is granted: `actions` (`pull,push`) in `repository`, or below it if that ends in `/*`.
     pub fn grant(&self, user: &str, repository: &str, actions: &str) {
         let actions = actions.split(',').map(str::to_owned).collect();
         self.state().grants.push(Grant { user: user.into(), repository: repository.into(), actions });
     }
 
-    /// Lets requests without credentials pull, from every repository.
+    /// Lets requests without credentials pull from every repository.
     pub fn allow_anonymous_pull(&self) {
         self.state().anonymous_pull = true;
     }
 
-    /// From now on no token carries `push`, whoever asks; the token itself is still given.
+    /// Issues tokens without `push` from now on, to everybody.
     pub fn deny_push(&self, denied: bool) {
         self.state().push_denied = denied;
     }
 
-    /// Refuses the next `count` requests with 403 `denied`, as GHCR does now and then to those who are allowed.
+    /// Refuses the next `count` requests with 403 `denied`, as GHCR sometimes does to authorised users.
     pub fn deny_next(&self, count: usize) {
         self.state().denials = count;
     }
 
-    /// From now on only the last scope that is asked for counts, as with GitLab.
+    /// Uses only the last of the requested scopes from now on, like GitLab.
     pub fn merge_no_scopes(&self) {
         self.state().merges_no_scopes = true;
     }
 
-    /// From now on a request is refused with 403 `denied` if one action of its scopes isn't allowed.
+    /// Refuses a request with 403 `denied` from now on, if any action in its scopes isn't permitted.
     pub fn give_all_or_nothing(&self) {
         self.state().all_or_nothing = true;
     }
 
-    /// From now on requests are redirected to another path, where they are answered.
+    /// Redirects requests from now on to another path, where they are answered.
     pub fn move_away(&self) {
         self.state().moved = true;
     }
 
-    /// Seconds that a token is accepted for, by the registry too: its sixty seconds of leeway are taken off the token's `exp`.
+    /// How many seconds a token is accepted, even by the registry: its leeway of sixty seconds is subtracted from the
+    /// token's `exp`.
     pub fn set_lifetime(&self, seconds: i64) {
         self.state().lifetime = seconds;
     }
@@ -164,7 +165,7 @@ impl TokenServer {
         self.state().requests.clone()
     }
 
-    /// The URL to ask for tokens.
+    /// The URL for requesting tokens.
     pub fn realm(&self) -> String {
         format!("http://{}/token", self.server.host())
     }
@@ -174,17 +175,17 @@ impl TokenServer {
         Mint::SERVICE
     }
 
-    /// The issuer that the tokens name.
+    /// The issuer in the tokens.
     pub fn issuer(&self) -> &'static str {
         Mint::ISSUER
     }
 
-    /// The certificate that tokens are checked against, as PEM.
+    /// The certificate for verifying tokens, as PEM.
     pub fn certificate(&self) -> &str {
         self.shared.mint.certificate()
     }
 
-    /// What signs the tokens, to make one without asking.
+    /// The key that signs tokens, for making one without a request.
     pub fn mint(&self) -> Mint {
         self.shared.mint.clone()
     }
@@ -213,7 +214,7 @@ impl Shared {
         }
         let mut state = self.state();
         let is_exchange = request.method == Method::POST;
-        // The OAuth2 way of asking (POST) is optional; who tries it is expected to fall back.
+        // OAuth2 (POST) is optional; a client that tries it must fall back.
         let is_answered = request.method == Method::GET || (is_exchange && !state.identities.is_empty());
         if !is_answered {
             return answer(StatusCode::METHOD_NOT_ALLOWED, &error("UNSUPPORTED", "method not allowed"));
@@ -265,7 +266,7 @@ impl Shared {
 }
 
 impl State {
-    /// The part of a scope that is allowed, as an entry of the token's `access`.
+    /// The permitted part of a scope, as an entry of the token's `access`.
     fn access(&self, user: Option<&str>, scope: &str) -> Option<Value> {
         let (kind, rest) = scope.split_once(':')?;
         let (name, actions) = rest.rsplit_once(':')?;
@@ -302,7 +303,7 @@ impl Grant {
     }
 }
 
-/// User and password of a `Basic` header; empty ones, which no user has, when it is something else.
+/// User and password of a `Basic` header; empty ones, which no user has, for any other header.
 fn credentials(header: &[u8]) -> (String, String) {
     let text = std::str::from_utf8(header).unwrap_or_default();
     let decoded = text.strip_prefix("Basic ").and_then(|encoded| BASE64.decode(encoded).ok());

@@ -1,4 +1,5 @@
-//! A client that isn't ours works against these parts as it does against hosted registries: skopeo, which asks the token server itself.
+//! A client that isn't ours (skopeo, which asks the token server itself) works against these parts as it does against
+//! hosted registries.
 
 use std::process::{Command, Output};
 

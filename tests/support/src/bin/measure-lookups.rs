@@ -1,4 +1,5 @@
-//! Measures what a publication asks of registries, and how long its tags take, against registries in memory. See `bench/lookups`.
+//! Measures the requests of a publication, and how long its tags take, against registries in memory. See
+//! `bench/lookups`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,18 +13,18 @@ use support::memory_registry::{MemoryRegistry, Verdict};
 use support::runner::{Done, Step};
 
 const PLATFORMS: &[&str] = &["linux/amd64", "linux/arm64"];
-/// As many as uv has.
+/// uv's number of variants.
 const VARIANTS: usize = 29;
 
-/// Measures what a publication asks of registries, and how long its tags take.
+/// Measures the requests of a publication, and how long its tags take.
 #[derive(Parser)]
 struct Options {
-    /// The program
+    /// The program to measure
     program: PathBuf,
-    /// Its description as an action
+    /// Its `action.yml`
     #[arg(long)]
     action: PathBuf,
-    /// A Docker Engine to build with as well: the address, as `DOCKER_HOST` has it
+    /// A Docker Engine to build with as well, by its address in the form of `DOCKER_HOST`
     #[arg(long)]
     engine: Option<String>,
     /// How many tags the full repository has
@@ -85,7 +86,7 @@ impl<'a> World<'a> {
         [("bases", &self.bases), ("sources", &self.sources), ("first destination", here), ("second destination", there)]
     }
 
-    /// A line for each registry: how many requests of each kind it had.
+    /// A line for each registry, with the number of requests of each kind.
     fn tell(&self) {
         for (name, registry) in self.registries() {
             let mut counts = BTreeMap::<String, usize>::new();
@@ -98,7 +99,7 @@ impl<'a> World<'a> {
     }
 }
 
-/// A base with a shell that does nothing; `patch` makes it another one.
+/// A base with a shell that does nothing. Another `patch` makes another image.
 fn base(number: usize, patch: usize) -> TinyImage {
     let image = PLATFORMS.iter().fold(TinyImage::new(PLATFORMS), |image, platform| {
         image.layer_for(platform, vec![executable("/bin/sh", support::elf::printing(platform, ""))])
@@ -198,7 +199,7 @@ async fn full_repository(options: &Options) {
 #[tokio::main]
 async fn main() {
     let mut options = Options::parse();
-    // A step has a folder of its own to work in.
+    // Each step works in a folder of its own.
     options.program = options.program.canonicalize().expect("the program is there");
     lookups(&options).await;
     full_repository(&options).await;

@@ -1,4 +1,4 @@
-//! The other host that hosted registries redirect to for blobs: its URLs are signed, and credentials are not for it.
+//! The other host to which hosted registries redirect for blobs. Its URLs are signed, and it must not get credentials.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -27,7 +27,7 @@ pub(super) struct BlobStore {
     _server: Server,
 }
 
-/// What the proxy needs to know of the store: where it is, and which URLs it has signed.
+/// What the proxy needs to know about the store: its address, and the URLs that have been signed.
 #[derive(Debug, Clone)]
 pub(super) struct Doors {
     host: String,
@@ -41,13 +41,13 @@ struct Open {
     requests: Vec<StoreRequest>,
 }
 
-/// What a signature allows.
+/// What a signature permits.
 #[derive(Debug, Clone)]
 struct Door {
     method: Method,
-    /// The path at the registry.
+    /// The path on the registry.
     path: String,
-    /// The credentials that it was first asked for with.
+    /// The credentials of the first request for it.
     authorization: Option<HeaderValue>,
 }
 
@@ -78,7 +78,7 @@ impl BlobStore {
 }
 
 impl Doors {
-    /// A URL that is signed for requests of `method` for the blob at `path` of the registry.
+    /// A URL signed for requests of `method` for the blob at `path` on the registry.
     pub(super) fn open(&self, method: &Method, path: &str, authorization: Option<HeaderValue>) -> String {
         let signature = format!("{:032x}", fastrand::u128(..));
         let name = path.rsplit('/').next().unwrap_or_default().replace(':', "/");
@@ -107,7 +107,7 @@ async fn answer(upstream: &str, open: &Mutex<Open>, request: Request<Incoming>) 
     parts.headers.remove(HOST);
     parts.headers.extend(authorization.map(|value| (AUTHORIZATION, value)));
     let (mut parts, body) = send(Request::from_parts(parts, empty())).await?.into_parts();
-    // A plain object store knows nothing of the registry's headers.
+    // A plain object store doesn't send the registry's headers.
     parts.headers.remove("docker-content-digest");
     parts.headers.remove("docker-distribution-api-version");
     Ok(Response::from_parts(parts, body.map_err(Into::into).boxed()))

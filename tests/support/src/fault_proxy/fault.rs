@@ -1,4 +1,4 @@
-//! What can go wrong between a client and a registry, and which request it happens to.
+//! What can go wrong between a client and a registry, and to which request.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,12 +9,12 @@ use chrono::Utc;
 
 use super::Asked;
 
-/// Something that goes wrong, or is only different from what a client may expect.
+/// Something that goes wrong, or is just different from what a client may expect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     /// The connection is closed before the request reaches the registry.
     Reset,
-    /// The registry does what it was asked to, but its answer never arrives.
+    /// The registry carries out the request, but its answer never arrives.
     LoseAnswer,
     /// The connection is closed once `after` bytes of the request's body have passed.
     ResetUpload {
@@ -26,16 +26,16 @@ pub enum Fault {
         /// Bytes that pass.
         after: u64,
     },
-    /// Nothing happens for a while, then everything as usual.
+    /// Nothing happens for a while, then everything continues as usual.
     Stall(Duration),
-    /// The answer's body stops for a while after some bytes, then goes on.
+    /// The answer's body stops for a while after some bytes, then continues.
     StallDownload {
         /// Bytes that pass first.
         after: u64,
-        /// How long nothing comes.
+        /// The length of the pause.
         duration: Duration,
     },
-    /// The proxy answers by itself. See the constructors for what registries really send.
+    /// The proxy answers by itself. The constructors have what registries really send.
     Status {
         /// The status.
         status: u16,
@@ -46,43 +46,43 @@ pub enum Fault {
         /// The body.
         body: String,
     },
-    /// The answer's `Docker-Content-Digest` is another one.
+    /// The answer has a wrong `Docker-Content-Digest`.
     WrongDigest,
     /// The answer has no `Docker-Content-Digest`.
     NoDigest,
-    /// The answer's body ends early, and its `Content-Length` agrees: only the digest tells.
+    /// The answer's body ends early with a matching `Content-Length`, so that only the digest shows it.
     Truncate {
         /// Bytes that are left.
         keep: u64,
     },
-    /// One bit of one byte of the answer's body is another one.
+    /// One bit of one byte of the answer's body is flipped.
     Corrupt {
         /// The byte's position, from 0.
         at: u64,
     },
     /// 401 with this challenge.
     Challenge(String),
-    /// A redirect of this status to the same path and query, at the same host (with `moved=1` in the query) or at the other one.
-    /// What it leads to isn't redirected again.
+    /// A redirect with this status to the same path and query, on the same host (with `moved=1` in the query) or on the
+    /// other one. The redirected request isn't redirected again.
     Redirect {
         /// 301, 302, 303, 307 or 308.
         status: u16,
         /// Whether it leads to the other host.
         elsewhere: bool,
     },
-    /// A mount is answered with 202 and a (real) upload session, as a registry may that won't mount.
+    /// A mount is answered with 202 and a (real) upload session, as by a registry that doesn't mount.
     AcceptMount,
-    /// The answer's `Location` has another form.
+    /// The answer's `Location` has this form.
     Location(LocationForm),
-    /// A blob is answered with a redirect to another host, with a signature in the query, as hosted registries do. That host
-    /// refuses requests with an `Authorization` header, as S3 does.
+    /// A blob is answered with a redirect to another host, with a signature in the query, as hosted registries do. That
+    /// host refuses requests with an `Authorization` header, like S3.
     RedirectBlob,
-    /// The same with a signature that is for `GET` only: the other host refuses a `HEAD` with 403, as S3 does.
+    /// The same with a signature for `GET` only: the other host refuses a `HEAD` with 403, like S3.
     RedirectSignedForGet,
 }
 
 impl Fault {
-    /// 429, as Docker Hub has it.
+    /// 429 as sent by Docker Hub.
     pub fn too_many_requests(retry_after: Option<RetryAfter>) -> Self {
         Self::registry_error(429, retry_after, "TOOMANYREQUESTS", "too many requests")
     }
@@ -92,12 +92,12 @@ impl Fault {
         Self::Status { status: 408, retry_after, media_type: "text/plain", body: String::new() }
     }
 
-    /// 500, as distribution has it.
+    /// 500 as sent by distribution.
     pub fn internal_error() -> Self {
         Self::registry_error(500, None, "UNKNOWN", "unknown error")
     }
 
-    /// 502 with a load balancer's HTML.
+    /// 502 with the HTML page of a load balancer.
     pub fn bad_gateway() -> Self {
         let body = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n<center><h1>502 Bad Gateway</h1></center>\r\n</body>\r\n</html>\r\n";
         Self::Status { status: 502, retry_after: None, media_type: "text/html", body: body.into() }
@@ -108,17 +108,17 @@ impl Fault {
         Self::registry_error(503, retry_after, "UNAVAILABLE", "service unavailable")
     }
 
-    /// 401 or 403 as GHCR has it, also to those who are allowed, now and then.
+    /// 401 or 403 as GHCR sends it, sometimes even to authorised users.
     pub fn denied(status: u16) -> Self {
         Self::registry_error(status, None, "DENIED", "denied")
     }
 
-    /// 403 as GHCR has it where the token may not write packages.
+    /// 403 as GHCR sends it if the token may not write packages.
     pub fn write_package() -> Self {
         Self::registry_error(403, None, "DENIED", "permission_denied: write_package")
     }
 
-    /// 404 as ECR has it where the repository wasn't made before.
+    /// 404 as ECR sends it if the repository hasn't been created.
     pub fn no_repository() -> Self {
         Self::registry_error(404, None, "NAME_UNKNOWN", "The repository does not exist in the registry")
     }
@@ -133,7 +133,7 @@ impl Fault {
         Self::registry_error(404, None, "BLOB_UNKNOWN", "blob unknown to registry")
     }
 
-    /// A refusal of a tag that exists, as ECR has it (400), or others (409).
+    /// A refusal to overwrite a tag, as sent by ECR (400) or others (409).
     pub fn immutable_tag(status: u16) -> Self {
         Self::registry_error(
             status,
@@ -143,17 +143,17 @@ impl Fault {
         )
     }
 
-    /// 405, where a registry has no such method.
+    /// 405, if a registry doesn't support the method.
     pub fn unsupported() -> Self {
         Self::registry_error(405, None, "UNSUPPORTED", "the operation is unsupported")
     }
 
-    /// A refusal that isn't a passing one.
+    /// A permanent refusal.
     pub fn refused(status: u16) -> Self {
         Self::registry_error(status, None, "DENIED", "requested access to the resource is denied")
     }
 
-    /// 413 as a proxy with a limit has it.
+    /// 413 as sent by a proxy with a limit.
     pub fn too_large() -> Self {
         let body = "<html><head><title>413 Request Entity Too Large</title></head></html>";
         Self::Status { status: 413, retry_after: None, media_type: "text/html", body: body.into() }
@@ -189,16 +189,16 @@ impl fmt::Display for RetryAfter {
     }
 }
 
-/// How a registry may write where an upload goes on; the specification allows all of them.
+/// The forms in which a registry may write where an upload continues. The specification allows all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LocationForm {
-    /// As the registry wrote it.
+    /// The form that the registry chose.
     AsItIs,
     /// A path: `/v2/…`.
     Relative,
     /// `http://HOST/v2/…`.
     Absolute,
-    /// `http://OTHER/v2/…`: another host that takes the same upload, and another origin for credentials.
+    /// `http://OTHER/v2/…`: another host that accepts the same upload, but is another origin for credentials.
     OtherHost,
 }
 
@@ -230,50 +230,51 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// A rule for requests of `method` (`*` for any) whose path and query contain `part`. It takes all of them.
+    /// A rule for all requests of `method` (`*` for any) whose path and query contain `part`.
     pub fn on(method: &str, part: &str, fault: Fault) -> Self {
         let method = (method != "*").then(|| method.to_owned());
         let parts = vec![part.to_owned()];
         Self { method, parts, authorized: None, exact: false, skip: 0, times: usize::MAX, fault: Some(fault) }
     }
 
-    /// A rule for requests of `method` for just this path, whatever their query.
+    /// A rule for requests of `method` for exactly this path, whatever their query.
     pub fn at(method: &str, path: &str, fault: Fault) -> Self {
         Self { exact: true, ..Self::on(method, path, fault) }
     }
 
-    /// A rule that lets requests pass whole, whatever else would take them.
+    /// A rule that passes requests on unchanged, whatever else would match them.
     pub fn pass(method: &str, part: &str) -> Self {
         Self { fault: None, ..Self::on(method, part, Fault::Reset) }
     }
 
-    /// Only those whose path and query contain `part`, too.
+    /// Restricts the rule to requests whose path and query also contain `part`.
     #[must_use]
     pub fn and(mut self, part: &str) -> Self {
         self.parts.push(part.to_owned());
         self
     }
 
-    /// Only those without an `Authorization` header, and not at the other host, which gets none.
+    /// Restricts the rule to requests without an `Authorization` header, except on the other host, which never gets
+    /// one.
     #[must_use]
     pub fn unauthorized(self) -> Self {
         Self { authorized: Some(false), ..self }
     }
 
-    /// Only those with an `Authorization` header.
+    /// Restricts the rule to requests with an `Authorization` header.
     #[must_use]
     pub fn authorized(self) -> Self {
         Self { authorized: Some(true), ..self }
     }
 
-    /// Only the first `times` of them.
+    /// Restricts the rule to the first `times` requests.
     #[must_use]
     pub fn times(mut self, times: usize) -> Self {
         self.times = times;
         self
     }
 
-    /// Not the first `skip` of them.
+    /// Skips the first `skip` requests.
     #[must_use]
     pub fn after(mut self, skip: usize) -> Self {
         self.skip = skip;
@@ -300,7 +301,7 @@ impl Rule {
 
 type Choose = Box<dyn FnMut(&Asked) -> Option<Fault> + Send>;
 
-/// Everything that may decide on a request.
+/// Everything that may decide about a request.
 #[derive(Default)]
 pub(super) struct Faults {
     pub(super) rules: Vec<Rule>,
@@ -340,7 +341,7 @@ impl Chaos {
     }
 
     fn choose(&mut self, asked: &Asked) -> Option<Fault> {
-        // An upload's session is named at random by the registry, so the name can't take part in the choice.
+        // The registry names the session of an upload at random, so the name must not influence the choice.
         let place = asked.path.split_once("/blobs/uploads/").map_or(asked.path.as_str(), |(repository, _)| repository);
         let (times, running) = self.seen.entry((asked.method.clone(), place.to_owned())).or_default();
         *times += 1;

@@ -1,21 +1,23 @@
-//! Behaviours of real registries, as far as they differ from CNCF distribution's; docs/registries.md says how each is known.
+//! Behaviours of real registries that differ from CNCF distribution's. docs/registries.md has the source of each.
 
 use super::{Fault, LocationForm, RetryAfter, Rule};
 
-/// A registry that the proxy behaves as. The rest (tokens, passwords) is what the registry behind it does.
+/// A registry whose behaviour the proxy imitates. Everything else (tokens, passwords) is up to the registry behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
-    /// GitHub's container registry: what was just pushed isn't there at once, authorised requests are denied now and then, mounts end
-    /// as uploads, uploads can't be cancelled, blobs are at another host.
+    /// GitHub's container registry: new content isn't visible immediately, authorised requests are sometimes denied,
+    /// mounts turn into uploads, uploads can't be cancelled, and blobs are on another host.
     Ghcr,
-    /// Docker Hub: too many requests, blobs at another host.
+    /// Docker Hub: rate limits, and blobs on another host.
     DockerHub,
-    /// Amazon's registry with immutable tags: mounts end as uploads, uploads can't be cancelled, blobs are at another host, and a tag
-    /// that was written once is refused, also where the answer to the first attempt was lost.
+    /// Amazon's registry with immutable tags: mounts turn into uploads, uploads can't be cancelled, blobs are on
+    /// another host, and a tag can't be written twice, not even if the answer to the first attempt was lost.
     Ecr,
-    /// GitLab's registry: blobs at another host. Its token server merges no scopes, see `TokenServer::merge_no_scopes`.
+    /// GitLab's registry: blobs on another host. Its token server doesn't merge scopes, see
+    /// `TokenServer::merge_no_scopes`.
     GitLab,
-    /// CNCF distribution behind something that moves requests: uploads go on at absolute URLs, and writes are redirected.
+    /// CNCF distribution behind a proxy that redirects requests: uploads continue at absolute URLs, and writes are
+    /// redirected.
     Distribution,
 }
 

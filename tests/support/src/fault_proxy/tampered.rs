@@ -1,4 +1,4 @@
-//! A body that passes through, counted, and is cut, ended, changed or held up at a byte.
+//! A body that is counted while it passes through, and cut, ended, changed or delayed at an exact byte.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub(super) enum Tampering {
     Cut {
         after: u64,
     },
-    /// It ends after some bytes as if it were whole.
+    /// It ends after some bytes as if it were complete.
     End {
         after: u64,
     },
@@ -28,7 +28,7 @@ pub(super) enum Tampering {
     Flip {
         at: u64,
     },
-    /// Nothing comes for a while after some bytes.
+    /// It pauses after some bytes.
     Stall {
         after: u64,
         duration: Duration,
@@ -41,7 +41,7 @@ pub(super) struct Tampered {
     inner: Incoming,
     tampering: Tampering,
     passed: Arc<AtomicU64>,
-    /// What came of a frame behind the byte at which something happens.
+    /// The rest of a frame, behind the byte at which something happens.
     held: Option<Bytes>,
     asleep: Option<Pin<Box<Sleep>>>,
 }
@@ -56,7 +56,7 @@ impl Tampered {
         Poll::Ready(Some(Ok(Frame::data(data))))
     }
 
-    /// How much of `length` bytes may pass before `after` bytes have.
+    /// How many of `length` bytes may pass before `after` bytes have passed in total.
     fn room(&self, after: u64, length: usize) -> usize {
         let left = after.saturating_sub(self.passed.load(Ordering::Relaxed));
         usize::try_from(left).unwrap_or(usize::MAX).min(length)
@@ -123,7 +123,7 @@ impl Body for Tampered {
 
     fn is_end_stream(&self) -> bool {
         match self.tampering {
-            // A fault at a byte that never comes is none.
+            // A fault at a byte that never comes has no effect.
             Tampering::Cut { .. } => false,
             _ => self.held.is_none() && self.inner.is_end_stream(),
         }

@@ -71,7 +71,7 @@ async fn without_faults_everything_passes_and_is_recorded() {
 }
 
 #[tokio::test]
-async fn connections_break_where_they_are_told_to() {
+async fn connections_break_at_the_given_byte() {
     let Some(setup) = Setup::new().await else { return };
     setup.proxy.inject(Rule::on("GET", "/blobs/", Fault::Reset).times(1));
     setup.proxy.inject(Rule::on("GET", "/blobs/", Fault::ResetDownload { after: 1000 }).times(1));
@@ -108,7 +108,7 @@ async fn a_lost_answer_has_had_its_effect() {
 }
 
 #[tokio::test]
-async fn a_truncated_blob_looks_whole_but_for_its_digest() {
+async fn a_truncated_blob_looks_complete_except_for_its_digest() {
     let Some(setup) = Setup::new().await else { return };
     setup.proxy.inject(Rule::on("GET", "/blobs/", Fault::Truncate { keep: 1234 }).times(1));
     let answer = setup.blob().await.unwrap();
@@ -129,14 +129,14 @@ async fn a_corrupt_blob_differs_in_one_byte() {
 }
 
 #[tokio::test]
-async fn a_stalled_body_comes_whole_in_the_end() {
+async fn a_stalled_body_is_complete_in_the_end() {
     let Some(setup) = Setup::new().await else { return };
     for after in [0, 1000] {
         let fault = Fault::StallDownload { after, duration: Duration::from_millis(50) };
         setup.proxy.inject(Rule::on("GET", "/blobs/", fault).times(1));
         assert_eq!(setup.blob().await.unwrap().body, setup.blob);
     }
-    // A stall that outlasts the client's patience is seen as one.
+    // A stall that outlasts the client's patience looks like one.
     setup.proxy.inject(Rule::on("GET", "/blobs/", Fault::Stall(Duration::from_secs(600))));
     assert!(tokio::time::timeout(Duration::from_millis(200), setup.blob()).await.is_err());
 }
@@ -167,7 +167,7 @@ async fn a_refused_upload_gets_its_refusal_and_not_a_broken_connection() {
 }
 
 #[tokio::test]
-async fn digests_are_changed_or_left_out() {
+async fn digests_are_changed_or_removed() {
     let Some(setup) = Setup::new().await else { return };
     setup.proxy.inject(Rule::on("GET", "/blobs/", Fault::WrongDigest).times(1));
     setup.proxy.inject(Rule::on("GET", "/blobs/", Fault::NoDigest).times(1));
@@ -251,7 +251,7 @@ async fn a_redirect_is_signed_for_one_method() {
 }
 
 #[tokio::test]
-async fn a_function_decides_where_no_rule_does() {
+async fn a_function_decides_if_no_rule_does() {
     let Some(setup) = Setup::new().await else { return };
     setup.proxy.inject(Rule::pass("GET", "/blobs/").times(1));
     setup.proxy.inject_with(|asked| (asked.method == "GET").then(|| Fault::denied(401)));

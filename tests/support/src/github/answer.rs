@@ -1,4 +1,4 @@
-//! What each operation answers, from what the stand-in knows.
+//! The answer of each operation, from the state of the stand-in.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::route::{Operation, Route};
 use super::{Access, Shared, State, failure};
 use crate::http::{Body, full};
 
-/// An answer before it is judged.
+/// An answer before it is validated.
 pub(super) struct Reply {
     pub(super) status: u16,
     media_type: &'static str,
@@ -87,6 +87,17 @@ impl Shared {
                     }
                 }
             }
+            Operation::Contents(_) if state.contents_are_refused => {
+                Reply::error(403, "Resource not accessible by integration", "/repos/contents#get-repository-content")
+            }
+            Operation::Contents(path) => {
+                let reference = query.iter().find(|(key, _)| key == "ref").map_or("HEAD", |(_, reference)| reference);
+                let text = state.files.get(&(reference.to_owned(), path.clone()));
+                match text {
+                    Some(text) => Reply::json(200, payload::file(&place, path, reference, text)),
+                    None => Reply::error(404, "Not Found", "/repos/contents#get-repository-content"),
+                }
+            }
             Operation::TagRef(reference) => {
                 let tagged = reference.strip_prefix("tags/").and_then(|tag| state.store.tagged(tag));
                 Reply::found(tagged.map(|release| payload::git_ref(&place, release)))
@@ -99,7 +110,7 @@ impl Shared {
 }
 
 impl State {
-    /// Answers with a release, then makes the edit that was to follow its reading.
+    /// Answers with a release, then makes the edit that has to follow its reading.
     fn read(&mut self, place: &Place, release: Option<Release>) -> Reply {
         let Some(release) = release else { return Reply::error(404, "Not Found", "/releases/releases") };
         let body = payload::release(place, &release);

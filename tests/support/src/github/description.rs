@@ -1,8 +1,8 @@
-//! GitHub's own [OpenAPI description], as a judge of requests and responses.
+//! GitHub's own [OpenAPI description], for validating requests and responses.
 //!
-//! The file has some 13 MB, of which few operations are needed: it is scanned once per process and only those, with the
-//! schemas they reach, are parsed. OpenAPI 3.0's dialect of JSON Schema differs in one thing that matters here, `nullable`,
-//! which is rewritten.
+//! The file has about 13 MB, and only few of its operations are needed: it is scanned once per process, and only these
+//! operations are parsed, with the schemas that they refer to. OpenAPI 3.0's dialect of JSON Schema differs in one way
+//! that matters here: `nullable`, which is rewritten.
 //!
 //! [OpenAPI description]: https://github.com/github/rest-api-description
 
@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 /// The operations that the stand-in serves.
-const OPERATIONS: [(&str, &str); 9] = [
+const OPERATIONS: [(&str, &str); 10] = [
     ("get", "/repos/{owner}/{repo}"),
     ("get", "/repos/{owner}/{repo}/releases"),
     ("get", "/repos/{owner}/{repo}/releases/latest"),
@@ -24,11 +24,12 @@ const OPERATIONS: [(&str, &str); 9] = [
     ("get", "/repos/{owner}/{repo}/releases/{release_id}"),
     ("patch", "/repos/{owner}/{repo}/releases/{release_id}"),
     ("get", "/repos/{owner}/{repo}/commits/{ref}"),
+    ("get", "/repos/{owner}/{repo}/contents/{path}"),
     ("get", "/repos/{owner}/{repo}/git/ref/{ref}"),
     ("get", "/repos/{owner}/{repo}/git/tags/{tag_sha}"),
 ];
 
-/// The part of the description that is needed, ready to judge.
+/// The part of the description that is needed, ready for validating.
 #[derive(Debug)]
 pub struct Description {
     operations: BTreeMap<(String, String), Operation>,
@@ -66,20 +67,20 @@ struct Document<'a> {
     components: HashMap<String, HashMap<String, &'a RawValue>>,
 }
 
-/// What a request brings that the description speaks of.
+/// The parts of a request that the description is about.
 #[derive(Debug, Clone, Copy)]
 pub struct Given<'a> {
     /// The parameters of the path, decoded.
     pub path: &'a [(&'static str, String)],
     /// The query, decoded.
     pub query: &'a [(String, String)],
-    /// The body, `None` where there is none.
+    /// The body, if there is one.
     pub body: Option<&'a Value>,
 }
 
 impl Description {
-    /// Reads the description at `path` (`api.github.com.json` of npm's `@octokit/openapi`), once per process.
-    /// Panics when it can't be read, or lacks an operation that the stand-in serves.
+    /// Reads the description at `path` (`api.github.com.json` of npm's `@octokit/openapi`), once per process. Panics if
+    /// it can't be read, or lacks an operation that the stand-in serves.
     pub fn read(path: &Path) -> Arc<Self> {
         static READ: OnceLock<Mutex<HashMap<PathBuf, Arc<Description>>>> = OnceLock::new();
         let mut read = READ.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
@@ -103,8 +104,8 @@ impl Description {
         Ok(Self { operations, error })
     }
 
-    /// What is wrong with a request, by the description: each a sentence. Properties and parameters that the description
-    /// doesn't know count as wrong, although GitHub ignores them: they are slips of the pen. A body may repeat a parameter of the path.
+    /// What is wrong with a request according to the description, as sentences. Unknown properties and parameters count
+    /// as wrong, although GitHub ignores them: they are slips of the pen. A body may repeat a parameter of the path.
     pub fn request(&self, method: &str, template: &str, given: Given<'_>) -> Vec<String> {
         let operation = self.operation(method, template);
         let mut wrong = Vec::new();
@@ -152,7 +153,8 @@ impl Description {
         wrong
     }
 
-    /// What is wrong with a JSON response, by the description. A refusal that it doesn't describe has to be a `basic-error`.
+    /// What is wrong with a JSON response according to the description. A refusal that isn't described must be a
+    /// `basic-error`.
     pub fn response(&self, method: &str, template: &str, status: u16, media_type: &str, body: &Value) -> Vec<String> {
         let key = (status.to_string(), media_type.to_owned());
         match self.operation(method, template).responses.get(&key) {
@@ -223,7 +225,7 @@ impl Document<'_> {
                         self.collect(&schema, components)?;
                     }
                 }
-                // An example may have a `$ref` of its own that is none.
+                // An example may contain a `$ref` that isn't a reference.
                 object
                     .iter()
                     .filter(|(key, _)| !matches!(key.as_str(), "example" | "examples"))
@@ -243,7 +245,7 @@ impl Document<'_> {
     }
 }
 
-/// Rewrites OpenAPI 3.0's `nullable: true` as JSON Schema has it.
+/// Rewrites OpenAPI 3.0's `nullable: true` for JSON Schema.
 fn allow_null(value: &mut Value) {
     match value {
         Value::Object(object) => {

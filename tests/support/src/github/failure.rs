@@ -1,4 +1,4 @@
-//! How GitHub's API fails when it does: [limits], and the pages that its load balancers send.
+//! Failures of GitHub's API: [limits], and the pages of its load balancers.
 //!
 //! [limits]: https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api
 
@@ -11,15 +11,15 @@ use hyper::{Response, StatusCode};
 use super::payload;
 use crate::http::{Body, json, text};
 
-/// A failure.
+/// A way in which a request fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
-    /// 403: the hour's requests are used up, until then.
+    /// 403: the quota is used up until it is reset.
     RateLimit {
         /// Seconds until `x-ratelimit-reset`.
         reset_in: u64,
     },
-    /// 403 or 429: too many requests at once.
+    /// 403 or 429: too many requests in a short time.
     SecondaryRateLimit {
         /// The status.
         status: u16,
@@ -34,14 +34,14 @@ pub enum Failure {
     Unavailable,
     /// The connection is closed before the request has an effect.
     Reset,
-    /// The request has its effect, but its answer never arrives.
+    /// The request takes effect, but its answer never arrives.
     LoseAnswer,
-    /// Nothing happens for a while, then everything as usual.
+    /// Nothing happens for a while, then everything continues as usual.
     Stall(Duration),
 }
 
 impl Failure {
-    /// The answer of a failure that is one; those of the connection have none.
+    /// The answer that is the failure; failures of the connection have none.
     pub(super) fn response(&self) -> Response<Body> {
         match self {
             Self::RateLimit { reset_in } => {
@@ -76,7 +76,7 @@ impl Failure {
     }
 }
 
-/// The headers that every answer of the API has.
+/// The rate-limit headers of every answer.
 pub(super) fn rate_limit(headers: &mut HeaderMap, remaining: u64, reset_in: Duration) {
     let reset = Utc::now().timestamp().unsigned_abs() + reset_in.as_secs();
     for (name, value) in [("limit", 5_000), ("remaining", remaining), ("used", 5_000 - remaining), ("reset", reset)] {
@@ -93,7 +93,7 @@ fn refusal(status: u16, message: &str, page: &str) -> Response<Body> {
     json(code, &payload::error(status, message, page))
 }
 
-/// Failures that are still to come.
+/// Failures that are still due.
 #[derive(Debug, Default)]
 pub(super) struct Failures(Vec<(String, usize, Failure)>);
 

@@ -1,12 +1,14 @@
-//! Bodies as GitHub's API writes them: every property that its description requires, and those that clients read.
+//! Bodies in the form of GitHub's API: with every property that its description requires, and those that clients read.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use super::release::{Release, object_name};
 
 const SITE: &str = "https://github.com";
 
-/// Where the objects of a repository are.
+/// The addresses of a repository's objects.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
     /// The API's URL, as the client reached it.
@@ -145,6 +147,30 @@ pub(super) fn commit(place: &Place, sha: &str, message: &str, date: &str) -> Val
             "contents_url": place.api(&format!("/contents/Cargo.toml?ref={sha}")),
             "patch": "@@ -1,1 +1,1 @@",
         }],
+    })
+}
+
+/// A file at a commit. GitHub breaks the lines of its base64, and gives none for what is larger than 1 MB.
+pub(super) fn file(place: &Place, path: &str, reference: &str, text: &str) -> Value {
+    let encoded = STANDARD.encode(text);
+    let lines = encoded.as_bytes().chunks(60).map(|line| String::from_utf8_lossy(line).into_owned() + "\n");
+    let (encoding, content) = if text.len() > 1 << 20 { ("none", String::new()) } else { ("base64", lines.collect()) };
+    let blob = object_name(&format!("blob {text}"));
+    let this = place.api(&format!("/contents/{path}?ref={reference}"));
+    let (git, html) = (place.api(&format!("/git/blobs/{blob}")), place.site(&format!("/blob/{reference}/{path}")));
+    json!({
+        "type": "file",
+        "name": path.rsplit('/').next(),
+        "path": path,
+        "sha": blob,
+        "size": text.len(),
+        "encoding": encoding,
+        "content": content,
+        "url": this,
+        "git_url": git,
+        "html_url": html,
+        "download_url": place.site(&format!("/raw/{reference}/{path}")),
+        "_links": { "self": this, "git": git, "html": html },
     })
 }
 

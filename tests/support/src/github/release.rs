@@ -1,4 +1,4 @@
-//! What the stand-in knows: releases, their tags and commits.
+//! The state of the stand-in: releases, their tags and commits.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 /// A release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Release {
-    /// Its number; 0 until the stand-in gives one.
+    /// Its id; 0 until the stand-in assigns one.
     pub id: u64,
-    /// Its tag.
+    /// The name of its tag.
     pub tag: String,
     /// Its title.
     pub name: String,
@@ -18,20 +18,21 @@ pub struct Release {
     pub draft: bool,
     /// Whether it is a pre-release.
     pub prerelease: bool,
-    /// The branch that the tag was to be made from.
+    /// The branch for creating the tag.
     pub target: String,
     /// The date of the tagged commit, RFC 3339.
     pub created_at: String,
     /// When it was published, RFC 3339.
     pub published_at: String,
-    /// The commit that the tag leads to.
+    /// The commit that the tag points at.
     pub commit: String,
     /// The tag object's name, for an annotated tag.
     pub tag_object: Option<String>,
 }
 
 impl Release {
-    /// A published release of `tag`, titled so, with notes as cargo-dist writes them and a lightweight tag. Equal tags give equal releases.
+    /// A published release of `tag`, with that title, with notes in the style of cargo-dist, and with a lightweight
+    /// tag. Equal tags give equal releases.
     pub fn new(tag: &str) -> Self {
         let body = format!(
             "## Release Notes\r\n\r\n### Bug fixes\r\n\r\n- Keep what comes after the notes\r\n\r\n## Install {tag}\r\n\r\n```sh\r\ncurl -LsSf https://example.org/{tag}/install.sh | sh\r\n```\r\n"
@@ -51,35 +52,35 @@ impl Release {
         }
     }
 
-    /// Other notes.
+    /// Sets the notes.
     #[must_use]
     pub fn body(mut self, body: &str) -> Self {
         self.body = body.into();
         self
     }
 
-    /// A draft.
+    /// Makes it a draft.
     #[must_use]
     pub fn draft(mut self) -> Self {
         self.draft = true;
         self
     }
 
-    /// A pre-release.
+    /// Makes it a pre-release.
     #[must_use]
     pub fn prerelease(mut self) -> Self {
         self.prerelease = true;
         self
     }
 
-    /// An annotated tag: `git/ref/tags/…` leads to a tag object first.
+    /// Makes its tag an annotated one: `git/ref/tags/…` then points at a tag object.
     #[must_use]
     pub fn annotated(mut self) -> Self {
         self.tag_object = Some(object_name(&format!("tag {}", self.tag)));
         self
     }
 
-    /// Another date of publication (RFC 3339); the commit is of the same moment.
+    /// Sets the date of publication (RFC 3339), which is also the commit's.
     #[must_use]
     pub fn published_at(mut self, date: &str) -> Self {
         self.published_at = date.into();
@@ -87,7 +88,7 @@ impl Release {
         self
     }
 
-    /// The tag's commit.
+    /// Sets the tag's commit.
     #[must_use]
     pub fn commit(mut self, sha: &str) -> Self {
         self.commit = sha.into();
@@ -95,12 +96,12 @@ impl Release {
     }
 }
 
-/// The time now, as GitHub writes it.
+/// The current time in GitHub's format.
 pub(super) fn now() -> String {
     DateTime::<Utc>::from(std::time::SystemTime::now()).to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// A name as git gives them, made from a text.
+/// A name like those of git's objects, derived from a text.
 pub(super) fn object_name(text: &str) -> String {
     crate::image::digest(text.as_bytes())["sha256:".len()..][..40].to_owned()
 }

@@ -1,4 +1,4 @@
-//! Which operation of the description a request means.
+//! Maps requests to operations of the description.
 
 use hyper::Method;
 
@@ -14,11 +14,12 @@ pub(super) enum Operation {
     Release(String),
     UpdateRelease(String),
     Commit(String),
+    Contents(String),
     TagRef(String),
     TagObject(String),
 }
 
-/// An operation, with the repository that it is for.
+/// An operation, and the repository that it is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Route {
     pub(super) owner: String,
@@ -27,7 +28,7 @@ pub(super) struct Route {
 }
 
 impl Route {
-    /// The route of a request, or `None` where the stand-in serves no such thing. A reference may contain slashes.
+    /// The route of a request; `None` if the stand-in doesn't serve it. A reference may contain slashes.
     pub(super) fn of(method: &Method, path: &str) -> Option<Self> {
         let mut steps = path.strip_prefix("/repos/")?.splitn(3, '/').map(decoded);
         let (owner, repository, rest) = (steps.next()?, steps.next()?, steps.next().unwrap_or_default());
@@ -51,6 +52,7 @@ impl Route {
                 Some(_) => return None,
             },
             ("commits", reference) if !reference.is_empty() => Operation::Commit(reference.into()),
+            ("contents", path) => Operation::Contents(path.into()),
             ("git", below) => match below.split_once('/')? {
                 ("ref", reference) => Operation::TagRef(reference.into()),
                 ("tags", sha) => Operation::TagObject(sha.into()),
@@ -69,6 +71,7 @@ impl Route {
             Operation::ReleaseByTag(_) => "/repos/{owner}/{repo}/releases/tags/{tag}",
             Operation::Release(_) | Operation::UpdateRelease(_) => "/repos/{owner}/{repo}/releases/{release_id}",
             Operation::Commit(_) => "/repos/{owner}/{repo}/commits/{ref}",
+            Operation::Contents(_) => "/repos/{owner}/{repo}/contents/{path}",
             Operation::TagRef(_) => "/repos/{owner}/{repo}/git/ref/{ref}",
             Operation::TagObject(_) => "/repos/{owner}/{repo}/git/tags/{tag_sha}",
         }
@@ -81,6 +84,7 @@ impl Route {
             Operation::ReleaseByTag(tag) => Some(("tag", tag.clone())),
             Operation::Release(id) | Operation::UpdateRelease(id) => Some(("release_id", id.clone())),
             Operation::Commit(reference) | Operation::TagRef(reference) => Some(("ref", reference.clone())),
+            Operation::Contents(path) => Some(("path", path.clone())),
             Operation::TagObject(sha) => Some(("tag_sha", sha.clone())),
             Operation::Repository | Operation::Releases | Operation::LatestRelease => None,
         });
@@ -102,6 +106,7 @@ mod tests {
             (Method::PATCH, "/repos/a/b/releases/7", Some(Operation::UpdateRelease("7".into()))),
             (Method::GET, "/repos/a/b/releases/tags/tool%2F1.0", Some(Operation::ReleaseByTag("tool/1.0".into()))),
             (Method::GET, "/repos/a/b/commits/refs/tags/1.0", Some(Operation::Commit("refs/tags/1.0".into()))),
+            (Method::GET, "/repos/a/b/contents/.github/x.yml", Some(Operation::Contents(".github/x.yml".into()))),
             (Method::GET, "/repos/a/b/git/ref/tags/1.0", Some(Operation::TagRef("tags/1.0".into()))),
             (Method::GET, "/repos/a/b/git/tags/abc", Some(Operation::TagObject("abc".into()))),
             (Method::POST, "/repos/a/b/releases", None),

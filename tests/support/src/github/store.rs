@@ -1,4 +1,4 @@
-//! The releases of the repository, in memory and, if wished, in a file.
+//! The releases of the repository, in memory and optionally in a file.
 
 use std::path::PathBuf;
 
@@ -6,17 +6,17 @@ use serde_json::{Value, json};
 
 use super::release::{Release, now, object_name};
 
-/// GitHub refuses longer notes.
+/// The longest notes that GitHub accepts, in characters.
 const LONGEST_BODY: usize = 125_000;
 
 #[derive(Debug)]
 pub(super) struct Store {
     releases: Vec<Release>,
-    /// Tags that have no release; of these nothing counts but tag, commit and date. They aren't kept in the file.
+    /// Tags without a release, of which only tag, commit and date matter. They aren't kept in the file.
     bare_tags: Vec<Release>,
-    /// The number of the release that came last, be it still there or not.
+    /// The id of the latest release, whether or not it still exists.
     last_id: u64,
-    /// The release that was marked as the latest one, by id.
+    /// The id of the release that is marked as the latest one.
     marked_latest: Option<u64>,
     file: Option<PathBuf>,
 }
@@ -29,7 +29,7 @@ pub(super) struct Commit {
 }
 
 impl Store {
-    /// Opens the store with what the file holds, and those of `releases` that it doesn't.
+    /// Opens the store with the releases in the file, and those of `releases` that aren't in it.
     pub(super) fn open(releases: Vec<Release>, file: Option<PathBuf>) -> Self {
         let kept = file.as_ref().and_then(|path| std::fs::read(path).ok());
         let kept = kept.map(|bytes| serde_json::from_slice(&bytes).expect("the state file is one of this program"));
@@ -53,7 +53,7 @@ impl Store {
         self.releases.iter().find(|release| release.id == id)
     }
 
-    /// A draft has no tag, and a tag may have no release.
+    /// The release or bare tag named `tag`. A draft has no tag, and a tag may have no release.
     pub(super) fn tagged(&self, tag: &str) -> Option<&Release> {
         self.tags().find(|release| release.tag == tag)
     }
@@ -72,14 +72,14 @@ impl Store {
         releases
     }
 
-    /// The release marked as latest, else the newest one; a draft or a pre-release is neither.
+    /// The release marked as the latest, else the newest one; never a draft or a pre-release.
     pub(super) fn latest(&self) -> Option<&Release> {
         let final_ones = || self.releases.iter().filter(|release| !release.draft && !release.prerelease);
         let marked = final_ones().find(|release| Some(release.id) == self.marked_latest);
         marked.or_else(|| final_ones().max_by(|a, b| a.created_at.cmp(&b.created_at).then(a.id.cmp(&b.id))))
     }
 
-    /// The commit that a reference leads to: a tag, a branch (`main`), or a commit's name of at least seven digits.
+    /// The commit that a reference points at: a tag, a branch (`main`), or a commit's name of at least seven digits.
     pub(super) fn commit(&self, reference: &str) -> Option<Commit> {
         let name = reference.strip_prefix("refs/").unwrap_or(reference);
         let head = Commit { sha: object_name("head of main"), message: "Head of main".into(), date: now() };
@@ -120,7 +120,8 @@ impl Store {
         Some(removed)
     }
 
-    /// Changes a release as the body of a `PATCH` says: the release as it is then, or GitHub's refusal; `None` where there is no such release.
+    /// Changes a release according to the body of a `PATCH`. Returns the changed release, or GitHub's refusal; `None`
+    /// if there is no such release.
     pub(super) fn update(&mut self, id: u64, change: &Value) -> Option<Result<Release, Value>> {
         let taken = |tag: &str| self.releases.iter().any(|release| release.tag == tag && release.id != id);
         if change["tag_name"].as_str().is_some_and(taken) {

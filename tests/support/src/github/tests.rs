@@ -76,6 +76,31 @@ async fn every_operation_answers_as_the_description_says() {
 }
 
 #[tokio::test]
+async fn files_are_read_at_a_commit_by_those_who_may() {
+    let Some(client) = Client::new(vec![]) else { return };
+    let (commit, path) = ("ec26c3e57ca3a959ca5aad62de7213c562f8c821", ".github/variants.yml");
+    let at = format!("/contents/{path}?ref={commit}");
+    assert_eq!(client.get(&at).await.json()["message"], "Not Found");
+    client.github.put_file(commit, path, &"alpine:3.23,alpine\n".repeat(10));
+    let file = client.get(&at).await.json();
+    assert_eq!(
+        (&file["encoding"], &file["size"], &file["name"]),
+        (&json!("base64"), &json!(190), &json!("variants.yml"))
+    );
+    assert!(file["content"].as_str().unwrap().lines().count() > 1, "{file}");
+    assert_eq!(client.get(&format!("/contents/{path}?ref=main")).await.status, 404);
+    client.github.put_file(commit, path, &"#".repeat(2 << 20));
+    assert_eq!((&client.get(&at).await.json()["content"], client.get(&at).await.status.as_u16()), (&json!(""), 200));
+    client.github.refuse_contents();
+    let refused = client.get(&at).await;
+    assert_eq!(
+        (refused.status.as_u16(), &refused.json()["message"]),
+        (403, &json!("Resource not accessible by integration"))
+    );
+    assert_eq!(client.github.violations(), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn what_is_not_there_is_refused_in_githubs_words() {
     let Some(client) = Client::new(vec![Release::new("1.0.0"), Release::new("2.0.0").draft()]) else { return };
     for path in ["/releases/tags/3.0.0", "/releases/tags/2.0.0", "/releases/1", "/git/ref/tags/3.0.0"] {
@@ -87,7 +112,7 @@ async fn what_is_not_there_is_refused_in_githubs_words() {
 }
 
 #[tokio::test]
-async fn a_tag_may_be_there_without_a_release_and_beside_a_draft() {
+async fn a_tag_may_exist_without_a_release_and_beside_a_draft() {
     let Some(client) = Client::new(vec![Release::new("1.1.0").draft()]) else { return };
     assert_eq!(client.get("/git/ref/tags/1.1.0").await.status, 404);
     for tag in ["1.1.0", "tool/1.2.0"] {
@@ -190,7 +215,7 @@ async fn a_prerelease_is_never_the_latest_one() {
 }
 
 #[tokio::test]
-async fn failures_come_as_often_as_asked_for() {
+async fn failures_occur_as_often_as_requested() {
     let Some(client) = Client::new(vec![Release::new("1.0.0")]) else { return };
     client.github.fail("GET", 1, Failure::RateLimit { reset_in: 60 });
     client.github.fail("GET", 1, Failure::SecondaryRateLimit { status: 429, retry_after: Some(7) });

@@ -1,4 +1,4 @@
-//! The OCI [image layout], both ways.
+//! Reads and writes the OCI [image layout].
 //!
 //! [image layout]: https://github.com/opencontainers/image-spec/blob/main/image-layout.md
 
@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::{Image, Manifest, MediaTypes, descriptor, digest};
 
 impl Image {
-    /// Reads an OCI image layout: what its `index.json` names under `tag`, else its only entry, else all of its entries
-    /// under one index. Panics with the path of what is missing.
+    /// Reads an OCI image layout: the entry of `index.json` named `tag`, else its only entry, else all of its entries
+    /// under one index. Panics with the path of anything that is missing.
     pub fn read_layout(folder: &Path, tag: &str) -> Self {
         let read = |path: &Path| std::fs::read(path).unwrap_or_else(|error| panic!("`{}`: {error}", path.display()));
         let index_bytes = read(&folder.join("index.json"));
@@ -34,7 +34,7 @@ impl Image {
         image
     }
 
-    /// Writes the image as an OCI image layout, its top named `tag`.
+    /// Writes the image as an OCI image layout, in which it is named `tag`.
     pub fn write_layout(&self, folder: &Path, tag: &str) {
         let blobs = folder.join("blobs/sha256");
         std::fs::create_dir_all(&blobs).expect("the folder is writable");

@@ -1,4 +1,5 @@
-//! The same requests to this registry and to CNCF distribution have the same answers, as far as a client looks at them.
+//! Compares this registry with CNCF distribution: the same requests must have the same answers, in everything that
+//! clients look at.
 
 use hyper::StatusCode;
 
@@ -9,7 +10,7 @@ use crate::parts::skip;
 use crate::registry::{self, Auth};
 
 const OCTETS: (&str, &str) = ("content-type", "application/octet-stream");
-/// The headers that are compared. Of `location` only where it leads, since uploads have names of their own.
+/// The headers that are compared. In `location`, only the kind of target matters, since uploads have unique names.
 const HEADERS: [&str; 12] = [
     "accept-ranges",
     "allow",
@@ -25,21 +26,21 @@ const HEADERS: [&str; 12] = [
     "www-authenticate",
 ];
 
-/// Sends requests to one registry and notes what is to be the same at the other.
+/// Sends requests to one registry, and records everything that must be the same for the other.
 struct Client<'a> {
     host: &'a str,
     heard: Vec<String>,
 }
 
 impl Client<'_> {
-    /// Sends a request and gives the answer. `path` is what follows `/v2/`, or a URL.
+    /// Sends a request, and returns the answer. `path` is either the part after `/v2/`, or a URL.
     async fn ask(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let url = if path.starts_with("http") { path.to_owned() } else { format!("http://{}/v2/{path}", self.host) };
         let answer = http::request(method, &url, headers, body.to_vec()).await;
         let answer = answer.unwrap_or_else(|error| panic!("{method} {url}: {error}"));
         let mut lines = vec![format!("{method} {} -> {}", self.without_names(&url), answer.status.as_u16())];
         for name in HEADERS {
-            // An error's text isn't compared, and neither is its length.
+            // The text of an error isn't compared, and neither is its length.
             if !answer.header(name).is_empty() && (name != "content-length" || answer.status.is_success()) {
                 lines.push(format!("  {name}: {}", self.without_names(answer.header(name))));
             }
@@ -49,7 +50,7 @@ impl Client<'_> {
         answer
     }
 
-    /// Opens an upload and gives its place.
+    /// Opens an upload, and returns its location.
     async fn open(&mut self) -> String {
         let opened = self.ask("POST", "acme/tool/blobs/uploads/", &[], b"").await;
         assert_eq!(opened.status, StatusCode::ACCEPTED);
@@ -72,7 +73,7 @@ impl Client<'_> {
     }
 }
 
-/// The body: the codes of errors, a list of tags without its order, or all of it.
+/// The body for the comparison: the codes of errors, a sorted list of tags, or everything.
 fn body_of(answer: &Answer) -> String {
     let Ok(json) = serde_json::from_slice::<serde_json::Value>(&answer.body) else { return answer.text() };
     if let Some(errors) = json["errors"].as_array() {
@@ -88,7 +89,7 @@ fn body_of(answer: &Answer) -> String {
     answer.text().trim().to_owned()
 }
 
-async fn pulls_of_what_is_not_there(client: &mut Client<'_>) {
+async fn pulls_of_missing_content(client: &mut Client<'_>) {
     let unknown = digest(b"unknown");
     for path in ["", "acme/tool/tags/list", "acme/tool/manifests/1", "ACME/tags/list", "acme/tool", "a/manifests/-x"] {
         client.ask("GET", path, &[], b"").await;
@@ -154,7 +155,7 @@ async fn blobs(client: &mut Client<'_>) {
     let path = format!("acme/tool/blobs/{hello}");
     client.ask("HEAD", &path, &[], b"").await;
     client.ask("GET", &path, &[], b"").await;
-    // Distribution 2 announces a body with a 416 and sends none: that isn't compared.
+    // Distribution 2 announces a body with a 416 but doesn't send it, so that isn't compared.
     for range in ["bytes=1-2", "bytes=3-", "bytes=-2", "bytes=-9", "bytes=2-100"] {
         client.ask("GET", &path, &[("range", range)], b"").await;
         client.ask("HEAD", &path, &[("range", range)], b"").await;
@@ -237,7 +238,7 @@ async fn manifests(client: &mut Client<'_>, types: MediaTypes) {
 
 async fn heard(host: &str) -> Vec<String> {
     let mut client = Client { host, heard: Vec::new() };
-    pulls_of_what_is_not_there(&mut client).await;
+    pulls_of_missing_content(&mut client).await;
     uploads(&mut client).await;
     blobs(&mut client).await;
     manifests(&mut client, MediaTypes::Oci).await;

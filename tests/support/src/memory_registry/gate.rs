@@ -1,4 +1,4 @@
-//! What a test does to requests on their way: answering something else, and letting them wait.
+//! Interferes with requests: with other answers, and with gates at which requests wait.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,25 +11,25 @@ use tokio::sync::watch;
 use super::{Asked, State};
 use crate::http::Failure;
 
-/// What becomes of a request.
+/// What happens to a request.
 #[derive(Debug)]
 pub enum Verdict {
     /// It is served.
     Serve,
     /// It is served after a wait.
     Delay(Duration),
-    /// This is answered, and nothing changes.
+    /// It is answered with this, and changes nothing.
     Answer(Response<Bytes>),
     /// It is served, and the connection is closed without an answer.
     LoseAnswer,
-    /// The connection is closed, and nothing changes.
+    /// The connection is closed, and the request changes nothing.
     Reset,
-    /// There is never an answer, and nothing changes.
+    /// There is never an answer, and the request changes nothing.
     Hang,
 }
 
 impl Verdict {
-    /// An error as registries write it, such as `429` and `TOOMANYREQUESTS`.
+    /// An error in the form of registries: `429` and `TOOMANYREQUESTS`.
     pub fn refuse(status: u16, code: &str) -> Self {
         let body = serde_json::json!({ "errors": [{ "code": code, "message": "as the test wishes" }] }).to_string();
         let mut answer = Response::new(body.into());
@@ -39,11 +39,11 @@ impl Verdict {
     }
 }
 
-/// A test's function that decides on requests.
+/// A test's function that decides about requests.
 pub(super) type Hook = Box<dyn Fn(&Asked, &State) -> Verdict + Send + Sync>;
 type Predicate = Box<dyn Fn(&Asked) -> bool + Send + Sync>;
 
-/// Which requests wait at a [`Gate`]. They are counted from the moment when the gate is put up.
+/// Which requests wait at a [`Gate`]. They are counted from the time when the gate is put up.
 pub struct Hold {
     number: usize,
     moment: Moment,
@@ -58,33 +58,33 @@ pub(super) enum Moment {
 }
 
 impl Hold {
-    /// The request of this number (from 1) waits before anything is done for it, and so do all that follow: exactly the
+    /// The request with this number (counted from 1) waits before it is served, and so do all later ones: exactly the
     /// ones before it have been served.
     pub fn at(number: usize) -> Self {
         assert!(number > 0, "requests are counted from 1");
         Self { number, moment: Moment::Before, alone: false, predicates: Vec::new() }
     }
 
-    /// The request of this number is served and its answer waits; all that follow wait before anything is done for them.
+    /// The request with this number is served, and its answer waits; all later ones wait before they are served.
     pub fn after(number: usize) -> Self {
         Self { moment: Moment::After, ..Self::at(number) }
     }
 
-    /// Only the requests of this client are counted and held.
+    /// Counts and holds only requests of this client.
     #[must_use]
     pub fn of(self, client: &str) -> Self {
         let client = client.to_owned();
         self.when(move |asked| asked.client.as_ref() == Some(&client))
     }
 
-    /// Only requests for which this is true are counted and held.
+    /// Counts and holds only requests for which `predicate` is true.
     #[must_use]
     pub fn when(mut self, predicate: impl Fn(&Asked) -> bool + Send + Sync + 'static) -> Self {
         self.predicates.push(Box::new(predicate));
         self
     }
 
-    /// Only the request of that number waits; those that follow pass.
+    /// Holds only the request with that number; later ones pass.
     #[must_use]
     pub fn alone(mut self) -> Self {
         self.alone = true;
@@ -103,27 +103,27 @@ impl fmt::Debug for Hold {
     }
 }
 
-/// Where requests wait. Dropping it closes the connections of those that do, and holds no others: the right end for requests
-/// of a client that has been killed.
+/// A place where requests wait. Dropping it closes the connections of waiting requests, and holds no more requests:
+/// this is the right end for requests of a killed client.
 #[derive(Debug)]
 #[must_use = "a gate that is dropped holds nothing"]
 pub struct Gate(Arc<Control>);
 
 impl Gate {
-    /// Waits until the request that was meant has arrived (with [`Hold::after`]: has been served), and gives it.
-    /// Who isn't sure that there will be one waits for the end of the run at the same time.
+    /// Waits until the chosen request has arrived (with [`Hold::after`]: has been served), and returns it. If there may
+    /// be no such request, also wait for the end of the run.
     pub async fn reached(&self) -> Asked {
         let mut reached = self.0.reached.subscribe();
         let asked = reached.wait_for(Option::is_some).await.expect("the gate has the sender");
         asked.clone().expect("that was waited for")
     }
 
-    /// Whether that has happened.
+    /// Whether the chosen request has arrived.
     pub fn is_reached(&self) -> bool {
         self.0.reached.borrow().is_some()
     }
 
-    /// Lets those that wait go on, and holds no others.
+    /// Lets waiting requests continue, and holds no more.
     pub fn open(self) {
         self.0.passage.send_replace(Passage::Open);
     }
@@ -131,7 +131,7 @@ impl Gate {
 
 impl Drop for Gate {
     fn drop(&mut self) {
-        // Not where it has been opened.
+        // Not if it has been opened.
         self.0.passage.send_if_modified(|passage| {
             let shut = *passage == Passage::Shut;
             if shut {
@@ -155,7 +155,7 @@ enum Passage {
     Removed,
 }
 
-/// A gate as the registry sees it.
+/// The registry's side of a gate.
 #[derive(Debug)]
 pub(super) struct Post {
     hold: Hold,
@@ -175,7 +175,7 @@ impl Post {
         *self.control.passage.borrow() == Passage::Shut
     }
 
-    /// Counts a request, and tells when it has to wait, if it has to.
+    /// Counts a request. Returns its wait, if it has to wait.
     pub(super) fn count(&mut self, asked: &Asked) -> Option<Wait> {
         if !self.hold.predicates.iter().all(|matches| matches(asked)) {
             return None;
@@ -197,20 +197,20 @@ impl Post {
 #[derive(Debug)]
 pub(super) struct Wait {
     moment: Moment,
-    /// The request, if it is the one that the gate was put up for.
+    /// The request, if it is the chosen one.
     meant: Option<Asked>,
     control: Arc<Control>,
 }
 
 impl Wait {
-    /// Tells the test that the request is at the gate, if that is so at this moment.
+    /// Tells the test that the chosen request is at the gate, if `moment` is when it waits.
     pub(super) fn tell(&self, moment: Moment) {
         if self.moment == moment && self.meant.is_some() {
             self.control.reached.send_replace(self.meant.clone());
         }
     }
 
-    /// Waits, if that is to be at this moment. Fails when the gate is removed instead of opened.
+    /// Waits, if `moment` is when the request has to. Fails if the gate is removed instead of opened.
     pub(super) async fn pass(&self, moment: Moment) -> Result<(), Failure> {
         if self.moment != moment {
             return Ok(());

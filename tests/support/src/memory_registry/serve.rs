@@ -1,5 +1,5 @@
-//! The [distribution specification](https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md), as CNCF distribution 2
-//! answers it.
+//! Serves the API of the [distribution
+//! specification](https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md), like CNCF distribution 2.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -16,7 +16,7 @@ use super::{Call, Inner};
 use crate::http::{Body, decoded, full, query_values};
 use crate::image::{MediaTypes, digest};
 
-/// Uploads that were opened and not finished.
+/// Uploads that are open.
 #[derive(Debug, Default)]
 pub(super) struct Uploads {
     opened: u64,
@@ -29,7 +29,7 @@ struct Upload {
     bytes: Vec<u8>,
 }
 
-/// Where a request leads.
+/// The resource that a request is for.
 #[derive(Debug, PartialEq, Eq)]
 enum Route {
     Base,
@@ -118,7 +118,7 @@ const TEXT: (&str, &str) = ("content-type", "text/plain; charset=utf-8");
 type Answer = Result<Response<Body>, Refusal>;
 
 impl Inner {
-    /// Answers a request; what it changes is changed at once.
+    /// Answers a request, and applies its changes immediately.
     pub(super) fn serve(&mut self, call: &Call) -> Response<Body> {
         let path = call.parts.uri.path();
         if path == "/v2" {
@@ -162,7 +162,7 @@ impl Inner {
     }
 
     fn upload(&mut self, call: &Call, repository: &str, id: &str) -> Answer {
-        // Whoever drops the query of a `Location` is told so here.
+        // A client that drops the query of a `Location` is refused here.
         let state = call.parameter("_state").ok_or(Refusal::BlobUploadInvalid)?;
         let known = self.uploads.open.get_mut(id).filter(|upload| upload.repository == repository);
         let upload = known.ok_or(Refusal::BlobUploadUnknown)?;
@@ -305,7 +305,7 @@ impl Call {
         self.parts.headers.get(name)?.to_str().ok()
     }
 
-    /// The absolute URL of a path, as distribution has it in `Location`.
+    /// The absolute URL of a path, for `Location`.
     fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.header(&HOST).unwrap_or("localhost"))
     }
@@ -347,7 +347,7 @@ fn created(call: &Call, repository: &str, kind: &str, digest: &str) -> Response<
     answer(201, [("location", location.as_str()), ("docker-content-digest", digest)], Bytes::new())
 }
 
-/// How far an upload has come, and where to go on with it.
+/// The progress of an upload, and where to continue it.
 fn progress(call: &Call, status: u16, repository: &str, id: &str, length: usize) -> Response<Body> {
     let state = upload_state(length).replace('=', "%3D");
     let headers = [
@@ -358,12 +358,12 @@ fn progress(call: &Call, status: u16, repository: &str, id: &str, length: usize)
     answer(status, headers, Bytes::new())
 }
 
-/// The value of an upload's `_state`: it is good for one request, and has to be encoded.
+/// The value of an upload's `_state`, which is valid for one request and must be encoded.
 fn upload_state(length: usize) -> String {
     format!("{length}=")
 }
 
-/// A chunk has to follow what is there, and to be as long as it says.
+/// A chunk must follow the bytes received so far, and be as long as it claims.
 fn check_range(call: &Call, length: usize) -> Result<(), Refusal> {
     let (Some(range), Some(_)) = (call.header(&CONTENT_RANGE), call.header(&CONTENT_LENGTH)) else { return Ok(()) };
     let range = range.split_once('-').and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
@@ -374,7 +374,7 @@ fn check_range(call: &Call, length: usize) -> Result<(), Refusal> {
     if last - first + 1 == call.body.len() { Ok(()) } else { Err(Refusal::SizeInvalid) }
 }
 
-/// The first part of a `Range` header; `None` where there is no such part of the content.
+/// The first part of a `Range` header; `None` if the content has no such part.
 fn byte_range(header: &str, length: usize) -> Option<Range<usize>> {
     let (first, last) = header.strip_prefix("bytes=")?.split(',').next()?.trim().split_once('-')?;
     let range = match (first, last) {
@@ -385,7 +385,7 @@ fn byte_range(header: &str, length: usize) -> Option<Range<usize>> {
     (range.start < range.end).then_some(range)
 }
 
-/// Whether a document is a manifest of the type that it is sent as.
+/// Whether a document is a manifest of the media type that it is sent with.
 fn check_manifest(media_type: &str, document: &[u8]) -> Result<(), Refusal> {
     let known = [MediaTypes::Oci, MediaTypes::Docker].iter().any(|t| [t.index(), t.manifest()].contains(&media_type));
     let document: Value = serde_json::from_slice(document).map_err(|_| Refusal::ManifestInvalid)?;
@@ -409,13 +409,14 @@ fn is_digest(text: &str) -> bool {
     })
 }
 
-/// Whether a text is a tag: `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`.
+/// Whether a text is a valid tag: `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`.
 fn is_tag(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
     (1..=128).contains(&text.len()) && text.bytes().all(fits) && !text.starts_with(['.', '-'])
 }
 
-/// Whether a text is a repository's name: parts of lower-case letters and digits, joined by `.`, `_`, `__` or hyphens.
+/// Whether a text is a valid repository name: parts of lower-case letters and digits, joined by `.`, `_`, `__` or
+/// hyphens.
 fn is_repository(text: &str) -> bool {
     let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     text.split('/').all(|part| {
@@ -457,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_told_from_what_is_none() {
+    fn valid_names_are_told_from_invalid_ones() {
         for name in ["a", "acme/tool", "a.b/c_d/e__f/g---h", "1/2"] {
             assert!(is_repository(name), "{name}");
         }

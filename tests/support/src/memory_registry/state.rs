@@ -1,4 +1,4 @@
-//! What a registry holds. A copy costs nothing: what hasn't changed since is shared.
+//! The content of a registry. Copies are cheap, because unchanged parts are shared.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::image::Manifest;
 
-/// The content of a [`MemoryRegistry`](super::MemoryRegistry) at one moment. Open uploads are no content.
+/// The content of a [`MemoryRegistry`](super::MemoryRegistry) at one moment, without open uploads.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct State {
     repositories: Arc<BTreeMap<String, Arc<Repository>>>,
@@ -19,7 +19,7 @@ pub struct State {
 pub(super) struct Repository {
     pub(super) blobs: BTreeMap<String, Bytes>,
     pub(super) manifests: BTreeMap<String, Stored>,
-    /// `None` until there is a first tag: such a repository has no list of tags.
+    /// `None` until the first tag is written: until then the repository has no list of tags.
     pub(super) tags: Option<BTreeMap<String, String>>,
 }
 
@@ -35,34 +35,34 @@ impl State {
         self.repositories.keys().cloned().collect()
     }
 
-    /// The tags of a repository, sorted; none where there is no such repository.
+    /// The tags of a repository, sorted; none if there is no such repository.
     pub fn tags(&self, repository: &str) -> Vec<String> {
         self.all_named(repository).into_keys().collect()
     }
 
-    /// The tags of a repository with the digest that each names.
+    /// The tags of a repository, and the digest that each names.
     pub fn all_named(&self, repository: &str) -> BTreeMap<String, String> {
         self.repository(repository).and_then(|there| there.tags.clone()).unwrap_or_default()
     }
 
-    /// The digest that a tag names, whether or not there is such a manifest; `None` where there is no such tag.
+    /// The digest that a tag names, whether or not that manifest exists; `None` if there is no such tag.
     pub fn named(&self, repository: &str, tag: &str) -> Option<String> {
         self.repository(repository)?.tags.as_ref()?.get(tag).cloned()
     }
 
-    /// The manifest that `reference` (a tag or a digest) names, or `None` where there is none.
+    /// The manifest that `reference` (a tag or a digest) names, if it exists.
     pub fn manifest(&self, repository: &str, reference: &str) -> Option<Manifest> {
         let (_, stored) = self.repository(repository)?.find(reference)?;
         Some(Manifest { media_type: stored.media_type.clone(), bytes: stored.bytes.to_vec() })
     }
 
-    /// A blob's bytes, or `None` where the repository has no such blob.
+    /// The bytes of a blob, if the repository has it.
     pub fn blob(&self, repository: &str, digest: &str) -> Option<Bytes> {
         self.repository(repository)?.blobs.get(digest).cloned()
     }
 
-    /// The digests of what `reference` needs and the repository doesn't have: itself, manifests of an index, configs and
-    /// layers. Who pulls it by any platform gets all of it where this is empty.
+    /// The digests that a pull of `reference` needs and the repository lacks: the manifest itself, manifests of an
+    /// index, configs and layers. If it is empty, pulls for every platform succeed.
     pub fn missing(&self, repository: &str, reference: &str) -> Vec<String> {
         let Some(there) = self.repository(repository) else { return vec![reference.to_owned()] };
         let Some((_, stored)) = there.find(reference) else {
@@ -78,14 +78,14 @@ impl State {
         self.repositories.get(name).map(Arc::as_ref)
     }
 
-    /// The repository to change; it comes into being where there is none.
+    /// The repository, for changing it; it is created if it doesn't exist.
     pub(super) fn change(&mut self, name: &str) -> &mut Repository {
         Arc::make_mut(Arc::make_mut(&mut self.repositories).entry(name.to_owned()).or_default())
     }
 }
 
 impl Repository {
-    /// What a tag or a digest names, with its digest.
+    /// The manifest that a tag or a digest names, with its digest.
     pub(super) fn find(&self, reference: &str) -> Option<(&str, &Stored)> {
         let digest = match reference.contains(':') {
             true => reference,
@@ -103,7 +103,7 @@ impl Repository {
     }
 }
 
-/// The tags of every repository: what a failed comparison shows.
+/// Shows the tags of every repository, for failed comparisons.
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.repositories.iter()).finish()
@@ -128,7 +128,7 @@ pub(super) struct References {
 }
 
 impl References {
-    /// Reads them; a document that isn't JSON refers to nothing. Layers that are fetched from elsewhere aren't counted.
+    /// The references of a document, which has none if it isn't JSON. Layers that come from elsewhere don't count.
     pub(super) fn of(document: &[u8]) -> Self {
         let document: Value = serde_json::from_slice(document).unwrap_or_default();
         let digest = |descriptor: &Value| descriptor["digest"].as_str().map(str::to_owned);

@@ -31,7 +31,7 @@ fn seen(registry: &MemoryRegistry) -> Vec<(String, Option<u16>)> {
     seen.map(|it| (format!("{} {}", it.asked.client.unwrap_or_default(), it.asked.path), it.status)).collect()
 }
 
-/// Lets other tasks run until `true`.
+/// Lets other tasks run until `condition` is true.
 async fn until(mut condition: impl FnMut() -> bool) {
     while !condition() {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -39,7 +39,7 @@ async fn until(mut condition: impl FnMut() -> bool) {
 }
 
 #[tokio::test]
-async fn what_the_test_puts_there_is_served_and_what_it_removes_is_not() {
+async fn content_of_the_test_is_served_until_it_removes_it() {
     let registry = MemoryRegistry::start();
     let (old, new) = (image("1"), image("2"));
     let digest = registry.put_image(&old, TOOL, "1");
@@ -70,7 +70,7 @@ async fn what_the_test_puts_there_is_served_and_what_it_removes_is_not() {
 }
 
 #[tokio::test]
-async fn a_state_is_gone_back_to_and_compared() {
+async fn a_state_is_restored_and_compared() {
     let (registry, other) = (MemoryRegistry::start(), MemoryRegistry::start());
     registry.put_image(&image("1"), TOOL, "1");
     let before = registry.snapshot();
@@ -143,7 +143,7 @@ async fn hooks_decide_on_requests() {
     assert_eq!(statuses, [Some(429), None, Some(405), Some(404), None, None, Some(404)]);
 }
 
-/// The second run passes between two requests of the first.
+/// The second run takes place between two requests of the first.
 #[tokio::test]
 async fn a_gate_stops_the_world_of_one_client() {
     let registry = MemoryRegistry::start();
@@ -178,7 +178,7 @@ async fn a_gate_stops_the_world_of_one_client() {
 }
 
 #[tokio::test]
-async fn what_follows_waits_too_unless_one_request_is_to_wait_alone() {
+async fn later_requests_wait_as_well_unless_only_one_should_wait() {
     let registry = MemoryRegistry::start();
     for alone in [false, true] {
         registry.clear_requests();
@@ -204,7 +204,7 @@ async fn what_follows_waits_too_unless_one_request_is_to_wait_alone() {
 }
 
 #[tokio::test]
-async fn who_waits_at_a_gate_that_is_removed_is_never_served() {
+async fn requests_at_a_removed_gate_are_never_served() {
     let registry = MemoryRegistry::start();
     registry.put_image(&image("1"), TOOL, "1");
     let gate = registry.hold(Hold::at(1));

@@ -68,7 +68,7 @@ async fn distribution_3_does_the_same() {
 }
 
 #[tokio::test]
-async fn a_layout_on_disk_is_seeded_whole() {
+async fn a_layout_on_disk_is_seeded_completely() {
     let Some(registry) = Registry::start(Auth::None).await else { return skip("no docker-registry") };
     let folder = tempfile::tempdir().unwrap();
     image().write_layout(folder.path(), "1");

@@ -1,4 +1,4 @@
-//! The key that signs tokens, and the form of a token: a [JWT] that carries the certificate over the key.
+//! The key that signs tokens, and the format of a token: a [JWT] that contains the certificate for the key.
 //!
 //! [JWT]: https://distribution.github.io/distribution/spec/auth/jwt/
 
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 /// Distribution accepts a token for this many seconds after its `exp` (its constant `Leeway`).
 const LEEWAY: i64 = 60;
 
-/// A key, and the certificate over it, that signs tokens.
+/// A key for signing tokens, and its certificate.
 #[derive(Debug, Clone)]
 pub struct Mint {
     key: Arc<EcdsaKeyPair>,
@@ -67,7 +67,7 @@ impl Mint {
         format!("{signed}.{}", BASE64_URL.encode(signature))
     }
 
-    /// The certificate that tokens are checked against, as PEM.
+    /// The certificate for verifying tokens, as PEM.
     pub(super) fn certificate(&self) -> &str {
         &self.certificate
     }

@@ -37,7 +37,7 @@ async fn the_registry_lets_those_push_who_are_granted_it() {
 }
 
 #[tokio::test]
-async fn a_token_that_ran_out_is_refused_by_the_registry() {
+async fn an_expired_token_is_refused_by_the_registry() {
     let tokens = TokenServer::start();
     tokens.add_user("publisher", "s3cret");
     let Some(registry) = Registry::start(Auth::Token(&tokens)).await else { return skip("no docker-registry") };
@@ -58,7 +58,7 @@ async fn a_wrong_password_gets_no_token() {
 }
 
 #[tokio::test]
-async fn denials_end_after_as_many_requests_as_were_asked_for() {
+async fn denials_end_after_the_given_number_of_requests() {
     let tokens = TokenServer::start();
     tokens.add_user("publisher", "s3cret");
     tokens.deny_next(2);
@@ -70,7 +70,7 @@ async fn denials_end_after_as_many_requests_as_were_asked_for() {
 }
 
 #[tokio::test]
-async fn several_scopes_may_be_asked_for_at_once() {
+async fn several_scopes_may_be_requested_together() {
     let tokens = TokenServer::start();
     tokens.allow_anonymous_pull();
     let answer = ask(&tokens, None, &["repository:a/b:pull,push", "repository:c/d:pull"]).await;

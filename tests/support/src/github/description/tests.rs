@@ -42,7 +42,7 @@ fn wrong_requests_are_told_from_right_ones() {
 }
 
 #[test]
-fn responses_are_held_against_their_schema() {
+fn responses_are_validated_with_their_schema() {
     let Some(description) = description() else { return };
     let judge = |status, body| {
         description.response("GET", "/repos/{owner}/{repo}/git/ref/{ref}", status, "application/json", &body)
@@ -62,7 +62,7 @@ fn responses_are_held_against_their_schema() {
 }
 
 #[test]
-fn null_is_allowed_where_the_description_says_so() {
+fn null_is_allowed_if_the_description_says_so() {
     let mut schema =
         json!({ "properties": { "a": { "type": "string", "nullable": true }, "b": { "type": "string" } } });
     allow_null(&mut schema);
