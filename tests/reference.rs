@@ -33,7 +33,7 @@ const MORE: [(&str, &str); 20] = [
     ("labels", "matrix.md#labels-and-annotations"),
     ("matrix", "matrix.md"),
     ("on-conflict", "publishing.md#exact-tags-that-are-taken"),
-    ("release-notes", "report.md#the-releases-notes"),
+    ("release-notes", "report.md#the-release-notes"),
     ("rolling", "tags.md#rolling-tags-never-go-back"),
     ("source", "matrix.md#sources"),
     ("tag-templates", "#placeholders"),
