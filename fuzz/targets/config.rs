@@ -9,7 +9,7 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(config) = Config::parse(bytes) else { return };
     let _ = (config.created(), config.label("x"), config.runtime());
     let changes = Changes {
-        env: [("PATH".into(), "/opt:${PATH}".into())].into(),
+        env: [("PATH".into(), "/opt:${PATH}".parse().expect("it is a value"))].into(),
         cmd: Some(vec!["/usr/local/bin/tool".into()]),
         entrypoint: Some(Vec::new()),
         labels: [("a".into(), "b".into())].into(),

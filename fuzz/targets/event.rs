@@ -28,6 +28,6 @@ fuzz_target!(|text: &str| {
     let files = BTreeMap::from([(PathBuf::from("/event.json"), payload)]);
     if let Ok((plan, _, event)) = Plan::read(&Options::default(), &environment, &files) {
         assert!(plan.dry_run || !event.is_pull_request());
-        assert!(!plan.version.is_prerelease() || plan.variants.iter().all(|variant| variant.tags.rolling.is_empty()));
+        assert!(!plan.version.is_prerelease() || plan.not_final.is_some());
     }
 });

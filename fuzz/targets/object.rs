@@ -1,4 +1,5 @@
-//! Any bytes as an object of git, loose or in a pack: the commit that it is or leads to, or an error, never a panic.
+//! Any bytes as an object of git, loose or in a pack: the result is the commit that it is or leads to, or an error, but
+//! never a panic.
 #![no_main]
 
 use std::fs;
@@ -11,16 +12,16 @@ use flate2::write::ZlibEncoder;
 use libfuzzer_sys::fuzz_target;
 use publish_variants::work_tree::WorkTree;
 
-/// The name that the object has.
+/// The object's name.
 const NAME: &str = "ffffffffffffffffffffffffffffffffffffffff";
-/// That of the object before it in the pack.
+/// The name of the object before it in the pack.
 const BASE: &str = "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee";
-/// An object in a pack: its kind, and the length, which isn't read.
+/// The first byte of an object in a pack: its type, and a length that isn't read.
 const COMMIT: u8 = 1 << 4;
 const DISTANCE: u8 = 6 << 4;
 const NAMED: u8 = 7 << 4;
 
-/// A work tree of this process, in memory where the machine has a file system there.
+/// This process's work tree, in memory if the machine has a file system there.
 static WORK_TREE: LazyLock<PathBuf> = LazyLock::new(|| {
     let memory = Path::new("/dev/shm");
     let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
@@ -31,7 +32,7 @@ static WORK_TREE: LazyLock<PathBuf> = LazyLock::new(|| {
 });
 
 fuzz_target!(|bytes: &[u8]| {
-    // The first byte says what the rest is, the second how much of that is the first of two parts.
+    // The first byte determines the form of the rest, the second how much of it is the first of two parts.
     let [form, cut, rest @ ..] = bytes else { return };
     let (first, second) = rest.split_at(rest.len() * usize::from(*cut) / 255);
     let objects = WORK_TREE.join(".git/objects");
@@ -48,10 +49,10 @@ fuzz_target!(|bytes: &[u8]| {
             write(&index, first);
             write(&pack, second);
         }
-        // A commit, and another one that is told by its difference from it.
+        // A commit, and another one as its delta.
         how => {
             let base = [&[COMMIT][..], &deflated(first)].concat();
-            // Its distance, in digits of 7 bits, of which all but the last are one more than they say.
+            // The distance in digits of 7 bits; all but the last are stored as one less.
             let link = match base.len() {
                 _ if how == 4 => [&[NAMED][..], &[0xee; 20]].concat(),
                 near @ 0..0x80 => vec![DISTANCE, near as u8],
@@ -74,7 +75,7 @@ fn deflated(content: &[u8]) -> Vec<u8> {
     encoder.finish().expect("it is memory")
 }
 
-/// The index of a pack, of version 2: names in order, checksums, which aren't read, and where the objects are.
+/// The index of a pack in version 2: names in order, checksums, which aren't read, and offsets.
 fn index_of(entries: &[(&str, u32)]) -> Vec<u8> {
     let bytes = |name: &str| u8::from_str_radix(&name[..2], 16).expect("it is a digit");
     let up_to = |byte: u8| entries.iter().filter(|(name, _)| bytes(name) <= byte).count() as u32;

@@ -43,8 +43,8 @@ pub use error::{Answered, Cause, RegistryError, Request};
 pub use manifests::Pulled;
 pub use spool::SpooledBlob;
 
-/// The parsers of headers that come from the network, for `scripts/fuzz`.
-#[cfg(fuzzing)]
+/// The parsers of headers that come from the network, for the fuzz targets.
+#[doc(hidden)]
 pub mod headers {
     pub use super::challenge::realm;
     pub use super::tags::next_target as next_page;

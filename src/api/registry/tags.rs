@@ -158,7 +158,6 @@ fn next_page(header: &str) -> Option<Link<'_>> {
 }
 
 /// The address of the next page in a header.
-#[cfg(fuzzing)]
 #[must_use]
 pub fn next_target(header: &str) -> Option<&str> {
     match next_page(header)? {
