@@ -22,7 +22,7 @@ fn list(key: &str) -> Vec<&'static str> {
 
 /// The crates that the program is built from, itself included, as `cargo metadata` describes them.
 fn packages() -> Vec<Value> {
-    let arguments = ["metadata", "--format-version=1", "--locked", "--offline"];
+    let arguments = ["metadata", "--format-version=1", "--locked"];
     let output = Command::new(env!("CARGO")).current_dir(env!("CARGO_MANIFEST_DIR")).args(arguments).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -199,7 +199,7 @@ async fn a_layout_that_cannot_be_used_is_refused_with_what_to_do() {
         blobs
     };
     let log = refused(&registry, &broken("nowhere", &|_| {})).await;
-    assert!(log.contains("`oci:nowhere` can't be read") && log.contains("a step before"), "{log}");
+    assert!(log.contains("`oci:nowhere` can't be read") && log.contains("an earlier step"), "{log}");
     let no_index = |layout: &Path| fs::remove_file(layout.join("index.json")).unwrap();
     let log = refused(&registry, &broken("layout", &no_index)).await;
     assert!(log.contains("it has no `index.json`"), "{log}");

@@ -123,7 +123,8 @@ pub enum Evidence {
     /// Its exact tag names an image of another tool, and either GitHub has the version or the rolling tag names the
     /// same image.
     Likely,
-    /// The same of the source, which another job may have pushed: it is published as it was found, without our annotation.
+    /// Like `Likely`, for the source: the image may be the source that another job pushed, which is published as it was
+    /// found, without our annotation.
     LikelySource,
 }
 

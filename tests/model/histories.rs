@@ -733,7 +733,7 @@ fn a_version_that_a_tag_may_stand_for_holds_the_tag_without_github() {
         history.push_old(tag, "1.30.0+k3s1", "1.30.0+k3s1 by the old workflow");
     }
     let ended = history.run(&source, "1.29.2+k3s1");
-    is_held_by(&ended, "latest", "1.30.0+k3s1", Evidence::Likely);
+    is_held_by(&ended, "latest", "1.30.0+k3s1", Evidence::LikelySource);
     assert_eq!(history.shows("latest"), "1.30.0+k3s1 by the old workflow");
     // `1.30.0-k3s1-22-slim` is a tag of another entry.
     let history = History::new();
@@ -827,7 +827,7 @@ fn the_build_jobs_image_holds_a_rolling_tag_once_github_knows_its_version() {
     history.github("1.29.2+k3s2", Standing::Tagged);
     published(&history.run(&workflow, "1.29.2+k3s2"));
     let ended = history.run(&workflow, "1.29.1+k3s1");
-    is_held_by(&ended, "latest", "1.29.2+k3s2", Evidence::Likely);
+    is_held_by(&ended, "latest", "1.29.2+k3s2", Evidence::LikelySource);
     assert_eq!(history.shows("latest"), "1.29.2+k3s2 as built");
 }
 

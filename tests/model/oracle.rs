@@ -571,7 +571,10 @@ impl Expectation<'_> {
                     if found.is_none() && (known || shown) {
                         found = Some(Rival {
                             version: of,
-                            evidence: Evidence::Likely,
+                            evidence: match item {
+                                Item::Variant(_) => Evidence::Likely,
+                                Item::Source => Evidence::LikelySource,
+                            },
                             digest: None,
                             is_certain: is_really(origin, of),
                         });
