@@ -6,11 +6,13 @@ mod annotations;
 mod make;
 pub mod print;
 pub mod problem;
+mod refusals;
 mod repository;
 mod source;
 mod table;
 mod tags;
 pub mod template;
+mod variant;
 mod version;
 
 use std::collections::{BTreeMap, BTreeSet};

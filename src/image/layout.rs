@@ -41,6 +41,11 @@ impl LayoutName {
     }
 }
 
+/// Whether a path may lead out of the workspace, as far as its text says. Links are looked at when it is opened.
+pub(super) fn leads_outside(path: &str) -> bool {
+    path.starts_with('/') || path.split('/').any(|part| part == "..")
+}
+
 impl FromStr for LayoutName {
     type Err = InvalidName;
 

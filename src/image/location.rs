@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-use super::layout::{LAYOUT, LayoutName};
+use super::layout::{LAYOUT, LayoutName, leads_outside};
 use super::reference::{InvalidName, Reference, Repository};
 
 /// Where to find an image that was built elsewhere.
@@ -34,6 +34,15 @@ impl Location {
         match self {
             Self::Registry(reference) => reference.digest().is_some(),
             Self::Layout(layout) => layout.is_pinned(),
+        }
+    }
+
+    /// The path of a layout that, as written, leads out of the workspace.
+    #[must_use]
+    pub fn path_outside(&self) -> Option<&str> {
+        match self {
+            Self::Registry(_) => None,
+            Self::Layout(layout) => Some(layout.path.as_str()).filter(|path| leads_outside(path)),
         }
     }
 

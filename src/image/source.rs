@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-use super::layout::{LAYOUT, LayoutName};
+use super::layout::{LAYOUT, LayoutName, leads_outside};
 use super::platform::Platform;
 use super::reference::{Digest, InvalidName, PinnedReference, Reference, Repository};
 
@@ -54,8 +54,7 @@ impl SourceName {
             Self::Layout(layout) => vec![&layout.path],
             Self::Files(files) => files.iter().map(|file| file.path.as_str()).collect(),
         };
-        let is_outside = |path: &&str| path.starts_with('/') || path.split('/').any(|part| part == "..");
-        paths.into_iter().find(is_outside)
+        paths.into_iter().find(|path| leads_outside(path))
     }
 
     /// The repository, if the image is in a registry.

@@ -78,6 +78,14 @@ fn keys_that_would_change_an_image_are_refused_beside_image() {
             "a digest that is none",
             with("variants: [{ image: 'oci:x@sha256:abc', tags: [a] }, { image: 'a@sha256:1', tags: [b] }]")
         ),
+        (
+            "layouts outside of the workspace",
+            with("variants: [{ image: 'oci:/srv/x.tar', tags: [a] }, { image: 'oci:x/../../y:1', tags: [b] }]")
+        ),
+        (
+            "in the defaults",
+            with("defaults: { image: 'oci:/srv/x' }\nvariants: [{ for: { a: [x, y] }, tags: ['{a}'] }]")
+        ),
     ]));
     let harmless =
         variant("annotations: { a: b, \"index:c\": d }\nplatforms: linux/amd64\nverify: tool check\ndeprecated: old");
