@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
+use support::runner;
 
 const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
@@ -154,14 +155,7 @@ fn the_command_of_the_gitlab_job_makes_a_plan_from_its_variables() {
         .current_dir(repository().path())
         .env_clear()
         .env("PROGRAM", env!("CARGO_BIN_EXE_publish-variants"))
-        .envs([
-            ("GITLAB_CI", "true"),
-            ("CI_COMMIT_SHA", "0123456789abcdef0123456789abcdef01234567"),
-            ("CI_COMMIT_TAG", "v1.2.3"),
-            ("CI_PIPELINE_SOURCE", "push"),
-            ("CI_PROJECT_URL", "https://gitlab.com/acme/tool"),
-            ("CI_REGISTRY_IMAGE", "registry.gitlab.com/acme/tool"),
-        ])
+        .envs(runner::OF_GITLAB)
         .args(["-c", &command])
         .output()
         .unwrap();

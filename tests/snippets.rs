@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 
 use publish_variants::action::Options;
 use serde_json::{Map, Value, json};
-use support::parts;
+use support::{parts, runner};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const MATRIX: &str = "alpine:3.23,alpine3.23,alpine\ndebian:trixie-slim,trixie-slim,debian-slim\n";
@@ -248,14 +248,7 @@ fn sh(text: &str) -> Result<(), String> {
     let mut shell = Command::new("/bin/sh");
     shell.current_dir(folder.path()).env_clear().env("PATH", folder.path()).args(["-eu", "-c", &commands.join("\n")]);
     if text.contains("$CI_") {
-        shell.envs([
-            ("GITLAB_CI", "true"),
-            ("CI_COMMIT_SHA", "0123456789abcdef0123456789abcdef01234567"),
-            ("CI_COMMIT_TAG", "v1.2.3"),
-            ("CI_PIPELINE_SOURCE", "push"),
-            ("CI_PROJECT_URL", "https://gitlab.com/acme/tool"),
-            ("CI_REGISTRY_IMAGE", "registry.gitlab.com/acme/tool"),
-        ]);
+        shell.envs(runner::OF_GITLAB);
     }
     let printed = succeeded(&shell.output().unwrap())?;
     if printed.trim().is_empty() { Err("it prints nothing".into()) } else { Ok(()) }

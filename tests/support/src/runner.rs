@@ -13,6 +13,18 @@ use tempfile::TempDir;
 
 use crate::process::Process;
 
+/// Some variables of a job of GitLab CI for the tag `v1.2.3`, as in [its reference][gitlab].
+///
+/// [gitlab]: https://docs.gitlab.com/ci/variables/predefined_variables/
+pub const OF_GITLAB: [(&str, &str); 6] = [
+    ("GITLAB_CI", "true"),
+    ("CI_COMMIT_SHA", "0123456789abcdef0123456789abcdef01234567"),
+    ("CI_COMMIT_TAG", "v1.2.3"),
+    ("CI_PIPELINE_SOURCE", "push"),
+    ("CI_PROJECT_URL", "https://gitlab.com/acme/tool"),
+    ("CI_REGISTRY_IMAGE", "registry.gitlab.com/acme/tool"),
+];
+
 /// A step of a job that uses the action.
 #[derive(Debug)]
 pub struct Step {
