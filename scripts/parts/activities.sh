@@ -12,20 +12,30 @@ activity_over() {
   rmdir "$activities" 2>/dev/null || true
 }
 
-# telling_all_of PID...: like `all_of`, and reports the activities in progress every 20 seconds.
+# telling_all_of PID...: like `all_of`, and reports the activities in progress every 20 seconds. Another process reports
+# them: if this one started children while it waits, one of them could get the number of an earlier child, whose exit
+# code bash then forgets.
 telling_all_of() {
-  local pid status=0 started=$SECONDS next=$((SECONDS + told_every))
-  for pid in "$@"; do
-    while kill -0 "$pid" 2>/dev/null; do
-      sleep 0.5
-      if ((SECONDS < next)); then continue; fi
-      tell_activities $((SECONDS - started))
-      next=$((SECONDS + told_every))
-    done
-    wait "$pid" || status=1
-  done
+  local reporter status=0
+  tell_of_activities &
+  reporter=$!
+  all_of "$@" || status=1
+  { kill "$reporter" && wait "$reporter"; } 2>/dev/null || true
   rm -rf "$activities"
   return $status
+}
+
+# tell_of_activities: reports until it is killed, or the script has ended. It waits without a child, which would outlive
+# it and keep the script's output open.
+tell_of_activities() {
+  local never started=$SECONDS next=$((SECONDS + told_every))
+  exec {never}<> <(:)
+  while kill -0 $$ 2>/dev/null; do
+    read -rt 1 -u "$never" || true
+    if ((SECONDS < next)); then continue; fi
+    tell_activities $((SECONDS - started))
+    next=$((SECONDS + told_every))
+  done
 }
 
 tell_activities() {
