@@ -390,6 +390,27 @@ async fn a_layout_that_cannot_be_used_is_refused_with_a_hint() {
     fails("oci:dist/compressed.tar", "can't be read").await;
 }
 
+#[tokio::test]
+async fn an_image_that_the_registry_lacks_is_refused_at_its_place_in_the_matrix() {
+    let world = World::start();
+    let (host, digest) = (world.candidates.host(), support::image::digest(b"nothing"));
+    let there = world.push(&candidate(&BOTH, "1.2.3").build());
+    for missing in ["acme/candidates:never", "acme/unknown:1", &format!("acme/candidates@{digest}")] {
+        let matrix =
+            format!("- {{ image: '{there}', tags: [full] }}\n- {{ image: '{host}/{missing}', tags: [slim] }}\n");
+        let inline = world.step(&Value::Null).input("matrix", &matrix).run().await;
+        assert_eq!(inline.code, Some(2), "{missing}: {}", inline.log);
+        assert!(inline.log.contains("matrix:2:3") && inline.log.contains("hint: "), "{missing}: {}", inline.log);
+        let in_file =
+            world.step(&Value::Null).file("variants.yml", &matrix).input("matrix", "variants.yml").run().await;
+        assert!(in_file.log.contains("file=variants.yml,line=2,col=3::"), "{missing}: {}", in_file.log);
+        for done in [inline, in_file] {
+            assert!(done.log.contains(&format!("{host}/{missing}` does not exist")), "{missing}: {}", done.log);
+        }
+    }
+    assert!(world.destinations.iter().all(|registry| registry.tags("acme/tool").is_empty()));
+}
+
 /// The workspace may have come with a pull request: its links must not expose files elsewhere.
 #[tokio::test]
 async fn a_link_of_the_workspace_leads_to_neither_a_layout_nor_a_record_outside() {
