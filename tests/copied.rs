@@ -395,19 +395,22 @@ async fn an_image_that_the_registry_lacks_is_refused_at_its_place_in_the_matrix(
     let world = World::start();
     let (host, digest) = (world.candidates.host(), support::image::digest(b"nothing"));
     let there = world.push(&candidate(&BOTH, "1.2.3").build());
-    for missing in ["acme/candidates:never", "acme/unknown:1", &format!("acme/candidates@{digest}")] {
+    let missing =
+        ["acme/candidates:never".to_owned(), "acme/unknown:1".to_owned(), format!("acme/candidates@{digest}")];
+    let tried = missing.iter().map(async |missing| {
         let matrix =
             format!("- {{ image: '{there}', tags: [full] }}\n- {{ image: '{host}/{missing}', tags: [slim] }}\n");
-        let inline = world.step(&Value::Null).input("matrix", &matrix).run().await;
+        let inline = world.step(&Value::Null).input("matrix", &matrix);
+        let in_file = world.step(&Value::Null).file("variants.yml", &matrix).input("matrix", "variants.yml");
+        let (inline, in_file) = tokio::join!(inline.run(), in_file.run());
         assert_eq!(inline.code, Some(2), "{missing}: {}", inline.log);
         assert!(inline.log.contains("matrix:2:3") && inline.log.contains("hint: "), "{missing}: {}", inline.log);
-        let in_file =
-            world.step(&Value::Null).file("variants.yml", &matrix).input("matrix", "variants.yml").run().await;
         assert!(in_file.log.contains("file=variants.yml,line=2,col=3::"), "{missing}: {}", in_file.log);
         for done in [inline, in_file] {
             assert!(done.log.contains(&format!("{host}/{missing}` does not exist")), "{missing}: {}", done.log);
         }
-    }
+    });
+    futures_util::future::join_all(tried).await;
     assert!(world.destinations.iter().all(|registry| registry.tags("acme/tool").is_empty()));
 }
 
