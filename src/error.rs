@@ -38,7 +38,7 @@ impl Fault {
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Publication => {
-                "the publication failed or was stopped, as every failure after the first write; run it again, it picks up what is missing"
+                "the publication failed or was stopped, which includes every failure after the first write; run it again, and it adds what is missing"
             }
             Self::Input => {
                 "the input can't be used (inputs, event, matrix, a base that doesn't exist, no engine); nothing was published"

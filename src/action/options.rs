@@ -49,8 +49,7 @@ pub struct Options {
     /// The file with the variants (or pass its path as `--matrix`); `-` is standard input
     #[arg(short, long = "file", value_name = "FILE", help_heading = "What to publish", conflicts_with = "matrix")]
     pub file: Option<String>,
-    /// A JSON file with the images of variants that have neither `base` nor `image`: from variant to
-    /// `repository@digest`
+    /// A JSON file with the image, `repository@digest`, of each variant that has neither `base` nor `image`
     #[arg(long, value_name = "FILE", help_heading = "What to publish")]
     pub images_from: Option<String>,
     /// The tags of a variant, one template per line [default: {version}-{tag}, {major}.{minor}-{tag}, {tag}]
@@ -86,10 +85,10 @@ pub struct Options {
     /// The token for GitHub and ghcr.io (better passed as an environment variable)
     #[arg(long, value_name = "TOKEN", help_heading = "Where to publish")]
     pub github_token: Option<String>,
-    /// Registries to speak to without TLS, besides those on loopback
+    /// Registries to contact without TLS, in addition to those on loopback
     #[arg(long, value_name = "HOSTS", help_heading = "Where to publish")]
     pub insecure_registries: Vec<String>,
-    /// What builds the images: `engine` (the Docker Engine, which also runs them), or `registry` (nothing does)
+    /// What builds the images: `engine` (the Docker Engine, which also runs them), or `registry` (composes them without an engine)
     #[arg(long, value_name = "BUILDER", value_parser = values::<Builder>(), ignore_case = true, help_heading = "How to publish")]
     pub builder: Option<String>,
     /// Do everything but push
@@ -101,10 +100,10 @@ pub struct Options {
     /// Whether to run every variant before it is published
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", value_parser = values::<bool>(), ignore_case = true, help_heading = "How to publish")]
     pub verify: Option<String>,
-    /// When rolling tags move: `guard` (never back), `always` or `never`
+    /// When rolling tags move: `guard` (never backwards), `always` or `never`
     #[arg(long, value_name = "WHEN", value_parser = values::<Rolling>(), ignore_case = true, help_heading = "How to publish")]
     pub rolling: Option<String>,
-    /// If an exact tag names something else already: `keep` it, `fail`, or `replace` it
+    /// What to do if an exact tag already names another image: `keep` it, `fail`, or `replace` it
     #[arg(long, value_name = "WHAT", value_parser = values::<OnConflict>(), ignore_case = true, help_heading = "How to publish")]
     pub on_conflict: Option<String>,
     /// Versions that own no rolling tag, such as withdrawn ones: `1.3.0 >=2024`
