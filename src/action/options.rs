@@ -88,7 +88,8 @@ pub struct Options {
     /// Registries to contact without TLS, in addition to those on loopback
     #[arg(long, value_name = "HOSTS", help_heading = "Where to publish")]
     pub insecure_registries: Vec<String>,
-    /// What builds the images: `engine` (the Docker Engine, which also runs them), or `registry` (composes them without an engine)
+    /// What builds the images: `engine` (the Docker Engine, which also runs them), or `registry` (composes them without
+    /// an engine)
     #[arg(long, value_name = "BUILDER", value_parser = values::<Builder>(), ignore_case = true, help_heading = "How to publish")]
     pub builder: Option<String>,
     /// Do everything but push
