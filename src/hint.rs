@@ -154,13 +154,13 @@ pub fn of_path(question: &str) -> Hints {
 #[must_use]
 pub fn of_matrix() -> Hints {
     match Reader::of_process() {
-        Reader::Job => of_path("is there an `actions/checkout` step before?"),
+        Reader::Job => of_path("does an earlier step run `actions/checkout`?"),
         Reader::Terminal => "give the path of a YAML file, or `-f -` to read it from standard input".into(),
     }
 }
 
 /// The question about a file that some step of the job has to bring.
-pub const MADE_BEFORE: &str = "was it made or downloaded by a step before?";
+pub const MADE_BEFORE: &str = "does an earlier step make or download it?";
 
 /// An input by its name, as those who read the message write it: `` `credentials` `` in a job, `` `--credentials` `` at a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -184,7 +184,7 @@ impl Resolved {
     /// Logs the digests: a line for each source and for each variant.
     pub fn tell(&self, log: &Log) {
         if let Some(unreleased) = &self.unreleased {
-            log.line(&format!("{unreleased}: everything but the release's notes is done"));
+            log.line(&format!("{unreleased}: everything but the release notes is done"));
         }
         for (name, source) in &self.images.sources {
             log.image(name, None, source.image.top.digest().as_str());

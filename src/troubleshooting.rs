@@ -83,7 +83,7 @@ topics! {
     Tags => "some-tags-couldnt-be-written",
     /// Several runs at once.
     Contended => "other-runs-move-the-same-tags",
-    /// The release's notes.
+    /// The release notes.
     Notes => "the-release-notes-cant-be-written",
     /// The runner's files.
     Runner => "a-file-of-the-runner-cant-be-written",

@@ -50,7 +50,7 @@ async fn a_newer_source_that_another_job_has_pushed_holds_its_tags_and_is_not_ca
     let older = step("1.2.3").run().await.succeeded();
     assert_eq!(registry.named("acme/tool", "latest"), newer);
     let kept = &older.outputs["kept"];
-    let says = "latest  probably belongs to 1.2.4, which is newer and whose source was there already";
+    let says = "latest  probably belongs to 1.2.4, which is newer and whose source already existed";
     assert!(kept.contains(&format!("{host}/acme/tool:{says}")), "{kept}");
     assert!(!kept.contains("another tool") && kept.contains("alpine  belongs to 1.2.4"), "{kept}");
 }

@@ -200,7 +200,7 @@ async fn the_repository_tells_its_facts() {
 
     let elsewhere = GitHub::new(&stand_in.url(), None, "acme/other", &[]).unwrap();
     insta::assert_snapshot!(Failure::from(elsewhere.repository().await.unwrap_err()), @r"
-    repository `acme/other` is not to be found on GitHub
+    repository `acme/other` was not found on GitHub
     hint: a private repository needs `github-token`
     ");
 }

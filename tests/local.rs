@@ -356,7 +356,7 @@ async fn files_that_cannot_be_used_are_refused_with_what_to_do() {
         ("linux/amd64=dist/none", "`dist/none` of `source` can't be read"),
         (
             "linux/arm64=dist/tool-linux-amd64 -> /tool",
-            "is no executable for `linux/arm64`: its ELF header says machine 62 (amd64)",
+            "is not an executable for `linux/arm64`: its ELF header says machine 62 (amd64)",
         ),
         (
             "linux/arm64=dist/tool.tar.gz!tool",

@@ -149,7 +149,7 @@ async fn an_executable_is_for_the_platform_that_it_is_published_for_whatever_ind
         } else {
             let log = refused(&registry, step(&registry)).await;
             assert!(
-                log.contains("is no executable for `linux/arm64`: its ELF header says machine 62 (amd64)"),
+                log.contains("is not an executable for `linux/arm64`: its ELF header says machine 62 (amd64)"),
                 "{log}"
             );
         }
@@ -243,7 +243,7 @@ async fn a_dangling_link_is_refused_and_its_target_named() {
     let source = source.layer(vec![symlink("/tool", "../../etc/none")]);
     registry.put_image(&source.build(), "acme/source", "1.2.3");
     let log = refused(&registry, step(&registry)).await;
-    assert!(log.contains("is a link to `/etc/none`, which isn't there"), "{log}");
+    assert!(log.contains("is a link to `/etc/none`, which doesn't exist"), "{log}");
 }
 
 #[tokio::test]

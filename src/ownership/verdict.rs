@@ -34,7 +34,7 @@ impl Decision {
 impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.verdict, &self.now) {
-            (Verdict::Right, _) => f.write_str("is right already"),
+            (Verdict::Right, _) => f.write_str("is already right"),
             (Verdict::Write(_), None) => f.write_str("is new: there is no such tag"),
             (Verdict::Write(_), Some(now)) => write!(f, "moves from {now}: no newer version owns it"),
             (Verdict::Give { version, digest }, _) => {
@@ -192,7 +192,7 @@ impl fmt::Display for Reason {
             ),
             Self::HeldBy(version, Evidence::LikelySource) => write!(
                 f,
-                "probably belongs to {version}, which is newer and whose source was there already when this action published it; if {version} was \
+                "probably belongs to {version}, which is newer and whose source already existed when this action published it; if {version} was \
                  withdrawn, add it to `ignore-versions`"
             ),
             Self::ChildrenMissing(version) => write!(

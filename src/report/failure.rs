@@ -91,7 +91,7 @@ pub(super) fn alert(error: &Failure) -> String {
         let _ = writeln!(text, "- {}", prose(&format!("{first}{rest}")));
     }
     if error.hints().is_empty() {
-        text.push_str("- Correct what the error names, or run the job again: it goes on from what is there.\n");
+        text.push_str("- Correct what the error names, or run the job again: it continues where this run stopped.\n");
     }
     let _ = writeln!(text, "- [More about errors of this kind]({})", error.topic().link());
     text

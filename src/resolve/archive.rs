@@ -17,7 +17,7 @@ const OFFERED: usize = 8;
 pub(super) enum Refusal {
     /// There is no file at this path; these are some of those in the archive.
     Missing(Vec<String>),
-    /// There is something else, which isn't a file.
+    /// The path isn't a file, but this.
     NoFile(String),
     /// It has privileges that would be lost.
     Privileged(&'static str),
@@ -51,7 +51,7 @@ pub(super) fn read<T>(mut archive: File, path: &str, take: impl FnOnce(&mut dyn 
         Found::File(file) if file.capabilities => return Err(Refusal::Privileged("has capabilities")),
         Found::File(file) => file.entry,
         Found::Other(kind) => return Err(Refusal::NoFile(kind.to_owned())),
-        Found::Dangling(target) => return Err(Refusal::NoFile(format!("a link to `{target}`, which isn't there"))),
+        Found::Dangling(target) => return Err(Refusal::NoFile(format!("a link to `{target}`, which doesn't exist"))),
         Found::Nothing | Found::Undecided => {
             let files = tree.some_files(OFFERED);
             return Err(Refusal::Missing(files.iter().map(|path| path.trim_start_matches('/').to_owned()).collect()));

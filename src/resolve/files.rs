@@ -62,7 +62,7 @@ pub enum FilesError {
         kind: String,
     },
     /// An executable of another platform, or of another system.
-    #[error("`{file}` is no executable for `{platform}`: {found}")]
+    #[error("`{file}` is not an executable for `{platform}`: {found}")]
     WrongMachine {
         /// The file.
         file: String,
@@ -96,7 +96,7 @@ impl Hinted for FilesError {
             Self::Missing { available, .. } => offer(available).into(),
             Self::NoFile { .. } => format!("name the file itself in {}", Input("source")).into(),
             Self::WrongMachine { .. } | Self::TooLarge(_) => format!("check the line in {}", Input("source")).into(),
-            Self::Privileged(..) => "archive it without".into(),
+            Self::Privileged(..) => "put the file into the archive without it".into(),
             Self::Disk(_) => FREE_DISK.into(),
         }
     }

@@ -121,7 +121,7 @@ impl Hinted for LayoutError {
     fn hints(&self) -> Hints {
         match self {
             Self::Unreadable { .. } => {
-                "the path is relative to the workspace; has an earlier step made or downloaded the layout?".into()
+                "the path is relative to the workspace; does an earlier step make or download the layout?".into()
             }
             Self::NoLayout(_) => "`docker buildx build --output type=oci,dest=image.tar` writes one".into(),
             Self::Document { cause, .. } => cause.hints(),

@@ -97,7 +97,7 @@ pub struct LostPlatforms {
     pub reference: Reference,
     /// The platforms.
     pub lost: Vec<Platform>,
-    /// What lacks them: the `base` of the variant, or its `image`, which something else has built.
+    /// The key of the image that lacks them: `base`, or `image` if it was built elsewhere.
     pub lacking: &'static str,
 }
 

@@ -199,7 +199,7 @@ impl Reader<'_> {
                 }
                 _ => self.problems.push(
                     Problem::new(&Place::Input(name), format!("`{line}` is not an assignment"))
-                        .hint("write `NAME=value`, one a line, without blanks in the name"),
+                        .hint("write `NAME=value`, one per line, without blanks in the name"),
                 ),
             }
         }
@@ -212,7 +212,7 @@ impl Reader<'_> {
             if let Some(why) = wrong_name(&variable) {
                 self.problems.push(
                     Problem::new(&Place::Input("env"), format!("{variable:?} is not the name of a variable: {why}"))
-                        .hint("write `NAME=value`, one a line"),
+                        .hint("write `NAME=value`, one per line"),
                 );
             }
             match text.parse() {
@@ -238,7 +238,7 @@ impl Reader<'_> {
         for line in lines {
             if line.contains(',') {
                 let situation = format!("`{line}` has a comma, which no tag has");
-                self.problem(name, Flaw::new(situation, "write one template a line"));
+                self.problem(name, Flaw::new(situation, "write one template per line"));
                 continue;
             }
             match line.parse::<Template>() {
@@ -432,7 +432,7 @@ impl Reader<'_> {
         let path = self.text("images-from", option)?;
         let read = read_text(files, Path::new(&path), MATRIX_LIMIT);
         let text =
-            self.file("images-from", path, read, hint::of_path("is there a step before that downloads the record?"));
+            self.file("images-from", path, read, hint::of_path("does an earlier step download the record?"));
         Some(text.map_or(RecordText::Unreadable, RecordText::Read))
     }
 

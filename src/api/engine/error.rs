@@ -221,7 +221,7 @@ impl Hinted for EngineError {
             Self::Pull { hints, .. } => hints.clone(),
             Self::Request { cause, .. } if cause.message().to_lowercase().contains("no space left") => FREE_ENGINE.into(),
             Self::Request { cause, .. } if cause.is_lost_connection() => {
-                "look whether the engine still runs (`docker info`), then run it again: it goes on from what is there".into()
+                "check that the engine is still running (`docker info`), then run it again: it continues where this run stopped".into()
             }
             Self::Request { .. } => "look at the engine's log, then run it again".into(),
             Self::NoFile { .. } => REPORT_THIS.into(),

@@ -68,7 +68,7 @@ pub enum Error {
         tag: String,
     },
     /// There's no such repository, or it can't be seen.
-    #[error("repository `{repository}` is not to be found on GitHub")]
+    #[error("repository `{repository}` was not found on GitHub")]
     NoRepository {
         /// What was looked for.
         repository: String,
@@ -221,8 +221,8 @@ impl Hinted for Error {
             .into(),
             Self::NoTag { .. } => format!("push the tag, or correct {}", Input("version")).into(),
             Self::NoRepository { anonymous: true, .. } => format!("a private repository needs {token}").into(),
-            Self::NoRepository { anonymous: false, .. } => format!("{token} must be of this repository").into(),
-            Self::NotFound { .. } => format!("it may exist and not be visible to this {token}").into(),
+            Self::NoRepository { anonymous: false, .. } => format!("{token} must have access to this repository").into(),
+            Self::NotFound { .. } => format!("it may exist, but not be visible to this {token}").into(),
             Self::Unauthorized { anonymous: true, .. } => {
                 format!("set {token}; in a workflow its default is `${{{{ github.token }}}}`").into()
             }
