@@ -243,8 +243,8 @@ fn runner_files(environment: &Environment) -> workflow::Files {
 /// Writes outputs and summary, and logs warnings. Fails if the release notes couldn't be written.
 fn tell(ended: Ended, environment: &Environment, log: &Log) -> Result<Report, Failure> {
     let Ended { report, form, untold } = ended;
-    let untold = untold
-        .map(|failure| failure.after_publishing("everything is published, but the release notes don't say so"));
+    let untold =
+        untold.map(|failure| failure.after_publishing("everything is published, but the release notes don't say so"));
     let failure = set_outputs(&report, form, environment, log).err().or(untold);
     let error = failure.as_ref().map(|failure| failure.map(|text| log.redacted(text)));
     let summary = summary::markdown(&without_secrets(&report, log), error.as_ref());

@@ -431,8 +431,7 @@ impl Reader<'_> {
     fn images_from(&mut self, option: &Option<String>, files: &dyn Files) -> Option<RecordText> {
         let path = self.text("images-from", option)?;
         let read = read_text(files, Path::new(&path), MATRIX_LIMIT);
-        let text =
-            self.file("images-from", path, read, hint::of_path("does an earlier step download the record?"));
+        let text = self.file("images-from", path, read, hint::of_path("does an earlier step download the record?"));
         Some(text.map_or(RecordText::Unreadable, RecordText::Read))
     }
 

@@ -221,7 +221,9 @@ impl Hinted for Error {
             .into(),
             Self::NoTag { .. } => format!("push the tag, or correct {}", Input("version")).into(),
             Self::NoRepository { anonymous: true, .. } => format!("a private repository needs {token}").into(),
-            Self::NoRepository { anonymous: false, .. } => format!("{token} must have access to this repository").into(),
+            Self::NoRepository { anonymous: false, .. } => {
+                format!("{token} must have access to this repository").into()
+            }
             Self::NotFound { .. } => format!("it may exist, but not be visible to this {token}").into(),
             Self::Unauthorized { anonymous: true, .. } => {
                 format!("set {token}; in a workflow its default is `${{{{ github.token }}}}`").into()

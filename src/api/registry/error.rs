@@ -225,7 +225,9 @@ impl Cause {
             Self::Mismatch { .. } => {
                 format!("`{host}`, or a proxy in front of it, changes what it is given, and has to be repaired")
             }
-            Self::Malformed(_) => format!("is `{host}` a registry? If so, it, or a proxy in front of it, has to be repaired"),
+            Self::Malformed(_) => {
+                format!("is `{host}` a registry? If so, it, or a proxy in front of it, has to be repaired")
+            }
             Self::Other(error) => error.hints().iter().collect::<Vec<_>>().join("; "),
         }
     }
