@@ -1,7 +1,7 @@
-//! How a run fails: with a situation, its causes, a hint, and an exit code that says whose fault it was.
+//! How a run fails: with a situation, its causes, hints, and an exit code that says whose fault it was.
 //!
-//! Every stage has one error enum. Its `Display` is the situation, its `source()` the cause, and its `hints()` say what the
-//! user can do about it.
+//! Every stage has one error enum. Its `Display` is the situation, its `source()` the cause, and its `hints()` say what
+//! the user can do about it.
 
 use std::error::Error;
 use std::fmt;
@@ -21,7 +21,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Both.
+    /// Both faults, in the order of their exit codes.
     pub const ALL: [Self; 2] = [Self::Publication, Self::Input];
 
     /// The exit code of the process.
@@ -38,7 +38,7 @@ impl Fault {
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Publication => {
-                "the publication failed or was stopped, as every failure after the first write; run it again, it picks up what is missing"
+                "the publication failed or was stopped, which includes every failure after the first write; run it again, and it adds what is missing"
             }
             Self::Input => {
                 "the input can't be used (inputs, event, matrix, a base that doesn't exist, no engine); nothing was published"

@@ -71,7 +71,7 @@ pub struct Stated {
     pub created: Option<DateTime<Utc>>,
 }
 
-/// Why a fact can't be had.
+/// Why a fact can't be determined.
 #[derive(Debug, thiserror::Error)]
 pub enum FactsError {
     /// The event's release doesn't exist.

@@ -206,7 +206,7 @@ fn refuse_secrets(plan: &Plan, log: &Log) -> Result<(), SecretInPlan> {
     Ok(())
 }
 
-/// These outputs would contain a secret.
+/// The outputs that would contain a secret, by name.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "a password or token is part of {}, which the runner doesn't get; everything else was done as the log says", listed(.0)

@@ -45,7 +45,7 @@ pub struct Remotes {
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
     /// The deadline isn't a number.
-    #[error("`PUBLISH_VARIANTS_DEADLINE` is `{0}`, which is no number of seconds")]
+    #[error("`PUBLISH_VARIANTS_DEADLINE` is `{0}`, which is not a number of seconds")]
     Deadline(String),
     /// The engine.
     #[error(transparent)]

@@ -122,8 +122,8 @@ async fn messages_about_the_input_name_the_place_and_what_to_do() {
     add("an invalid tag", refused_matrix("variants:\n  - base: alpine:3.23\n    tags: [al pine]\n").await);
     add("one tag of two variants", refused_matrix("alpine:3.23,alpine\nalpine:3.22,alpine3.22,alpine").await);
     let minutes = refused_unasked(|step| step.variable("PUBLISH_VARIANTS_DEADLINE", "5m")).await;
-    add("a deadline that is no number", minutes);
-    add("an input that is none of its words", refused_unasked(|step| step.input("rolling", "gard")).await);
+    add("a deadline that isn't a number", minutes);
+    add("an input with an unknown value", refused_unasked(|step| step.input("rolling", "gard")).await);
     insta::assert_snapshot!(seen.trim_end());
 }
 

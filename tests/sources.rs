@@ -175,7 +175,7 @@ async fn files_of_a_source_for_other_systems_are_ignored() {
     assert_eq!(python["manifests"].as_array().unwrap().len(), 1);
     let done = step(&registry).input("platforms", "windows/amd64").run().await;
     assert_eq!(done.code, Some(2));
-    assert!(done.log.contains("`windows/amd64` is no platform of Linux"), "{}", done.log);
+    assert!(done.log.contains("`windows/amd64` is not a Linux platform"), "{}", done.log);
 }
 
 /// Copies an image by skopeo; `false` if skopeo is missing.

@@ -134,7 +134,7 @@ fn variable(rest: &mut Peekable<Chars<'_>>) -> Result<Option<Part>, String> {
         }
         // Positional parameters and the like of a shell, which are always empty in a Dockerfile.
         Some(&special) if special.is_ascii_digit() || "@*#!?-$".contains(special) => {
-            return Err(format!("has `${special}`, which is no variable of the base"));
+            return Err(format!("has `${special}`, which is not a variable of the base"));
         }
         _ => return Ok(None),
     }

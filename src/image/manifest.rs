@@ -73,7 +73,7 @@ pub const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, application
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidManifest {
     /// Not JSON of the announced shape.
-    #[error("the document is no `{}`", quoted(media_type))]
+    #[error("the document is not a valid `{}`", quoted(media_type))]
     Malformed {
         /// What it was announced as.
         media_type: String,

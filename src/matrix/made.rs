@@ -18,7 +18,7 @@ pub(super) struct Reported;
 
 impl Reader<'_> {
     /// Where the image is made. Keys of the entry itself take precedence over the defaults, whose `base` and `image`
-    /// may be for other variants. `None` if the record of `images-from` has to say it.
+    /// may be for other variants. `None` if the record of `images-from` decides.
     ///
     /// # Errors
     /// The keys are missing or invalid, which has been reported.
@@ -64,7 +64,7 @@ impl Reader<'_> {
 
     /// The record's image for the variant with these tags.
     pub(super) fn of_record(&mut self, entry: &Entry<'_>, tags: &[(String, Place)]) -> Option<Made> {
-        // Without tags it has no name, which has been reported.
+        // An entry without tags has no name; that has been reported.
         let (record, (name, _)) = (self.record?, tags.first()?);
         match record.image(name) {
             Ok(image) => Some(Made::Elsewhere(image)),

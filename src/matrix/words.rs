@@ -22,7 +22,7 @@ impl NoCommand {
         let first = text.trim().lines().next().unwrap_or_default();
         match self {
             Self::Open => (
-                format!("`{first}` is no command"),
+                format!("`{first}` is not a command"),
                 "is there a quote without its counterpart, or a backslash at the end?".to_owned(),
             ),
             Self::Several(count) => (

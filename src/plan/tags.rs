@@ -141,9 +141,9 @@ struct Claim {
 /// The hint for a tag that two images claim.
 const SHARE: &str = "give each tag to one of them";
 
-/// The same where one of them is the source itself, which `key` names.
+/// The hint if one of the two images is the source itself, which `key` names.
 fn taken_from(key: impl fmt::Display) -> String {
-    format!("that is where the executables are taken from; set {key} to another repository or tag")
+    format!("the executables are taken from that tag; set {key} to another repository or tag")
 }
 
 impl Claims {

@@ -310,7 +310,7 @@ impl Drop for Lines<'_> {
     }
 }
 
-/// Logs what became of tags: each on its own where much is to be said, else those of an image together.
+/// Logs what became of tags: a line for each if the log is verbose, else one for the tags of each image.
 fn tell(said: &[(&Decision, TagOutcome)], log: &Log) {
     if log.is_verbose() {
         said.iter().for_each(|(decision, outcome)| log.image(&decision.reference(), None, &outcome.to_string()));

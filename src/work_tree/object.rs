@@ -1,5 +1,5 @@
-//! Git's objects: [loose ones](https://git-scm.com/book/en/v2/Git-Internals-Git-Objects), each a file of its own, and those in
-//! [packs](https://git-scm.com/docs/gitformat-pack).
+//! Git's objects: [loose ones](https://git-scm.com/book/en/v2/Git-Internals-Git-Objects), each in a file of its own,
+//! and those in [packs](https://git-scm.com/docs/gitformat-pack).
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek as _, SeekFrom};

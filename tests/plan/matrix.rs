@@ -238,7 +238,7 @@ variants:
 fn variants_are_for_linux() {
     let matrix = "variants:\n  - base: alpine\n    tags: [a]\n    platforms: windows/amd64\n";
     insta::assert_snapshot!(failure(matrix), @"
-    matrix:4:16: `windows/amd64` is no platform of Linux, and variants are for Linux
+    matrix:4:16: `windows/amd64` is not a Linux platform, and variants are for Linux
     hint: remove it from `platforms`
     ");
 }

@@ -305,7 +305,7 @@ impl Reader<'_> {
             let situation = format!("`{template}` gives all variants the same tag");
             self.problem("tag-templates", Flaw::new(situation, "add `{tag}`, the entry of the variant's `tags`"));
         }
-        // What they give isn't to be found fault with again.
+        // Their tags would only cause further problems.
         templates.retain(Template::has_tag);
         if self.problems.len() == before && !templates.iter().any(Template::is_exact) {
             let hint = "add `{version}-{tag}`; rolling tags are moved by the exact tags that exist";

@@ -257,7 +257,7 @@ impl ImageLease {
         } else if cause.message().to_lowercase().contains("no space left") {
             FREE_ENGINE.into()
         } else {
-            "look whether the engine reaches that registry: `docker pull` of the same image shows it".into()
+            "check that the engine reaches that registry: try `docker pull` of the same image".into()
         };
         EngineError::Pull { reference: self.reference.to_string(), hints, cause }
     }

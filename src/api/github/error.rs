@@ -13,12 +13,12 @@ use crate::troubleshooting::Topic;
 /// Why GitHub couldn't be asked, or what it refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The API's address is none.
+    /// The API's address is invalid.
     #[error("`{url}` is not the address of GitHub's API")]
     ApiUrl {
         /// What was given.
         url: String,
-        /// Why it is none.
+        /// Why it is invalid.
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -46,7 +46,7 @@ pub enum Error {
     NoRelease {
         /// Where it was looked for.
         repository: String,
-        /// What was looked for.
+        /// The names that its tag may have.
         tags: Vec<String>,
         /// Whether there was no token.
         anonymous: bool,
@@ -75,7 +75,7 @@ pub enum Error {
         /// Whether there was no token.
         anonymous: bool,
     },
-    /// 404, where no better words are at hand.
+    /// 404, and the request doesn't say what was missing.
     #[error("`{request}` found nothing")]
     NotFound {
         /// Method and path.
@@ -201,12 +201,12 @@ impl Hinted for Error {
         match self {
             Self::ApiUrl { .. } => "set `GITHUB_API_URL`, for example to `https://api.github.com`".into(),
             Self::PlainHttp { .. } => format!(
-                "use `https`, or list the host in {} where the way to it is trusted",
+                "use `https`, or list the host in {} if the network to it is trusted",
                 Input("insecure-registries")
             )
             .into(),
             Self::Repository { .. } => "a repository looks like `astral-sh/uv`".into(),
-            Self::Client { .. } => "`SSL_CERT_FILE` names the file of trusted certificates, where it is set".into(),
+            Self::Client { .. } => "`SSL_CERT_FILE`, if it is set, names the file of trusted certificates".into(),
             Self::NoRelease { anonymous: true, .. } => {
                 format!("publish the release first; a draft has no tag, and a private repository needs {token}").into()
             }

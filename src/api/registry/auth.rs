@@ -335,7 +335,7 @@ impl Registries {
         let request =
             |path: String| Request { repository: call.repository.to_string(), method: "GET".to_owned(), path };
         let malformed = |path, what: &str| Trouble::new(request(path), Cause::Malformed(what.to_owned()));
-        let url: Url = realm.url.parse().map_err(|_| malformed(quoted(realm.url), "`realm` is no URL"))?;
+        let url: Url = realm.url.parse().map_err(|_| malformed(quoted(realm.url), "`realm` is not a URL"))?;
         let path = quoted(&format!("{}{}", endpoint::authority(&url), url.path()));
         let credential = self.0.auth.credential_of(identity, call.repository);
         let asked_at = Instant::now();
@@ -346,12 +346,12 @@ impl Registries {
         let date = answer.header(DATE.as_str()).and_then(|date| DateTime::parse_from_rfc2822(date).ok());
         let body = answer.bytes("the token server's answer", ANSWER).await?;
         // The parser's own message would contain a part of the token.
-        let issued: Issued = serde_json::from_slice(&body).map_err(|_| malformed(path.clone(), "it is no token"))?;
+        let issued: Issued = serde_json::from_slice(&body).map_err(|_| malformed(path.clone(), "it is not a token"))?;
         let good_for = good_for(&issued, date.map(|date| date.with_timezone(&Utc)));
         let token = issued.token.or(issued.access_token).and_then(Secret::new);
         token.iter().for_each(|token| self.0.options.issued.tell(token));
         let value = token.and_then(|token| secret(&format!("Bearer {}", token.expose())));
-        let value = value.ok_or_else(|| malformed(path, "it is no token"))?;
+        let value = value.ok_or_else(|| malformed(path, "it is not a token"))?;
         Ok(Token { value, good_until: asked_at + good_for })
     }
 

@@ -1,4 +1,4 @@
-//! How a registry fails us.
+//! Errors of registries.
 
 use std::error::Error;
 use std::fmt;

@@ -253,7 +253,7 @@ impl Layer {
                     left.extend(target.split('/').rev().map(str::to_owned));
                 }
                 Some(_) => {
-                    let message = format!("`{folder}` is no folder, and its archive has something in it");
+                    let message = format!("`{folder}` is not a folder, but its archive has entries in it");
                     return Err(io::Error::new(io::ErrorKind::InvalidData, message));
                 }
             }
@@ -439,7 +439,7 @@ mod tests {
         // An entry whose folder is a link in the same layer goes to the link's target.
         assert_eq!(find(&[&["opt -> usr", "opt/tool"]], "/usr/tool"), "0.1");
         let error = Tree::default().read_layer(&archive(&["opt", "opt/tool"])[..]).unwrap_err();
-        assert!(error.to_string().contains("`/opt` is no folder"), "{error}");
+        assert!(error.to_string().contains("`/opt` is not a folder"), "{error}");
     }
 
     #[test]
