@@ -174,7 +174,7 @@ impl Remotes {
         self.engine.get_or_try_init(connect).await.map(Some)
     }
 
-    /// Removes what the run made on the engine, if it used one. Returns what couldn't be removed.
+    /// Removes everything that the run made on the engine, if it used one. Returns a warning if something is left.
     pub async fn clean_up(&self, patience: Duration) -> Option<String> {
         let left = self.engine.get()?.clean_up(patience).await;
         (!left.is_empty()).then(|| left.to_string())

@@ -30,12 +30,10 @@ impl NoCommand {
                 "write a list: an item for each word of one command, or in `verify` one for each command".to_owned(),
             ),
             Self::Compound(word) => (
-                format!("`{word}` belongs to a command of several lines"),
+                format!("`{word}` belongs to a command that has several lines"),
                 "write it on one line with `;`, or in quotes after `sh -c`".to_owned(),
             ),
-            Self::Nameless => {
-                (format!("`{first}` begins with an empty word"), "name what is to be run first".to_owned())
-            }
+            Self::Nameless => (format!("`{first}` begins with an empty word"), "name the program to run".to_owned()),
         }
     }
 }

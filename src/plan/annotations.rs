@@ -25,7 +25,6 @@ enum Level {
     Manifest,
 }
 
-/// The supported levels.
 const LEVELS: [(&str, Level); 2] = [("index", Level::Index), ("manifest", Level::Manifest)];
 /// buildx's levels for descriptors. They aren't supported: here, descriptors are determined by what they refer to.
 const DESCRIPTORS: [&str; 2] = ["index-descriptor", "manifest-descriptor"];

@@ -93,7 +93,7 @@ impl Plan {
         for (row, own_source) in rows.into_iter().zip(own_sources) {
             if inputs.builder == Builder::Registry && !row.run.is_empty() {
                 problems.push(
-                    Problem::new(&row.place, "`run` needs something that runs it, and `builder: registry` doesn't")
+                    Problem::new(&row.place, "`run` needs the engine, which `builder: registry` doesn't use")
                         .hint(format!("remove the `run` lines, or set {}", Input("builder").set_to("engine"))),
                 );
             }
@@ -118,9 +118,7 @@ impl Plan {
                         &row.place,
                         format!("`{command}` in `verify` needs a shell, and `base: scratch` has none"),
                     )
-                    .hint(
-                        "run one program, without `|`, `$` and the like; what it prints is looked at with `contains`",
-                    ),
+                    .hint("run one program, without `|`, `$` and the like; `contains` checks what it prints"),
                 );
             }
             let platforms = row.platforms.iter().flatten();
@@ -198,7 +196,7 @@ fn refuse_defaults(rows: &mut [Row], problems: &mut Vec<Problem>) {
             Problem::new(&place, "`default: true` is for one variant, and `for` makes several of this entry")
                 .hint("give the default variant an entry of its own")
         } else {
-            Problem::new(&place, format!("another variant is the default already, at {first}"))
+            Problem::new(&place, format!("another variant is already the default, at {first}"))
                 .hint("only one of them can have the tags without a suffix")
         });
     }
@@ -374,21 +372,21 @@ fn merged<T: Clone>(general: &BTreeMap<String, T>, own: BTreeMap<String, T>) -> 
 
 fn checks(verify: Verify, base: &Base, executable: String, version: &Version) -> Vec<Check> {
     let Verify::Also(listed) = verify else { return Vec::new() };
-    // Nobody knows what version a development build prints.
+    // A development build may print any version.
     let contains = version.as_commit().is_none().then(|| version.to_string());
     let by_default = [
         Check { command: vec![executable, "--version".to_owned()], contains, origin: CheckOrigin::Version },
         Check { command: ["sh", "-c", "true"].map(str::to_owned).to_vec(), contains: None, origin: CheckOrigin::Shell },
     ];
     let listed = listed.into_iter().map(Check::of_matrix);
-    // Only the executables are there, so there is no shell to check.
+    // The image has only the executables, so there is no shell to check.
     let by_default =
         by_default.into_iter().filter(|check| *base != Base::Scratch || check.origin != CheckOrigin::Shell);
     by_default.chain(listed).collect()
 }
 
-/// The checks of an image built elsewhere. Since the place of its executables isn't known, the tool is looked for in
-/// its `PATH`, so that an image of another version is noticed.
+/// The checks of an image built elsewhere. The place of its executables isn't known, so the tool is looked for in its
+/// `PATH`. An image of another version is noticed by that.
 fn checks_elsewhere(verify: Verify, binaries: &Binaries, version: &Version) -> Vec<Check> {
     let Verify::Also(listed) = verify else { return Vec::new() };
     let name = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();

@@ -7,7 +7,7 @@ use crate::action::{Event, Inputs};
 use crate::hint::Input;
 use crate::version::Version;
 
-/// The version, and what is known about it.
+/// The version, and facts about it.
 #[derive(Debug)]
 pub(super) struct Determined {
     pub(super) version: Version,

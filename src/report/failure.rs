@@ -50,7 +50,7 @@ fn outcome(ledger: &Ledger, stages: &[Stage]) -> String {
         (0, _) if stage.name == "push" || stage.name == "tag" => {
             let _ = write!(
                 text,
-                ". No tag was written: nobody sees a change in {places}. What was sent is found there by the next run."
+                ". No tag was written: nobody sees a change in {places}. The next run won't send the content again."
             );
         }
         (0, _) => {
@@ -62,7 +62,7 @@ fn outcome(ledger: &Ledger, stages: &[Stage]) -> String {
         (written, all) => {
             let _ = write!(
                 text,
-                ". {written} of {} in {places} were written, the others are as they were.",
+                ". {written} of {} in {places} were written, the others didn't change.",
                 count(all, "tag")
             );
         }

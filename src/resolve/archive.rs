@@ -15,7 +15,7 @@ const OFFERED: usize = 8;
 /// Why a file can't be taken from an archive.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// There is no file at this path; these are some of those in the archive.
+    /// There is no file at this path. The archive has these files, among others.
     Missing(Vec<String>),
     /// The path isn't a file, but this.
     NoFile(String),

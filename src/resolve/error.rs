@@ -328,7 +328,9 @@ mod tests {
         };
         let hint = |name: &str| missing(name).hints().iter().collect::<Vec<_>>().join("\n");
         let of_commit = hint("ghcr.io/acme/tool:sha-0123456");
-        assert!(of_commit.contains("nothing has been pushed for this commit yet") && of_commit.contains("set `source`"));
+        assert!(
+            of_commit.contains("nothing has been pushed for this commit yet") && of_commit.contains("set `source`")
+        );
         assert!(hint("ghcr.io/acme/tool:1.2.3").starts_with("check the spelling"));
     }
 }

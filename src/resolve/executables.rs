@@ -38,7 +38,7 @@ const OFFERED: usize = 8;
 pub struct SourceImage {
     /// The source.
     pub reference: PinnedName,
-    /// The platform that it is published for, whatever its config says.
+    /// The platform that it is published for. Its config may say another.
     pub platform: Platform,
 }
 
@@ -91,7 +91,7 @@ pub enum SourceError {
         privilege: &'static str,
     },
     /// A file of more than 2 GiB.
-    #[error("`{path}` of source `{}` has {size} bytes, and the most is {LARGEST}", .image.reference)]
+    #[error("`{path}` of source `{}` has {size} bytes, more than the {LARGEST} that are allowed", .image.reference)]
     TooLarge {
         /// The source.
         image: SourceImage,

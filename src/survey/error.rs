@@ -46,7 +46,7 @@ impl Hinted for SurveyError {
                 format!("no tag was moved; set {} to `keep` or to `replace`", Input("on-conflict")).into()
             }
             Self::Platforms { platforms, .. } => format!(
-                "no tag was moved; run it again when that has them, or publish it all the same with a line `platforms: {platforms}` for the variant"
+                "no tag was moved; run it again when they exist, or publish without them by setting `platforms: {platforms}` for the variant"
             ).into(),
         }
     }

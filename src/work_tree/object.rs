@@ -36,7 +36,6 @@ impl Chain {
     }
 }
 
-/// The type of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Commit,
@@ -45,10 +44,8 @@ pub(super) enum Kind {
     Other,
 }
 
-/// The objects of a repository.
 pub(super) struct Objects<'a> {
     pub(super) workspace: &'a Path,
-    /// The folder `.git/objects`.
     pub(super) folder: PathBuf,
 }
 

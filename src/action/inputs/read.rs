@@ -133,8 +133,8 @@ fn lines(name: &str, option: &[String], environment: &Environment) -> String {
 struct DistPlan {
     /// The tag; `None` if nothing is announced.
     announcement_tag: Option<String>,
-    /// Whether cargo-dist derived the tag from the versions of the packages, as it does for pull requests: then nobody
-    /// has asked for a release.
+    /// Whether cargo-dist derived the tag from the versions of the packages, as it does for pull requests. Then no
+    /// release was asked for.
     #[serde(default)]
     announcement_tag_is_implicit: bool,
 }
@@ -237,7 +237,7 @@ impl Reader<'_> {
         let mut templates = Vec::new();
         for line in lines {
             if line.contains(',') {
-                let situation = format!("`{line}` has a comma, which no tag has");
+                let situation = format!("`{line}` has a comma, which no tag can have");
                 self.problem(name, Flaw::new(situation, "write one template per line"));
                 continue;
             }
@@ -401,7 +401,7 @@ impl Reader<'_> {
     fn matrix(&mut self, option: &Option<String>, file: &Option<String>, files: &dyn Files) -> Option<MatrixText> {
         let text = match (file, option) {
             (Some(_), _) => None,
-            // Not trimmed, so that columns are those of the text.
+            // Not trimmed, so that columns count from the beginning of the lines.
             (None, Some(text)) => Some(text.clone()),
             (None, None) => self.environment.input("matrix").map(str::to_owned),
         };

@@ -275,7 +275,6 @@ impl Registries {
     }
 }
 
-/// The outcome of a mount.
 enum Mount {
     Done,
     /// The registry wants an upload instead, and has opened this one.
