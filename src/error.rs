@@ -16,7 +16,7 @@ use crate::troubleshooting::Topic;
 pub enum Fault {
     /// The input can't be used. Nothing was written, and a rerun fails in the same way. Exit code 2.
     Input,
-    /// The input was fine, but publishing failed. A rerun adds what is missing. Exit code 1.
+    /// The input was fine, but publishing failed. Another run finishes the work. Exit code 1.
     Publication,
 }
 
@@ -131,7 +131,7 @@ pub(crate) fn first_line(error: &dyn Error) -> String {
     without_numbers_of_errors(error.to_string().lines().next().unwrap_or_default())
 }
 
-/// The message of an error. The JSON parser repeats what it can't read at full length, so its messages are cut.
+/// The message of an error. The JSON parser quotes unexpected values at full length, so its messages are cut.
 fn message(error: &(dyn Error + 'static)) -> String {
     let message = error.to_string();
     if error.is::<serde_json::Error>() { quoted(&message) } else { without_numbers_of_errors(&message) }

@@ -50,7 +50,7 @@ pub struct Report {
     /// Variants that the previous release lacked; empty if nothing is known about it.
     #[serde(skip)]
     pub new_variants: Vec<String>,
-    /// For a pull request, what it changes.
+    /// For a pull request, its changes.
     #[serde(skip)]
     pub comparison: Option<Comparison>,
     /// For a development build, the tags that the templates of the next release would make: `{version}-<tag>`.

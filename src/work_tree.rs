@@ -45,7 +45,7 @@ pub struct Unreadable(#[from] io::Error);
 
 impl Hinted for Unreadable {
     fn hints(&self) -> Hints {
-        format!("set {} and {}, so that it isn't needed", Input("revision"), Input("created")).into()
+        format!("set {} and {}, so that the work tree isn't needed", Input("revision"), Input("created")).into()
     }
 }
 

@@ -37,7 +37,7 @@ enum Choice {
     Instead(Vec<Part>),
 }
 
-/// A value that a Dockerfile would refuse, or would read as something that nobody means.
+/// A value that a Dockerfile would refuse, or would read in an unexpected way.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{written}` {what}")]
 pub struct InvalidEnvValue {

@@ -76,7 +76,7 @@ pub(super) fn command(text: &str) -> Result<Vec<String>, NoCommand> {
     }
 }
 
-/// A line, and what was found in it.
+/// A line, parsed.
 struct Line {
     words: Vec<String>,
     /// The line as it is written.

@@ -293,7 +293,7 @@ impl Looked<'_> {
         if shows.version() != Some(self.asker.wanted.version.as_str()) {
             return Ok(false);
         }
-        // With `replace` no release counts as begun: earlier images give way, whatever their base.
+        // With `replace`, no release counts as begun: this run's images replace earlier ones on any base.
         let ours = self.artifact.composed.as_ref() == Some(now)
             || self.asker.wanted.on_conflict != OnConflict::Replace
                 && self.asker.kinship(self.artifact, self.destination, now)? == Kinship::Begun;

@@ -133,7 +133,7 @@ pub enum Evidence {
 pub enum Reason {
     /// It belongs to this newer version.
     HeldBy(Version, Evidence),
-    /// It belongs to this newer version, whose image lacks manifests.
+    /// It belongs to this newer version, whose index lists missing manifests.
     ChildrenMissing(Version),
     /// The exact tag names another image.
     Taken {
@@ -197,7 +197,7 @@ impl fmt::Display for Reason {
             ),
             Self::ChildrenMissing(version) => write!(
                 f,
-                "belongs to {version}, which is newer and of which parts are missing; run {version} again to restore them"
+                "belongs to {version}, which is newer and has missing parts; run {version} again to restore them"
             ),
             Self::Taken { digest, why } => write!(f, "names {digest} already, {why}"),
             Self::EntryTaken(exact) => write!(f, "stays with the exact tag `{exact}`, which names something else"),

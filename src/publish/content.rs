@@ -15,7 +15,7 @@ use crate::survey::Surveyed;
 /// How the blobs of an image got to a destination, as numbers of blobs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Blobs {
-    /// They were there already.
+    /// They were already there.
     pub already_there: u64,
     /// They were mounted from another repository of the registry.
     pub mounted: u64,

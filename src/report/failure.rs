@@ -1,4 +1,4 @@
-//! The step summary of a failed run: what is published, what isn't, why, and what to do.
+//! The step summary of a failed run: which tags were written, which weren't, why, and what to do.
 
 use std::fmt::Write as _;
 
@@ -12,7 +12,7 @@ use crate::image::Reference;
 use crate::quote::count;
 use crate::stages::Ledger;
 
-/// The summary, as Markdown. `error` is the error's message; `stages` are those that began, of which the last one
+/// The summary, as Markdown. `error` is the error's message; `stages` have begun, and the last of them
 /// failed.
 #[must_use]
 pub fn markdown(error: &Failure, ledger: &Ledger, stages: &[Stage]) -> String {

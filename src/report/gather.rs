@@ -423,8 +423,8 @@ mod tests {
         );
         assert_eq!(
             kept(&Reason::ChildrenMissing("1.5.0".parse().unwrap()), &tags),
-            "`v1`, `v2`, `v3`, `v4`, `v5` and 2 more stay as they are: each belongs to 1.5.0, which is newer and of which parts are \
-             missing; run 1.5.0 again to restore them"
+            "`v1`, `v2`, `v3`, `v4`, `v5` and 2 more stay as they are: each belongs to 1.5.0, which is newer and has missing parts; \
+             run 1.5.0 again to restore them"
         );
         assert_eq!(kept(&Reason::Unknown("no answer".to_owned()), &tags[..1]), "`v1` stays as it is: no answer");
     }

@@ -21,7 +21,7 @@ pub use super::failure::markdown as of_failure;
 /// A shorter stage isn't shown in the timeline.
 const SHORTEST: Duration = Duration::from_millis(50);
 
-/// The summary, as Markdown. `error` is what failed after everything was published.
+/// The summary, as Markdown. `error` is a failure after everything was published.
 #[must_use]
 pub fn markdown(report: &Report, error: Option<&Failure>) -> String {
     let what = if report.status == Status::DryRun { "Dry run of the Docker images" } else { "Docker images" };

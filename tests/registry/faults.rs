@@ -111,7 +111,7 @@ fn table() -> Vec<(&'static str, At, Rule, Then)> {
             "another digest is always named",
             Source,
             Rule::on("GET", "/manifests/", Fault::WrongDigest),
-            Fails(&["after 5 attempts", "was expected and"]),
+            Fails(&["after 5 attempts", ", received "]),
         ),
         ("no digest is named", Source, Rule::on("*", source, Fault::NoDigest), Copied(0)),
         ("the blobs are elsewhere", Source, Rule::on("GET", "/blobs/", Fault::RedirectBlob), Copied(0)),

@@ -11,7 +11,7 @@ use crate::troubleshooting::Topic;
 /// The hint for an engine without disk space.
 pub(super) const FREE_ENGINE: &str = "free disk space on the engine's machine: `docker system df` shows what takes it";
 
-/// Why the engine can't be used, or what it refused.
+/// Why the engine can't be used, or which request it refused.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// An address with an unsupported scheme.
@@ -31,7 +31,7 @@ pub enum EngineError {
     NotThere {
         /// The address as it was given.
         address: String,
-        /// What the connection failed with.
+        /// Why the connection failed.
         #[source]
         cause: Cause,
     },
@@ -40,7 +40,7 @@ pub enum EngineError {
     NotAllowed {
         /// The address as it was given.
         address: String,
-        /// What the connection failed with.
+        /// Why the connection failed.
         #[source]
         cause: Cause,
     },
@@ -78,7 +78,7 @@ pub enum EngineError {
     NoBuildKit {
         /// The address as it was given.
         address: String,
-        /// What it answered.
+        /// The engine's answer.
         #[source]
         cause: Cause,
     },
@@ -87,7 +87,7 @@ pub enum EngineError {
     Request {
         /// What it was asked to do.
         what: String,
-        /// Its own message, or how the connection failed.
+        /// Its message, or the failure of the connection.
         #[source]
         cause: Cause,
     },
@@ -112,7 +112,7 @@ pub enum EngineError {
     },
 }
 
-/// What the engine said, or what happened to the connection.
+/// The engine's message, or the failure of the connection.
 #[derive(Debug)]
 pub struct Cause {
     status: Option<u16>,

@@ -1,4 +1,4 @@
-//! What can go wrong with GitHub, and what to do about it.
+//! Errors of GitHub's API.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ pub enum Error {
     /// The API's address is invalid.
     #[error("`{url}` is not the address of GitHub's API")]
     ApiUrl {
-        /// What was given.
+        /// The address as it was given.
         url: String,
         /// Why it is invalid.
         #[source]
@@ -31,10 +31,10 @@ pub enum Error {
     /// Not `owner/name`.
     #[error("`{repository}` is not a repository on GitHub")]
     Repository {
-        /// What was given.
+        /// The name as it was given.
         repository: String,
     },
-    /// No client could be made: no TLS roots, as a rule.
+    /// The HTTP client can't be made. Usually there are no TLS roots.
     #[error("no client for GitHub's API can be made")]
     Client {
         /// What the client's library says.
@@ -44,7 +44,7 @@ pub enum Error {
     /// There's no release of this tag.
     #[error("`{repository}` has no release of {}", listed(tags))]
     NoRelease {
-        /// Where it was looked for.
+        /// The repository.
         repository: String,
         /// The names that its tag may have.
         tags: Vec<String>,
@@ -54,23 +54,23 @@ pub enum Error {
     /// There's no such commit.
     #[error("`{repository}` has no commit `{sha}`")]
     NoCommit {
-        /// Where it was looked for.
+        /// The repository.
         repository: String,
-        /// What was looked for.
+        /// The commit.
         sha: String,
     },
     /// There's no such tag.
     #[error("`{repository}` has no tag `{tag}`")]
     NoTag {
-        /// Where it was looked for.
+        /// The repository.
         repository: String,
-        /// What was looked for.
+        /// The tag.
         tag: String,
     },
-    /// There's no such repository, or it can't be seen.
+    /// There's no such repository, or the token can't see it.
     #[error("repository `{repository}` was not found on GitHub")]
     NoRepository {
-        /// What was looked for.
+        /// The repository.
         repository: String,
         /// Whether there was no token.
         anonymous: bool,
@@ -88,7 +88,7 @@ pub enum Error {
     Unauthorized {
         /// Method and path.
         request: String,
-        /// GitHub's words.
+        /// GitHub's message.
         message: String,
         /// Whether there was no token.
         anonymous: bool,
@@ -102,49 +102,49 @@ pub enum Error {
         request: String,
         /// The repository.
         repository: String,
-        /// GitHub's words.
+        /// GitHub's message.
         message: String,
         /// Whether something was to be written.
         writing: bool,
     },
-    /// Too many requests, for longer than we wait.
+    /// A rate limit that lasts longer than we wait.
     #[error("GitHub asks to wait until {} (`{request}`: {message})", date(until))]
     Limited {
         /// Method and path.
         request: String,
-        /// GitHub's words.
+        /// GitHub's message.
         message: String,
-        /// When requests are welcome again.
+        /// When requests are allowed again.
         until: DateTime<Utc>,
         /// Whether there was no token.
         anonymous: bool,
     },
-    /// Another refusal.
+    /// GitHub refused the request for another reason.
     #[error("GitHub refused `{request}` with status {status}, {attempts} time(s): {message}")]
     Refused {
         /// Method and path.
         request: String,
         /// The status.
         status: u16,
-        /// GitHub's words.
+        /// GitHub's message.
         message: String,
-        /// How often it was asked.
+        /// The number of attempts.
         attempts: u32,
         /// Whether something was to be written.
         writing: bool,
     },
-    /// No answer.
+    /// GitHub didn't answer.
     #[error("GitHub didn't answer `{request}`, {attempts} time(s)")]
     Unreachable {
         /// Method and path.
         request: String,
-        /// How often it was asked.
+        /// The number of attempts.
         attempts: u32,
-        /// What happened the last time.
+        /// Why the last attempt failed.
         #[source]
         cause: Cause,
     },
-    /// An answer that GitHub doesn't give.
+    /// An answer that isn't in the form of GitHub's API.
     #[error("the answer to `{request}` is not one of GitHub's")]
     Malformed {
         /// Method and path.
@@ -153,12 +153,12 @@ pub enum Error {
         #[source]
         cause: Cause,
     },
-    /// The notes keep changing.
+    /// Others keep changing the notes.
     #[error("the notes of release {id} of `{repository}` changed each time they were to be written")]
     Contended {
         /// The repository.
         repository: String,
-        /// The release.
+        /// GitHub's id of the release.
         id: u64,
     },
 }
@@ -301,7 +301,7 @@ impl Cause {
         let mut said = Vec::<String>::new();
         for cause in std::iter::successors(Some(error), |error| error.source()) {
             let text = cause.to_string();
-            // A wrapper's text ends with the text of what it wraps.
+            // The text of an outer error often ends with that of the inner one.
             said.retain(|earlier| !earlier.ends_with(&text));
             if !said.iter().any(|earlier| earlier.contains(&text)) {
                 said.push(text);

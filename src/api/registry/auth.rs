@@ -99,7 +99,7 @@ impl Authorization {
     }
 }
 
-/// Credentials, and what has been learned about registries.
+/// Credentials, and facts about registries that earlier answers have shown.
 pub(super) struct Auth {
     credentials: Vec<Credential>,
     /// The authentication that each registry asks for, without scopes, since these depend on the request.
@@ -113,8 +113,8 @@ pub(super) struct Auth {
 
 /// A registry, the scopes that we ask for, and on whose behalf.
 type Key = (String, Vec<String>, Identity);
-/// A token, or the place for one. It is locked while the token is requested, so that everybody who needs it waits for
-/// one request.
+/// The place for a token. It is locked while the token is requested, so that all requests that need the token wait for
+/// one answer.
 type Slot = Arc<tokio::sync::Mutex<Held>>;
 
 #[derive(Default)]
@@ -246,7 +246,7 @@ impl Registries {
         };
         let realm = Realm { url: realm, service: service.as_deref() };
         let authorization = self.token(call, identity, realm, Some((challenge, used))).await?;
-        // A cached token that the refused request didn't have yet gets one chance; after that, only a new token does.
+        // If the refused request didn't have the cached token yet, that one gets a chance; after that, only a new one does.
         let fresh = authorization.fresh || used.is_some();
         Ok(Some(Authorization { fresh, ..authorization }))
     }

@@ -22,7 +22,7 @@ pub enum RegistryError {
     /// The registry's certificate is not signed by anybody we trust.
     #[error("{request}: the certificate is not trusted")]
     Untrusted {
-        /// What was asked.
+        /// The request.
         request: Box<Request>,
         /// What is wrong with the certificate.
         #[source]
@@ -31,7 +31,7 @@ pub enum RegistryError {
     /// A request without TLS, to a host that isn't on loopback.
     #[error("{request}: `{url}` doesn't use TLS")]
     PlainHttp {
-        /// What was asked.
+        /// The request.
         request: Box<Request>,
         /// The address that the registry redirects to, without its query.
         url: String,
@@ -44,9 +44,9 @@ pub enum RegistryError {
     /// The registry denies access.
     #[error("{request} is refused: {answered}")]
     Refused {
-        /// What was asked.
+        /// The request.
         request: Box<Request>,
-        /// What the registry said.
+        /// The registry's answer.
         answered: Box<Answered>,
         /// The setting to change.
         hint: String,
@@ -54,13 +54,13 @@ pub enum RegistryError {
     /// Every attempt failed.
     #[error("{request} failed{}", Effort { attempts: *attempts, elapsed: *elapsed })]
     Failed {
-        /// What was asked.
+        /// The request.
         request: Box<Request>,
         /// How often it was sent.
         attempts: u32,
         /// From the first failure to the last.
         elapsed: Duration,
-        /// What happened the last time.
+        /// Why the last attempt failed.
         #[source]
         cause: Cause,
     },
@@ -69,9 +69,9 @@ pub enum RegistryError {
     TooLarge {
         /// A reference or a digest.
         what: String,
-        /// How many bytes it has, at least.
+        /// Its bytes, at least.
         size: u64,
-        /// How many are allowed.
+        /// The most bytes that are read.
         limit: u64,
     },
     /// The registry's list of tags is incomplete.
@@ -85,7 +85,7 @@ pub enum RegistryError {
     /// It isn't the manifest of an image.
     #[error("`{reference}` can't be used")]
     Invalid {
-        /// What was asked for.
+        /// The reference that was asked for.
         reference: String,
         /// Why.
         #[source]
@@ -177,7 +177,7 @@ pub enum Cause {
     #[error("the connection stalled for {} s", .0.as_secs())]
     Stalled(Duration),
     /// The body ends early.
-    #[error("it ends after {received} of {size} bytes")]
+    #[error("the answer ends after {received} of {size} bytes")]
     Cut {
         /// The bytes that were received.
         received: u64,
@@ -185,7 +185,7 @@ pub enum Cause {
         size: u64,
     },
     /// The received bytes, or the digest that the registry names, don't match.
-    #[error("`{expected}` was expected and `{found}` came")]
+    #[error("expected `{expected}`, received `{found}`")]
     Mismatch {
         /// The digest that was asked for, or that the bytes have.
         expected: Digest,
@@ -263,7 +263,7 @@ fn speaks_http(error: &reqwest::Error) -> bool {
     causes(error).any(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidMessage(_))))
 }
 
-/// Why a connection failed, in one sentence: what wraps the cause only says that something failed.
+/// Why a connection failed, in one sentence. Only the innermost errors tell: the outer ones say that something failed.
 fn reason(error: &reqwest::Error) -> String {
     if speaks_http(error) {
         return "the answer isn't TLS".to_owned();
@@ -276,7 +276,7 @@ fn reason(error: &reqwest::Error) -> String {
 /// The causes of `error`, the innermost last.
 fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
     std::iter::successors(error.source(), |cause| {
-        // An `io::Error` doesn't have what it wraps as its source.
+        // `io::Error::source` skips the error that it wraps.
         match cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
             Some(inner) => Some(inner as &(dyn Error + 'static)),
             None => (*cause).source(),

@@ -32,7 +32,7 @@ impl Answered {
     }
 }
 
-/// Whom and what a refusal is about.
+/// The user and the request that were refused.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Applicant<'a> {
     pub(super) registry: &'a str,

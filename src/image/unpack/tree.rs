@@ -1,10 +1,10 @@
-//! The files of an image: what is there after an engine has unpacked its layers on top of each other.
+//! The files of an image, as they are after an engine has unpacked its layers on top of each other.
 //!
 //! - If a layer has several entries for a path, the last one counts. A file or link replaces a folder with everything
 //!   in it, and hides what lower layers have below that path.
 //! - A [whiteout](https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md#whiteouts) hides files of lower
 //!   layers, never those of its own layer.
-//! - A hard link is another name of the file that its target is at that moment, in this layer or in those below.
+//! - A hard link is another name of the file that is at its target at that moment, in this layer or in lower ones.
 //! - Symbolic links are followed within the image, where `..` in the root is the root, as for `COPY --from` and for a
 //!   program that runs in the image.
 
@@ -83,7 +83,7 @@ enum Node {
     Other(&'static str),
 }
 
-/// What a layer, or those below it, have at a path.
+/// The entry at a path, in a layer or in the ones below it.
 enum Lookup<'a> {
     Node(&'a Node, usize),
     Absent,
@@ -349,7 +349,7 @@ mod tests {
         tree
     }
 
-    /// `layer.entry` of the file at `path`, or what is there instead.
+    /// `layer.entry` of the file at `path`, or a description of anything else there.
     fn find(top_down: &[&[&str]], path: &str) -> String {
         let mut tree = tree(top_down);
         tree.complete();
