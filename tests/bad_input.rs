@@ -1,6 +1,6 @@
 //! What people see if the input can't be used: one message with a hint, and exit code 2; and that nothing was written.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+#![expect(clippy::unwrap_used, reason = "a failing setup fails its test")]
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;

@@ -1,7 +1,7 @@
 //! Images are published before the release exists, as in most release workflows, and the workflow runs again
 //! afterwards.
 
-#![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
+#![expect(clippy::unwrap_used, reason = "a failing setup fails its test")]
 
 mod tool;
 

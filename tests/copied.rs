@@ -1,7 +1,7 @@
 //! Variants built elsewhere: published unchanged, under an index of ours, from a registry or an OCI layout; restored if
 //! parts of them are missing; and refused if they aren't what the matrix asks for.
 
-#![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
+#![expect(clippy::unwrap_used, reason = "a failing setup fails its test")]
 
 use std::fs::File;
 use std::path::Path;

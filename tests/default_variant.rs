@@ -1,6 +1,6 @@
 //! The default variant's bare tags, and the artifacts that a step declares, with a registry.
 
-#![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
+#![expect(clippy::unwrap_used, reason = "a failing setup fails its test")]
 
 mod tool;
 
@@ -56,7 +56,7 @@ async fn a_newer_source_that_another_job_has_pushed_holds_its_tags_and_is_not_ca
 }
 
 #[tokio::test]
-async fn the_images_are_declared_where_the_runner_has_a_file_for_artifacts() {
+async fn the_images_are_declared_if_the_runner_has_a_file_for_artifacts() {
     let registry = registry(&json!({}));
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("artifacts");

@@ -1,6 +1,6 @@
 //! `api::github` with a stand-in that is validated with GitHub's own description.
 
-#![expect(clippy::unwrap_used, reason = "what a test prepares is there, or it fails")]
+#![expect(clippy::unwrap_used, reason = "a failing setup fails its test")]
 
 use std::time::Duration;
 

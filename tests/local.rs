@@ -1,6 +1,6 @@
 //! Local sources: OCI layouts from buildx, and files. With every builder of this machine.
 
-#![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
+#![expect(clippy::unwrap_used, reason = "a failing setup fails its test")]
 
 use std::collections::BTreeSet;
 use std::fs;

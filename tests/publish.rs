@@ -1,6 +1,6 @@
 //! What outsiders see of publications: in order, in parallel, disturbed, and stopped half-way.
 
-#![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
+#![expect(clippy::unwrap_used, reason = "a failing setup fails its test")]
 
 mod world;
 

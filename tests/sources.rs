@@ -1,7 +1,7 @@
 //! Sources in the wild: with any modes and owners, links, several layers, other compressions, files for other systems,
 //! and files besides the executables. With every builder of this machine.
 
-#![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
+#![expect(clippy::unwrap_used, reason = "a failing setup fails its test")]
 
 use std::process::Command;
 

@@ -96,7 +96,7 @@ variants:
     ");
 }
 
-/// All that is to be seen of a plan.
+/// A plan in every format with its warnings, or the error.
 fn seen(given: &Given) -> String {
     let shown = |plan: Plan| {
         let warnings = plan.warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
