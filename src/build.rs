@@ -306,7 +306,7 @@ fn difference(expected: &InstalledFile, found: &FileInImage) -> Option<String> {
         return Some(format!("its digest is {digest}, the source's is {}", expected.digest));
     }
     ((*mode, *uid, *gid) != (expected.mode, 0, 0))
-        .then(|| format!("its mode is {mode:o}, its owner {uid}:{gid}; it would be {:o} and 0:0", expected.mode))
+        .then(|| format!("its mode is {mode:o}, its owner {uid}:{gid}, instead of {:o} and 0:0", expected.mode))
 }
 
 /// The layers of the `run` lines, compressed in the same way as the layer of the executables.

@@ -57,7 +57,7 @@ pub enum RemoteError {
     #[error(transparent)]
     GitHub(#[from] github::Error),
     /// The disk.
-    #[error("a temporary folder can't be made")]
+    #[error("a temporary folder can't be created")]
     Disk(#[source] std::io::Error),
 }
 

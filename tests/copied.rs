@@ -372,12 +372,12 @@ async fn a_layout_that_cannot_be_used_is_refused_with_a_hint() {
         (format!("oci:dist/two@{}", image.top().digest()), format!("oci:dist/two@{}", other.top().digest()));
     fails("oci:dist/two", "`oci:dist/two` has 2 images").await;
     // Either name is that of both.
-    fails("oci:dist/two:a", "`oci:dist/two:a` isn't one of the images in it").await;
+    fails("oci:dist/two:a", "`oci:dist/two:a` isn't one of the layout's images").await;
     for offered in [&of_image, &of_other] {
         fails("oci:dist/two", &format!("`{offered}`")).await;
     }
     step.another().input("matrix", &full(&of_other).to_string()).run().await.succeeded();
-    fails(&format!("oci:dist/two@{}", support::image::digest(b"x")), "isn't one of the images in it").await;
+    fails(&format!("oci:dist/two@{}", support::image::digest(b"x")), "isn't one of the layout's images").await;
     let blob = |number: usize| support::image::digest(&image.blobs[number]).replace("sha256:", "two/blobs/sha256/");
     std::fs::write(dist.join(blob(0)), vec![b' '; image.blobs[0].len()]).unwrap();
     fails(&of_image, "has the digest").await;

@@ -247,7 +247,7 @@ async fn a_layout_that_cannot_be_used_is_refused_with_what_to_do() {
         "{log}"
     );
     let log = refused(&registry, &broken("layout:1.0", &two)).await;
-    assert!(log.contains("`oci:layout:1.0` isn't one of the images in it"), "{log}");
+    assert!(log.contains("`oci:layout:1.0` isn't one of the layout's images"), "{log}");
     broken("layout:{version}", &two).run().await.succeeded();
     let index = registry.manifest("acme/tool", "alpine").unwrap().json();
     assert_eq!(index["manifests"].as_array().unwrap().len(), 2);

@@ -219,7 +219,7 @@ async fn a_comparison_that_cannot_be_made_is_one_line_and_fails_nothing() {
         prepare(&github);
         let step = if is_file { file(&github) } else { inline(&github) };
         let done = step.run().await.succeeded();
-        let line = done.summary.lines().find(|line| line.contains("What changes against the base branch isn't known"));
+        let line = done.summary.lines().find(|line| line.contains("The changes against the base branch aren't known"));
         assert!(line.is_some_and(|line| line.contains(reason)), "{reason}: {}", done.summary);
         assert_eq!(done.outputs["status"], "dry-run");
     }

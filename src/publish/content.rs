@@ -163,7 +163,7 @@ pub(super) async fn ensure(
         tallies.insert((to.clone(), content.digest().clone()), all);
     }
     for (to, images) in complete.into_iter().filter(|_| !log.is_verbose()) {
-        log.image(&to, None, &format!("{} complete already", count(images, "image")));
+        log.image(&to, None, &format!("{} already complete", count(images, "image")));
     }
     Ok(tallies)
 }

@@ -237,7 +237,7 @@ impl OfRun<'_> {
             let reason = match &self.outcomes[&(to.clone(), tag.clone())] {
                 TagOutcome::Kept(reason) => reason.to_string(),
                 TagOutcome::GivenTo(version) => {
-                    format!("it belongs to `{version}`, which is newer, and shows that now")
+                    format!("it belongs to `{version}`, which is newer, and now names that version's image")
                 }
                 outcome @ (TagOutcome::Unchanged | TagOutcome::Created | TagOutcome::Moved(_)) => {
                     let named = decision.verdict.digest().or(decision.now.as_ref());

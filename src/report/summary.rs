@@ -87,7 +87,7 @@ const MOST_DIFFERENCES: usize = 200;
 fn comparison(comparison: &Comparison) -> String {
     let (base, differences) = match comparison {
         Comparison::Unknown(reason) => {
-            return format!("What changes against the base branch isn't known: {}.\n\n", prose(reason));
+            return format!("The changes against the base branch aren't known: {}.\n\n", prose(reason));
         }
         Comparison::Known { base, differences } => (code(base.get(..7).unwrap_or(base)), differences),
     };

@@ -104,7 +104,7 @@ pub enum LayoutError {
 
 fn found(layout: &LayoutName, listed: usize) -> String {
     match layout.image {
-        Some(_) => "isn't one of the images in it".to_owned(),
+        Some(_) => "isn't one of the layout's images".to_owned(),
         None => format!("has {listed} images"),
     }
 }
@@ -114,7 +114,7 @@ fn choice(offered: &[LayoutName]) -> String {
     if offered.is_empty() {
         return "write the layout again, with an image in it".to_owned();
     }
-    format!("write one of {}", offered.join(", "))
+    format!("name one of its images: {}", offered.join(", "))
 }
 
 impl Hinted for LayoutError {

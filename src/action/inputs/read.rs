@@ -360,7 +360,7 @@ impl Reader<'_> {
         if let Some(text) = self.text("created", created) {
             stated.created = DateTime::parse_from_rfc3339(&text).ok().map(|time| time.to_utc());
             if stated.created.is_none() {
-                let situation = format!("`{text}` is not a time with its zone");
+                let situation = format!("`{text}` is not a time with a time zone");
                 let hint = "write it as `2026-01-15T20:00:00Z`; `git log -1 --format=%cI` prints a commit's";
                 self.problem("created", Flaw::new(situation, hint));
             }

@@ -34,8 +34,8 @@ pub enum Error {
         /// The name as it was given.
         repository: String,
     },
-    /// The HTTP client can't be made. Usually there are no TLS roots.
-    #[error("no client for GitHub's API can be made")]
+    /// The HTTP client can't be created, usually because there are no trusted certificates.
+    #[error("no client for GitHub's API can be created")]
     Client {
         /// What the client's library says.
         #[source]
@@ -145,7 +145,7 @@ pub enum Error {
         cause: Cause,
     },
     /// An answer that isn't in the form of GitHub's API.
-    #[error("the answer to `{request}` is not one of GitHub's")]
+    #[error("the answer to `{request}` is not in the form of GitHub's API")]
     Malformed {
         /// Method and path.
         request: String,
