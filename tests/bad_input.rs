@@ -109,7 +109,7 @@ async fn messages_about_the_input_name_the_place_and_what_to_do() {
     let mut seen = String::new();
     let mut add = |name: &str, message: String| seen += &format!("# {name}\n{message}\n\n");
     add(
-        "no version to be found",
+        "no version",
         refused_unasked(|step| {
             step.event("workflow_dispatch", &dispatch(None)).variable("GITHUB_REF", "refs/heads/main")
         })

@@ -107,7 +107,7 @@ fn one_of_several_steps_is_chosen() {
         assert_eq!(inputs.input("matrix").map(str::trim), Some("alpine,nightly"), "{step}");
     }
     assert!(inputs(&text, Some("variants"), &["version"]).is_ok());
-    assert!(message(&text, Some("nothing"), &[]).contains("`--step` names none"));
+    assert!(message(&text, Some("nothing"), &[]).contains("`--step` fits no step"));
 }
 
 #[test]
