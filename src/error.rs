@@ -88,7 +88,7 @@ impl Failure {
         Self { fault: Fault::Publication, ..self }
     }
 
-    /// The same with all texts as `change` makes them.
+    /// This failure with all texts changed by `change`.
     #[must_use]
     pub fn map(&self, change: impl Fn(&str) -> String) -> Self {
         let situations = self.situations.iter().map(|text| change(text)).collect();

@@ -25,7 +25,7 @@ use crate::troubleshooting::Topic;
 
 /// How long removing the run's images and containers from the engine may take.
 const CLEAN_UP: Duration = Duration::from_secs(60);
-/// The same for a stopped run, which must end within five seconds.
+/// How long that may take in a stopped run, which must end within five seconds.
 const CLEAN_UP_WHEN_STOPPED: Duration = Duration::from_secs(4);
 
 /// How long a run that is stopped while it writes tags may take to look at them once more. By then, nothing of it is

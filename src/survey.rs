@@ -183,7 +183,7 @@ impl<'a> Surveyed<'a> {
     /// Adds the verified images. The digests of variants with `run` lines are known only from now on.
     ///
     /// # Errors
-    /// Those of [`survey`].
+    /// The errors of [`survey`].
     pub async fn built(&mut self, verified: &[Verified]) -> Result<(), SurveyError> {
         let resolved = self.resolved;
         let mut learned = false;

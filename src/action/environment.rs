@@ -39,7 +39,7 @@ impl Environment {
         self.get(&variable(name))
     }
 
-    /// The same, overridden by `variables`.
+    /// These variables, overridden by `variables`.
     #[must_use]
     pub fn with(&self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut all = self.clone();
@@ -47,7 +47,7 @@ impl Environment {
         all
     }
 
-    /// The same, with places in the text of `input` reported as lines and columns of `file`.
+    /// These variables, with places in the text of `input` reported as lines and columns of `file`.
     #[must_use]
     pub fn with_text_in(mut self, input: &'static str, file: &str) -> Self {
         self.files.insert(input, file.to_owned());

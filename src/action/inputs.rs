@@ -146,7 +146,7 @@ pub enum ReleaseNotes {
     /// A short section: how to pull, a table, and the digests.
     #[default]
     Compact,
-    /// The same, with the details of each variant.
+    /// A section with the details of each variant as well.
     Full,
     /// No section.
     Off,

@@ -174,7 +174,7 @@ impl Log {
         self.annotate_at(level, title, None, message);
     }
 
-    /// The same about a place in the input. If that is in a file of the repository, GitHub shows the message there.
+    /// Logs a message about a place in the input. If that is in a file of the repository, GitHub shows the message there.
     pub fn annotate_at(&self, level: Level, title: &str, place: Option<&Place>, message: &str) {
         let mut shared = self.shared();
         // A group without lines hasn't begun yet, so the message comes before it.

@@ -15,13 +15,13 @@ use crate::survey::Surveyed;
 /// How the blobs of an image got to a destination, as numbers of blobs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Blobs {
-    /// They were already there.
+    /// Blobs that were already there.
     pub already_there: u64,
-    /// They were mounted from another repository of the registry.
+    /// Blobs that were mounted from another repository of the registry.
     pub mounted: u64,
-    /// They were copied from another registry.
+    /// Blobs that were copied from another registry.
     pub copied: u64,
-    /// They were uploaded from this machine.
+    /// Blobs that were uploaded from this machine.
     pub pushed: u64,
     /// Manifests and indexes that were pushed.
     #[serde(skip)]

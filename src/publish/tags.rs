@@ -54,7 +54,7 @@ impl fmt::Display for TagOutcome {
 }
 
 impl TagOutcome {
-    /// The same for a line about several tags.
+    /// The outcome, for a log line about several tags.
     fn word(&self) -> Word {
         match self {
             Self::Unchanged => Word::Unchanged,

@@ -69,8 +69,8 @@ fn buffered(archive: &File) -> impl BufRead {
     BufReader::with_capacity(1 << 16, archive)
 }
 
-/// The same for a [zip file](https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT). If a name occurs several
-/// times, the last entry counts.
+/// Like [`read`], for a [zip file](https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT). If a name occurs
+/// several times, the last entry counts.
 fn zip<T>(archive: File, path: &str, take: impl FnOnce(&mut dyn Read) -> T) -> Result<T, Refusal> {
     let malformed = |error: rawzip::Error| io::Error::new(io::ErrorKind::InvalidData, error.to_string());
     let mut buffer = vec![0; RECOMMENDED_BUFFER_SIZE];

@@ -1,9 +1,14 @@
 //! The examples of uv and Ruff as the release workflow of cargo-dist calls them, run by act.
 //!
-//! There are stand-ins for `ghcr.io`, `docker.io` and `dhi.io`; for GitHub's API; for the job of cargo-dist that makes
-//! the plan; for the tool itself, which prints its version; for the bases, which have nothing but a shell; and for each
-//! action in [`STAND_INS`]. The checkout is act's own. Everything else is the example's: its jobs, expressions, inputs
-//! and matrix. But uv's matrix is [shortened](short), and its bases are for one platform.
+//! These parts are stand-ins:
+//!
+//! - the registries `ghcr.io`, `docker.io` and `dhi.io`, and GitHub's API,
+//! - the job of cargo-dist that makes the plan,
+//! - the tool, which prints its version, and the bases, which have nothing but a shell,
+//! - each action in [`STAND_INS`]; the checkout is act's own.
+//!
+//! Everything else is the example's: its jobs, expressions, inputs and matrix. But uv's matrix is [shortened](short), and
+//! its bases are for one platform.
 
 use std::collections::BTreeSet;
 use std::path::Path;

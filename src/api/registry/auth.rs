@@ -71,7 +71,7 @@ impl Access<'_> {
 pub(super) enum Identity {
     /// The user in the credentials for the registry.
     User,
-    /// Nobody in particular.
+    /// An anonymous client.
     Anonymous,
 }
 
@@ -246,7 +246,8 @@ impl Registries {
         };
         let realm = Realm { url: realm, service: service.as_deref() };
         let authorization = self.token(call, identity, realm, Some((challenge, used))).await?;
-        // If the refused request didn't have the cached token yet, that one gets a chance; after that, only a new one does.
+        // If the refused request didn't have the cached token yet, that token gets one chance. After that, only a new
+        // one does.
         let fresh = authorization.fresh || used.is_some();
         Ok(Some(Authorization { fresh, ..authorization }))
     }

@@ -258,7 +258,7 @@ fn is_untrusted(error: &reqwest::Error) -> bool {
     causes(error).any(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))))
 }
 
-/// Whether the server has answered a request for TLS with something else: plain HTTP, as a rule.
+/// Whether the server has answered a request for TLS with something else, which is usually plain HTTP.
 fn speaks_http(error: &reqwest::Error) -> bool {
     causes(error).any(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidMessage(_))))
 }
