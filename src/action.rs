@@ -1,4 +1,4 @@
-//! GitHub Actions: what a job gives us, and what we give back to it.
+//! The interface to a job of GitHub Actions: its inputs and event, the log, and the runner's files.
 
 pub mod environment;
 pub mod event;

@@ -46,7 +46,7 @@ pub enum OnEngine {
     Pulled(PulledImage),
     /// It was built elsewhere, and loaded from an OCI layout.
     Loaded(LocalImage),
-    /// There is none, for this reason.
+    /// There is no copy, for this reason.
     Nothing(String),
 }
 
@@ -83,9 +83,9 @@ enum Task<'a> {
 /// The engine's image differs from the one that would be published.
 #[derive(Debug, thiserror::Error)]
 pub enum Mismatch {
-    /// Files go to a folder that nobody has looked at in the base.
+    /// Files go to a folder that hasn't been inspected in the base.
     #[error(
-        "`{path}` of variant `{variant}` can't be put into base `{base}`: nobody has looked whether `{folder}` is a folder there"
+        "`{path}` of variant `{variant}` can't be put into base `{base}`: nothing has checked whether `{folder}` is a folder there"
     )]
     FolderUnseen {
         /// The variant.
@@ -97,7 +97,7 @@ pub enum Mismatch {
         /// Its folder.
         folder: String,
     },
-    /// Another file than in the layer.
+    /// A file in the engine's image differs from the one in the layer.
     #[error(
         "`{path}` in the engine's image of variant `{variant}` for `{platform}` is not the one that would be published: {difference}"
     )]
@@ -120,8 +120,8 @@ impl Hinted for Mismatch {
     fn hints(&self) -> Hints {
         match self {
             Self::FolderUnseen { .. } => format!(
-                "where it is a link, the link would be gone, with all that is found through it; set {}, which looks, or leave the file in \
-                 `{DESTINATION}`", Input("builder").set_to("engine")
+                "if it is a link, a folder would replace the link and hide everything behind it; set {}, which looks into the \
+                 base, or leave the file in `{DESTINATION}`", Input("builder").set_to("engine")
             ).into(),
             Self::Executable { .. } => REPORT_THIS.into(),
             Self::Run(..) => FREE_DISK.into(),
@@ -162,7 +162,7 @@ pub fn build<'a>(
     };
     let mut images: Vec<_> = variants.iter().copied().flat_map(of_variant).collect();
     images.sort_by_key(|(_, recipe, _)| recipe.base.image().map(|base| &base.reference));
-    // All are announced before the first build, so that no base is removed too early.
+    // All images are announced before the first build, so that no base is removed too early.
     let hold = |recipe| engine.map(|engine| engine::hold(engine, recipe));
     let tasks = images.iter().map(|(variant, recipe, composed)| Task::Build(variant, recipe, composed, hold(recipe)));
     let copied = variants.iter().copied().flat_map(|variant| {
@@ -306,7 +306,7 @@ fn difference(expected: &InstalledFile, found: &FileInImage) -> Option<String> {
         return Some(format!("its digest is {digest}, the source's is {}", expected.digest));
     }
     ((*mode, *uid, *gid) != (expected.mode, 0, 0))
-        .then(|| format!("its mode is {mode:o}, its owner {uid}:{gid}; it would be {:o} and 0:0", expected.mode))
+        .then(|| format!("its mode is {mode:o}, its owner {uid}:{gid}, instead of {:o} and 0:0", expected.mode))
 }
 
 /// The layers of the `run` lines, compressed in the same way as the layer of the executables.

@@ -16,8 +16,8 @@ use crate::action::{Environment, Options};
     version,
     max_term_width = 100,
     after_help = "Every option is also read from the variable that GitHub sets for the action's input of the same name: \
-                  --dry-run from INPUT_DRY-RUN. Options count more.\n\n\
-                  In GitHub Actions, the command is `publish` where none is given."
+                  --dry-run from INPUT_DRY-RUN. Options take precedence.\n\n\
+                  In GitHub Actions, the command is `publish` if none is given."
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -64,10 +64,10 @@ pub enum Command {
 /// How much is to be said.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub struct Wish {
-    /// Say nothing but errors, warnings and the outcome
+    /// Log nothing but errors, warnings and the outcome
     #[arg(short, long, conflicts_with = "verbose")]
     quiet: bool,
-    /// Say something of every platform and every tag
+    /// Log a line for every platform and every tag
     #[arg(short, long)]
     verbose: bool,
 }

@@ -235,7 +235,7 @@ pub fn index(images: &[&Composed], annotations: &Annotations) -> Content {
     Content { index, images: images.into_iter().map(ImageContent::from).collect() }
 }
 
-/// Manifests made by others (the source's, or those of a variant built elsewhere), unchanged, under an index of ours.
+/// An index of ours with unchanged manifests: the source's, or those of a variant built elsewhere.
 #[must_use]
 pub fn annotated(source: &Content, listed: Vec<Descriptor>, annotations: &Annotations) -> Content {
     Content { index: document(listed, annotations), images: source.images.clone() }

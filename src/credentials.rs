@@ -112,7 +112,7 @@ pub struct Credentials {
 /// The credentials that a run uses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settled {
-    /// Without those that a credential of higher rank covers.
+    /// The credentials, without those that one of higher rank covers.
     pub credentials: Vec<Credential>,
     /// Files that couldn't be read, and credential helpers that couldn't be asked.
     pub warnings: Vec<String>,
@@ -187,8 +187,8 @@ impl Credentials {
             of_file.extend(file.credentials().cloned());
             settled.add(of_file);
         }
-        // A file may have dozens of credentials for other registries: those are neither sent nor searched for in what
-        // is published.
+        // A file may have dozens of credentials for other registries. Only the ones in use are sent, and looked for in
+        // the content to be published.
         let used: BTreeSet<String> =
             repositories.iter().filter_map(|repository| registry_name(repository.registry())).collect();
         settled.credentials.retain(|credential| {
@@ -231,7 +231,7 @@ impl Credentials {
                 ),
                 Line::TooLong => problems.push(
                     Problem::new(&place, format!("line {number} has more than three words"))
-                        .hint("write `registry username password`, one registry a line"),
+                        .hint("write `registry username password`, one registry per line"),
                 ),
             }
         }
@@ -245,7 +245,7 @@ impl Credentials {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound && named_by.is_none() => continue,
                 Err(error) => {
                     let why = named_by.map(|name| {
-                        format!("; `{name}` names it, and the action's container has no folder of the runner but the workspace")
+                        format!("; `{name}` names it, but the workspace is the only folder of the runner that the action's container has")
                     });
                     let path = quoted(&path.display().to_string());
                     self.warnings

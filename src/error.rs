@@ -1,7 +1,7 @@
-//! How a run fails: with a situation, its causes, a hint, and an exit code that says whose fault it was.
+//! How a run fails: with a situation, its causes, hints, and an exit code that says whose fault it was.
 //!
-//! Every stage has one error enum. Its `Display` is the situation, its `source()` the cause, and its `hints()` say what the
-//! user can do about it.
+//! Every stage has one error enum. Its `Display` is the situation, its `source()` the cause, and its `hints()` say what
+//! the user can do about it.
 
 use std::error::Error;
 use std::fmt;
@@ -16,12 +16,12 @@ use crate::troubleshooting::Topic;
 pub enum Fault {
     /// The input can't be used. Nothing was written, and a rerun fails in the same way. Exit code 2.
     Input,
-    /// The input was fine, but publishing failed. A rerun adds what is missing. Exit code 1.
+    /// The input was fine, but publishing failed. Another run finishes the work. Exit code 1.
     Publication,
 }
 
 impl Fault {
-    /// Both.
+    /// Both faults, in the order of their exit codes.
     pub const ALL: [Self; 2] = [Self::Publication, Self::Input];
 
     /// The exit code of the process.
@@ -88,7 +88,7 @@ impl Failure {
         Self { fault: Fault::Publication, ..self }
     }
 
-    /// The same with all texts as `change` makes them.
+    /// This failure with all texts changed by `change`.
     #[must_use]
     pub fn map(&self, change: impl Fn(&str) -> String) -> Self {
         let situations = self.situations.iter().map(|text| change(text)).collect();
@@ -131,7 +131,7 @@ pub(crate) fn first_line(error: &dyn Error) -> String {
     without_numbers_of_errors(error.to_string().lines().next().unwrap_or_default())
 }
 
-/// The message of an error. The JSON parser repeats what it can't read at full length, so its messages are cut.
+/// The message of an error. The JSON parser quotes unexpected values at full length, so its messages are cut.
 fn message(error: &(dyn Error + 'static)) -> String {
     let message = error.to_string();
     if error.is::<serde_json::Error>() { quoted(&message) } else { without_numbers_of_errors(&message) }

@@ -60,7 +60,7 @@ pub struct Facts {
     pub created: Option<DateTime<Utc>>,
 }
 
-/// Facts that inputs state. They override those of the source image.
+/// Facts that inputs state. They override the facts in the source image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stated {
     /// The tool's repository.
@@ -71,11 +71,11 @@ pub struct Stated {
     pub created: Option<DateTime<Utc>>,
 }
 
-/// Why a fact can't be had.
+/// Why a fact can't be determined.
 #[derive(Debug, thiserror::Error)]
 pub enum FactsError {
     /// The event's release doesn't exist.
-    #[error("release `{0}` doesn't exist any more")]
+    #[error("release `{0}` no longer exists")]
     NoRelease(String),
     /// GitHub doesn't answer, or refuses.
     #[error(transparent)]

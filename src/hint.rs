@@ -1,37 +1,38 @@
-//! What can be done about an error: it stands beside the message and is never read back out of it, since a message may quote others.
+//! Hints: what the user can do about an error. They are kept apart from its message, and never parsed out of it, since
+//! a message may quote other programs.
 
 use std::fmt;
 use std::sync::OnceLock;
 
-/// What can be done about something: nothing that we know of, one thing or several.
+/// What can be done about an error: nothing, one thing or several.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Hints(Vec<String>);
 
 impl Hints {
-    /// Nothing that we know of.
+    /// There is nothing that we could suggest.
     #[must_use]
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// Each once, in the order in which they were given.
+    /// The hints, each once, in the order in which they were given.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)
     }
 
-    /// Whether there are none.
+    /// Whether there are no hints.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The same hints, each as `change` makes it.
+    /// The hints, each changed by `change`.
     #[must_use]
     pub fn map(&self, change: impl FnMut(&str) -> String) -> Self {
         Self(self.iter().map(change).collect())
     }
 
-    /// As lines below `situation`.
+    /// `situation`, with the hints on lines below it.
     #[must_use]
     pub fn below(&self, situation: &str) -> String {
         self.iter().fold(situation.to_owned(), |text, hint| format!("{text}\nhint: {hint}"))
@@ -62,12 +63,12 @@ impl FromIterator<Self> for Hints {
     }
 }
 
-/// Something that is wrong, with what can be done about it. `Display` is the situation alone.
+/// Something that is wrong, with hints. `Display` is the situation alone.
 pub trait Hinted: fmt::Display {
-    /// What can be done about it and about its causes.
+    /// What can be done about it, and about its causes.
     fn hints(&self) -> Hints;
 
-    /// What is wrong, and each hint on a line of its own.
+    /// The situation, and each hint on a line of its own.
     fn with_hints(&self) -> String {
         self.hints().below(&format!("{self}"))
     }
@@ -85,21 +86,21 @@ impl<T: Hinted + ?Sized> Hinted for Box<T> {
     }
 }
 
-/// A text says what is wrong, and no more.
+/// A plain text is a situation without hints.
 impl Hinted for str {
     fn hints(&self) -> Hints {
         Hints::none()
     }
 }
 
-/// A text says what is wrong, and no more.
+/// A plain text is a situation without hints.
 impl Hinted for String {
     fn hints(&self) -> Hints {
         Hints::none()
     }
 }
 
-/// What is wrong with a text that somebody wrote, wherever it stands.
+/// What is wrong with a text of the input. Whoever knows its place adds that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flaw {
     situation: String,
@@ -107,12 +108,12 @@ pub struct Flaw {
 }
 
 impl Flaw {
-    /// Without a hint where `hint` is [`Hints::none`].
+    /// A flaw with a hint, or without one if `hint` is [`Hints::none`].
     pub fn new(situation: impl Into<String>, hint: impl Into<Hints>) -> Self {
         Self { situation: situation.into(), hints: hint.into() }
     }
 
-    /// What `error` says, with its hints.
+    /// The message of `error`, with its hints.
     pub fn of(error: &impl Hinted) -> Self {
         Self { situation: error.to_string(), hints: error.hints() }
     }
@@ -136,12 +137,13 @@ impl Hinted for Flaw {
     }
 }
 
-/// For a disk that is full.
+/// The hint for a full disk.
 pub const FREE_DISK: &str = "free some disk space, or point `TMPDIR` to a folder that has more";
-/// For what can't be, as far as we know.
+/// The hint for an error that only a bug can cause.
 pub const REPORT_THIS: &str = "please report this; nothing was published";
 
-/// For a file of the input that can't be read: what its path is relative to, and in a job a question about the steps before.
+/// The hint for a file of the input that can't be read: what its path is relative to, and in a job also `question`,
+/// which is about the earlier steps.
 #[must_use]
 pub fn of_path(question: &str) -> Hints {
     match Reader::of_process() {
@@ -150,23 +152,24 @@ pub fn of_path(question: &str) -> Hints {
     }
 }
 
-/// For a matrix that can't be read.
+/// The hint for a matrix file that can't be read.
 #[must_use]
 pub fn of_matrix() -> Hints {
     match Reader::of_process() {
-        Reader::Job => of_path("is there an `actions/checkout` step before?"),
+        Reader::Job => of_path("does an earlier step run `actions/checkout`?"),
         Reader::Terminal => "give the path of a YAML file, or `-f -` to read it from standard input".into(),
     }
 }
 
-/// The question about a file that some step of the job has to bring.
-pub const MADE_BEFORE: &str = "was it made or downloaded by a step before?";
+/// The question for [`of_path`] about a file that a step of the job has to provide.
+pub const MADE_BEFORE: &str = "does an earlier step make or download it?";
 
-/// An input by its name, as those who read the message write it: `` `credentials` `` in a job, `` `--credentials` `` at a terminal.
+/// An input by its name, as the reader of the message would write it: `` `credentials` `` in a job, `` `--credentials` ``
+/// at a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Input(pub &'static str);
 
-/// Where the messages are read.
+/// Where messages are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reader {
     /// In the log of a job, whose workflow sets inputs.
@@ -175,11 +178,11 @@ pub enum Reader {
     Terminal,
 }
 
-/// Who reads the messages of this process. It is settled once, before the first of them.
+/// Where the messages of this process are read. It is set once, before the first message.
 static READER: OnceLock<Reader> = OnceLock::new();
 
 impl Reader {
-    /// Words all messages of this process for this reader. Without it they are for a job.
+    /// Words all messages of this process for this reader. By default, that is a job.
     pub fn settle(self) {
         let _ = READER.set(self);
     }
@@ -188,7 +191,7 @@ impl Reader {
         READER.get().copied().unwrap_or(Self::Job)
     }
 
-    /// How `input` is called.
+    /// The name of `input`, as this reader writes it.
     fn name(self, input: &str) -> String {
         match self {
             Self::Job => input.to_owned(),
@@ -208,7 +211,8 @@ impl Input {
         }
     }
 
-    /// With the word that says what it is, where the name alone doesn't: `` input `credentials` `` or `` `--credentials` ``.
+    /// With the word “input” unless the hyphens of an option say enough: `` input `credentials` `` or
+    /// `` `--credentials` ``.
     #[must_use]
     pub fn in_full(self) -> String {
         match Reader::of_process() {
@@ -236,7 +240,7 @@ mod tests {
 
     #[test]
     fn an_input_is_an_option_at_a_terminal() {
-        // The reader of this process isn't settled, so that it is a job.
+        // The reader isn't set in this process, so it is a job.
         assert_eq!(Input("credentials").to_string(), "`credentials`");
         assert_eq!(Input("builder").set_to("engine"), "`builder: engine`");
         assert_eq!(Input("images").in_full(), "input `images`");

@@ -25,11 +25,11 @@ use crate::troubleshooting::Topic;
 
 /// How long removing the run's images and containers from the engine may take.
 const CLEAN_UP: Duration = Duration::from_secs(60);
-/// The same for a stopped run, which must end within five seconds.
+/// How long that may take in a stopped run, which must end within five seconds.
 const CLEAN_UP_WHEN_STOPPED: Duration = Duration::from_secs(4);
 
-/// How long a run that is stopped while it writes tags may take for its last look at them. Nothing is left on the
-/// engine by then.
+/// How long a run that is stopped while it writes tags may take to look at them once more. By then, nothing of it is
+/// left on the engine.
 const LAST_LOOK: Duration = Duration::from_secs(4);
 
 /// A signal that ended the run, and the stage that it came in.
@@ -42,7 +42,7 @@ pub struct Interrupted {
 
 impl Hinted for Interrupted {
     fn hints(&self) -> Hints {
-        "run it again: it goes on from what is there".into()
+        "run it again: it continues where this run stopped".into()
     }
 }
 
@@ -64,7 +64,7 @@ fn during(stage: Option<&str>) -> String {
 fn visible(stage: Option<&str>) -> &'static str {
     match stage {
         Some("tag") => "the tags that the log names were written, the others were not",
-        Some("report") => "everything was published, and the release's notes may not tell",
+        Some("report") => "everything was published, but the release notes may not say so",
         _ => "nothing was published",
     }
 }
@@ -173,7 +173,7 @@ pub struct SecretInPlan(String);
 
 impl Hinted for SecretInPlan {
     fn hints(&self) -> Hints {
-        "take it out of the inputs; where it is a common word by chance, use a longer password".into()
+        "take it out of the inputs; if it happens to be a common word, use a longer password".into()
     }
 }
 
@@ -206,10 +206,10 @@ fn refuse_secrets(plan: &Plan, log: &Log) -> Result<(), SecretInPlan> {
     Ok(())
 }
 
-/// These outputs would contain a secret.
+/// The outputs that would contain a secret, by name.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "a password or token is part of {}, which the runner doesn't get; all else is done as the log says", listed(.0)
+    "a password or token is part of {}, which the runner doesn't get; everything else was done as the log says", listed(.0)
 )]
 pub struct SecretInOutput(Vec<&'static str>);
 
@@ -222,7 +222,7 @@ fn listed(names: &[&str]) -> String {
 
 impl Hinted for SecretInOutput {
     fn hints(&self) -> Hints {
-        "where it is a common word by chance, use a longer password".into()
+        "if it happens to be a common word, use a longer password".into()
     }
 }
 
@@ -243,8 +243,8 @@ fn runner_files(environment: &Environment) -> workflow::Files {
 /// Writes outputs and summary, and logs warnings. Fails if the release notes couldn't be written.
 fn tell(ended: Ended, environment: &Environment, log: &Log) -> Result<Report, Failure> {
     let Ended { report, form, untold } = ended;
-    let untold = untold
-        .map(|failure| failure.after_publishing("everything is published, and the release's notes don't tell of it"));
+    let untold =
+        untold.map(|failure| failure.after_publishing("everything is published, but the release notes don't say so"));
     let failure = set_outputs(&report, form, environment, log).err().or(untold);
     let error = failure.as_ref().map(|failure| failure.map(|text| log.redacted(text)));
     let summary = summary::markdown(&without_secrets(&report, log), error.as_ref());

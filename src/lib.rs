@@ -119,11 +119,11 @@ pub async fn run(
     let untold = stages.during("report", log, async {
         let github = github.as_ref().filter(|_| resolved.plan.release.is_some());
         let told = match (inputs.release_notes, github) {
-            (ReleaseNotes::Off, _) => Some("no section in the release's notes: `release-notes: false`".to_owned()),
+            (ReleaseNotes::Off, _) => Some("no section in the release notes: `release-notes: false`".to_owned()),
             (form, Some(github)) => tell(github, resolved.release.as_ref(), &mut report, form).await?,
             (_, None) => None,
         };
-        log.line(told.as_deref().unwrap_or("no release, and so no notes to write the images into"));
+        log.line(told.as_deref().unwrap_or("there is no release, so there are no notes to write the images into"));
         Ok::<_, Failure>(())
     });
     let untold = untold.await.err();

@@ -68,19 +68,19 @@ pub struct Row {
 /// What a row says about the image's command or entrypoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Setting {
-    /// Nothing.
+    /// The row doesn't say.
     #[default]
     Unsaid,
     /// The base's value is kept.
     OfBase,
-    /// This value; empty to clear it.
+    /// It is set to this value, or cleared if that is empty.
     Set(Vec<String>),
 }
 
 /// The commands to run before a variant is published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verify {
-    /// None.
+    /// No commands at all.
     Nothing,
     /// The default commands, then these, each with the text that its output must contain.
     Also(Vec<(Vec<String>, Option<String>)>),

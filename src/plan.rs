@@ -203,9 +203,9 @@ impl Made {
 /// The platforms of a variant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Platforms {
-    /// Those that source and base have in common; all platforms of an image made elsewhere.
+    /// All platforms that source and base have in common, or that an image made elsewhere has.
     Auto,
-    /// These. It is an error if one is missing.
+    /// The listed platforms. It is an error if one is missing.
     Listed(Vec<Platform>),
 }
 

@@ -38,7 +38,7 @@ pub enum PublishError {
         /// What was looked for.
         reference: Reference,
     },
-    /// The last look at the destinations, before the first tag was written, ended the run.
+    /// The survey right before the first tag would have been written ended the run.
     #[error(transparent)]
     Survey(#[from] SurveyError),
     /// Tags that couldn't be written, with the reasons. All others were written.
@@ -66,7 +66,7 @@ impl Hinted for PublishError {
             }
             Self::Survey(error) => error.hints(),
             Self::Tags(tags) => {
-                let again = Hints::from("run it again: what is published is found in place");
+                let again = Hints::from("run it again: what has already been published stays as it is");
                 tags.iter().map(|(_, cause)| cause.hints()).chain([again]).collect()
             }
             Self::Contended => "give the workflow a `concurrency` group, and run it again".into(),

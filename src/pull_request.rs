@@ -1,7 +1,7 @@
 //! What a pull request changes: its plan, compared with that of the branch that it is to be merged into.
 //!
-//! The matrix of that branch is read from GitHub at the commit that the event names. Where it can't be had, the summary says why, and
-//! nothing fails.
+//! The matrix of that branch is read from GitHub, at the commit that the event names. If it can't be read, the summary
+//! says why, and the run goes on.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use crate::error::first_line;
 use crate::plan::{Plan, PlanError, Text};
 use crate::report::{Comparison, difference};
 
-/// How long the run waits for the files of the other branch, which only its summary tells of.
+/// How long the run waits for the files of the base branch, which only the summary needs.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What the inputs are read from.
+/// Everything that inputs are read from.
 #[derive(Clone, Copy)]
 pub struct Given<'a> {
     /// The options of the command line.
@@ -27,7 +27,7 @@ pub struct Given<'a> {
     pub files: &'a dyn Files,
 }
 
-/// Compares `plan` with that of the base branch. `None` where the event is no pull request, or there is no GitHub to ask.
+/// Compares `plan` with that of the base branch. `None` if the event isn't a pull request, or without GitHub.
 pub async fn compare(
     plan: &Plan,
     inputs: &Inputs,
@@ -55,7 +55,7 @@ struct Base<'a> {
 }
 
 impl Base<'_> {
-    /// The plan that this run would make there, or why nobody knows it. `inputs` are those of the head.
+    /// The plan that this run would make at the base, or why it can't be made. `inputs` are those of the head.
     async fn plan(&self, inputs: &Inputs) -> Result<Plan, String> {
         let is_inline = inputs.matrix.as_ref().is_some_and(|matrix| matches!(matrix.name, Text::Input(_)));
         let environment = match is_inline {
@@ -77,7 +77,7 @@ impl Base<'_> {
         let environment = self.given.environment;
         let path = workflow_path(environment).ok_or("`GITHUB_WORKFLOW_REF` names no workflow of this repository")?;
         let text = self.file(path).await?;
-        // An action without an `id` has one that the runner has made up; the job tells it from others then.
+        // For a step without an `id`, the runner makes one up (`__…`); the step is then looked for by its job.
         let id = environment.get("GITHUB_ACTION").filter(|id| !id.starts_with("__"));
         let given = BTreeSet::new();
         let read = |step| Workflow { path, step, given: &given }.inputs_at(&text, environment);
@@ -86,7 +86,7 @@ impl Base<'_> {
     }
 
     async fn file(&self, path: &str) -> Result<String, String> {
-        // The workspace may be named in full.
+        // The path of the matrix may be absolute, and begin with the workspace.
         let workspace = self.given.environment.workspace().unwrap_or_default().trim_end_matches('/');
         let inside = path.strip_prefix(workspace).filter(|_| path.starts_with('/')).unwrap_or(path);
         let path = inside.trim_start_matches("./").trim_start_matches('/');

@@ -45,7 +45,7 @@ pub struct Remotes {
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
     /// The deadline isn't a number.
-    #[error("`PUBLISH_VARIANTS_DEADLINE` is `{0}`, which is no number of seconds")]
+    #[error("`PUBLISH_VARIANTS_DEADLINE` is `{0}`, which is not a number of seconds")]
     Deadline(String),
     /// The engine.
     #[error(transparent)]
@@ -57,7 +57,7 @@ pub enum RemoteError {
     #[error(transparent)]
     GitHub(#[from] github::Error),
     /// The disk.
-    #[error("a temporary folder can't be made")]
+    #[error("a temporary folder can't be created")]
     Disk(#[source] std::io::Error),
 }
 
@@ -174,7 +174,7 @@ impl Remotes {
         self.engine.get_or_try_init(connect).await.map(Some)
     }
 
-    /// Removes what the run made on the engine, if it used one. Returns what couldn't be removed.
+    /// Removes everything that the run made on the engine, if it used one. Returns a warning if something is left.
     pub async fn clean_up(&self, patience: Duration) -> Option<String> {
         let left = self.engine.get()?.clean_up(patience).await;
         (!left.is_empty()).then(|| left.to_string())

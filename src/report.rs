@@ -50,7 +50,7 @@ pub struct Report {
     /// Variants that the previous release lacked; empty if nothing is known about it.
     #[serde(skip)]
     pub new_variants: Vec<String>,
-    /// For a pull request, what it changes.
+    /// For a pull request, its changes.
     #[serde(skip)]
     pub comparison: Option<Comparison>,
     /// For a development build, the tags that the templates of the next release would make: `{version}-<tag>`.
@@ -90,7 +90,7 @@ impl Report {
 /// The plan of a pull request, compared with that of the branch that it is to be merged into.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Comparison {
-    /// Both are known.
+    /// Both plans are known.
     Known {
         /// The commit of the branch.
         base: String,
@@ -104,15 +104,15 @@ pub enum Comparison {
 /// Numbers of tags by their outcome; in a dry run, by their expected outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// They didn't exist before.
+    /// Tags that didn't exist before.
     pub created: usize,
-    /// They named another image before.
+    /// Tags that named another image before.
     pub moved: usize,
-    /// They already named the right image.
+    /// Tags that already named the right image.
     pub unchanged: usize,
-    /// They were moved to the newer version that they belong to.
+    /// Tags that were given to the newer version that they belong to.
     pub given: usize,
-    /// They were left alone, and don't name this run's image.
+    /// Tags that were left alone, and don't name this run's image.
     pub kept: usize,
 }
 
@@ -294,7 +294,7 @@ pub struct Check {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
 pub enum Outcome {
-    /// As expected.
+    /// It succeeded.
     Passed,
     /// Not run: the image has been published already, or can't be run here.
     Skipped {

@@ -100,7 +100,7 @@ pub struct ResolvedVariant {
     pub recipes: Vec<Recipe>,
     /// The image of each recipe, still without the layers of `run` lines.
     pub composed: Vec<Composed>,
-    /// Platforms of the source that the base lacks and that nobody asked to leave out.
+    /// Platforms of the source that were left out only because the base lacks them.
     pub left_out: Vec<Platform>,
 }
 
@@ -184,7 +184,7 @@ impl Resolved {
     /// Logs the digests: a line for each source and for each variant.
     pub fn tell(&self, log: &Log) {
         if let Some(unreleased) = &self.unreleased {
-            log.line(&format!("{unreleased}: everything but the release's notes is done"));
+            log.line(&format!("{unreleased}: everything but the release notes is done"));
         }
         for (name, source) in &self.images.sources {
             log.image(name, None, source.image.top.digest().as_str());
@@ -292,7 +292,7 @@ pub async fn resolve(
     one_or_several(problems.collect())?;
     let of_copied = match plan.source.as_ref().and_then(|source| sources.get(&source.name)) {
         Some(source) => source.facts.clone(),
-        // The facts in each image come first; what any of them lacks is looked up once.
+        // Facts in the image itself come first. Facts that any of the images lacks are looked up once for all.
         None if found_copied.values().all(|found| found.facts().is_complete()) => Facts::default(),
         None => teller.complete(Facts::default()).await?,
     };
@@ -338,7 +338,7 @@ fn those_found<N: Ord, T>(
     those_found
 }
 
-/// Adds the variant's place to an error about what the variant itself names: its base, its platforms or its source.
+/// Adds the variant's place to an error about its base, its platforms or its own source.
 fn placed(plan: &Plan, variant: &Variant, error: ResolveError) -> ResolveError {
     match plan.own_source(variant) {
         Some(_) => error.at(&variant.place),
@@ -372,7 +372,7 @@ fn leave_out(plan: &mut Plan, closed: &BTreeMap<Reference, ResolveError>) -> Vec
         plan.variants.retain(|variant| !is_on(variant));
         let registry = base.repository().registry();
         without_login.push(format!(
-            "left out of this dry run: {}, since the base `{base}` needs a login at `{registry}`, and there is none",
+            "left out of this dry run: {}, since the base `{base}` needs a login at `{registry}`, which is missing",
             names.join(", ")
         ));
     }

@@ -1,4 +1,4 @@
-//! Which stage a run is in, what it has done so far, and how long each stage took.
+//! The progress of a run: its stage, the tags that it has written, and the time that each stage took.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -32,7 +32,7 @@ pub use error::{Conflict, LostPlatforms, SurveyError};
 /// The resolved plan with the decisions about its tags.
 #[derive(Debug)]
 pub struct Surveyed<'a> {
-    /// What the decisions are about.
+    /// The resolved plan.
     pub resolved: &'a Resolved,
     /// The run's intentions.
     pub wanted: Wanted,
@@ -129,7 +129,7 @@ impl Wanted {
 }
 
 impl<'a> Surveyed<'a> {
-    /// The variants to build and verify: those that a tag should name and that no exact tag names yet.
+    /// The variants to build and verify: a tag should name them, and no exact tag does so yet.
     #[must_use]
     pub fn to_build(&self) -> Vec<&'a ResolvedVariant> {
         let is_written = |number: usize| {
@@ -183,7 +183,7 @@ impl<'a> Surveyed<'a> {
     /// Adds the verified images. The digests of variants with `run` lines are known only from now on.
     ///
     /// # Errors
-    /// Those of [`survey`].
+    /// The errors of [`survey`].
     pub async fn built(&mut self, verified: &[Verified]) -> Result<(), SurveyError> {
         let resolved = self.resolved;
         let mut learned = false;

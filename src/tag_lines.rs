@@ -1,4 +1,4 @@
-//! What the log says of tags: a line for each image, and what is the same for many of them once.
+//! The log's lines about tags: one for each image with the tags that are written, and one for all others of a kind.
 
 use std::collections::BTreeMap;
 
@@ -6,21 +6,21 @@ use crate::image::{Repository, Tag};
 use crate::ownership::Decision;
 use crate::quote::count;
 
-/// How many tags a line names of those that nobody has written.
+/// How many of the tags that stay a line names.
 const NAMED: usize = 6;
 
-/// What became of a tag, or would.
+/// What became of a tag, or would become of it in a publication.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Word {
-    /// It is written: its name is in the line of its image, after this word.
+    /// It is written: its image's line lists it after this word.
     Written(String),
     /// It stays, for this reason.
     Kept(String),
-    /// It is right as it is.
+    /// It already names the right image.
     Unchanged,
 }
 
-/// A tag, of which image of the run it is, and what became of it.
+/// A tag of one of the run's images, and what became of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Said<'a> {
     pub(crate) destination: &'a Repository,
@@ -35,7 +35,7 @@ impl<'a> Said<'a> {
     }
 }
 
-/// The lines, in the order of the tags: first about those that are written.
+/// The lines, in the order of the tags; tags that are written come first.
 pub(crate) fn lines<'a>(said: impl IntoIterator<Item = Said<'a>>) -> Vec<String> {
     let mut written = Groups::<(&Repository, usize), Groups<String, Vec<&Tag>>>::default();
     let mut others = Groups::<(&Repository, Word), Vec<&Tag>>::default();
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_image_has_a_line_and_what_many_share_is_said_once() {
+    fn an_image_has_a_line_for_its_written_tags_and_the_other_tags_share_lines() {
         let places: Vec<Repository> = ["ghcr.io/a/b", "docker.io/a/b"].map(|name| name.parse().unwrap()).into();
         let tags: Vec<Tag> = (0..10).map(|number| format!("tag-{number}").parse().unwrap()).collect();
         let said = |place: usize, artifact, tag: usize, word| Said {

@@ -1,4 +1,4 @@
-//! The terminal that people sit at: its width, its colours, and progress bars that leave the log's lines as they are.
+//! The user's terminal: its width, its colours, and progress bars that don't disturb the log's lines.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::{Mutex, PoisonError};
@@ -8,13 +8,13 @@ use anstyle::{AnsiColor, Style};
 use indicatif::{MultiProgress, ProgressDrawTarget, TermLike};
 use terminal_size::{Height, Width, terminal_size_of};
 
-/// How often bars are drawn in a second, at most.
+/// How often bars are drawn per second, at most.
 const HERTZ: u8 = 20;
 
-/// The columns of a table where nobody knows how many there are.
+/// The width of a table if that of the terminal isn't known.
 const COLUMNS: usize = 100;
 
-/// How wide standard output is. `columns` is the variable of that name, which counts where there is no terminal.
+/// The width of standard output in columns. If that isn't a terminal, `columns`, the value of `COLUMNS`, counts.
 #[must_use]
 pub fn width(columns: Option<&str>) -> usize {
     let given = || columns.and_then(|columns| columns.trim().parse().ok()).filter(|columns| *columns > 0);
@@ -25,24 +25,24 @@ pub fn width(columns: Option<&str>) -> usize {
 pub const ERROR: Style = AnsiColor::Red.on_default().bold();
 /// Warnings.
 pub const WARNING: Style = AnsiColor::Yellow.on_default().bold();
-/// Hints, and whatever else is good to know.
+/// Hints and notices.
 pub const HINT: Style = AnsiColor::Cyan.on_default().bold();
 /// Titles.
 pub const TITLE: Style = Style::new().bold();
 
-/// Whether a stream gets colours: a terminal does, unless it is a dumb one or [`NO_COLOR`](https://no-color.org) is set, and whatever
-/// there is does with [`CLICOLOR_FORCE`](https://bixense.com/clicolors/).
+/// Whether a stream gets colours: a terminal does, unless it is dumb or [`NO_COLOR`](https://no-color.org) is set, and
+/// with [`CLICOLOR_FORCE`](https://bixense.com/clicolors/) every stream does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Colours(bool);
 
 impl Colours {
-    /// Those of standard output.
+    /// The colours of standard output.
     #[must_use]
     pub fn of_output() -> Self {
         Self(AutoStream::choice(&io::stdout()) != ColorChoice::Never)
     }
 
-    /// Those of standard error.
+    /// The colours of standard error.
     #[must_use]
     pub fn of_error() -> Self {
         Self(AutoStream::choice(&io::stderr()) != ColorChoice::Never)
@@ -55,7 +55,7 @@ impl Colours {
     }
 }
 
-/// Bars on standard error; `None` where that is no terminal, or one that can't take a line back.
+/// Bars on standard error; `None` if that isn't a terminal, or a dumb one, which can't erase lines.
 #[must_use]
 pub fn bars(term: Option<&str>) -> Option<MultiProgress> {
     let is_able = io::stderr().is_terminal() && term != Some("dumb");
@@ -65,11 +65,11 @@ pub fn bars(term: Option<&str>) -> Option<MultiProgress> {
     })
 }
 
-/// Standard error, for the library that draws the bars. Nothing fails: a terminal that was closed is no reason to stop publishing, and the
-/// library would panic.
+/// Standard error, for the library that draws the bars. Errors are ignored: a closed terminal is no reason to stop
+/// publishing, and the library would panic.
 #[derive(Debug, Default)]
 struct StandardError {
-    /// What the next `flush` writes, all at once, so that nothing flickers.
+    /// The text for the next `flush`, which writes it at once, so that nothing flickers.
     drawn: Mutex<String>,
 }
 
@@ -79,9 +79,10 @@ impl StandardError {
         Ok(())
     }
 
-    /// Moves the cursor, with the last letter of the [escape sequence](https://www.ecma-international.org/publications-and-standards/standards/ecma-48/).
+    /// Moves the cursor: `letter` ends the [escape
+    /// sequence](https://www.ecma-international.org/publications-and-standards/standards/ecma-48/).
     fn go(&self, steps: usize, letter: char) -> io::Result<()> {
-        // 0 would count as 1.
+        // The terminal would take 0 for 1.
         if steps > 0 { self.draw(&format!("\u{1b}[{steps}{letter}")) } else { Ok(()) }
     }
 }

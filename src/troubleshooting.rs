@@ -1,11 +1,11 @@
-//! The sections of `docs/troubleshooting.md`: what people read whose run has just failed.
+//! The sections of `docs/troubleshooting.md`, to which every error leads.
 
-/// Where the page is read. `v1` moves with the releases.
+/// The page's address. The tag `v1` moves with the releases.
 const PAGE: &str = "https://github.com/astral-sh/publish-variants/blob/v1/docs/troubleshooting.md";
 
 macro_rules! topics {
     ($($(#[doc = $doc:literal])* $name:ident => $anchor:literal,)*) => {
-        /// A kind of error, which a section of the page is about.
+        /// A kind of error, with a section of the page about it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Topic {
             $($(#[doc = $doc])* $name,)*
@@ -33,13 +33,13 @@ topics! {
     Version => "the-version-is-missing-or-isnt-one",
     /// Lines of `credentials`.
     Credentials => "a-line-of-credentials-cant-be-used",
-    /// A password in what everybody would see.
+    /// A password that would be published.
     Secret => "a-password-would-be-published",
     /// The matrix, the record of images or the workflow.
     Matrix => "the-matrix-cant-be-used",
     /// The release, its tag or its commit.
     Release => "the-release-its-tag-or-its-commit-isnt-found",
-    /// What the token may do.
+    /// The permissions of the token.
     Token => "github-refuses-the-token",
     /// GitHub's API.
     GitHub => "github-doesnt-answer",
@@ -49,13 +49,13 @@ topics! {
     NotFound => "an-image-doesnt-exist",
     /// Platforms of source, base and variant.
     Platforms => "a-platform-is-missing",
-    /// An image of a form that can't be built upon or copied.
+    /// An image that, in its form, can't be built on or copied.
     Unusable => "an-image-cant-be-used",
-    /// What is taken from the source.
+    /// The executables that are taken from the source.
     Executables => "an-executable-is-missing-or-wouldnt-run",
     /// Files and layouts of the workspace.
     Files => "a-file-or-a-layout-of-the-workspace-cant-be-used",
-    /// Space, here or where the engine is.
+    /// Disk space, on this machine or the engine's.
     Disk => "the-disk-is-full-or-cant-be-written",
     /// The engine can't be used.
     Engine => "no-docker-engine-can-be-used",
@@ -63,9 +63,9 @@ topics! {
     EngineFailed => "the-docker-engine-fails",
     /// Folders of bases.
     Folder => "a-folder-in-the-base-is-a-link",
-    /// The engine built another image than was composed.
+    /// The engine's image differs from the composed one.
     Mismatch => "the-engine-built-something-else",
-    /// A command of `verify`.
+    /// A command of `verify` that fails.
     Verify => "a-check-of-a-variant-fails",
     /// 401, 403, or no such repository.
     Refused => "a-registry-refuses",
@@ -83,7 +83,7 @@ topics! {
     Tags => "some-tags-couldnt-be-written",
     /// Several runs at once.
     Contended => "other-runs-move-the-same-tags",
-    /// The release's notes.
+    /// The release notes.
     Notes => "the-release-notes-cant-be-written",
     /// The runner's files.
     Runner => "a-file-of-the-runner-cant-be-written",
@@ -92,7 +92,7 @@ topics! {
 }
 
 impl Topic {
-    /// Where its section is read.
+    /// The address of its section.
     #[must_use]
     pub fn link(self) -> String {
         format!("{PAGE}#{}", self.anchor())

@@ -25,7 +25,7 @@ use crate::troubleshooting::Topic;
 /// How long a command may run in a variant, including under emulation.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// How often a command is retried whose expected output is missing.
+/// How often a command is run again if its output is missing although some was expected.
 const SILENT: usize = 3;
 
 /// Why an image must not be published.
@@ -40,7 +40,7 @@ pub enum VerifyError {
         platform: Platform,
         /// The command.
         command: String,
-        /// What went wrong.
+        /// What went wrong, as a predicate of the command.
         what: String,
         /// The end of what it printed, on lines of its own.
         output: String,
@@ -105,7 +105,7 @@ pub struct Verified {
 /// afterwards.
 ///
 /// # Errors
-/// The first image that doesn't do what the plan says.
+/// The failed check of the first image that doesn't pass.
 pub async fn verify(
     built: impl Stream<Item = Result<Built<'_>, Failure>>,
     images: usize,
@@ -182,8 +182,8 @@ fn lacks_output(attempt: &Attempt, check: &Check) -> bool {
 /// The exit code for a command that doesn't exist.
 const NOT_FOUND: i64 = 127;
 
-/// The outcome of `check`, judged by the exit code and the output; on failure what went wrong, and the end of the
-/// output.
+/// The outcome of `check`, judged by the exit code and the output. The error has two parts: what went wrong, and the end
+/// of the output.
 fn judge(attempt: &Attempt, check: &Check) -> Result<Outcome, (String, String)> {
     let ran = match attempt {
         Attempt::Skipped(reason) => return Ok(Outcome::Skipped(reason.clone())),

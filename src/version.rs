@@ -18,7 +18,7 @@ pub use set::{InvalidSet, VersionSet};
 /// How a version is to be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Scheme {
-    /// PEP 440 where it parses, else semver.
+    /// PEP 440 if that parses, else semver.
     #[default]
     Auto,
     /// PEP 440 only.

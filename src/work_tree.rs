@@ -45,7 +45,7 @@ pub struct Unreadable(#[from] io::Error);
 
 impl Hinted for Unreadable {
     fn hints(&self) -> Hints {
-        format!("set {} and {}, so that it isn't needed", Input("revision"), Input("created")).into()
+        format!("set {} and {}, so that the work tree isn't needed", Input("revision"), Input("created")).into()
     }
 }
 
@@ -168,7 +168,7 @@ impl Repository {
         Err(invalid("a reference leads to itself"))
     }
 
-    /// The same, among the references that git has packed into one file.
+    /// Looks a reference up among those that git has packed into one file.
     fn packed(&self, reference: &str) -> io::Result<Option<String>> {
         let packed = self.text("packed-refs")?.unwrap_or_default();
         let mut lines = packed.lines().filter_map(|line| line.split_once(' '));

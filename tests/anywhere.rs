@@ -1,6 +1,6 @@
 //! Publishing without GitHub: from a laptop, from GitLab CI, and on Forgejo.
 
-#![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
+#![expect(clippy::unwrap_used, reason = "a failing setup fails its test")]
 
 mod tool;
 

@@ -1,6 +1,6 @@
 //! What people see if the input can't be used: one message with a hint, and exit code 2; and that nothing was written.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+#![expect(clippy::unwrap_used, reason = "a failing setup fails its test")]
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -109,7 +109,7 @@ async fn messages_about_the_input_name_the_place_and_what_to_do() {
     let mut seen = String::new();
     let mut add = |name: &str, message: String| seen += &format!("# {name}\n{message}\n\n");
     add(
-        "no version to be found",
+        "no version",
         refused_unasked(|step| {
             step.event("workflow_dispatch", &dispatch(None)).variable("GITHUB_REF", "refs/heads/main")
         })
@@ -122,8 +122,8 @@ async fn messages_about_the_input_name_the_place_and_what_to_do() {
     add("an invalid tag", refused_matrix("variants:\n  - base: alpine:3.23\n    tags: [al pine]\n").await);
     add("one tag of two variants", refused_matrix("alpine:3.23,alpine\nalpine:3.22,alpine3.22,alpine").await);
     let minutes = refused_unasked(|step| step.variable("PUBLISH_VARIANTS_DEADLINE", "5m")).await;
-    add("a deadline that is no number", minutes);
-    add("an input that is none of its words", refused_unasked(|step| step.input("rolling", "gard")).await);
+    add("a deadline that isn't a number", minutes);
+    add("an input with an unknown value", refused_unasked(|step| step.input("rolling", "gard")).await);
     insta::assert_snapshot!(seen.trim_end());
 }
 

@@ -1,7 +1,7 @@
 //! Images are published before the release exists, as in most release workflows, and the workflow runs again
 //! afterwards.
 
-#![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
+#![expect(clippy::unwrap_used, reason = "a failing setup fails its test")]
 
 mod tool;
 
@@ -84,6 +84,6 @@ async fn an_event_of_a_release_that_is_gone_is_an_error() {
     let step = on_github(&registry, &github, "release", &released, &Release::new("1.2.2").commit);
     let done = step.run().await;
     assert_eq!(done.code, Some(2), "{}", done.log);
-    assert!(done.log.contains("release `1.2.3` doesn't exist any more"), "{}", done.log);
+    assert!(done.log.contains("release `1.2.3` no longer exists"), "{}", done.log);
     assert!(registry.tags("acme/tool").is_empty());
 }

@@ -1,7 +1,7 @@
 //! Images built by the real buildx, with provenance and SBOM, are published by digest, from a registry and from an OCI
 //! archive, and both engines run them before and after.
 
-#![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
+#![expect(clippy::unwrap_used, reason = "a failing setup fails its test")]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

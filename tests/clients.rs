@@ -1,7 +1,7 @@
 //! A publication of real executables on real bases, read by common clients (Docker with both image stores, buildx,
 //! skopeo, crane) and byte by byte.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+#![expect(clippy::unwrap_used, reason = "a failing setup fails its test")]
 
 use std::collections::BTreeMap;
 use std::io::Read as _;

@@ -1,7 +1,7 @@
 //! Variants built elsewhere: published unchanged, under an index of ours, from a registry or an OCI layout; restored if
 //! parts of them are missing; and refused if they aren't what the matrix asks for.
 
-#![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
+#![expect(clippy::unwrap_used, reason = "a failing setup fails its test")]
 
 use std::fs::File;
 use std::path::Path;
@@ -222,7 +222,7 @@ async fn an_image_that_was_built_again_does_not_replace_the_published_one_and_a_
     for registry in &world.destinations {
         assert_eq!(registry.named("acme/tool", "1.2.3-full"), before, "the release is finished as it was begun");
     }
-    assert!(done.log.contains("was published for this version before"), "{}", done.log);
+    assert!(done.log.contains("has already been published for this version"), "{}", done.log);
     let checksums = std::fs::read_to_string(step.workspace().join("publish-variants.sha256")).unwrap();
     assert_eq!(checksums, "", "this run hasn't made that digest");
     step.input("on-conflict", "replace").run().await.succeeded();
@@ -372,12 +372,12 @@ async fn a_layout_that_cannot_be_used_is_refused_with_a_hint() {
         (format!("oci:dist/two@{}", image.top().digest()), format!("oci:dist/two@{}", other.top().digest()));
     fails("oci:dist/two", "`oci:dist/two` has 2 images").await;
     // Either name is that of both.
-    fails("oci:dist/two:a", "`oci:dist/two:a` isn't one of the images in it").await;
+    fails("oci:dist/two:a", "`oci:dist/two:a` isn't one of the layout's images").await;
     for offered in [&of_image, &of_other] {
         fails("oci:dist/two", &format!("`{offered}`")).await;
     }
     step.another().input("matrix", &full(&of_other).to_string()).run().await.succeeded();
-    fails(&format!("oci:dist/two@{}", support::image::digest(b"x")), "isn't one of the images in it").await;
+    fails(&format!("oci:dist/two@{}", support::image::digest(b"x")), "isn't one of the layout's images").await;
     let blob = |number: usize| support::image::digest(&image.blobs[number]).replace("sha256:", "two/blobs/sha256/");
     std::fs::write(dist.join(blob(0)), vec![b' '; image.blobs[0].len()]).unwrap();
     fails(&of_image, "has the digest").await;

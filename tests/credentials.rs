@@ -1,6 +1,6 @@
 //! Where credentials come from, where they are sent, and that no secret gets out.
 
-#![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
+#![expect(clippy::unwrap_used, reason = "a failing setup fails its test")]
 
 mod world;
 

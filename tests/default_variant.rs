@@ -1,6 +1,6 @@
 //! The default variant's bare tags, and the artifacts that a step declares, with a registry.
 
-#![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
+#![expect(clippy::unwrap_used, reason = "a failing setup fails its test")]
 
 mod tool;
 
@@ -50,13 +50,13 @@ async fn a_newer_source_that_another_job_has_pushed_holds_its_tags_and_is_not_ca
     let older = step("1.2.3").run().await.succeeded();
     assert_eq!(registry.named("acme/tool", "latest"), newer);
     let kept = &older.outputs["kept"];
-    let says = "latest  probably belongs to 1.2.4, which is newer and whose source was there already";
+    let says = "latest  probably belongs to 1.2.4, which is newer and whose source already existed";
     assert!(kept.contains(&format!("{host}/acme/tool:{says}")), "{kept}");
     assert!(!kept.contains("another tool") && kept.contains("alpine  belongs to 1.2.4"), "{kept}");
 }
 
 #[tokio::test]
-async fn the_images_are_declared_where_the_runner_has_a_file_for_artifacts() {
+async fn the_images_are_declared_if_the_runner_has_a_file_for_artifacts() {
     let registry = registry(&json!({}));
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("artifacts");

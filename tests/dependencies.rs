@@ -1,7 +1,7 @@
-//! The tree of dependencies is what `deny.toml` and the manifest allow. The rules are those of cargo-deny that need no network; what is
-//! shipped counts, on whatever platform.
+//! The tree of dependencies is one that `deny.toml` and the manifest allow. These are cargo-deny's rules that need no
+//! network, applied to the crates of the program on any platform.
 
-#![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
+#![expect(clippy::unwrap_used, reason = "a failing setup fails its test")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -79,7 +79,7 @@ fn every_licence_is_one_that_we_may_publish_under() {
 }
 
 #[test]
-fn every_crate_is_from_crates_io_and_there_in_one_version() {
+fn every_crate_is_from_crates_io_and_in_one_version() {
     let packages = packages();
     let elsewhere = packages.iter().filter(|package| text(package, "source") != CRATES_IO);
     assert_eq!(elsewhere.map(|package| text(package, "name")).collect::<Vec<_>>(), ["publish-variants"]);

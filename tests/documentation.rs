@@ -1,6 +1,6 @@
-//! The documentation: links aren't broken, and the README is short. What is shown there is tried by `tests/snippets.rs`.
+//! The documentation: links aren't broken, and the README is short. `tests/snippets.rs` tries its examples.
 
-#![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
+#![expect(clippy::unwrap_used, reason = "a failing setup fails its test")]
 
 use std::collections::BTreeSet;
 use std::fs;

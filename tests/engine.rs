@@ -1,6 +1,6 @@
 //! Building on real engines: one with the classic image store, and one with containerd's.
 
-#![expect(clippy::unwrap_used, reason = "what the tests share is outside of functions that clippy knows as tests")]
+#![expect(clippy::unwrap_used, reason = "clippy takes only functions with the attribute for tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};

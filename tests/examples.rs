@@ -1,6 +1,6 @@
 //! The workflows in `examples` result in the plans that they promise.
 
-#![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
+#![expect(clippy::unwrap_used, reason = "a failing setup fails its test")]
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,6 +1,6 @@
 //! The facts in labels and annotations, and that the published bytes depend only on sources, bases and plan.
 
-#![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
+#![expect(clippy::unwrap_used, reason = "a failing setup fails its test")]
 
 mod tool;
 

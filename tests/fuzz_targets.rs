@@ -1,12 +1,13 @@
-//! The fuzz targets compile, and hold for their seeds and for small changes of them. `scripts/fuzz` gives them to libFuzzer.
+//! The fuzz targets compile, and hold for their seeds and for small changes of them. `scripts/fuzz` runs them with
+//! libFuzzer.
 
-#![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
+#![expect(clippy::unwrap_used, reason = "a failing setup fails its test")]
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-/// As libFuzzer's crate, for the targets.
+/// Replaces libFuzzer's crate for the targets.
 extern crate self as libfuzzer_sys;
 
 // `no_main` is for the executables.

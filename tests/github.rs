@@ -1,6 +1,6 @@
 //! `api::github` with a stand-in that is validated with GitHub's own description.
 
-#![expect(clippy::unwrap_used, reason = "what a test prepares is there, or it fails")]
+#![expect(clippy::unwrap_used, reason = "a failing setup fails its test")]
 
 use std::time::Duration;
 
@@ -200,7 +200,7 @@ async fn the_repository_tells_its_facts() {
 
     let elsewhere = GitHub::new(&stand_in.url(), None, "acme/other", &[]).unwrap();
     insta::assert_snapshot!(Failure::from(elsewhere.repository().await.unwrap_err()), @r"
-    repository `acme/other` is not to be found on GitHub
+    repository `acme/other` was not found on GitHub
     hint: a private repository needs `github-token`
     ");
 }

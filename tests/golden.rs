@@ -1,7 +1,7 @@
 //! Golden digests: the same source, base and plan result in the same digests in every version of this program. Changing
 //! one is a breaking change: every project that publishes a release again would find its exact tags taken.
 
-#![expect(clippy::unwrap_used, reason = "what a test prepares is there, or it fails")]
+#![expect(clippy::unwrap_used, reason = "a failing setup fails its test")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;

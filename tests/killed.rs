@@ -3,7 +3,7 @@
 //!
 //! A killed run leaves its images on the engine, so this test runs after `engine`, which precedes it in the alphabet.
 
-#![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
+#![expect(clippy::unwrap_used, reason = "a failing setup fails its test")]
 
 mod world;
 

@@ -1,6 +1,6 @@
 //! Local sources: OCI layouts from buildx, and files. With every builder of this machine.
 
-#![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
+#![expect(clippy::unwrap_used, reason = "a failing setup fails its test")]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -247,7 +247,7 @@ async fn a_layout_that_cannot_be_used_is_refused_with_what_to_do() {
         "{log}"
     );
     let log = refused(&registry, &broken("layout:1.0", &two)).await;
-    assert!(log.contains("`oci:layout:1.0` isn't one of the images in it"), "{log}");
+    assert!(log.contains("`oci:layout:1.0` isn't one of the layout's images"), "{log}");
     broken("layout:{version}", &two).run().await.succeeded();
     let index = registry.manifest("acme/tool", "alpine").unwrap().json();
     assert_eq!(index["manifests"].as_array().unwrap().len(), 2);
@@ -356,7 +356,7 @@ async fn files_that_cannot_be_used_are_refused_with_what_to_do() {
         ("linux/amd64=dist/none", "`dist/none` of `source` can't be read"),
         (
             "linux/arm64=dist/tool-linux-amd64 -> /tool",
-            "is no executable for `linux/arm64`: its ELF header says machine 62 (amd64)",
+            "is not an executable for `linux/arm64`: its ELF header says machine 62 (amd64)",
         ),
         (
             "linux/arm64=dist/tool.tar.gz!tool",

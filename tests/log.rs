@@ -1,6 +1,6 @@
 //! How long the log is, and in what colours: uv's matrix to two repositories, without an engine.
 
-#![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
+#![expect(clippy::unwrap_used, reason = "a failing setup fails its test")]
 
 mod tool;
 
@@ -16,7 +16,7 @@ const UV: &str = include_str!("fixtures/matrix/uv.txt");
 const RED: &str = "\u{1b}[1m\u{1b}[31m";
 const CYAN: &str = "\u{1b}[1m\u{1b}[36m";
 
-/// uv's bases in a registry, and the step that publishes to two of its repositories.
+/// A registry with uv's bases, and a step that publishes to two of its repositories.
 fn uv(versions: &[&str]) -> (MemoryRegistry, Step) {
     let registry = MemoryRegistry::start();
     let host = registry.host();
@@ -53,7 +53,7 @@ fn count(log: &[String], text: &str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_image_has_a_line_and_what_many_share_is_said_once() {
+async fn each_image_has_a_line_and_shared_lines_are_logged_once() {
     let (_registry, step) = uv(&["1.2.3", "1.2.4"]);
     let first = log(&step, "1.2.3", &[]).await;
     assert!(first.len() <= 160, "{} lines: {first:#?}", first.len());
@@ -68,8 +68,8 @@ async fn each_image_has_a_line_and_what_many_share_is_said_once() {
 
     let again = log(&step, "1.2.3", &[]).await;
     assert!(again.len() <= 50 && count(&again, "120 tags unchanged") == 2, "{again:#?}");
-    assert!(!again.iter().any(|line| line == "build and verify"), "nothing is said in it: {again:#?}");
-    assert_eq!(count(&again, "29 images complete already"), 2);
+    assert!(!again.iter().any(|line| line == "build and verify"), "a group without lines isn't logged: {again:#?}");
+    assert_eq!(count(&again, "29 images already complete"), 2);
 
     let next = log(&step, "1.2.4", &[]).await;
     assert!(next.len() <= 160 && count(&next, "; moved ") == 2 * 29, "{next:#?}");
@@ -121,7 +121,7 @@ fn a_terminal_has_colours_unless_they_are_not_wanted() {
 }
 
 #[test]
-fn elsewhere_there_are_colours_only_where_they_are_asked_for() {
+fn elsewhere_there_are_colours_only_if_they_are_asked_for() {
     let written = |variables: &[(&str, &str)]| {
         let output = plan(variables).output().unwrap();
         String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
@@ -133,7 +133,7 @@ fn elsewhere_there_are_colours_only_where_they_are_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn githubs_log_has_colours_only_where_they_are_asked_for() {
+async fn githubs_log_has_colours_only_if_they_are_asked_for() {
     let (_registry, step) = uv(&["1.2.3"]);
     let step = step.variable("GITHUB_ACTIONS", "true").input("dry-run", "true");
     let plain = log(&step, "1.2.3", &[]).await;

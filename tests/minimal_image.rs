@@ -1,6 +1,6 @@
 //! The Dockerfile of `docs/minimal-image.md`: built by a real engine from a variant of the real uv, and run.
 
-#![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
+#![expect(clippy::unwrap_used, reason = "a failing setup fails its test")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,8 +14,8 @@ use support::runner::Step;
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const ACTION: &str = include_str!("../action.yml");
 const PAGE: &str = include_str!("../docs/minimal-image.md");
-/// Bases, each with the layout that it is made of. The one with development tools is the slim one, too: the project of the test has nothing to
-/// compile.
+/// Bases, each with its layout. The slim image also stands for the one with development tools, since the project of the
+/// test has nothing to compile.
 const BASES: [(&str, &str, &str); 4] = [
     ("library/python", "3.13-trixie", "python-3.13-slim-trixie"),
     ("library/python", "3.13-slim-trixie", "python-3.13-slim-trixie"),
@@ -23,7 +23,7 @@ const BASES: [(&str, &str, &str); 4] = [
     ("library/debian", "trixie-slim", "debian-trixie-slim"),
 ];
 
-/// The code block of the page in this language.
+/// The page's code block in this language.
 fn block(language: &str) -> &'static str {
     let (_, rest) = PAGE.split_once(&format!("```{language}\n")).unwrap();
     rest.split_once("```").unwrap().0
@@ -38,12 +38,12 @@ struct World {
     registry: Registry,
     engine: String,
     docker: PathBuf,
-    /// With the project, and with the Dockerfile of the page.
+    /// Contains the project and the Dockerfile of the page.
     folder: tempfile::TempDir,
 }
 
 impl World {
-    /// Publishes the variant that the Dockerfile names. `None` where a part isn't there; says so.
+    /// Publishes the variant that the Dockerfile names. `None` if a part is missing, which is reported.
     async fn start() -> Option<Self> {
         let registry = Registry::start(Auth::None).await;
         let (Some(registry), Some(engine), Some(layouts), Some(tools)) =
@@ -75,18 +75,19 @@ impl World {
 
     fn docker(&self) -> Command {
         let mut command = Command::new(&self.docker);
-        // No login of who runs the test.
+        // Without the logins of the person who runs the test.
         command.env("DOCKER_CONFIG", env!("CARGO_TARGET_TMPDIR")).env("DOCKER_BUILDKIT", "1");
         command.args(["--host", &self.engine]);
         command
     }
 
-    /// The name of an image in the engine that no other test has.
+    /// A name for an image in the engine that no other test uses.
     fn name(&self, name: &str) -> String {
         format!("{name}-{}", self.registry.host().replace([':', '.'], "-"))
     }
 
-    /// The variant with a package index on its disk in place of PyPI, which isn't asked by any test, and the project's lock file.
+    /// Makes an image of the variant with a folder of wheels in place of PyPI, which tests don't use, and the project's
+    /// lock file. Returns the image's name.
     fn builder(&self) -> String {
         let variant = argument("BUILDER").replace("ghcr.io", self.registry.host());
         let (folder, name) = (self.folder.path(), self.name("builder"));
@@ -108,7 +109,8 @@ impl World {
         name
     }
 
-    /// What the commands of the page print, with another runner.
+    /// Builds and runs the image with the commands of the page, on another runner. Returns whether it succeeded, and what
+    /// it printed.
     fn built_and_run(&self, builder: &str, runner: &str) -> (bool, String) {
         let name = self.name("hello");
         let mut printed = (false, String::new());
@@ -136,7 +138,7 @@ impl Drop for World {
     fn drop(&mut self) {
         let variant = argument("BUILDER").replace("ghcr.io", self.registry.host());
         for name in [self.name("hello"), self.name("builder"), variant] {
-            // A test that fails on its way hasn't made all of them.
+            // A failed test may not have made all of these images.
             let _ = self.docker().args(["image", "rm", "--force", &name]).output();
         }
     }
@@ -146,7 +148,7 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(ROOT).join("tests/fixtures/minimal-image").join(name)
 }
 
-/// The rows of the page's table whose example is an image of the test: the message that is promised, and the runner.
+/// The rows of the page's table whose example is an image of this test: the promised message, and the runner.
 fn mismatches() -> Vec<(&'static str, &'static str)> {
     let rows = PAGE.lines().filter(|line| line.starts_with("| ")).map(|line| line.split(" | ").collect::<Vec<_>>());
     let quoted = |cell: &'static str| cell.split('`').nth(1);
@@ -163,7 +165,7 @@ async fn the_dockerfile_that_is_shown_gives_a_small_image_that_runs_and_a_mismat
     let (succeeded, printed) = world.built_and_run(&builder, argument("RUNNER"));
     assert!(succeeded, "{printed}");
     assert!(printed.starts_with("Hello, world from Python 3.13 of /app/bin/python"), "{printed}");
-    // Nothing of the builder but the environment.
+    // The image has nothing of the builder but the environment.
     let name = world.name("hello");
     let look = ["run", "--rm", "--network", "none", "--entrypoint", "sh", &name, "-c", "id -u; ls /src; command -v uv"];
     let looked = world.docker().args(look).output().unwrap();

@@ -2,7 +2,7 @@
 //! labels and annotations of docker/metadata-action, are neither overwritten nor mistaken for ours, and no tag goes
 //! back.
 
-#![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
+#![expect(clippy::unwrap_used, reason = "a failing setup fails its test")]
 
 mod world;
 

@@ -1,6 +1,6 @@
 //! Pull requests: those of the same repository may push development images, and none needs a login to be tried.
 
-#![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
+#![expect(clippy::unwrap_used, reason = "a failing setup fails its test")]
 
 mod tool;
 
@@ -96,7 +96,7 @@ async fn a_dry_run_leaves_out_variants_whose_base_needs_a_missing_login() {
     assert_ne!(nothing.run().await.code, Some(0));
 }
 
-/// A repository at GitHub, of which the token may read the files.
+/// A repository at GitHub whose files the token may read.
 fn github() -> Option<GitHub> {
     let github = GitHub::start("astral-sh/uv", vec![Release::new("1.2.3")]);
     if github.is_none() {
@@ -116,7 +116,7 @@ fn compared(registry: &MemoryRegistry, github: &GitHub) -> Step {
         .input("source", &format!("{}/acme/source:1.2.3", registry.host()))
 }
 
-/// The lines of the summary between the fences of the difference.
+/// The lines of the difference in the summary, without their fences.
 fn difference(done: &Done) -> Vec<String> {
     let (_, rest) = done.summary.split_once("```diff\n").unwrap_or_else(|| panic!("{}", done.summary));
     rest.split_once("```").unwrap().0.lines().map(str::to_owned).collect()
@@ -179,7 +179,7 @@ async fn a_matrix_within_the_workflow_is_read_out_of_the_workflow_of_the_base_br
 }
 
 #[tokio::test]
-async fn a_difference_that_can_not_be_had_is_one_line_and_fails_nothing() {
+async fn a_comparison_that_cannot_be_made_is_one_line_and_fails_nothing() {
     let registry = registry(&json!({}));
     let matrix = format!("{}/base/alpine:3.23,alpine", registry.host());
     let file =
@@ -219,14 +219,14 @@ async fn a_difference_that_can_not_be_had_is_one_line_and_fails_nothing() {
         prepare(&github);
         let step = if is_file { file(&github) } else { inline(&github) };
         let done = step.run().await.succeeded();
-        let line = done.summary.lines().find(|line| line.contains("What changes against the base branch isn't known"));
+        let line = done.summary.lines().find(|line| line.contains("The changes against the base branch aren't known"));
         assert!(line.is_some_and(|line| line.contains(reason)), "{reason}: {}", done.summary);
         assert_eq!(done.outputs["status"], "dry-run");
     }
 }
 
 #[tokio::test]
-async fn what_is_no_pull_request_is_not_compared() {
+async fn only_pull_requests_are_compared() {
     let registry = registry(&json!({}));
     let Some(github) = github() else { return };
     let released = event("release.published", |event| event["release"]["tag_name"] = "1.2.3".into());

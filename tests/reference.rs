@@ -2,7 +2,7 @@
 //!
 //! `UPDATE_DOCS=1 cargo test --test reference` writes them.
 
-#![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
+#![expect(clippy::unwrap_used, reason = "a failing setup fails its test")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,7 +17,7 @@ use serde::Deserialize;
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const ACTION: &str = include_str!("../action.yml");
 
-/// Where more is said about an input or output, beside the page on tags.
+/// The section of the documentation about an input or an output.
 const MORE: [(&str, &str); 20] = [
     ("annotations", "matrix.md#labels-and-annotations"),
     ("binaries", "matrix.md#binaries"),
@@ -87,7 +87,8 @@ fn the_tables_are_those_of_the_action_and_the_types() {
     let path = Path::new(ROOT).join("docs/reference.md");
     let page = fs::read_to_string(&path).unwrap();
     let action = action();
-    // What is an input's, where an output has the same name.
+    // `images` and `version` are inputs and outputs. The section is about the output `images`, and about the input
+    // `version`.
     let of_inputs: Vec<_> = MORE.iter().filter(|(name, _)| *name != "images").copied().collect();
     let of_outputs: Vec<_> = MORE.iter().filter(|(name, _)| *name != "version").copied().collect();
     let mut rendered = page.clone();
@@ -120,7 +121,7 @@ fn what_is_linked_is_an_input_or_an_output() {
     }
 }
 
-/// What `--help` says is how the description of the input begins. What belongs to a terminal alone is in brackets.
+/// The description of an input begins with the text of `--help`. Text for the terminal alone is in brackets.
 #[test]
 fn help_and_action_say_the_same() {
     let inputs = action().inputs;

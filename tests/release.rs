@@ -1,7 +1,7 @@
-//! The scripts that release this action, each run for real: on a clone whose origin is a bare repository beside it, with a registry on
-//! loopback in place of ghcr.io, and images built from the `Dockerfile`.
+//! The scripts that release this action, each run for real: on a clone whose origin is a bare repository next to it,
+//! with a registry on loopback in place of ghcr.io, and with images built from the `Dockerfile`.
 
-#![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
+#![expect(clippy::unwrap_used, reason = "a failing setup fails its test")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -19,7 +19,7 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 const PLATFORMS: &[&str] = &["linux/amd64", "linux/arm64"];
 const IMAGE: &str = "ghcr.io/astral-sh/publish-variants@sha256:";
-/// What a release is made of, beside the sources, which only a compiler needs.
+/// The files that a release is made from, besides the sources, which only a compiler needs.
 const FILES: [&str; 11] = [
     ".github",
     "action.yml",
@@ -50,7 +50,7 @@ impl Project {
         }
         let heading = format!("## {VERSION}\n");
         project.edit("CHANGELOG.md", |text| text.replace("## Unreleased\n", &heading));
-        // While a release is made, action.yml has its image.
+        // On a commit of a release, action.yml names the release's image.
         project.edit("action.yml", |text| {
             format!("{}\n  image: Dockerfile\n", text.rsplit_once("\n  image: ").unwrap().0)
         });
@@ -81,7 +81,7 @@ impl Project {
         self.git(&["push", "--quiet", "origin", "main"]);
     }
 
-    /// A command in the clone, without what this machine's git is told to do.
+    /// A command in the clone, without the settings of this machine's git.
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.current_dir(self.path(".")).env("GIT_CONFIG_GLOBAL", "/dev/null").env("HOME", self.folder.path());
@@ -95,7 +95,7 @@ impl Project {
         script
     }
 
-    /// What origin's tag names.
+    /// The commit that a tag of the origin names.
     fn tag(&self, name: &str) -> Option<String> {
         let line = self.git(&["ls-remote", "origin", &format!("refs/tags/{name}")]);
         line.split('\t').next().filter(|commit| !commit.is_empty()).map(str::to_owned)
@@ -109,7 +109,7 @@ fn succeeded(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What it says while it fails.
+/// The output of a command, which must fail.
 #[track_caller]
 fn refused(command: &mut Command) -> String {
     let output = command.output().unwrap();
@@ -126,7 +126,7 @@ fn digest(hex: char) -> String {
 }
 
 #[test]
-fn a_version_is_released_only_where_manifest_lock_file_changelog_and_tags_agree() {
+fn a_version_is_released_only_if_manifest_lock_file_changelog_and_tags_agree() {
     let project = Project::new();
     assert!(succeeded(&mut project.script("changelog", &[VERSION])).starts_with("The first release"));
     succeeded(&mut project.script("check", &[VERSION]));
@@ -156,7 +156,7 @@ fn the_workflow_passes_its_version_on_to_the_scripts() {
     let (Some(act), Some(engine)) = (act, parts::engine_classic()) else { return parts::skip("no act, or no engine") };
     let project = Project::new();
     let event = project.folder.path().join("event.json");
-    // Its other jobs need machines and images that only GitHub has.
+    // The workflow's other jobs need machines and images that only GitHub has.
     let dispatched = |version: &str| {
         fs::write(&event, json!({ "inputs": { "version": version } }).to_string()).unwrap();
         let mut act = project.command(act.to_str().unwrap());
@@ -195,7 +195,7 @@ fn the_release_commit_differs_by_the_image_alone_and_is_only_under_its_tag() {
     assert_eq!(project.git(&["status", "--short"]), "");
     assert_eq!(project.git(&["ls-remote", "--heads", "origin"]), format!("{head}\trefs/heads/main"));
 
-    // The same again is the same commit; another image doesn't replace it.
+    // The same tag again is the same commit; another image doesn't replace it.
     assert_eq!(succeeded(&mut project.script("tag", &[VERSION, &image])).trim(), commit);
     refused(&mut project.script("tag", &[VERSION, &digest('b')]));
     assert_eq!(project.tag(&tag), Some(commit));
@@ -224,7 +224,7 @@ fn the_tag_of_the_major_version_moves_to_its_newest_release_and_never_back() {
     assert_eq!(project.tag("v3"), None);
 }
 
-/// The file system of the image, with executables that say what the released ones do.
+/// The files of the image, with executables that print what the released ones print.
 fn root(folder: &Path, executable: &[u8]) {
     let root = folder.join("image");
     fs::create_dir_all(root.join("etc/ssl/certs")).unwrap();
@@ -242,7 +242,7 @@ struct Builder {
 }
 
 impl Builder {
-    /// `None` where a part isn't there; says so.
+    /// `None` if a part is missing, which is reported.
     fn find() -> Option<Self> {
         let (engine, tools) = (parts::engine_containerd(), parts::tools());
         let (Some(engine), Some(tools)) = (engine, tools.filter(|tools| tools.join("buildx").is_file())) else {
@@ -256,7 +256,7 @@ impl Builder {
         Some(Self { project, engine })
     }
 
-    /// With the engine, and its command line on the path.
+    /// A script that finds the engine, and its command line on `PATH`.
     fn script(&self, name: &str, arguments: &[&str]) -> Command {
         let path = format!("{}:{}", parts::tools().unwrap().display(), std::env::var("PATH").unwrap());
         let mut script = self.project.script(name, arguments);
@@ -264,7 +264,7 @@ impl Builder {
         script
     }
 
-    /// Builds the last stage of the `Dockerfile` from an executable; what a compiler makes is a folder here.
+    /// Builds the last stage of the `Dockerfile` from an executable. A folder replaces the stage that compiles.
     fn build(&self, platform: &str, executable: &[u8], layout: &str) {
         let folder = tempfile::tempdir().unwrap();
         root(folder.path(), executable);
@@ -293,7 +293,7 @@ fn base() -> TinyImage {
     })
 }
 
-/// In place of GitHub's command line: it knows no release, and writes down what it is told to make.
+/// A stand-in for GitHub's command line. It finds no release, and records the release that it is told to create.
 const GH: &str = r#"#!/bin/sh
 if [ "$2" = view ]; then exit 1; fi
 printf '%s\n' "$@" >"$RECORD"
@@ -321,7 +321,7 @@ async fn a_release_is_an_image_under_its_digest_with_variants_then_archives_a_ta
     }
     succeeded(&mut builder.script("join", &["image", "image-amd64", "image-arm64"]));
 
-    // The image and its variants.
+    // The image and its variants are published.
     for (name, tag) in [("alpine", "3.23"), ("debian", "trixie-slim")] {
         registry.push(&base().build(), &format!("library/{name}"), tag).await;
     }
@@ -367,7 +367,7 @@ async fn a_release_is_an_image_under_its_digest_with_variants_then_archives_a_ta
     assert_eq!(labels["org.opencontainers.image.revision"], project.git(&["rev-parse", "HEAD"]), "{labels}");
     assert_eq!(labels["org.opencontainers.image.version"], VERSION);
 
-    // It starts, by its digest, as the runner would start it.
+    // By its digest, the image starts as the runner would start it.
     let docker = parts::tools().unwrap().join("docker");
     for platform in PLATFORMS {
         let run = ["run", "--rm", "--network=none", "--platform", platform, &image, "--version"];
@@ -376,7 +376,7 @@ async fn a_release_is_an_image_under_its_digest_with_variants_then_archives_a_ta
     }
     succeeded(Command::new(&docker).args(["--host", &builder.engine, "image", "rm", "--force", &image]));
 
-    // The archives, of the same executables.
+    // The archives have the same executables.
     let macos = project.path("macos");
     fs::write(&macos, "a Mach-O file").unwrap();
     let pair = format!("aarch64-apple-darwin={}", macos.display());
@@ -393,7 +393,7 @@ async fn a_release_is_an_image_under_its_digest_with_variants_then_archives_a_ta
     let said = refused(&mut builder.script("archives", &["9.9.9", "image", "other"]));
     assert!(said.contains(&format!("says that it is `publish-variants {VERSION}`")), "{said}");
 
-    // The tag and the release, whose notes begin with what the action has written.
+    // The tag and the release are made. The notes begin with the action's section.
     let bin = project.folder.path().join("bin");
     fs::create_dir(&bin).unwrap();
     fs::write(bin.join("gh"), GH).unwrap();

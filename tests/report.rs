@@ -1,6 +1,6 @@
 //! `report`: what people and later steps see.
 
-#![expect(clippy::unwrap_used, reason = "what a test prepares is there, or it fails")]
+#![expect(clippy::unwrap_used, reason = "a failing setup fails its test")]
 
 use std::time::Duration;
 

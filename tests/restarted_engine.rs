@@ -1,6 +1,6 @@
 //! The engine dies during a publication and is restarted, as `dockerd` is by a host's service manager.
 
-#![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
+#![expect(clippy::unwrap_used, reason = "a failing setup fails its test")]
 
 mod world;
 

@@ -1,7 +1,7 @@
-//! What the documentation shows is tried: each workflow, step, matrix and command is a plan, or a line above it says which test runs it, or why
-//! none does.
+//! The examples in the documentation work: each workflow, step, matrix and command results in a plan, or a comment above
+//! it says which test runs it, or why no test does.
 
-#![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
+#![expect(clippy::unwrap_used, reason = "a failing setup fails its test")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -15,17 +15,17 @@ use support::{parts, runner};
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const MATRIX: &str = "alpine:3.23,alpine3.23,alpine\ndebian:trixie-slim,trixie-slim,debian-slim\n";
 const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
-/// Languages of what is printed, and not typed.
+/// Languages of blocks that show output.
 const OUTPUT: [&str; 5] = ["text", "html", "console", "markdown", "mermaid"];
 
 /// A code block.
 #[derive(Debug)]
 struct Block {
-    /// Its page and line.
+    /// The page and the line, as `docs/tags.md:1`.
     place: String,
     language: String,
     text: String,
-    /// The comment above it.
+    /// The text of the HTML comment on the line above.
     comment: String,
 }
 
@@ -46,7 +46,8 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-/// The code blocks of a page, without the indentation of the list that they may be in. One in a quotation is a sample of what is printed.
+/// The code blocks of a page, without the indentation of the list that they may be in. Blocks in quotations are left
+/// out: they show output.
 fn blocks(page: &Path) -> Vec<Block> {
     let text = fs::read_to_string(page).unwrap();
     let name = page.strip_prefix(ROOT).unwrap().display();
@@ -102,7 +103,7 @@ impl Block {
     }
 }
 
-/// A folder with the files that the documentation speaks of.
+/// A folder with the files that the examples mention.
 fn workspace() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for name in ["variants.yml", ".gitlab/variants.yml", ".github/variants.yml"] {
@@ -118,7 +119,7 @@ fn succeeded(output: &Output) -> Result<String, String> {
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stdout) + &text(&output.stderr)) }
 }
 
-/// What is known only when a workflow runs gets a value of its kind.
+/// Replaces each expression, which is known only when a workflow runs, by a value of its kind.
 fn with_values(text: &str) -> String {
     let mut parts = text.split("${{");
     let mut done = parts.next().unwrap_or_default().to_owned();
@@ -130,7 +131,7 @@ fn with_values(text: &str) -> String {
     done.replace("sha256:…", DIGEST)
 }
 
-/// Takes a YAML text for what its keys say that it is.
+/// Tries a YAML text as what its keys show it to be: a workflow, steps, inputs, a matrix or keys of a variant.
 fn yaml(text: &str) -> Result<(), String> {
     let value: Value = serde_saphyr::from_str(&with_values(text)).map_err(|error| error.to_string())?;
     let keys: Vec<&str> = value.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect();
@@ -164,7 +165,7 @@ fn yaml(text: &str) -> Result<(), String> {
     }
 }
 
-/// A workflow with these steps; that of the action has all inputs that a plan needs.
+/// A workflow with these steps. The inputs that a plan needs are added to the action's step.
 fn workflow_with(steps: &Value) -> String {
     let mut steps = steps.clone();
     for step in steps.as_array_mut().unwrap() {
@@ -199,7 +200,7 @@ fn planned(folder: &Path, arguments: &[&str]) -> Result<(), String> {
     if variants.is_empty() { Err("the plan has no variants".into()) } else { Ok(()) }
 }
 
-/// GitHub's own keys, as actionlint knows them.
+/// Checks GitHub's own keys with actionlint.
 fn github_reads(workflow: &str) -> Result<(), String> {
     let Some(actionlint) = parts::tools().map(|tools| tools.join("actionlint")).filter(|program| program.exists())
     else {
@@ -214,14 +215,14 @@ fn github_reads(workflow: &str) -> Result<(), String> {
     succeeded(&output).map(drop)
 }
 
-/// The first line of a matrix, for editors.
+/// Checks the first line of a matrix, which names the schema for editors.
 fn schema_is_there(text: &str) -> Result<(), String> {
     let schema = text.trim().strip_prefix("# yaml-language-server: $schema=").ok_or("a comment alone")?;
     let is_there = schema.starts_with("https://") || Path::new(ROOT).join("docs").join(schema).is_file();
     if is_there { Ok(()) } else { Err(format!("`{schema}` isn't there")) }
 }
 
-/// Runs the commands, with a plan in place of what would publish.
+/// Runs the commands, with `plan` in place of `publish`.
 fn sh(text: &str) -> Result<(), String> {
     let commands = text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let (scripts, commands): (Vec<&str>, Vec<&str>) = commands.partition(|line| line.starts_with("scripts/"));
@@ -305,7 +306,8 @@ fn a_snippet_that_is_wrong_is_found() {
     assert_eq!(block("not run: why").is_tried(), Ok(Tried::NotRun("docs/tags.md:1: why".into())));
 }
 
-/// The matrices in a YAML document: itself, if it is one, else those that are inputs of a step. Texts are read as a file would be.
+/// The matrices in a YAML document: the document itself, or else the inputs `matrix` of its steps. Texts are parsed like
+/// files.
 fn matrices(document: &Value) -> Vec<Value> {
     let is_row = |row: &Value| {
         row.as_str().is_some_and(|line| line.contains(',')) || row["base"].is_string() || row["image"].is_string()
@@ -347,9 +349,9 @@ fn the_schema_takes_every_matrix_that_is_shown_and_every_fixture() {
     }
     let mut seen = (0, 0);
     for (number, (place, text)) in texts.iter().enumerate() {
-        // Some blocks show only the lines that matter, which may not be a document.
+        // Some blocks show only the lines that matter, which may not be a YAML document.
         let Ok(document) = serde_saphyr::from_str::<Value>(text) else { continue };
-        // Keys of a variant on their own.
+        // Some show only keys of a variant.
         let is_of_variant =
             document.as_object().is_some_and(|keys| keys.keys().all(|key| keys_of_variant.contains_key(key)));
         let found = if is_of_variant { vec![Value::Array(vec![document])] } else { matrices(&document) };

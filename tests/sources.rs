@@ -1,7 +1,7 @@
 //! Sources in the wild: with any modes and owners, links, several layers, other compressions, files for other systems,
 //! and files besides the executables. With every builder of this machine.
 
-#![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
+#![expect(clippy::unwrap_used, reason = "a failing setup fails its test")]
 
 use std::process::Command;
 
@@ -149,7 +149,7 @@ async fn an_executable_is_for_the_platform_that_it_is_published_for_whatever_ind
         } else {
             let log = refused(&registry, step(&registry)).await;
             assert!(
-                log.contains("is no executable for `linux/arm64`: its ELF header says machine 62 (amd64)"),
+                log.contains("is not an executable for `linux/arm64`: its ELF header says machine 62 (amd64)"),
                 "{log}"
             );
         }
@@ -175,7 +175,7 @@ async fn files_of_a_source_for_other_systems_are_ignored() {
     assert_eq!(python["manifests"].as_array().unwrap().len(), 1);
     let done = step(&registry).input("platforms", "windows/amd64").run().await;
     assert_eq!(done.code, Some(2));
-    assert!(done.log.contains("`windows/amd64` is no platform of Linux"), "{}", done.log);
+    assert!(done.log.contains("`windows/amd64` is not a Linux platform"), "{}", done.log);
 }
 
 /// Copies an image by skopeo; `false` if skopeo is missing.
@@ -243,7 +243,7 @@ async fn a_dangling_link_is_refused_and_its_target_named() {
     let source = source.layer(vec![symlink("/tool", "../../etc/none")]);
     registry.put_image(&source.build(), "acme/source", "1.2.3");
     let log = refused(&registry, step(&registry)).await;
-    assert!(log.contains("is a link to `/etc/none`, which isn't there"), "{log}");
+    assert!(log.contains("is a link to `/etc/none`, which doesn't exist"), "{log}");
 }
 
 #[tokio::test]

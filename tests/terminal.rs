@@ -1,6 +1,6 @@
 //! What people see at a terminal of 80 columns.
 
-#![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
+#![expect(clippy::unwrap_used, reason = "a failing setup fails its test")]
 
 mod tool;
 
@@ -17,7 +17,7 @@ fn command(arguments: &[&str]) -> Command {
     command
 }
 
-/// Lines end where they were ended, and nothing is padded.
+/// Asserts that lines end where the program ended them, and that nothing is padded.
 fn assert_tidy(done: &Done) {
     let blanks = " ".repeat(10);
     assert!(done.written.ends_with("\r\n") || done.written.ends_with("\u{1b}[2K"), "{:?}", done.written);
@@ -49,7 +49,7 @@ fn the_table_of_a_plan_fits_the_terminal() {
     assert_eq!(done.lines.last().unwrap(), "29 variants, 40 exact and 80 rolling tags in ghcr.io/astral-sh/uv");
 }
 
-/// What bash offers after `words`, the last of which is begun.
+/// The words that bash offers after `words`, the last of which is incomplete.
 fn completed(words: &[&str]) -> Vec<String> {
     let script = "
         eval \"$(\"$0\" completions bash)\"

@@ -1,6 +1,6 @@
 //! Reading the git work tree without git, compared with git's own answers.
 
-#![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
+#![expect(clippy::unwrap_used, reason = "a failing setup fails its test")]
 
 use std::fs;
 use std::os::unix::fs::symlink;

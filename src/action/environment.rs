@@ -39,7 +39,7 @@ impl Environment {
         self.get(&variable(name))
     }
 
-    /// The same, overridden by `variables`.
+    /// These variables, overridden by `variables`.
     #[must_use]
     pub fn with(&self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut all = self.clone();
@@ -47,14 +47,14 @@ impl Environment {
         all
     }
 
-    /// The same where the text of an input has the lines and columns of a file.
+    /// These variables, with places in the text of `input` reported as lines and columns of `file`.
     #[must_use]
     pub fn with_text_in(mut self, input: &'static str, file: &str) -> Self {
         self.files.insert(input, file.to_owned());
         self
     }
 
-    /// What the lines and columns of an input's text are of.
+    /// The input or the file that the lines and columns of an input's text refer to.
     #[must_use]
     pub fn text_of(&self, input: &'static str) -> Text {
         self.files.get(input).map_or(Text::Input(input), |file| Text::File(file.clone()))

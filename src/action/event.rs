@@ -224,7 +224,7 @@ impl Event {
             for value in [version, tag].into_iter().flatten() {
                 if !matches!(value, Value::String(_) | Value::Null) {
                     problems.push(
-                        Problem::new(&place, format!("the version `{value}` is no text"))
+                        Problem::new(&place, format!("the version `{value}` is not a text"))
                             .hint("quote it: the number 0.10 is 0.1"),
                     );
                 }

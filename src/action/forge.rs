@@ -32,8 +32,8 @@ impl Environment {
         says_so || api.trim_end_matches('/').ends_with("/api/v1")
     }
 
-    /// Whether [GitLab](https://docs.gitlab.com/ci/variables/predefined_variables/) runs the job: all of its jobs have `GITLAB_CI`. Who hands its
-    /// variables on to another container may have left that one out.
+    /// Whether [GitLab](https://docs.gitlab.com/ci/variables/predefined_variables/) runs the job. All of its jobs have
+    /// `GITLAB_CI`, but a job that passes its variables on to another container may leave that one out.
     #[must_use]
     pub fn is_gitlab(&self) -> bool {
         self.get("GITLAB_CI") == Some("true") || self.get("CI_PROJECT_URL").is_some()
@@ -99,7 +99,7 @@ pub(super) fn pipeline(environment: &Environment) -> Event {
         _ if name == "merge_request_event" || get("CI_MERGE_REQUEST_IID").is_some() => {
             let source = get("CI_MERGE_REQUEST_SOURCE_PROJECT_ID");
             let is_own = source.is_some() && source == get("CI_MERGE_REQUEST_PROJECT_ID");
-            // GitLab makes the commit of a merged result up, so it belongs to no branch.
+            // GitLab makes up the commit of a merged result, so it belongs to no branch.
             Kind::PullRequest {
                 head: get("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA").or_else(|| commit.clone()),
                 base: None,
@@ -150,7 +150,7 @@ mod tests {
             (("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA", ""), ("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA", "f00d"));
         assert_eq!(kind(&of(own, detached)), request("c0ffee", true));
         assert_eq!(kind(&of(fork, merged)), request("f00d", false));
-        // The pipeline is one for the branch as well, and that is no reason to publish.
+        // The pipeline is also one for the branch, which must not make it publish.
         let external = |repository| {
             kind(&[
                 ("CI_PIPELINE_SOURCE", "external_pull_request_event"),

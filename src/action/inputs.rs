@@ -58,11 +58,11 @@ pub struct Inputs {
     pub github_token: Option<Secret>,
     /// Registries that may be spoken to without TLS, besides those on loopback.
     pub insecure_registries: Vec<String>,
-    /// What builds.
+    /// Whether the engine builds the images.
     pub builder: Builder,
     /// Whether the input `dry-run` is set.
     pub dry_run: bool,
-    /// What a pull request of the same repository does.
+    /// Whether a pull request of the same repository pushes.
     pub pull_request: PullRequest,
     /// Whether variants are run before they are published.
     pub verify: bool,
@@ -146,7 +146,7 @@ pub enum ReleaseNotes {
     /// A short section: how to pull, a table, and the digests.
     #[default]
     Compact,
-    /// The same, with the details of each variant.
+    /// A section with the details of each variant as well.
     Full,
     /// No section.
     Off,

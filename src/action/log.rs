@@ -37,16 +37,16 @@ struct Shared {
     secrets: Vec<String>,
     group: Option<u64>,
     groups: u64,
-    /// The title of the group that nothing was said in yet.
+    /// The title of a group without lines so far. It is written before the first line.
     title: Option<String>,
 }
 
-/// How much is said.
+/// How much is logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verbosity {
     /// Errors, warnings and the outcome.
     Quiet,
-    /// A line for each image, and what many images share once.
+    /// A line for each image; lines that several images share are logged once.
     #[default]
     Normal,
     /// A line for each platform and each tag.
@@ -92,7 +92,7 @@ impl Log {
         Self { shared: Arc::new(Mutex::new(shared)) }
     }
 
-    /// Whether every platform and every tag is to have its line.
+    /// Whether every platform and every tag gets a line.
     #[must_use]
     pub fn is_verbose(&self) -> bool {
         self.shared().verbosity == Verbosity::Verbose
@@ -156,7 +156,7 @@ impl Log {
         }
     }
 
-    /// Logs the outcome of the run, however little is to be said.
+    /// Logs the outcome of the run, whatever the verbosity.
     pub fn conclude(&self, text: &str) {
         let mut shared = self.shared();
         shared.end_group();
@@ -174,10 +174,10 @@ impl Log {
         self.annotate_at(level, title, None, message);
     }
 
-    /// The same about a place in the input. If that is in a file of the repository, GitHub shows the message there.
+    /// Logs a message about a place in the input. If that is in a file of the repository, GitHub shows the message there.
     pub fn annotate_at(&self, level: Level, title: &str, place: Option<&Place>, message: &str) {
         let mut shared = self.shared();
-        // A group that nothing was said in is still to come.
+        // A group without lines hasn't begun yet, so the message comes before it.
         if shared.title.is_none() {
             shared.end_group();
         }
@@ -239,7 +239,7 @@ impl Shared {
         self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "***"))
     }
 
-    /// A message at a terminal: what it is, and the hints in it, are in colour.
+    /// A message at a terminal: its level and its hints are in colour.
     fn for_people(&self, level: Level, message: &str) -> String {
         let style = match level {
             Level::Error => terminal::ERROR,

@@ -1,13 +1,13 @@
 //! The options of the command line. The inputs of the action have the same names.
 //!
-//! `action.yml` describes them for GitHub, in words that begin with these here; `tests/reference.rs` compares them.
+//! Their descriptions in `action.yml` begin with the same words; `tests/reference.rs` compares them.
 
 use super::inputs::choice::values;
 use super::inputs::{Builder, OnConflict, PullRequest, ReleaseNotes, Rolling};
 use crate::version::Scheme;
 
-/// What doesn't change a plan: `plan` doesn't offer these options. It takes them, so that the command line of a publication can be tried
-/// with it.
+/// Options that don't change a plan. `plan` accepts them, so that it can be tried with the command line of a
+/// publication, but doesn't show them in its help.
 pub const NOT_IN_A_PLAN: [&str; 10] = [
     "concurrency",
     "created",

@@ -68,18 +68,18 @@ impl Workflow<'_> {
         })
     }
 
-    /// `environment`, which is that of a run, with the inputs that the step has in `text`: the workflow as it was at another commit.
-    /// An input with an expression stays as it is: its value is known from the run.
+    /// `environment`, which is that of a run, with the step's inputs from `text`, which is the workflow at another
+    /// commit. An input with an expression keeps the value that it has in the run.
     ///
     /// # Errors
-    /// The text is no workflow, there is no such step, or the matrix has an expression.
+    /// The text isn't a workflow, there is no such step, or the matrix has an expression.
     pub fn inputs_at(&self, text: &str, environment: &Environment) -> Result<Environment, PlanError> {
         let read = || {
             let root = self.parse(text)?;
             let step = self.step(&root)?;
             let mut inputs: BTreeMap<String, String> =
                 Options::names().into_iter().map(|name| (name, String::new())).collect();
-            // It has a default.
+            // `github-token` has a default.
             inputs.remove("github-token");
             for (key, value) in step.node.get("with").map(Node::entries).unwrap_or_default() {
                 let (name, text) = (key.as_text().unwrap_or_default().to_lowercase(), value.as_text());
@@ -141,7 +141,7 @@ impl Workflow<'_> {
         let one = ours.pop().filter(|_| ours.is_empty());
         one.ok_or_else(|| {
             let count =
-                if self.step.is_none() { "several steps use this action" } else { "`--step` names none, or several" };
+                if self.step.is_none() { "several steps use this action" } else { "`--step` fits no step, or several" };
             Problem::new(&start, format!("{count}: {}", all.join(", ")))
                 .hint("choose one with `--step`: its `id`, its `name`, or the job that it is in")
         })
@@ -205,13 +205,13 @@ fn is_ours(step: &Node) -> bool {
     }
 }
 
-/// The text of `node` with so many line ends and blanks before its lines that each has its place in `source`. `None` where lines of the
-/// source have become one, or don't stand as they are.
+/// The text of `node`, padded with line ends and blanks so that every line and column is the same as in `source`.
+/// `None` if the lines of the text aren't literally in `source`, as in a folded block or a text with escapes.
 fn in_place(node: &Node, source: &str) -> Option<String> {
     let text = node.as_text()?;
     let source: Vec<&str> = source.lines().collect();
     let at = |line: u64| usize::try_from(line).ok()?.checked_sub(1);
-    // A block begins in the line after its indicator, and a text in quotes or without them where it stands.
+    // A block begins on the line after its indicator, and any other text right at its node.
     let block = [node.line, node.line + 1].into_iter().filter_map(at).find_map(|first| {
         let indent = |(number, line): (usize, &str)| {
             let before = source.get(first + number)?.strip_suffix(line)?;

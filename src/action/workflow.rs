@@ -191,7 +191,7 @@ fn assignment(name: &str, value: &str, random: u128) -> String {
 
 /// `markdown` cut to at most `limit` bytes of whole lines, with everything closed that was open at the cut.
 fn shortened(markdown: &str, limit: usize) -> String {
-    const SAYS_SO: &str = "\n\nThe rest is longer than a summary may be; it is in the output `images`.\n";
+    const SAYS_SO: &str = "\n\nThe whole summary is longer than GitHub allows; the rest is in the output `images`.\n";
     if markdown.len() <= limit {
         return markdown.to_owned();
     }
@@ -287,7 +287,7 @@ mod tests {
         let cut = shortened(&long, 4_000);
         assert!(cut.len() <= 4_000, "{}", cut.len());
         assert!(cut.starts_with("# Title\n"));
-        assert!(cut.contains("|\n```\n\n</details>\n") && cut.contains("longer than a summary may be"), "{cut}");
+        assert!(cut.contains("|\n```\n\n</details>\n") && cut.contains("longer than GitHub allows"), "{cut}");
         assert_eq!(shortened(&long, long.len()), long);
         assert_eq!(shortened(&long, 10), "");
     }

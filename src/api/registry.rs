@@ -91,7 +91,7 @@ impl Default for Options {
     }
 }
 
-/// All registries of a run. Cheap to clone; clones share connections, tokens and what is known about blobs.
+/// All registries of a run. Cheap to clone; clones share connections, tokens and knowledge about blobs.
 #[derive(Clone, Debug)]
 pub struct Registries(Arc<Shared>);
 

@@ -52,7 +52,7 @@ pub(super) enum Failure<'a> {
     Connection,
     /// The host's name can't be resolved.
     UnknownHost,
-    /// The bytes, or their digest, aren't those that were asked for.
+    /// The bytes, or their digest, don't match the request.
     Mismatch,
     /// The answer can't be parsed.
     Malformed,
@@ -209,7 +209,6 @@ const TABLE: &[Row] = &[
 const REFUSED: &[&str] =
     &["unauthorized", "denied", "no basic auth credentials", "authentication required", "forbidden"];
 
-/// The class of a failure.
 pub(super) fn class(api: Api, failure: &Failure<'_>) -> Class {
     let row = TABLE.iter().find(|row| row.apis.contains(&api) && row.when.fits(failure));
     row.map_or(Class::Permanent, |row| row.class)

@@ -26,7 +26,7 @@ pub async fn pull(
     reference: &PinnedReference,
     copied: &CopiedImage,
 ) -> Result<PulledImage, EngineError> {
-    // The platform of its config: an engine goes by that, not by the index.
+    // Engines select an image by the platform in its config, not by the one in the index.
     let (platform, config) = (copied.image.config.platform(), copied.image.config_digest().clone());
     let pulled = PulledImage { lease: engine.lease(reference), platform, config };
     pulled.lease.pull(&pulled.platform, &pulled.config, &|_| {}).await?;

@@ -1,6 +1,6 @@
 //! A recipe as a [Dockerfile](https://docs.docker.com/reference/dockerfile/).
 //!
-//! It uses only what every BuildKit since Docker 20.10 understands: a newer syntax would have to be downloaded.
+//! It uses only the syntax that every BuildKit since Docker 20.10 has built in: a newer frontend would be downloaded.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -66,7 +66,7 @@ pub fn render(recipe: &Recipe, stage: &str, link: bool) -> Dockerfile {
         file.line(&format!("ENV {name}={value}"));
     }
     if !recipe.run.is_empty() {
-        // BuildKit and many programs use it as the time of what they make.
+        // BuildKit and many programs use it as the time of the files that they make.
         let created = recipe.created.as_deref().and_then(|created| chrono::DateTime::parse_from_rfc3339(created).ok());
         let seconds = created.map_or(0, |created| created.timestamp());
         file.arguments.insert("SOURCE_DATE_EPOCH".to_owned(), seconds.to_string());

@@ -28,27 +28,27 @@ use crate::image::config::Changes;
 use crate::image::{Digest, PinnedReference, Platform};
 use crate::troubleshooting::Topic;
 
-/// Why an image was not built, or not as it should be.
+/// Why an image was not built, or not as its recipe says.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// The engine couldn't.
+    /// The engine failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// A folder in which the executables can't be put.
+    /// The executables can't be put into a folder of the base.
     #[error(transparent)]
     Folder(#[from] UnusableFolder),
-    /// A base without what an executable needs.
+    /// The base lacks the interpreter of an executable.
     #[error(transparent)]
     Interpreter(#[from] MissingInterpreter),
-    /// An image that the engine can't unpack.
+    /// The engine can't unpack an image.
     #[error("`{0}` has layers that are compressed by zstd, which Docker Engines before version 23 can't unpack")]
     Zstd(PinnedReference),
-    /// The layers aren't the base's with ours on top.
+    /// The layers aren't the base's with those of the recipe on top.
     #[error("the engine built `{image}` with other layers than its recipe has: {found}")]
     Layers {
         /// Variant and platform.
         image: String,
-        /// What is different.
+        /// What differs, as a clause.
         found: String,
     },
     /// The engine's config differs from the composed one.
@@ -140,14 +140,14 @@ pub fn hold(engine: &Engine, recipe: &Recipe) -> Hold {
 /// engine if the source isn't in a registry. `progress` receives the progress of the base's download.
 ///
 /// # Errors
-/// The engine fails, or what it built isn't what the recipe says.
+/// The engine fails, or its image isn't what the recipe says.
 pub async fn build(
     engine: &Engine,
     recipe: &Recipe,
     executables: &Path,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<BuiltImage, BuildError> {
-    // The platform of its config: an engine goes by that, not by the index.
+    // Engines select an image by the platform in its config, not by the one in the index.
     let of_source = recipe.source.config.platform();
     let base = recipe.base.image().map(|base| (&base.reference, &base.manifest));
     let pulled_source = recipe.source.name.reference();
@@ -184,7 +184,7 @@ pub async fn build(
     let image = engine.solve(solve, &stage, &recipe.variant).await?;
     let inspected = image.inspect().await?;
     let added = added_layers(recipe, &inspected)?;
-    // A Dockerfile can't remove a label of the base; the composed image lacks it.
+    // A Dockerfile can't remove labels of the base, so here the composed config keeps them as well.
     let changes = Changes { unlabel: BTreeSet::new(), ..recipe.changes.clone() };
     let composed = recipe.base.config().derive(&recipe.platform, recipe.created.as_deref(), &[], &changes);
     let differences = agreement::differences(&inspected["Config"], &composed.runtime());
@@ -256,7 +256,7 @@ async fn export_run_layers(
     let known: HashSet<Digest> = known.chain(recipe.base.layers().iter().map(|layer| layer.digest.clone())).collect();
     let below = recipe.binaries.by_folder().len();
     let wanted = &added[below..below + recipe.run.len()];
-    // A `run` line may make a layer that the base has as well, namely an empty one.
+    // A `run` line may make a layer that the base also has: an empty one.
     let skipped = known.into_iter().filter(|digest| !wanted.contains(digest)).collect();
     let layers = image.export(wanted, &skipped).await?;
     let layers = recipe.run.iter().zip(layers);

@@ -111,7 +111,7 @@ impl Binaries {
                 let situation = format!("`{first}` and `{second}` would both become `{to}`");
                 problems.push(Flaw::new(situation, "keep one of them"));
             } else if is_below(&to, &other.to) || is_below(&other.to, &to) {
-                let situation = format!("`{}` and `{to}` can't both be there", other.to);
+                let situation = format!("`{}` and `{to}` can't both exist", other.to);
                 problems.push(Flaw::new(situation, "one of them would be a folder and a file"));
             }
         }
@@ -221,8 +221,8 @@ mod tests {
             ("-> /uv", "`->` is not the absolute path"),
             ("/uv -> -> /x", "`->` stands between"),
             ("/a/uv /b/uv", "`/a/uv` and `/b/uv` would both become `/usr/local/bin/uv`"),
-            ("/a -> /x\n/b -> /x/y", "`/x` and `/x/y` can't both be there"),
-            ("/a -> /x/y\n/b -> /x", "`/x/y` and `/x` can't both be there"),
+            ("/a -> /x\n/b -> /x/y", "`/x` and `/x/y` can't both exist"),
+            ("/a -> /x/y\n/b -> /x", "`/x/y` and `/x` can't both exist"),
             ("/a -> /proc/a", "`/proc/a` can't be in an image"),
             ("/a -> /opt/.wh.a", "means a deletion"),
         ] {

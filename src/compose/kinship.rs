@@ -37,11 +37,11 @@ pub fn difference(
 ) -> Option<String> {
     let (published, composed) = images;
     if neutral(annotations.0) != neutral(annotations.1) {
-        return Some("its annotations are others".to_owned());
+        return Some("its annotations differ".to_owned());
     }
     let platforms: BTreeSet<&Platform> = published.iter().map(|image| &image.platform).collect();
     if platforms != composed.iter().map(|image| &image.platform).collect() {
-        return Some("its platforms are others".to_owned());
+        return Some("its platforms differ".to_owned());
     }
     composed.iter().find_map(|composed| {
         let published = published.iter().find(|image| image.platform == composed.platform)?;

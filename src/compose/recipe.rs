@@ -1,4 +1,4 @@
-//! Recipes: what one variant is made of on one platform, with everything addressed by digest.
+//! Recipes: the ingredients of one variant on one platform, all addressed by digest.
 
 use std::collections::{BTreeMap, BTreeSet};
 

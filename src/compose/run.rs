@@ -32,7 +32,7 @@ pub enum InvalidRun {
     /// alone.
     #[error("`{0}` ends with two backslashes, which not all engines read alike")]
     Ambiguous(String),
-    /// A here-document, of which the lines would be those of the Dockerfile.
+    /// A here-document: its lines would be taken for lines of the Dockerfile.
     #[error("this item of `run` has a here-document, `{0}`")]
     HereDocument(String),
     /// A line that is too long for BuildKit.
@@ -46,8 +46,8 @@ pub enum InvalidRun {
 impl Hinted for InvalidRun {
     fn hints(&self) -> Hints {
         match self {
-            Self::Empty => "write what `RUN` is to run, such as `apk add git`".into(),
-            Self::Named => "leave the word out".into(),
+            Self::Empty => "write the command to run, such as `apk add git`".into(),
+            Self::Named => "leave out the word `RUN`".into(),
             Self::Ends(_) => {
                 "end every line but the last with `\\`, or make each instruction an item of its own".into()
             }

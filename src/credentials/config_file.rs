@@ -20,7 +20,7 @@ pub struct ConfigFile {
 
 /// A text that isn't such a file. It may hold passwords, so nothing of it is shown.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it is no JSON as Docker and Podman write it (line {line}, column {column})")]
+#[error("it is not the JSON that Docker and Podman write (line {line}, column {column})")]
 pub struct NoConfigFile {
     line: usize,
     column: usize,
@@ -166,7 +166,7 @@ mod tests {
     fn an_invalid_file_is_refused_without_showing_it() {
         for text in ["", "hunter2", r#"{"auths": ["hunter2"]}"#, r#"{"auths": {"a.io": {"auth": {"hunter2": 1}}}}"#] {
             let said = ConfigFile::read(text).unwrap_err().to_string();
-            assert!(said.starts_with("it is no JSON as Docker") && !said.contains("hunter2"), "{said}");
+            assert!(said.starts_with("it is not the JSON that Docker") && !said.contains("hunter2"), "{said}");
         }
         assert_eq!(ConfigFile::read("{}").unwrap(), (ConfigFile::default(), Vec::new()));
     }

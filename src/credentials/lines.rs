@@ -8,7 +8,6 @@ use crate::secret::Secret;
 /// The user name for the key of a Google service account.
 const JSON_KEY: &str = "_json_key";
 
-/// The kinds of lines.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line<'a> {
     /// The user or the password is missing, perhaps because a secret isn't set.

@@ -152,7 +152,11 @@ async fn a_file_that_cannot_be_read_is_a_warning() {
     let broken = [("/home/.docker/config.json", "{\"auths\": {\"quay.io\": {\"auth\": 7}}}")];
     let bad_entry = [("/home/.docker/config.json", r#"{"auths": {"quay.io": {"auth": "!"}}, "credsStore": "../sh"}"#)];
     for (variables, files, warning) in [
-        (&[][..], &broken[..], "credentials in `/home/.docker/config.json` can't be read: it is no JSON as Docker"),
+        (
+            &[][..],
+            &broken[..],
+            "credentials in `/home/.docker/config.json` can't be read: it is not the JSON that Docker",
+        ),
         (&[], &bad_entry, "the credential for `quay.io` in `/home/.docker/config.json` can't be read"),
         (
             &[("DOCKER_CONFIG", "/gone")],
@@ -183,7 +187,7 @@ async fn a_missing_helper_is_one_warning() {
     let config = r#"{"credsStore": "of-nobody-at-all", "auths": {"quay.io": {"auth": "YTpi"}}}"#;
     let (credentials, _) = read("", &[], &[("/home/.docker/config.json", config)]);
     let (found, warnings) = found(&credentials, &["quay.io/a/b", "alpine", "ghcr.io/a/b"]).await;
-    assert_eq!(found, ["a:b", "", "octocat:ghs_token"], "what the file has itself counts all the same");
+    assert_eq!(found, ["a:b", "", "octocat:ghs_token"], "credentials in the file itself are used nevertheless");
     let [warning] = &warnings[..] else { panic!("{warnings:?}") };
     assert!(warning.contains("`docker-credential-of-nobody-at-all` is not on `PATH`"), "{warning}");
 }

@@ -32,7 +32,7 @@ pub enum InvalidConfig {
     /// Not a JSON object with `rootfs.diff_ids`.
     #[error("the config is not that of an image: {0}")]
     Malformed(String),
-    /// The base would run commands in every build on top of it, including ours.
+    /// The base would run commands in every Docker build on top of it, including ours.
     #[error("the config has `ONBUILD` triggers")]
     OnBuild,
 }
@@ -40,9 +40,11 @@ pub enum InvalidConfig {
 impl Hinted for InvalidConfig {
     fn hints(&self) -> Hints {
         match self {
-            Self::NoPlatform => "name an image, made for its platform (`crane mutate --set-platform` adds that)".into(),
+            Self::NoPlatform => {
+                "name an image with a platform in its config (`crane mutate --set-platform` adds one)".into()
+            }
             Self::Malformed(_) => "name an image, or push it again with a current tool".into(),
-            Self::OnBuild => "use a base without them; they would run in a build, and only there".into(),
+            Self::OnBuild => "use a base without them: they would run only if the engine builds the variant".into(),
         }
     }
 }
@@ -60,7 +62,7 @@ pub struct Changes {
     pub user: Option<String>,
     /// The working directory. `None` keeps the base's.
     pub workdir: Option<String>,
-    /// Labels to set, replacing those with the same name.
+    /// Labels to set. They replace labels with the same name.
     pub labels: BTreeMap<String, String>,
     /// Labels of the base to drop, because they describe only the base.
     #[serde(skip)]
@@ -259,7 +261,7 @@ impl Config {
 }
 
 impl Changes {
-    /// `variables` are those to set, with their values expanded on this base.
+    /// Applies the changes to `runtime`. `variables` are the ones to set, expanded on the base.
     fn apply(&self, variables: &BTreeMap<String, String>, runtime: &mut Map<String, Value>) {
         if !variables.is_empty() {
             let mut env: Vec<String> = runtime

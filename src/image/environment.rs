@@ -37,7 +37,7 @@ enum Choice {
     Instead(Vec<Part>),
 }
 
-/// A value that a Dockerfile would refuse, or would read as something that nobody means.
+/// A value that a Dockerfile would refuse, or would read in an unexpected way.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{written}` {what}")]
 pub struct InvalidEnvValue {
@@ -134,7 +134,7 @@ fn variable(rest: &mut Peekable<Chars<'_>>) -> Result<Option<Part>, String> {
         }
         // Positional parameters and the like of a shell, which are always empty in a Dockerfile.
         Some(&special) if special.is_ascii_digit() || "@*#!?-$".contains(special) => {
-            return Err(format!("has `${special}`, which is no variable of the base"));
+            return Err(format!("has `${special}`, which is not a variable of the base"));
         }
         _ => return Ok(None),
     }

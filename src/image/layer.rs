@@ -123,7 +123,7 @@ fn archive(files: &[InstalledFile], to: &mut impl Write) -> io::Result<()> {
     archive.finish()
 }
 
-/// Cuts what is written to it into members, which several threads compress in turn.
+/// A writer that cuts its input into members, which several threads compress in turn.
 struct Members {
     pending: Vec<u8>,
     hash: Sha256,

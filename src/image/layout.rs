@@ -14,11 +14,11 @@ pub const LAYOUT: &str = "oci:";
 pub struct LayoutName {
     /// The folder or archive.
     pub path: String,
-    /// Which of its images is meant; `None` if there is only one.
+    /// Which of its images is meant; `None` if the name doesn't say, because there is only one.
     pub image: Option<LayoutImage>,
 }
 
-/// How an image is told from the others in its layout.
+/// The part of the name that distinguishes an image from the others in its layout.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LayoutImage {
     /// Its name: the annotation `org.opencontainers.image.ref.name`.
@@ -34,7 +34,7 @@ impl LayoutName {
         matches!(self.image, Some(LayoutImage::Digest(_)))
     }
 
-    /// Another image of the same layout.
+    /// The name of another image in the same layout.
     #[must_use]
     pub fn with(&self, image: LayoutImage) -> Self {
         Self { path: self.path.clone(), image: Some(image) }
@@ -85,7 +85,7 @@ mod tests {
     const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
     #[test]
-    fn the_image_of_a_layout_is_named_behind_its_path() {
+    fn the_image_of_a_layout_is_named_after_its_path() {
         let named = |name: &str| Some(LayoutImage::Named(name.to_owned()));
         let pinned = format!("oci:dist/full@{DIGEST}");
         for (text, path, image) in [

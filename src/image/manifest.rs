@@ -73,11 +73,11 @@ pub const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, application
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidManifest {
     /// Not JSON of the announced shape.
-    #[error("the document is no `{}`", quoted(media_type))]
+    #[error("the document is not a valid `{}`", quoted(media_type))]
     Malformed {
-        /// What it was announced as.
+        /// The media type under which the registry sent it.
         media_type: String,
-        /// What the parser says.
+        /// The parser's error.
         #[source]
         cause: serde_json::Error,
     },
@@ -87,8 +87,8 @@ pub enum InvalidManifest {
         quoted(.0)
     )]
     Unsupported(String),
-    /// An index that is a manifest as well, or that claims to be something else: readers would disagree about what it
-    /// is.
+    /// A document that is both an index and a manifest, or that states another type than its registry does: readers
+    /// would disagree about it.
     #[error("the document is ambiguous: {0}")]
     Ambiguous(String),
     /// An index that contains too many other indexes.
@@ -353,7 +353,7 @@ fn is_manifest(media_type: &str) -> bool {
     [MediaType::Manifest.as_str(), DOCKER_MANIFEST].contains(&media_type)
 }
 
-/// Refuses what some readers take for a manifest and others for an index, as the
+/// Refuses documents that some readers take for a manifest and others for an index, as the
 /// [specification](https://github.com/opencontainers/image-spec/security/advisories/GHSA-77vh-xpmg-72qh) asks.
 fn unambiguous(media_type: &str, bytes: &[u8]) -> Result<(), InvalidManifest> {
     #[derive(Deserialize)]

@@ -35,7 +35,7 @@ impl Hinted for InvalidPlatform {
 
 /// A platform that variants can't have: `/usr/local/bin` exists only on Linux.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no platform of Linux, and variants are for Linux")]
+#[error("`{0}` is not a Linux platform, and variants are for Linux")]
 pub struct NotLinux(pub Platform);
 
 impl Hinted for NotLinux {

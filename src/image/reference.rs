@@ -108,7 +108,7 @@ impl Digest {
         Self::from_hash(Sha256::new_with_prefix(bytes))
     }
 
-    /// The digest of what was written to `hash`.
+    /// The digest of the bytes that were written to `hash`.
     #[must_use]
     pub fn from_hash(hash: Sha256) -> Self {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";

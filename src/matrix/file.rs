@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 /// The variants of a tool's image: the same executables on many bases.
 #[derive(JsonSchema)]
 #[schemars(rename = "publish-variants", untagged)]
-#[expect(dead_code, reason = "only the JSON Schema is made of it; the reader wants places, which serde doesn't give")]
+#[expect(dead_code, reason = "only the JSON Schema is made of it; the reader needs places, which serde doesn't have")]
 pub(super) enum MatrixFile {
     /// The variants, without defaults.
     Rows(Vec<Row>),

@@ -13,12 +13,12 @@ use crate::plan::{Made, Place, PlannedAnnotations};
 /// Keys that change an image. They make no sense for a finished `image`.
 const CHANGES: [&str; 9] = ["source", "binaries", "env", "cmd", "entrypoint", "user", "workdir", "labels", "run"];
 
-/// A problem was found and has been reported.
+/// A problem was found, and has already been reported.
 pub(super) struct Reported;
 
 impl Reader<'_> {
     /// Where the image is made. Keys of the entry itself take precedence over the defaults, whose `base` and `image`
-    /// may be for other variants. `None` if the record of `images-from` has to say it.
+    /// may be for other variants. `None` if the record of `images-from` decides.
     ///
     /// # Errors
     /// The keys are missing or invalid, which has been reported.
@@ -36,7 +36,7 @@ impl Reader<'_> {
                 self.refuse(
                     image,
                     "a variant has `base` or `image`, not both",
-                    "keep `base` for a variant that is composed here, or `image` for one that something else has built",
+                    "keep `base` for a variant that is composed here, or `image` for one that is built elsewhere",
                 );
                 Err(Reported)
             }
@@ -47,7 +47,7 @@ impl Reader<'_> {
                 self.refuse(
                     entry.node,
                     "`base` is missing",
-                    "name the image under the variant, such as `alpine:3.23`, or an `image` that something else has built",
+                    "name the image under the variant, such as `alpine:3.23`, or an `image` that is built elsewhere",
                 );
                 Err(Reported)
             }
@@ -64,7 +64,7 @@ impl Reader<'_> {
 
     /// The record's image for the variant with these tags.
     pub(super) fn of_record(&mut self, entry: &Entry<'_>, tags: &[(String, Place)]) -> Option<Made> {
-        // Without tags it has no name, which has been reported.
+        // An entry without tags has no name; that has been reported.
         let (record, (name, _)) = (self.record?, tags.first()?);
         match record.image(name) {
             Ok(image) => Some(Made::Elsewhere(image)),
@@ -89,7 +89,7 @@ impl Reader<'_> {
         for (key, node) in CHANGES.iter().filter_map(|key| Some((key, entry.own(key)?))) {
             self.refuse(
                 node,
-                format!("`{key}` would change an image that something else has built"),
+                format!("`{key}` would change an image that is built elsewhere"),
                 "set it where the image is built, and remove it here",
             );
         }
@@ -97,7 +97,7 @@ impl Reader<'_> {
         if let (Some((name, _)), Some(node)) = (only_manifests, entry.own("annotations")) {
             self.refuse(
                 node,
-                format!("`manifest:{name}` would change the manifests of an image that something else has built"),
+                format!("`manifest:{name}` would change the manifests of an image that is built elsewhere"),
                 "annotations of its index can be set: `index:`",
             );
         }

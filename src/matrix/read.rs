@@ -70,7 +70,7 @@ pub(super) fn rows(matrix: &MatrixText, record: Option<&Record>, problems: &mut 
         Value::Text(_) => reader.all(std::slice::from_ref(&root), &Keys::new()),
         Value::Map(_) if root.get("jobs").is_some() && root.get("on").is_some() => {
             let hint = format!("`publish-variants plan --workflow {}` reads the step in it", matrix.name);
-            reader.refuse(&root, "this is a workflow, and not a matrix", hint);
+            reader.refuse(&root, "this is a workflow, not a matrix", hint);
             Vec::new()
         }
         Value::Map(_) => {
@@ -97,11 +97,11 @@ pub(super) fn rows(matrix: &MatrixText, record: Option<&Record>, problems: &mut 
     }
 }
 
-/// What to do about a text whose `line` can't be read.
+/// The hint about a text that can't be parsed at `line`.
 fn what_is_meant(text: &str, line: u64) -> &'static str {
     let at = |number: u64| text.lines().nth(usize::try_from(number).unwrap_or(usize::MAX)).unwrap_or_default().trim();
     let is_quoted = |line: &str| line.starts_with(['"', '\'']) && line.contains(',');
-    // Where the parser stumbles, and the line before.
+    // The line that the parser can't read, and the one before it.
     let near = [line.saturating_sub(2), line.saturating_sub(1)].map(at);
     if near.into_iter().any(|line| line.contains(":{") || line.contains(":[")) {
         "write values with braces in quotes, such as `base: \"python:{python}\"`"
@@ -439,7 +439,7 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// Decides which combination gets a tag of `newest-tags`: the first of those that would make the same tag.
+/// Decides which combination gets a tag of `newest-tags`: the first one that makes the tag.
 #[derive(Default)]
 struct Newest {
     given: BTreeSet<String>,

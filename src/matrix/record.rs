@@ -96,7 +96,7 @@ impl Record {
                     problems.push(problem.hint("leave it out of the record, or out of the matrix"));
                 }
                 None => {
-                    let problem = Problem::new(&entry.place, format!("`{variant}` is no variant of the matrix"));
+                    let problem = Problem::new(&entry.place, format!("`{variant}` is not a variant of the matrix"));
                     problems.push(match nearest(variant, names.keys().map(String::as_str)) {
                         Some(nearest) => problem.hint(format!("did you mean `{nearest}`?")),
                         None => problem.hint("a variant is named by the first of its `tags`, without the version"),

@@ -160,11 +160,7 @@ impl Reader<'_> {
         match &words[..] {
             [only] if only.is_empty() => Vec::new(),
             [first, ..] if first.is_empty() => {
-                self.refuse(
-                    node,
-                    "the first word of the command is empty",
-                    "name what is to be run first, or write `[]`",
-                );
+                self.refuse(node, "the first word of the command is empty", "name the program to run, or write `[]`");
                 Vec::new()
             }
             _ => words,
@@ -230,7 +226,7 @@ impl Reader<'_> {
                 let before = self.problems();
                 let command = self.command(at, combination);
                 if command.is_empty() && self.problems() == before {
-                    self.refuse(at, "the command is empty", "write what is to be run, such as `python --version`");
+                    self.refuse(at, "the command is empty", "write the command to run, such as `python --version`");
                 }
                 (command, contains.map(|text| combination.fill_known(&text)))
             }

@@ -22,7 +22,7 @@ impl NoCommand {
         let first = text.trim().lines().next().unwrap_or_default();
         match self {
             Self::Open => (
-                format!("`{first}` is no command"),
+                format!("`{first}` is not a command"),
                 "is there a quote without its counterpart, or a backslash at the end?".to_owned(),
             ),
             Self::Several(count) => (
@@ -30,12 +30,10 @@ impl NoCommand {
                 "write a list: an item for each word of one command, or in `verify` one for each command".to_owned(),
             ),
             Self::Compound(word) => (
-                format!("`{word}` belongs to a command of several lines"),
+                format!("`{word}` belongs to a command that has several lines"),
                 "write it on one line with `;`, or in quotes after `sh -c`".to_owned(),
             ),
-            Self::Nameless => {
-                (format!("`{first}` begins with an empty word"), "name what is to be run first".to_owned())
-            }
+            Self::Nameless => (format!("`{first}` begins with an empty word"), "name the program to run".to_owned()),
         }
     }
 }
@@ -78,7 +76,7 @@ pub(super) fn command(text: &str) -> Result<Vec<String>, NoCommand> {
     }
 }
 
-/// A line, and what was found in it.
+/// A line, parsed.
 struct Line {
     words: Vec<String>,
     /// The line as it is written.

@@ -104,7 +104,7 @@ impl Grammar {
         self.nominees_with(version, tags, &mut Readings::new())
     }
 
-    /// The same, reusing what was parsed before.
+    /// Like [`Self::nominees`], reusing earlier readings.
     pub(super) fn nominees_with<'a>(
         &self,
         version: &Version,

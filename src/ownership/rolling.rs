@@ -131,8 +131,8 @@ impl Looked<'_> {
     }
 
     /// Whether a longer tag, which isn't one of the older version's, begins or ends with that version's tag, so that
-    /// the latter looks like an entry: beside `24.1-3.13-alpine`, `3.13-alpine` is an entry. `1.2.3-alpine3.23`, which
-    /// may be a pre-release as well, is a variant's exact tag beside the source's `1.2.3`.
+    /// the latter looks like an entry: if there is `24.1-3.13-alpine`, `3.13-alpine` is an entry. If there is the
+    /// source's `1.2.3`, then `1.2.3-alpine3.23`, which may be a pre-release as well, is a variant's exact tag.
     fn is_an_entry(&self, older: &Nominee) -> Answer<bool> {
         let tag = older.tag.as_str();
         let has = |longer: &str| {
@@ -235,8 +235,8 @@ impl Looked<'_> {
         Ok(counts && !self.has_longer_exact_tag(&nominee.tag, digest)?)
     }
 
-    /// Whether the image is also named by the exact tag of a version that this one extends. Beside `1.30.0-k3s1-slim`,
-    /// `1.30.0-k3s1-22-slim` isn't 1.30.0+k3s1-22 of `slim`, but 1.30.0+k3s1 of `22-slim`.
+    /// Whether the image is also named by the exact tag of a version that this one extends. If there is
+    /// `1.30.0-k3s1-slim`, then `1.30.0-k3s1-22-slim` isn't 1.30.0+k3s1-22 of `slim`, but 1.30.0+k3s1 of `22-slim`.
     fn has_shorter_exact_tag(&self, nominee: &Nominee, digest: &Digest) -> Answer<bool> {
         let long = nominee.version.tag_text();
         let goes_on = |short: &str| long.strip_prefix(short).is_some_and(|rest| rest.starts_with('-'));
@@ -245,7 +245,7 @@ impl Looked<'_> {
     }
 
     /// Whether the image is also named by a longer exact tag of the entry. Then `tag` is a rolling tag that another
-    /// tool wrote, like `1.2-alpine` beside `1.2.4-alpine`. `1.2.4-3.13-alpine` isn't a longer tag of `alpine`, but
+    /// tool wrote: `1.2-alpine`, if there is `1.2.4-alpine`. `1.2.4-3.13-alpine` isn't a longer tag of `alpine`, but
     /// 1.2.4 of `3.13-alpine`.
     fn has_longer_exact_tag(&self, tag: &Tag, digest: &Digest) -> Answer<bool> {
         let versions = self.asker.wanted.grammar.versions_of_entry(tag, &self.rolling.entry);
@@ -293,7 +293,7 @@ impl Looked<'_> {
         if shows.version() != Some(self.asker.wanted.version.as_str()) {
             return Ok(false);
         }
-        // With `replace` no release counts as begun: earlier images give way, whatever their base.
+        // With `replace`, no release counts as begun: this run's images replace earlier ones on any base.
         let ours = self.artifact.composed.as_ref() == Some(now)
             || self.asker.wanted.on_conflict != OnConflict::Replace
                 && self.asker.kinship(self.artifact, self.destination, now)? == Kinship::Begun;
@@ -361,7 +361,7 @@ impl Looked<'_> {
     /// Whether the tag is an exact tag of the version that our annotation on its image states. It is if this plan's
     /// templates make it for the same entry. The templates of earlier plans aren't known: then a tag that contains the
     /// version as it is written counts as exact, unless this plan's templates give the version another exact tag. So
-    /// beside `v24.1-alpine`, `24.1-alpine` is a rolling tag.
+    /// if there is `v24.1-alpine`, then `24.1-alpine` is a rolling tag.
     fn is_exact_tag_of(&self, version: &Version, others: &[&Version], now: &Digest) -> Answer<bool> {
         let (wanted, written) = (self.asker.wanted, version.as_str());
         if written == wanted.version.as_str() {

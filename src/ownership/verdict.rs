@@ -34,7 +34,7 @@ impl Decision {
 impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.verdict, &self.now) {
-            (Verdict::Right, _) => f.write_str("is right already"),
+            (Verdict::Right, _) => f.write_str("is already right"),
             (Verdict::Write(_), None) => f.write_str("is new: there is no such tag"),
             (Verdict::Write(_), Some(now)) => write!(f, "moves from {now}: no newer version owns it"),
             (Verdict::Give { version, digest }, _) => {
@@ -133,7 +133,7 @@ pub enum Evidence {
 pub enum Reason {
     /// It belongs to this newer version.
     HeldBy(Version, Evidence),
-    /// It belongs to this newer version, whose image lacks manifests.
+    /// It belongs to this newer version, whose index lists missing manifests.
     ChildrenMissing(Version),
     /// The exact tag names another image.
     Taken {
@@ -192,12 +192,12 @@ impl fmt::Display for Reason {
             ),
             Self::HeldBy(version, Evidence::LikelySource) => write!(
                 f,
-                "probably belongs to {version}, which is newer and whose source was there already when this action published it; if {version} was \
+                "probably belongs to {version}, which is newer and whose source already existed when this action published it; if {version} was \
                  withdrawn, add it to `ignore-versions`"
             ),
             Self::ChildrenMissing(version) => write!(
                 f,
-                "belongs to {version}, which is newer and of which parts are missing; run {version} again to restore them"
+                "belongs to {version}, which is newer and has missing parts; run {version} again to restore them"
             ),
             Self::Taken { digest, why } => write!(f, "names {digest} already, {why}"),
             Self::EntryTaken(exact) => write!(f, "stays with the exact tag `{exact}`, which names something else"),

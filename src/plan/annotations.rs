@@ -25,7 +25,6 @@ enum Level {
     Manifest,
 }
 
-/// The supported levels.
 const LEVELS: [(&str, Level); 2] = [("index", Level::Index), ("manifest", Level::Manifest)];
 /// buildx's levels for descriptors. They aren't supported: here, descriptors are determined by what they refer to.
 const DESCRIPTORS: [&str; 2] = ["index-descriptor", "manifest-descriptor"];
@@ -83,7 +82,7 @@ fn levels(text: &str) -> Result<Vec<Level>, Flaw> {
         let known = LEVELS.map(|(name, _)| name).into_iter().chain(DESCRIPTORS);
         let (situation, hint) = match name {
             _ if DESCRIPTORS.contains(&name) => (
-                format!("`{text}` would annotate a descriptor, which isn't done"),
+                format!("`{text}` would annotate a descriptor, which isn't supported"),
                 "use `index:` or `manifest:`, or no prefix for both".to_owned(),
             ),
             "index" | "manifest" if is_for_platform => (
@@ -91,7 +90,7 @@ fn levels(text: &str) -> Result<Vec<Level>, Flaw> {
                 format!("write `{name}:`"),
             ),
             _ => (
-                format!("`{name}` is no level of annotations"),
+                format!("`{name}` is not a level of annotations"),
                 match nearest(name, known).filter(|nearest| !DESCRIPTORS.contains(nearest)) {
                     Some(nearest) => format!("did you mean `{nearest}:`?"),
                     None => "use `index:` or `manifest:`, or no prefix for both".to_owned(),
@@ -152,8 +151,8 @@ mod tests {
             ("manifest-descriptor:a", "would annotate a descriptor", "use `index:`"),
             ("index,index-descriptor:a", "would annotate a descriptor", "use `index:`"),
             ("manifest[linux/amd64]:a", "is for one platform", "write `manifest:`"),
-            ("manifst:a", "`manifst` is no level", "did you mean `manifest:`?"),
-            ("layer:a", "`layer` is no level", "use `index:`"),
+            ("manifst:a", "`manifst` is not a level", "did you mean `manifest:`?"),
+            ("layer:a", "`layer` is not a level", "use `index:`"),
             ("index:", "not the name", "looks like"),
             ("", "not the name", "looks like"),
         ] {

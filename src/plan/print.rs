@@ -122,7 +122,7 @@ impl<'a> VariantJson<'a> {
     }
 }
 
-/// What a variant's settings are, by name: all of its JSON but what it is called and made of.
+/// A variant's settings by name: its JSON without its name, its base or image, and its tags.
 #[must_use]
 pub fn settings(variant: &Variant, plan: &Plan) -> serde_json::Map<String, serde_json::Value> {
     let json = serde_json::to_value(VariantJson::of(variant, plan)).expect("texts and lists are JSON");

@@ -70,7 +70,7 @@ impl Problem {
         Self { place: place.clone(), situation, hints }
     }
 
-    /// Adds what the user can do about it.
+    /// Adds a hint.
     #[must_use]
     pub fn hint(self, hint: impl fmt::Display) -> Self {
         Self { hints: with_short_quotes(&hint.to_string()).into(), ..self }
@@ -95,7 +95,7 @@ impl Hinted for Problem {
     }
 }
 
-/// The input can't be used, because of these problems.
+/// The problems because of which the input can't be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanError(Vec<Problem>);
 
@@ -145,7 +145,7 @@ impl From<Problem> for PlanError {
 }
 
 impl Hinted for PlanError {
-    /// Of several problems, each has its hint below it.
+    /// A single problem's hints. Several problems have their hints in the message, each below its problem.
     fn hints(&self) -> Hints {
         if let [problem] = &self.0[..] { problem.hints() } else { Hints::none() }
     }
@@ -173,7 +173,7 @@ impl StageError for PlanError {
 /// The word of `known` that is nearest to `word`, if it is near enough to have been meant.
 #[must_use]
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // The time and memory that the distance takes depend on the length of both words; nobody mistypes a longer one.
+    // The distance takes time and memory for the length of both words; a longer word isn't a typing error.
     let known = known.into_iter().filter(|_| word.len() <= 64);
     known
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))

@@ -22,7 +22,7 @@ pub(super) fn refuse_defaults(rows: &mut [Row], problems: &mut Vec<Problem>) {
             Problem::new(&place, "`default: true` is for one variant, and `for` makes several of this entry")
                 .hint("give the default variant an entry of its own")
         } else {
-            Problem::new(&place, format!("another variant is the default already, at {first}"))
+            Problem::new(&place, format!("another variant is already the default, at {first}"))
                 .hint("only one of them can have the tags without a suffix")
         });
     }
@@ -33,7 +33,7 @@ pub(super) fn refuse(row: &Row, inputs: &Inputs, problems: &mut Vec<Problem>) {
     let place = &row.place;
     if inputs.builder == Builder::Registry && !row.run.is_empty() {
         problems.push(
-            Problem::new(place, "`run` needs something that runs it, and `builder: registry` doesn't")
+            Problem::new(place, "`run` needs the engine, which `builder: registry` doesn't use")
                 .hint(format!("remove the `run` lines, or set {}", Input("builder").set_to("engine"))),
         );
     }
@@ -59,7 +59,7 @@ fn refuse_shell(row: &Row, inputs: &Inputs, problems: &mut Vec<Problem>) {
     {
         problems.push(
             Problem::new(&row.place, format!("`{command}` in `verify` needs a shell, and `base: scratch` has none"))
-                .hint("run one program, without `|`, `$` and the like; what it prints is looked at with `contains`"),
+                .hint("run one program, without `|`, `$` and the like; `contains` checks what it prints"),
         );
     }
 }

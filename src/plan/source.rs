@@ -207,7 +207,7 @@ mod tests {
             ("a/b:{python}", "unknown placeholder"),
             ("files\ntool", "`tool` is not a file for a platform"),
             ("files\nlinux/amd64=x!", "is not a file for a platform"),
-            ("files\nwindows/amd64=tool.exe", "is no platform of Linux"),
+            ("files\nwindows/amd64=tool.exe", "is not a Linux platform"),
             ("files\nlinux/amd64=tool.tar.gz", "is an archive\nhint: name the file in it"),
             ("files\nlinux/amd64=tool -> tool", "not the absolute path"),
             ("files\nlinux/amd64=tool -> /a/../b", "not the absolute path"),

@@ -12,7 +12,7 @@ use crate::quote::count;
 const GAP: usize = 2;
 /// The width of the names of the fields above the table.
 const FIELD: usize = 14;
-/// Narrower than this, the column of variants is none.
+/// The column of variants is never narrower than this; if there is no room for it, the layout changes.
 const NARROWEST: usize = 24;
 
 /// A variant, or the source.
@@ -23,7 +23,7 @@ struct Row {
 }
 
 impl Plan {
-    /// A table for a terminal of `width` columns. Only a word that is longer, which is never broken, is wider.
+    /// A table for a terminal of `width` columns. Words are never broken, so a longer one makes its line wider.
     #[must_use]
     pub fn to_table(&self, width: usize) -> String {
         let mut out = String::new();
@@ -32,7 +32,7 @@ impl Plan {
             writeln!(out, "{name:<FIELD$}{value}").expect("a String takes every write");
         };
         field("version", self.version.to_string());
-        // Where each variant has its own, the general one isn't asked for.
+        // If every variant names its own source, the plan's isn't looked up.
         if let Some(source) = self.source.as_ref().filter(|source| self.sources().contains(&source.name)) {
             field("source", source.name.to_string());
             files(&source.name).into_iter().for_each(|file| field("", file));
@@ -94,7 +94,7 @@ impl Plan {
 }
 
 impl Row {
-    /// A variant. Its platforms are said where they aren't the `usual` ones.
+    /// A variant. Its platforms are shown if they aren't the `usual` ones.
     fn of(variant: &Variant, own_source: Option<&SourceName>, usual: Option<&Platforms>, not_final: bool) -> Self {
         let made = match &variant.made {
             Made::Here(base) => format!("  on {}", base.familiar()),
@@ -124,7 +124,7 @@ impl Row {
         }
     }
 
-    /// What it is about, above its tags: name and base in one line, if they fit.
+    /// The lines above the tags, with name and base on one line if they fit.
     fn heading(&self, width: usize) -> Vec<String> {
         let about = match &self.about[..] {
             [name, made, more @ ..] if length(name) + length(made) < width => {
@@ -144,7 +144,7 @@ fn listed(platforms: &Platforms, all: &str) -> String {
     }
 }
 
-/// An image that is made elsewhere, with as much of its digest as tells it from others.
+/// An image that is made elsewhere, with the beginning of its digest.
 fn shortened(image: &Location) -> String {
     let text = image.to_string();
     match text.rsplit_once("@sha256:") {
@@ -161,8 +161,8 @@ fn longest<'a>(lines: impl IntoIterator<Item = &'a String>) -> usize {
     lines.into_iter().map(|line| length(line)).max().unwrap_or_default()
 }
 
-/// Lays out the rows in three columns; where these don't fit, with the variant above its tags; where the tags don't fit side by side, below
-/// each other.
+/// Lays out the rows in three columns. If these don't fit, each variant stands above its tags; if exact and rolling
+/// tags don't fit side by side, they stand below each other.
 fn table(rows: &[Row], width: usize) -> String {
     let titles = ["VARIANT", "EXACT TAGS", "ROLLING TAGS"].map(str::to_owned);
     let [variant, exact, rolling] = &titles;
@@ -207,7 +207,7 @@ fn table(rows: &[Row], width: usize) -> String {
     blocks.collect()
 }
 
-/// The lines of cells that stand side by side, as many as the highest has.
+/// The lines of cells that stand side by side, as many as the highest cell has.
 fn side_by_side<const COLUMNS: usize>(
     cells: [&Vec<String>; COLUMNS],
     line: impl Fn([&str; COLUMNS]) -> String,
@@ -216,7 +216,7 @@ fn side_by_side<const COLUMNS: usize>(
     (0..height).map(|at| line(cells.map(|cell| cell.get(at).map_or("", String::as_str)))).collect()
 }
 
-/// `text` in lines of at most `width` characters, as far as its words allow; later lines are indented as the first.
+/// `text` in lines of at most `width` characters, as far as its words allow; later lines are indented like the first.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let indent = &text[..text.len() - text.trim_start().len()];
     let mut lines: Vec<String> = Vec::new();

@@ -102,10 +102,10 @@ impl Tagger<'_> {
                     let other = other.filter(|other| other.template != *template || other.entry != *entry);
                     if let Some(RollingTag { template: of, entry: other, .. }) = other {
                         let message = if other == entry {
-                            format!("rolling tag `{tag}` comes of both `{of}` and `{template}`")
+                            format!("rolling tag `{tag}` comes from both `{of}` and `{template}`")
                         } else {
                             format!(
-                                "rolling tag `{tag}` comes of `{of}` with `{other}` and of `{template}` with `{entry}`"
+                                "rolling tag `{tag}` comes from `{of}` with `{other}` and from `{template}` with `{entry}`"
                             )
                         };
                         let hint =
@@ -141,13 +141,13 @@ struct Claim {
 /// The hint for a tag that two images claim.
 const SHARE: &str = "give each tag to one of them";
 
-/// The same where one of them is the source itself, which `key` names.
+/// The hint if one of the two images is the source itself, which `key` names.
 fn taken_from(key: impl fmt::Display) -> String {
-    format!("that is where the executables are taken from; set {key} to another repository or tag")
+    format!("the executables are taken from that tag; set {key} to another repository or tag")
 }
 
 impl Claims {
-    /// The tags of the source: those that it should get, and the one that it has already if it is at a destination.
+    /// The tags of the source: the ones that it should get, and the one under which it is already at a destination.
     pub(super) fn source(&mut self, source: &Source, destinations: &[Repository]) {
         if let Some(tag) = tag_of(&source.name, destinations) {
             let who = format!("the source `{}`", source.name);
@@ -166,7 +166,7 @@ impl Claims {
         }
     }
 
-    /// The tag that a variant's own source has already, if it is at a destination.
+    /// The tag under which a variant's own source is already at a destination, if it is.
     pub(super) fn own_source(&mut self, row: &Row, source: &SourceName, destinations: &[Repository]) {
         if let Some(tag) = tag_of(source, destinations) {
             let place = row.source.as_ref().map_or(&row.place, |(_, place)| place).clone();

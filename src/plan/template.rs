@@ -31,7 +31,7 @@ enum Field {
 }
 
 impl Field {
-    /// Each with its name and what it stands for.
+    /// Every field, with its name and its meaning.
     const ALL: [(Self, &'static str, &'static str); 6] = [
         (Self::Version, "version", "the version, without a leading `v`: `0.9.26`"),
         (Self::Major, "major", "its first number"),
@@ -52,7 +52,7 @@ pub enum InvalidTemplate {
     /// `{` without `}` or the other way round.
     #[error("`{0}` has a brace without its counterpart")]
     Brace(String),
-    /// A placeholder that nobody fills.
+    /// A placeholder that doesn't exist.
     #[error("`{template}` has the unknown placeholder `{{{placeholder}}}`")]
     Placeholder {
         /// The template.
@@ -80,7 +80,7 @@ impl Hinted for InvalidTemplate {
 pub const BARE: [&str; 3] = ["{version}", "{major}.{minor}", "latest"];
 
 impl Template {
-    /// The placeholders, each with what it stands for.
+    /// The placeholders, each with its meaning.
     pub fn placeholders() -> impl Iterator<Item = (String, &'static str)> {
         Field::ALL.into_iter().map(|(_, name, meaning)| (format!("{{{name}}}"), meaning))
     }

@@ -107,21 +107,21 @@ fn merged<T: Clone>(general: &BTreeMap<String, T>, own: BTreeMap<String, T>) -> 
 
 fn checks(verify: Verify, base: &Base, executable: String, version: &Version) -> Vec<Check> {
     let Verify::Also(listed) = verify else { return Vec::new() };
-    // Nobody knows what version a development build prints.
+    // A development build may print any version.
     let contains = version.as_commit().is_none().then(|| version.to_string());
     let by_default = [
         Check { command: vec![executable, "--version".to_owned()], contains, origin: CheckOrigin::Version },
         Check { command: ["sh", "-c", "true"].map(str::to_owned).to_vec(), contains: None, origin: CheckOrigin::Shell },
     ];
     let listed = listed.into_iter().map(Check::of_matrix);
-    // Only the executables are there, so there is no shell to check.
+    // The image has only the executables, so there is no shell to check.
     let by_default =
         by_default.into_iter().filter(|check| *base != Base::Scratch || check.origin != CheckOrigin::Shell);
     by_default.chain(listed).collect()
 }
 
-/// The checks of an image built elsewhere. Since the place of its executables isn't known, the tool is looked for in
-/// its `PATH`, so that an image of another version is noticed.
+/// The checks of an image built elsewhere. The place of its executables isn't known, so the tool is looked for in its
+/// `PATH`: then an image of another version is noticed.
 fn checks_elsewhere(verify: Verify, binaries: &Binaries, version: &Version) -> Vec<Check> {
     let Verify::Also(listed) = verify else { return Vec::new() };
     let name = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();

@@ -7,7 +7,7 @@ use crate::action::{Event, Inputs};
 use crate::hint::Input;
 use crate::version::Version;
 
-/// The version, and what is known about it.
+/// The version, and facts about it.
 #[derive(Debug)]
 pub(super) struct Determined {
     pub(super) version: Version,
@@ -236,7 +236,7 @@ fn nothing_found(inputs: &Inputs, event: &Event) -> Problem {
         }
         Kind::Dispatch(_) => format!("event `{}` has no input `version` or `tag`", event.name),
         Kind::PullRequest { .. } => "the payload of the pull request names no commit".to_owned(),
-        _ => format!("event `{}` tells of none", event.name),
+        _ => format!("event `{}` names no version", event.name),
     };
     let hint = match &event.kind {
         _ if event.name.is_empty() => "give it with `--version`".to_owned(),

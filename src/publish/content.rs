@@ -15,13 +15,13 @@ use crate::survey::Surveyed;
 /// How the blobs of an image got to a destination, as numbers of blobs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Blobs {
-    /// They were there already.
+    /// Blobs that were already there.
     pub already_there: u64,
-    /// They were mounted from another repository of the registry.
+    /// Blobs that were mounted from another repository of the registry.
     pub mounted: u64,
-    /// They were copied from another registry.
+    /// Blobs that were copied from another registry.
     pub copied: u64,
-    /// They were uploaded from this machine.
+    /// Blobs that were uploaded from this machine.
     pub pushed: u64,
     /// Manifests and indexes that were pushed.
     #[serde(skip)]
@@ -163,7 +163,7 @@ pub(super) async fn ensure(
         tallies.insert((to.clone(), content.digest().clone()), all);
     }
     for (to, images) in complete.into_iter().filter(|_| !log.is_verbose()) {
-        log.image(&to, None, &format!("{} complete already", count(images, "image")));
+        log.image(&to, None, &format!("{} already complete", count(images, "image")));
     }
     Ok(tallies)
 }

@@ -54,7 +54,7 @@ impl fmt::Display for TagOutcome {
 }
 
 impl TagOutcome {
-    /// The same for a line about several tags.
+    /// The outcome, for a log line about several tags.
     fn word(&self) -> Word {
         match self {
             Self::Unchanged => Word::Unchanged,
@@ -66,7 +66,6 @@ impl TagOutcome {
     }
 }
 
-/// A tag of a repository.
 type Place = (Repository, Tag);
 
 /// A complete publication: the last look found nothing more to write. Only [`tag`](super::tag) makes one.
@@ -234,7 +233,7 @@ impl Done {
             let place = (decision.destination.clone(), decision.tag.clone());
             match attempt {
                 Attempt::Written => {
-                    // If a tag is written several times, the first write saw what it named before this run.
+                    // If a tag is written several times, the first write saw the digest from before this run.
                     self.written.entry(place).or_insert_with(|| decision.now.clone());
                 }
                 Attempt::Changed | Attempt::Left => through = false,
@@ -262,7 +261,7 @@ impl Done {
                 Some(before) if !matches!(decision.verdict, Verdict::Stays(_)) => {
                     outcome_of_written(decision, before.as_ref())
                 }
-                // This run gave the tag to a newer version, whose image it names now.
+                // This run gave the tag to a newer version, whose image the tag names now.
                 Some(_) => given(decision).unwrap_or_else(|| outcome(decision, decision.now.as_ref())),
                 None => outcome(decision, decision.now.as_ref()),
             };
@@ -310,7 +309,7 @@ impl Drop for Lines<'_> {
     }
 }
 
-/// Logs what became of tags: each on its own where much is to be said, else those of an image together.
+/// Logs what became of tags: a line for each if the log is verbose, else one for the tags of each image.
 fn tell(said: &[(&Decision, TagOutcome)], log: &Log) {
     if log.is_verbose() {
         said.iter().for_each(|(decision, outcome)| log.image(&decision.reference(), None, &outcome.to_string()));

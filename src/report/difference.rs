@@ -3,7 +3,8 @@
 use crate::plan::print::settings;
 use crate::plan::{Made, Plan, Tags, Variant};
 
-/// The differences of `head` from `base`. Tags are given by their entries, which all templates are filled with.
+/// The differences of `head` from `base`. Tags are represented by their entries, since all entries fill the same
+/// templates.
 #[must_use]
 pub fn lines(base: &Plan, head: &Plan) -> Vec<String> {
     let mut lines = of_inputs(base, head);
@@ -19,7 +20,7 @@ pub fn lines(base: &Plan, head: &Plan) -> Vec<String> {
     lines
 }
 
-/// What differs for all variants.
+/// The differences that concern all variants.
 fn of_inputs(base: &Plan, head: &Plan) -> Vec<String> {
     let mut lines = Vec::new();
     let texts = |items: &[String]| items.join(", ");
@@ -50,7 +51,7 @@ fn or_none(text: &str) -> &str {
     if text.is_empty() { "none" } else { text }
 }
 
-/// The line of a variant that both have, if it isn't the same.
+/// The line of a variant that both plans have; `None` if it is the same in both.
 fn changed((before, base): (&Variant, &Plan), (after, head): (&Variant, &Plan)) -> Option<String> {
     let mut changes = Vec::new();
     if before.made != after.made {
@@ -81,7 +82,7 @@ fn image(made: &Made) -> String {
     }
 }
 
-/// The entries beside the one that is the variant's name.
+/// The entries besides the one that is the variant's name.
 fn aliases(variant: &Variant) -> String {
     let others: Vec<String> = variant.tags.entries().into_iter().filter(|entry| *entry != variant.name).collect();
     if others.is_empty() { String::new() } else { format!(", also {}", others.join(", ")) }

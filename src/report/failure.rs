@@ -1,4 +1,4 @@
-//! The step summary of a failed run: what is published, what isn't, why, and what to do.
+//! The step summary of a failed run: which tags were written, which weren't, why, and what to do.
 
 use std::fmt::Write as _;
 
@@ -12,7 +12,7 @@ use crate::image::Reference;
 use crate::quote::count;
 use crate::stages::Ledger;
 
-/// The summary, as Markdown. `error` is the error's message; `stages` are those that began, of which the last one
+/// The summary, as Markdown. `error` is the error's message; `stages` have begun, and the last of them
 /// failed.
 #[must_use]
 pub fn markdown(error: &Failure, ledger: &Ledger, stages: &[Stage]) -> String {
@@ -50,7 +50,7 @@ fn outcome(ledger: &Ledger, stages: &[Stage]) -> String {
         (0, _) if stage.name == "push" || stage.name == "tag" => {
             let _ = write!(
                 text,
-                ". No tag was written: nobody sees a change in {places}. What was sent is found there by the next run."
+                ". No tag was written: nobody sees a change in {places}. The next run won't send the content again."
             );
         }
         (0, _) => {
@@ -62,7 +62,7 @@ fn outcome(ledger: &Ledger, stages: &[Stage]) -> String {
         (written, all) => {
             let _ = write!(
                 text,
-                ". {written} of {} in {places} were written, the others are as they were.",
+                ". {written} of {} in {places} were written, the others didn't change.",
                 count(all, "tag")
             );
         }
@@ -91,7 +91,7 @@ pub(super) fn alert(error: &Failure) -> String {
         let _ = writeln!(text, "- {}", prose(&format!("{first}{rest}")));
     }
     if error.hints().is_empty() {
-        text.push_str("- Correct what the error names, or run the job again: it goes on from what is there.\n");
+        text.push_str("- Correct what the error names, or run the job again: it continues where this run stopped.\n");
     }
     let _ = writeln!(text, "- [More about errors of this kind]({})", error.topic().link());
     text

@@ -37,7 +37,7 @@ impl Report {
         of_run.report(status, Vec::new())
     }
 
-    /// The report of a dry run: its tags are those that would be written.
+    /// The report of a dry run, with the tags that would be written.
     #[must_use]
     pub fn of_dry_run(surveyed: &Surveyed<'_>, verified: &[Verified], stages: Vec<Stage>) -> Self {
         let outcome = |decision: &Decision| {
@@ -139,7 +139,7 @@ impl OfRun<'_> {
         let own_source = own_source.filter(|(name, _)| self.source().is_none_or(|(reported, _)| reported != *name));
         let own_source = own_source.map(|(name, digest)| OwnSource { reference: name.clone(), digest: digest.clone() });
         let made = self.verified.iter().any(|image| image.variant == resolved.variant.name);
-        // Nobody has compared an index of this version that an earlier run made from another image.
+        // An index that an earlier run made from another image hasn't been compared with this one.
         let is_known = resolved.copied.is_none() || self.surveyed.wanted.artifacts[number].composed == digest;
         Variant {
             name: resolved.variant.name.clone(),
@@ -177,7 +177,7 @@ impl OfRun<'_> {
         }
     }
 
-    /// A warning for those who built a variant again, and would wonder why the earlier image stays.
+    /// A warning if a variant was built again elsewhere: the image that was published first stays.
     fn other_image(&self, number: usize, resolved: &ResolvedVariant) -> Option<String> {
         let ours = &resolved.copied.as_ref()?.content;
         let published = self.surveyed.content(self.image(number)?)?;
@@ -185,8 +185,8 @@ impl OfRun<'_> {
             |content: &Content| content.images.iter().map(|image| image.manifest.digest().clone()).collect::<Vec<_>>();
         (manifests(ours) != manifests(published)).then(|| {
             format!(
-                "`{}` was published for this version before, as `{}`, of another image than `{}`: that one stays, unless \
-                 {replace} is set",
+                "`{}` has already been published for this version, as `{}`, from another image than `{}`: it stays as it is, \
+                 unless {replace} is set",
                 resolved.variant.name,
                 published.digest(),
                 resolved.variant.made.elsewhere().map(ToString::to_string).unwrap_or_default(),
@@ -237,7 +237,7 @@ impl OfRun<'_> {
             let reason = match &self.outcomes[&(to.clone(), tag.clone())] {
                 TagOutcome::Kept(reason) => reason.to_string(),
                 TagOutcome::GivenTo(version) => {
-                    format!("it belongs to `{version}`, which is newer, and shows that now")
+                    format!("it belongs to `{version}`, which is newer, and now names that version's image")
                 }
                 outcome @ (TagOutcome::Unchanged | TagOutcome::Created | TagOutcome::Moved(_)) => {
                     let named = decision.verdict.digest().or(decision.now.as_ref());
@@ -320,8 +320,8 @@ fn source_sizes(source: &resolve::Image, resolved: &Resolved) -> Vec<(Platform, 
     sizes.into_iter().collect()
 }
 
-/// The warning about tags that stay for one reason: which tags, why, and what to do. The summary and the output `kept`
-/// list all of them.
+/// The warning about tags that stay for the same reason: which tags, why, and what to do. It names some of them; the
+/// summary and the output `kept` list all.
 fn kept(reason: &Reason, tags: &[String]) -> String {
     const NAMED: usize = 5;
     let more = tags.len().saturating_sub(NAMED);
@@ -423,8 +423,8 @@ mod tests {
         );
         assert_eq!(
             kept(&Reason::ChildrenMissing("1.5.0".parse().unwrap()), &tags),
-            "`v1`, `v2`, `v3`, `v4`, `v5` and 2 more stay as they are: each belongs to 1.5.0, which is newer and of which parts are \
-             missing; run 1.5.0 again to restore them"
+            "`v1`, `v2`, `v3`, `v4`, `v5` and 2 more stay as they are: each belongs to 1.5.0, which is newer and has missing parts; \
+             run 1.5.0 again to restore them"
         );
         assert_eq!(kept(&Reason::Unknown("no answer".to_owned()), &tags[..1]), "`v1` stays as it is: no answer");
     }

@@ -1,8 +1,8 @@
 //! The section of the release notes: the published images and how to pull them.
 //!
 //! People get these notes in pull requests of bots, in feeds and by mail, so the section is short. It depends neither
-//! on the clock nor on what this run had to do, which only the step summary shows: two runs with the same outcome write
-//! the same text.
+//! on the clock nor on the work that this run had to do, which the step summary shows: two runs with the same outcome
+//! write the same text.
 
 use std::fmt::Write as _;
 

@@ -8,15 +8,15 @@ use crate::plan::{Made, Plan, Platforms, Tags, Variant};
 use crate::quote::count;
 
 impl Plan {
-    /// A sentence and a table with the base and the tags of each variant, as Markdown. A tag that doesn't move to this version isn't
-    /// in it.
+    /// A sentence, and a table with the base and the tags of each variant, as Markdown. Tags that don't move to this
+    /// version are left out.
     #[must_use]
     pub fn to_markdown(&self) -> String {
         let rolls = self.not_final.is_none();
         let mut forms = self.tag_forms(ENTRY);
-        // The tags of the default variant have none.
+        // Forms without an entry are those of the default variant's bare tags.
         forms.retain(|form| form.contains(ENTRY) && (rolls || self.is_exact_form(form)));
-        // The shortest is the one that people type.
+        // `{tag}` alone is the shortest form, and the one that people type.
         let shown = forms.iter().find(|form| *form == ENTRY).or_else(|| forms.first()).cloned();
         let columns = Columns { forms: &forms, shown: shown.as_deref().unwrap_or(ENTRY), rolls };
 
@@ -81,9 +81,9 @@ impl Plan {
     }
 }
 
-/// How the table names the tags.
+/// How the table shows the tags.
 struct Columns<'a> {
-    /// The forms of tags that the sentence names, and the one that the table shows.
+    /// The forms of tags, of which the table shows one and the sentence names the others.
     forms: &'a [String],
     shown: &'a str,
     /// Whether rolling tags move to the version.
@@ -96,7 +96,7 @@ impl Columns<'_> {
         self.forms.iter().all(|form| self.has(variant, entry, form))
     }
 
-    /// Whether no entry lacks some of the forms. The bare tags of a default variant have none at all.
+    /// Whether every entry has either all forms or, as the pseudo-entry of bare tags, none.
     fn has_all(&self, variant: &Variant) -> bool {
         let forms = |entry: &String| self.forms.iter().filter(|form| self.has(variant, entry, form)).count();
         variant.tags.entries().iter().all(|entry| [0, self.forms.len()].contains(&forms(entry)))
@@ -107,7 +107,7 @@ impl Columns<'_> {
         variant.tags.iter().any(|known| known.as_str() == tag)
     }
 
-    /// The tags of a variant: one for each entry that has all forms, and whatever else it has.
+    /// The cell of a variant: one tag for each entry that has all forms, then all tags of the other entries.
     fn cell(&self, variant: &Variant) -> String {
         let entries = variant.tags.entries();
         let complete: Vec<String> = entries.into_iter().filter(|entry| self.is_complete(variant, entry)).collect();
@@ -123,7 +123,7 @@ impl Columns<'_> {
         tags.join(", ") + &deprecated.collect::<String>()
     }
 
-    /// All tags that move to the version, as far as they are wanted.
+    /// The wanted tags among all that name the version.
     fn every(&self, tags: &Tags, wanted: impl Fn(&str) -> bool) -> String {
         let rolling = tags.rolling.iter().map(|rolling| &rolling.tag).filter(|_| self.rolls);
         let tags = tags.exact.iter().chain(rolling).filter(|tag| wanted(tag.as_str()));

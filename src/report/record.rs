@@ -15,10 +15,10 @@ use super::section::Section;
 pub(super) struct Record {
     /// The version that the section is about.
     pub version: String,
-    /// The variants of which the section has an image.
+    /// The variants whose images are in the section.
     #[serde(deserialize_with = "names")]
     pub variants: Vec<String>,
-    /// The variants of which nothing is published, because their exact tags are taken.
+    /// The variants that aren't published, because their exact tags are taken.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unpublished: Vec<String>,
 }
@@ -79,7 +79,7 @@ impl<'a> Subject<'a> {
     }
 
     /// Whether `section` is about this subject. The run may have more repositories than the section, but not fewer:
-    /// then the section would lose what it says about the missing ones.
+    /// then the section would lose its text about the missing ones.
     pub(super) fn is_of(&self, section: &Section<'_>) -> bool {
         if section.is_empty() || !repositories(section).iter().all(|name| self.repositories.contains(*name)) {
             return false;

@@ -21,7 +21,7 @@ pub use super::failure::markdown as of_failure;
 /// A shorter stage isn't shown in the timeline.
 const SHORTEST: Duration = Duration::from_millis(50);
 
-/// The summary, as Markdown. `error` is what failed after everything was published.
+/// The summary, as Markdown. `error` is a failure after everything was published.
 #[must_use]
 pub fn markdown(report: &Report, error: Option<&Failure>) -> String {
     let what = if report.status == Status::DryRun { "Dry run of the Docker images" } else { "Docker images" };
@@ -87,7 +87,7 @@ const MOST_DIFFERENCES: usize = 200;
 fn comparison(comparison: &Comparison) -> String {
     let (base, differences) = match comparison {
         Comparison::Unknown(reason) => {
-            return format!("What changes against the base branch isn't known: {}.\n\n", prose(reason));
+            return format!("The changes against the base branch aren't known: {}.\n\n", prose(reason));
         }
         Comparison::Known { base, differences } => (code(base.get(..7).unwrap_or(base)), differences),
     };

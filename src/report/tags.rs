@@ -36,7 +36,7 @@ impl<'a> Forms<'a> {
         Self { all: &report.tag_forms, shown: bare.or_else(|| common.first()).copied(), common }
     }
 
-    /// The same, but the table shows the most exact tags, which readers of a long table look for.
+    /// These forms, with the most exact tags in the table: readers of a long table look for them.
     pub(super) fn exact(self) -> Self {
         Self { shown: self.common.first().copied(), ..self }
     }

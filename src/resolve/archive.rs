@@ -15,9 +15,9 @@ const OFFERED: usize = 8;
 /// Why a file can't be taken from an archive.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// There is no file at this path; these are some of those in the archive.
+    /// There is no file at this path. The archive has these files, among others.
     Missing(Vec<String>),
-    /// There is something else, which isn't a file.
+    /// The path isn't a file, but this.
     NoFile(String),
     /// It has privileges that would be lost.
     Privileged(&'static str),
@@ -51,7 +51,7 @@ pub(super) fn read<T>(mut archive: File, path: &str, take: impl FnOnce(&mut dyn 
         Found::File(file) if file.capabilities => return Err(Refusal::Privileged("has capabilities")),
         Found::File(file) => file.entry,
         Found::Other(kind) => return Err(Refusal::NoFile(kind.to_owned())),
-        Found::Dangling(target) => return Err(Refusal::NoFile(format!("a link to `{target}`, which isn't there"))),
+        Found::Dangling(target) => return Err(Refusal::NoFile(format!("a link to `{target}`, which doesn't exist"))),
         Found::Nothing | Found::Undecided => {
             let files = tree.some_files(OFFERED);
             return Err(Refusal::Missing(files.iter().map(|path| path.trim_start_matches('/').to_owned()).collect()));
@@ -69,8 +69,8 @@ fn buffered(archive: &File) -> impl BufRead {
     BufReader::with_capacity(1 << 16, archive)
 }
 
-/// The same for a [zip file](https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT). If a name occurs several
-/// times, the last entry counts.
+/// Like [`read`], for a [zip file](https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT). If a name occurs
+/// several times, the last entry counts.
 fn zip<T>(archive: File, path: &str, take: impl FnOnce(&mut dyn Read) -> T) -> Result<T, Refusal> {
     let malformed = |error: rawzip::Error| io::Error::new(io::ErrorKind::InvalidData, error.to_string());
     let mut buffer = vec![0; RECOMMENDED_BUFFER_SIZE];

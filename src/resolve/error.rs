@@ -18,10 +18,10 @@ use crate::troubleshooting::Topic;
 /// Why the plan can't be resolved.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
-    /// A platform was asked for that source or base don't have.
+    /// The source, the base or the image lacks a platform that was asked for.
     #[error("{role} `{image}` has no manifest for `{platform}`")]
     PlatformMissing {
-        /// Source, base, or an image that something else has built.
+        /// Source, base, or an image that was built elsewhere.
         role: Role,
         /// The image.
         image: String,
@@ -32,7 +32,7 @@ pub enum ResolveError {
         /// The platforms of the image.
         available: Vec<Platform>,
     },
-    /// `platforms: auto`, and source and base have none in common.
+    /// With `platforms: auto`, source and base have no platform in common.
     #[error(
         "base `{base}` of variant `{variant}` has no platform of the source; it has: {}",
         list(.base_has)
@@ -47,7 +47,7 @@ pub enum ResolveError {
         /// The platforms of the source.
         source_has: Vec<Platform>,
     },
-    /// The registry doesn't have the image, or doesn't give it.
+    /// The registry doesn't have the image, or refuses to serve it.
     #[error("{role} `{image}` can't be resolved")]
     Unavailable {
         /// Source or base.
@@ -58,7 +58,7 @@ pub enum ResolveError {
         #[source]
         cause: RegistryError,
     },
-    /// An image that can't be built upon.
+    /// A manifest that no variant can be built on.
     #[error("{role} `{image}` can't be used: {cause}")]
     Manifest {
         /// Source or base.
@@ -68,7 +68,7 @@ pub enum ResolveError {
         /// Why not.
         cause: InvalidManifest,
     },
-    /// An image that can't be built upon.
+    /// A config that no variant can be built on.
     #[error("{role} `{image}` can't be used: {cause}")]
     Config {
         /// Source or base.
@@ -78,12 +78,12 @@ pub enum ResolveError {
         /// Why not.
         cause: InvalidConfig,
     },
-    /// An image that can't be copied.
+    /// An image, built elsewhere, that can't be copied.
     #[error("image `{image}` can't be used: `{manifest}`: {cause}")]
     Copied {
         /// The image.
         image: Location,
-        /// The manifest of it that is to blame.
+        /// The manifest at fault, which is one of the image's.
         manifest: Digest,
         /// Why not.
         cause: Flaw,
@@ -96,32 +96,31 @@ pub enum ResolveError {
         /// The variant.
         variant: String,
     },
-    /// An OCI layout.
+    /// An OCI layout can't be used.
     #[error(transparent)]
     Layout(#[from] LayoutError),
-    /// The executables.
+    /// The executables can't be taken from the source.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// Files that an image is to be made of.
+    /// The image of `source: files` can't be made.
     #[error(transparent)]
     Files(#[from] FilesError),
-    /// About an entry of the matrix.
+    /// An error about an entry of the matrix.
     #[error("{place}: {error}")]
     Entry {
-        /// Where it stands.
+        /// The entry's place.
         place: Place,
-        /// What is wrong with it.
+        /// The error.
         #[source]
         error: Box<ResolveError>,
     },
-    /// Several at once.
+    /// Several errors at once.
     #[error("{}", together(.0.iter().map(|error| error as &(dyn Error + 'static))))]
     Several(Vec<ResolveError>),
 }
 
 impl ResolveError {
-    /// The error with the variant's place in the matrix, if it is about the variant's base or platforms, and not about
-    /// the source.
+    /// The error with the variant's place in the matrix, unless it is about the source.
     pub(super) fn of(self, variant: &Variant) -> Self {
         match self {
             Self::PlatformMissing { .. }
@@ -156,8 +155,8 @@ impl Hinted for ResolveError {
                 if image.tag().is_some_and(|tag| tag.as_str().starts_with("sha-")) =>
             {
                 format!(
-                    "nothing was pushed for this commit yet: push it in a job before, or set {} to an image that is there, such as \
-                     that of the latest release",
+                    "nothing has been pushed for this commit yet: push it in an earlier job, or set {} to an existing image, \
+                     such as that of the latest release",
                     Input("source")
                 )
                 .into()
@@ -166,7 +165,7 @@ impl Hinted for ResolveError {
             Self::Manifest { cause, .. } => cause.hints(),
             Self::Config { cause, .. } => cause.hints(),
             Self::Copied { cause, .. } => cause.hints(),
-            Self::NoImage { .. } => "name an image, or an index of images; artifacts and attestations are none".into(),
+            Self::NoImage { .. } => "name an image or an index of images; artifacts and attestations aren't images".into(),
             Self::Layout(error) => error.hints(),
             Self::Source(error) => error.hints(),
             Self::Files(error) => error.hints(),
@@ -237,7 +236,8 @@ fn of_variants(names: &[String]) -> String {
 }
 
 impl ResolveError {
-    /// Whether `other` is the same problem, possibly of another variant, whose name is then added to this error.
+    /// Merges `other` into this error if it is the same problem, possibly of another variant, whose name is then added.
+    /// Returns whether it is.
     fn takes_in(&mut self, other: &Self) -> bool {
         let text = |error: &Self| (together([error as &(dyn Error + 'static)]), error.hints());
         match (&mut *self, other) {
@@ -314,13 +314,13 @@ mod tests {
         let expected = "base `quay.io/a:1` can't be resolved\n  cause: `quay.io/a:1` does not exist\n\
                         base `quay.io/b:2` can't be resolved\n  cause: `quay.io/b:2` does not exist\n\
                         source `ghcr.io/acme/tool:1.4.0` has no manifest for `linux/386`\n\
-                        hint: look for a typing error; if it is private, check that `credentials` may pull it\n\
+                        hint: check the spelling; if the image is private, check that `credentials` may pull it\n\
                         hint: remove it from `platforms` of variant `v`, or use one of: linux/amd64";
         assert_eq!(Failure::from(error).to_string(), expected);
     }
 
     #[test]
-    fn where_nothing_was_pushed_for_a_commit_another_source_is_what_helps() {
+    fn if_nothing_was_pushed_for_a_commit_the_hint_suggests_another_source() {
         let missing = |name: &str| ResolveError::Unavailable {
             role: Role::Source,
             image: name.parse().unwrap(),
@@ -328,7 +328,9 @@ mod tests {
         };
         let hint = |name: &str| missing(name).hints().iter().collect::<Vec<_>>().join("\n");
         let of_commit = hint("ghcr.io/acme/tool:sha-0123456");
-        assert!(of_commit.contains("nothing was pushed for this commit yet") && of_commit.contains("set `source`"));
-        assert!(hint("ghcr.io/acme/tool:1.2.3").starts_with("look for a typing error"));
+        assert!(
+            of_commit.contains("nothing has been pushed for this commit yet") && of_commit.contains("set `source`")
+        );
+        assert!(hint("ghcr.io/acme/tool:1.2.3").starts_with("check the spelling"));
     }
 }

@@ -38,74 +38,74 @@ const OFFERED: usize = 8;
 pub struct SourceImage {
     /// The source.
     pub reference: PinnedName,
-    /// The platform that it is published for, whatever its config says.
+    /// The platform that it is published for. Its config may say another.
     pub platform: Platform,
 }
 
-/// Why the executables can't be had.
+/// Why the executables can't be taken from the source.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// The image has no such file.
     #[error("source `{}` has no file `{path}` for `{}`", .image.reference, .image.platform)]
     Missing {
-        /// Which image.
+        /// The source.
         image: SourceImage,
-        /// What was asked for.
+        /// The path that was asked for.
         path: String,
-        /// The files that are there, some of them.
+        /// Some of the files that the image has.
         available: Vec<String>,
     },
-    /// The path is there, and is a folder, a device, or a link to nothing.
+    /// The path is a folder, a device, or a link to nothing.
     #[error("`{path}` of source `{}` is {kind}", .image.reference)]
     NoFile {
-        /// Which image.
+        /// The source.
         image: SourceImage,
-        /// What was asked for.
+        /// The path that was asked for.
         path: String,
-        /// What is there.
+        /// What it is instead, with an article.
         kind: String,
     },
-    /// An executable of another platform, or none.
+    /// An executable for another platform, or not an executable at all.
     #[error(
-        "`{path}` of source `{}` is no executable for `{}`: {found}", .image.reference, .image.platform
+        "`{path}` of source `{}` is not an executable for `{}`: {found}", .image.reference, .image.platform
     )]
     WrongMachine {
-        /// Which image.
+        /// The source.
         image: SourceImage,
-        /// What was asked for.
+        /// The path that was asked for.
         path: String,
-        /// What is there.
+        /// What its first bytes say, as a clause.
         found: String,
     },
-    /// The file has rights that the published one wouldn't have.
+    /// The file has privileges that the published one wouldn't have.
     #[error(
         "`{path}` of source `{}` {privilege}, which variants don't carry over",
         .image.reference
     )]
     Privileged {
-        /// Which image.
+        /// The source.
         image: SourceImage,
-        /// What was asked for.
+        /// The path that was asked for.
         path: String,
-        /// Which rights.
+        /// Which privileges, as a predicate of the file.
         privilege: &'static str,
     },
     /// A file of more than 2 GiB.
-    #[error("`{path}` of source `{}` has {size} bytes, and the most is {LARGEST}", .image.reference)]
+    #[error("`{path}` of source `{}` has {size} bytes, more than the {LARGEST} that are allowed", .image.reference)]
     TooLarge {
-        /// Which image.
+        /// The source.
         image: SourceImage,
-        /// What was asked for.
+        /// The path that was asked for.
         path: String,
-        /// Its length.
+        /// Its length in bytes.
         size: u64,
     },
-    /// A compression that we don't read.
+    /// A layer with a compression that we don't read.
     #[error(
         "a layer of source `{}` has the media type `{media_type}`", .image.reference
     )]
     Compression {
-        /// Which image.
+        /// The source.
         image: SourceImage,
         /// The media type.
         media_type: String,
@@ -113,13 +113,13 @@ pub enum SourceError {
     /// An OCI layout is damaged.
     #[error(transparent)]
     Layout(#[from] LayoutError),
-    /// The registry doesn't give the layer.
+    /// The registry doesn't serve the layer.
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    /// A layer that no engine could unpack, either.
+    /// A layer that is damaged, so that no engine could unpack it, either.
     #[error("a layer of source `{}` for `{}` can't be unpacked", .image.reference, .image.platform)]
     Damaged {
-        /// Which image.
+        /// The source.
         image: SourceImage,
         /// What is wrong with it.
         #[source]
@@ -128,7 +128,7 @@ pub enum SourceError {
     /// The disk is full.
     #[error("the executables of source `{}` could not be written to disk", .image.reference)]
     Disk {
-        /// Which image.
+        /// The source.
         image: SourceImage,
         /// Why not.
         #[source]
@@ -145,7 +145,7 @@ impl Hinted for SourceError {
                 format!("build the source for that platform, or leave it out with {}", Input("platforms")).into()
             }
             Self::Privileged { .. } => {
-                "build the source without; what the tool may do is better said where a container is started (`--cap-add`, `--user`)".into()
+                "build the source without it, and give containers their privileges when they are started (`--cap-add`, `--user`)".into()
             }
             Self::TooLarge { .. } => format!("check {}", Input("binaries")).into(),
             Self::Compression { .. } => "push the source with layers compressed by gzip or zstd".into(),
@@ -268,7 +268,7 @@ impl Wanted {
                     wanted.entry(file.layer).or_default().entry(file.entry).or_default().push(binary.clone());
                 }
                 Found::Other(kind) => return no_file(kind.to_owned()),
-                Found::Dangling(target) => return no_file(format!("a link to `{target}`, which isn't there")),
+                Found::Dangling(target) => return no_file(format!("a link to `{target}`, which doesn't exist")),
                 Found::Nothing | Found::Undecided => {
                     return Err(SourceError::Missing { image, path, available: tree.some_files(OFFERED) });
                 }
@@ -445,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_names_what_is() {
+    fn an_error_about_a_missing_file_names_those_in_the_image() {
         let error =
             Failure::from(take(&archive(&[("uv", 0o755, b"#!"), ("uvx", 0o755, b"#!")]), &["/ruff"]).unwrap_err())
                 .to_string();

@@ -1,6 +1,6 @@
 //! The scratch image of `source: files`: files of the workspace, or of archives in it, one layer for each platform.
 //!
-//! It depends on the files, the facts and the labels alone: times, owners and modes in the workspace don't matter.
+//! It depends only on the files, the facts and the labels: times, owners and modes in the workspace don't matter.
 //! Files that Linux can execute (ELF and scripts) get mode 0755, all others 0644.
 
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ const LARGEST: u64 = 2 << 30;
 /// Why an image can't be made of files.
 #[derive(Debug, thiserror::Error)]
 pub enum FilesError {
-    /// It isn't there, or can't be read.
+    /// The file or archive doesn't exist, or can't be read.
     #[error("`{path}` of {} can't be read", Input("source"))]
     Unreadable {
         /// The file or archive.
@@ -41,37 +41,37 @@ pub enum FilesError {
         #[source]
         cause: io::Error,
     },
-    /// The archive has no such file.
+    /// The archive doesn't contain the file.
     #[error("archive `{archive}` has no file `{entry}`")]
     Missing {
         /// The archive.
         archive: String,
-        /// What was asked for.
+        /// The path that was asked for.
         entry: String,
-        /// Some of the files that are there.
+        /// Some of the files in the archive.
         available: Vec<String>,
     },
-    /// The path in the archive isn't a file's.
+    /// The path in the archive isn't that of a file.
     #[error("`{entry}` in archive `{archive}` is {kind}")]
     NoFile {
         /// The archive.
         archive: String,
-        /// What was asked for.
+        /// The path that was asked for.
         entry: String,
-        /// What is there.
+        /// What it is instead, with an article.
         kind: String,
     },
-    /// An executable of another platform, or of another system.
-    #[error("`{file}` is no executable for `{platform}`: {found}")]
+    /// An executable for another platform, or for another operating system.
+    #[error("`{file}` is not an executable for `{platform}`: {found}")]
     WrongMachine {
         /// The file.
         file: String,
         /// Its platform.
         platform: Platform,
-        /// What it is.
+        /// What its first bytes say, as a clause.
         found: String,
     },
-    /// It has rights that the published one wouldn't have.
+    /// The file has privileges that the published one wouldn't have.
     #[error("`{0}` {1}, which variants don't carry over")]
     Privileged(String, &'static str),
     /// A file of more than 2 GiB.
@@ -96,7 +96,7 @@ impl Hinted for FilesError {
             Self::Missing { available, .. } => offer(available).into(),
             Self::NoFile { .. } => format!("name the file itself in {}", Input("source")).into(),
             Self::WrongMachine { .. } | Self::TooLarge(_) => format!("check the line in {}", Input("source")).into(),
-            Self::Privileged(..) => "archive it without".into(),
+            Self::Privileged(..) => "put the file into the archive without it".into(),
             Self::Disk(_) => FREE_DISK.into(),
         }
     }
@@ -181,7 +181,7 @@ fn make(
 fn install(mut opened: impl Read, file: &SourceFile, directory: &Path) -> Result<InstalledFile, FilesError> {
     let unreadable = |cause| FilesError::Unreadable { path: file.path.clone(), cause };
     let Some(entry) = &file.entry else { return write(&mut opened, file, directory) };
-    // A copy, since an archive is read twice, and a zip file from its end.
+    // Copied, since an archive is read twice, and a zip file from its end.
     let mut copy = tempfile::tempfile_in(directory).map_err(FilesError::Disk)?;
     io::copy(&mut opened, &mut copy).map_err(unreadable)?;
     copy.rewind().map_err(FilesError::Disk)?;

@@ -1,10 +1,10 @@
-//! [OCI image layouts](https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md): folders and tar archives,
-//! as written by `docker buildx build --output type=oci`, Skopeo and Podman.
+//! [OCI image layouts](https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md): folders and tar
+//! archives, as written by `docker buildx build --output type=oci`, Skopeo and Podman.
 //!
-//! The whole image is checked against its digests at the start; manifests and configs are kept in memory, and layers stay
-//! where they are. If the files change later, no change is published: registries check what they are sent, and layers that
-//! are unpacked here are copied first and checked on the way. Images that the index lists and the layout lacks are left
-//! out, since a layout may have one of several platforms.
+//! The whole image is checked against its digests when it is opened. Manifests and configs are then kept in memory;
+//! layers stay in their files. If the files change later, the change isn't published: registries check the digest of
+//! every upload, and layers that we unpack are copied first, and checked while they are copied. A layout may have only
+//! some of an index's platforms, so images that the index lists and the layout lacks are left out.
 
 mod disk;
 
@@ -31,7 +31,7 @@ const NAME: &str = "org.opencontainers.image.ref.name";
 /// The annotation of containerd and buildx, which includes the repository.
 const FULL_NAME: &str = "io.containerd.image.name";
 
-/// An image of a layout: its index or manifest, and everything that it refers to.
+/// An image of a layout: its index or manifest, with everything that this refers to.
 #[derive(Debug)]
 pub struct Layout {
     /// `None` for an image that was composed here.
@@ -45,7 +45,7 @@ pub struct Layout {
 /// Why a layout can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LayoutError {
-    /// It isn't there, or can't be read.
+    /// The layout doesn't exist, or can't be read.
     #[error("`{layout}` can't be read")]
     Unreadable {
         /// The layout.
@@ -54,7 +54,7 @@ pub enum LayoutError {
         #[source]
         cause: io::Error,
     },
-    /// The folder or archive is something else.
+    /// The folder or archive isn't a layout.
     #[error("`{0}` is not an OCI layout: it has no `index.json`")]
     NoLayout(LayoutName),
     /// A document isn't a valid index or manifest.
@@ -65,7 +65,7 @@ pub enum LayoutError {
         /// What is wrong.
         cause: InvalidManifest,
     },
-    /// A blob with other bytes than its name says.
+    /// A file doesn't match its digest or size, or the layout is larger than we read.
     #[error("`{layout}` is damaged: {what}")]
     Damaged {
         /// The layout.
@@ -73,7 +73,7 @@ pub enum LayoutError {
         /// What is wrong.
         what: String,
     },
-    /// It lacks a part of the image.
+    /// The layout lacks a part of the image.
     #[error("`{layout}` lacks `{digest}`, which its manifest names")]
     Incomplete {
         /// The layout.
@@ -81,14 +81,14 @@ pub enum LayoutError {
         /// What is missing.
         digest: Digest,
     },
-    /// There are several images and none was chosen, or there isn't the chosen one.
+    /// There are several images and none was chosen, or the chosen one doesn't exist.
     #[error("`{layout}` {}", found(.layout, *.listed))]
     Choice {
         /// The layout.
         layout: LayoutName,
         /// How many images it lists.
         listed: usize,
-        /// Its images, each as it can be chosen.
+        /// The name by which each of its images can be chosen.
         offered: Vec<LayoutName>,
     },
     /// The disk is full.
@@ -104,7 +104,7 @@ pub enum LayoutError {
 
 fn found(layout: &LayoutName, listed: usize) -> String {
     match layout.image {
-        Some(_) => "isn't one of the images in it".to_owned(),
+        Some(_) => "isn't one of the layout's images".to_owned(),
         None => format!("has {listed} images"),
     }
 }
@@ -114,18 +114,18 @@ fn choice(offered: &[LayoutName]) -> String {
     if offered.is_empty() {
         return "write the layout again, with an image in it".to_owned();
     }
-    format!("write one of {}", offered.join(", "))
+    format!("name one of its images: {}", offered.join(", "))
 }
 
 impl Hinted for LayoutError {
     fn hints(&self) -> Hints {
         match self {
             Self::Unreadable { .. } => {
-                "the path is relative to the workspace; has an earlier step made or downloaded the layout?".into()
+                "the path is relative to the workspace; does an earlier step make or download the layout?".into()
             }
             Self::NoLayout(_) => "`docker buildx build --output type=oci,dest=image.tar` writes one".into(),
             Self::Document { cause, .. } => cause.hints(),
-            Self::Damaged { .. } => "write it again".into(),
+            Self::Damaged { .. } => "write the layout again".into(),
             Self::Incomplete { .. } => "write the layout again, for all platforms".into(),
             Self::Choice { offered, .. } => choice(offered).into(),
             Self::Disk { .. } => Hints::none(),
@@ -151,7 +151,7 @@ impl StageError for LayoutError {
     }
 }
 
-/// Finds the image that `name` names. An archive that is compressed is unpacked into `directory`.
+/// Opens the image that `name` names. If its archive is compressed, that is decompressed into `directory`.
 ///
 /// # Errors
 /// There is no layout, or no such image; something in it is damaged; the disk is full.
@@ -260,7 +260,7 @@ impl Layout {
         layer: &Descriptor,
         directory: &Path,
     ) -> Result<TempPath, LayoutError> {
-        let name = self.name.clone().expect("what was composed here is in files of its own");
+        let name = self.name.clone().expect("an image that was composed here has files of its own");
         let panicked = {
             let layout = name.clone();
             |panic| LayoutError::Disk { layout, cause: io::Error::other(panic) }
@@ -269,9 +269,9 @@ impl Layout {
         tokio::task::spawn_blocking(move || disk::copy(&name, &section, &layer, &directory)).await.map_err(panicked)?
     }
 
-    /// That it has no such part of the image.
+    /// The error that the layout lacks a part of the image.
     pub(super) fn lacks(&self, digest: &Digest) -> LayoutError {
-        incomplete(self.name.as_ref().expect("what was composed here lacks nothing"), digest)
+        incomplete(self.name.as_ref().expect("an image that was composed here is complete"), digest)
     }
 }
 
@@ -288,8 +288,8 @@ fn damaged(name: &LayoutName, what: String) -> LayoutError {
     LayoutError::Damaged { layout: name.clone(), what }
 }
 
-/// The entry of `index.json` that is the image; `None` where the entries are its platforms, as after `buildah manifest push --all`. Several
-/// names of one image are one image.
+/// The entry of `index.json` that is the image. `None` if `index.json` itself is the image's index, with an entry for
+/// each platform, as `buildah manifest push --all` writes it. An image may be listed under several names.
 fn choose(index: &Index, name: &LayoutName) -> Result<Option<Descriptor>, LayoutError> {
     let is_meant = |listed: &&Descriptor| match &name.image {
         Some(LayoutImage::Named(image)) => names(listed).any(|name| name == image),
@@ -316,7 +316,7 @@ fn digests(listed: &[&Descriptor]) -> usize {
     listed.iter().map(|listed| &listed.digest).collect::<BTreeSet<_>>().len()
 }
 
-/// Whether they are as many platforms, under one name or none.
+/// Whether the entries are for different platforms, and share one name or have none.
 fn is_one_for_each_platform(listed: &[&Descriptor]) -> bool {
     let platforms: Vec<_> = listed.iter().filter_map(|listed| listed.image_platform()).collect();
     let distinct: BTreeSet<_> = platforms.iter().collect();
@@ -324,7 +324,7 @@ fn is_one_for_each_platform(listed: &[&Descriptor]) -> bool {
     platforms.len() > 1 && distinct.len() == platforms.len() && names.len() == 1
 }
 
-/// Every image as it can be chosen: by a name that no other image has, else by its digest.
+/// The name by which each image can be chosen: its own, if no other image has it, else its digest.
 fn offer(index: &Index, layout: &LayoutName) -> Vec<LayoutName> {
     let mut offered = BTreeMap::new();
     for listed in &index.manifests {

@@ -1,4 +1,4 @@
-//! Makes images of what was found: composes variants, and puts the source under an index of ours.
+//! Makes the images to publish: composes variants, and puts the source under an index of ours.
 
 use chrono::{DateTime, Utc};
 use futures_util::future::try_join_all;

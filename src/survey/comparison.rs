@@ -42,7 +42,7 @@ impl Surveyed<'_> {
             Ok(then) => then,
             Err(ResolveError::Unavailable { cause, .. }) if !is_missing(&cause) => return Err(cause.into()),
             Err(ResolveError::Source(error)) => return Err(ResolveError::Source(error).into()),
-            Err(_) => return Ok(Err("of which the base can't be read any more".to_owned())),
+            Err(_) => return Ok(Err("whose base can't be read any more".to_owned())),
         };
         let (images, published) = match self.read_images(repository, &index.manifests, &then.composed).await? {
             Ok(read) => read,
@@ -73,7 +73,7 @@ impl Surveyed<'_> {
             }
             match unless_unreadable(self.registries.manifest(&repository.pinned(listed.digest.clone())).await)? {
                 Ok(pulled) => images.push(resolve::content(repository, &pulled, listed.image_platform())),
-                Err(_) => return Ok(Err("of which parts are missing".to_owned())),
+                Err(_) => return Ok(Err("which has missing parts".to_owned())),
             }
         }
         Ok(Ok(Content { index: document, images }))
@@ -118,8 +118,7 @@ impl Surveyed<'_> {
         Ok(Ok(Content { index: pulled.document, images: source.annotated.images.clone() }))
     }
 
-    /// The images that a published index lists, or why they can't be compared. `composed` are those that this run would
-    /// publish.
+    /// The images that a published index lists, or why they can't be compared. `composed` are the images of this run.
     async fn read_images(
         &self,
         repository: &Repository,
@@ -134,17 +133,17 @@ impl Surveyed<'_> {
             let pulled = self.registries.manifest(&repository.pinned(listed.digest.clone())).await;
             let pulled = match unless_unreadable(pulled)? {
                 Ok(pulled) => pulled,
-                Err(_) => return Ok(Err("of which parts are missing".to_owned())),
+                Err(_) => return Ok(Err("which has missing parts".to_owned())),
             };
             let ManifestOrIndex::Manifest(manifest) = pulled.content.clone() else {
                 return Ok(Err("which has an index in its index".to_owned()));
             };
             let bytes = match unless_unreadable(self.registries.small_blob(repository, &manifest.config).await)? {
                 Ok(bytes) => bytes,
-                Err(_) => return Ok(Err("of which parts are missing".to_owned())),
+                Err(_) => return Ok(Err("which has missing parts".to_owned())),
             };
             let Ok(config) = Config::parse(&bytes) else {
-                return Ok(Err("of which a config can't be read".to_owned()));
+                return Ok(Err("whose config can't be read".to_owned()));
             };
             let mut content = resolve::content(repository, &pulled, Some(platform.clone()));
             know_origins(&mut content, composed, &platform, &manifest.config, bytes);

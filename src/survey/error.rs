@@ -46,7 +46,7 @@ impl Hinted for SurveyError {
                 format!("no tag was moved; set {} to `keep` or to `replace`", Input("on-conflict")).into()
             }
             Self::Platforms { platforms, .. } => format!(
-                "no tag was moved; run it again when that has them, or publish it all the same with a line `platforms: {platforms}` for the variant"
+                "no tag was moved; run it again when they exist, or publish without them by setting `platforms: {platforms}` for the variant"
             ).into(),
         }
     }
@@ -97,7 +97,7 @@ pub struct LostPlatforms {
     pub reference: Reference,
     /// The platforms.
     pub lost: Vec<Platform>,
-    /// What lacks them: the `base` of the variant, or its `image`, which something else has built.
+    /// The key of the image that lacks them: `base`, or `image` if it was built elsewhere.
     pub lacking: &'static str,
 }
 

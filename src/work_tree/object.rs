@@ -1,5 +1,5 @@
-//! Git's objects: [loose ones](https://git-scm.com/book/en/v2/Git-Internals-Git-Objects), each a file of its own, and those in
-//! [packs](https://git-scm.com/docs/gitformat-pack).
+//! Git's objects: [loose ones](https://git-scm.com/book/en/v2/Git-Internals-Git-Objects), each in a file of its own,
+//! and those in [packs](https://git-scm.com/docs/gitformat-pack).
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
@@ -36,7 +36,6 @@ impl Chain {
     }
 }
 
-/// The type of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Commit,
@@ -45,10 +44,8 @@ pub(super) enum Kind {
     Other,
 }
 
-/// The objects of a repository.
 pub(super) struct Objects<'a> {
     pub(super) workspace: &'a Path,
-    /// The folder `.git/objects`.
     pub(super) folder: PathBuf,
 }
 

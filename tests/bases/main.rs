@@ -1,6 +1,6 @@
 //! Bases in the wild: [shapes](rows) of manifests and configs, and unusual folders.
 
-#![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
+#![expect(clippy::unwrap_used, reason = "a failing setup fails its test")]
 
 mod folders;
 mod rows;

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::ACTION;
 use super::engine::{ActionImage, Engine, succeeded};
 
-/// act, with the image that jobs run in and that of the action.
+/// act, with the image that jobs run in and the image of the action.
 pub(crate) struct Act {
     program: PathBuf,
     engine: Engine,
@@ -21,7 +21,8 @@ pub(crate) struct Act {
 }
 
 impl Act {
-    /// act on an engine. The image that jobs run in is put into `registry`. `None` where a part isn't there; says so.
+    /// act on an engine. The image that jobs run in is pushed to `registry`. `None` if a part is missing, which is
+    /// reported.
     pub(crate) async fn find(engine: &Engine, registry: &Registry) -> Option<Self> {
         let program = parts::tools().map(|tools| tools.join("act")).filter(|act| act.is_file());
         let (Some(program), Some(layouts)) = (program, parts::oci_layouts()) else {
@@ -40,7 +41,7 @@ impl Act {
         format!("{before}\nruns:\n  using: docker\n  image: docker://{}\n", self.action.name)
     }
 
-    /// Runs what `event` starts in `checkout`, and gives the log.
+    /// Runs the workflow that `event` starts in `checkout`, and returns the log.
     #[track_caller]
     pub(crate) fn run(&self, checkout: &Checkout, event: &str, payload: &Value, arguments: &[String]) -> String {
         let home = tempfile::tempdir().unwrap();
@@ -106,7 +107,7 @@ impl Checkout {
     }
 }
 
-/// What steps have printed, each line behind `| `, and the names of jobs and steps.
+/// The value in a step's output line `NAME is VALUE`. act's log has `| ` before each line that a step prints.
 pub(crate) fn said<'a>(log: &'a str, name: &str) -> &'a str {
     let line = log.lines().find_map(|line| line.split_once(&format!("| {name} is ")));
     line.unwrap_or_else(|| panic!("no {name}:\n{log}")).1.trim()

@@ -1,4 +1,4 @@
-//! A Docker Engine by its command line, and the image of the action in it.
+//! A Docker Engine, used through its command line, and the image of the action in it.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -10,7 +10,7 @@ use support::parts;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_publish-variants");
 
-/// An engine, by its command line.
+/// An engine, used through its command line.
 #[derive(Clone)]
 pub(crate) struct Engine {
     docker: PathBuf,
@@ -18,7 +18,7 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// `None` where there is none with a Unix socket, or no command line.
+    /// `None` if there is no engine with a Unix socket, or no command line.
     pub(crate) fn find() -> Option<Self> {
         let socket = PathBuf::from(parts::engine_classic()?.strip_prefix("unix://")?);
         let docker = parts::tools()?.join("docker");
@@ -40,7 +40,7 @@ impl Engine {
         succeeded(&self.command(arguments).output().unwrap(), &format!("docker {arguments:?}"))
     }
 
-    /// The address of the machine on the bridge; `None` where the engine wants TLS from registries there.
+    /// The address of the machine on the bridge; `None` if the engine requires TLS of registries there.
     pub(crate) fn gateway(&self) -> Option<String> {
         let gateway = self.run(&["network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"]);
         let trusted = self.run(&["info", "--format", "{{json .RegistryConfig.InsecureRegistryCIDRs}}"]);
@@ -50,8 +50,9 @@ impl Engine {
         trusts.then(|| gateway.trim().to_owned())
     }
 
-    /// The image of the action, with our binary alone, as the last stage of the `Dockerfile` makes it; where the binary is not
-    /// static, with its libraries. `PV_STATIC_BINARY` may name one that is. All tests share one image, and the last one removes it.
+    /// The image of the action, as the last stage of the `Dockerfile` makes it: the binary alone, or the binary and its
+    /// libraries if it isn't static. `PV_STATIC_BINARY` may name a static one. All tests share one image, and the last
+    /// one removes it.
     pub(crate) fn action(&self) -> Arc<ActionImage> {
         static SHARED: Mutex<Weak<ActionImage>> = Mutex::new(Weak::new());
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -74,7 +75,7 @@ impl Engine {
         let import = ["import", "--change", "ENTRYPOINT [\"/publish-variants\"]", "-", &name];
         let mut import = self.command(&import).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut archive = tar::Builder::new(import.stdin.take().unwrap());
-        // Engines don't know holes in files.
+        // Engines can't unpack sparse files.
         archive.sparse(false);
         for (path, file) in files.iter().filter(|(_, file)| Path::new(file).is_file()) {
             archive.append_path_with_name(file, path.trim_start_matches('/')).unwrap();
@@ -98,7 +99,7 @@ pub(crate) struct ActionImage {
 
 impl Drop for ActionImage {
     fn drop(&mut self) {
-        // What is left of a test that failed is no further failure.
+        // A container that a failed test left behind may still use the image; that isn't another failure.
         let _ = self.engine.command(&["image", "rm", "--force", &self.name]).output();
     }
 }

@@ -1,9 +1,14 @@
 //! The examples of uv and Ruff as the release workflow of cargo-dist calls them, run by act.
 //!
-//! Stand-ins of this machine are the registries, which `ghcr.io`, `docker.io` and `dhi.io` are replaced by; GitHub's API; the job of cargo-dist
-//! that makes the plan; the tool itself, which prints its version; the bases, which have a shell alone; and each action in [`STAND_INS`]. The
-//! check-out is act's own. Everything else is the example's: its jobs, expressions, inputs and matrix; uv's matrix is [cut](short), and its bases
-//! are for one platform.
+//! These parts are stand-ins:
+//!
+//! - the registries `ghcr.io`, `docker.io` and `dhi.io`, and GitHub's API,
+//! - the job of cargo-dist that makes the plan,
+//! - the tool, which prints its version, and the bases, which have nothing but a shell,
+//! - each action in [`STAND_INS`]; the checkout is act's own.
+//!
+//! Everything else is the example's: its jobs, expressions, inputs and matrix. But uv's matrix is [shortened](short), and
+//! its bases are for one platform.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -22,7 +27,7 @@ use super::{PASSWORD, PLATFORMS};
 
 const VERSION: &str = "0.9.26";
 
-/// Actions that need what can't be had here, each with what stands in for it.
+/// Actions that need the Internet, each with its stand-in.
 const STAND_INS: [(&str, &str); 6] = [
     ("docker/setup-buildx-action", "runs: { using: composite, steps: [{ run: ':', shell: sh }] }"),
     ("docker/setup-qemu-action", "runs: { using: composite, steps: [{ run: ':', shell: sh }] }"),
@@ -46,8 +51,8 @@ runs: { using: composite, steps: [{ run: 'sed \"s/^/notes are /\" \"${{ inputs.p
     ),
 ];
 
-/// The release workflow of cargo-dist, as far as images go: a tag of `dry-run` is a plan for a tag that it makes up. act names its containers by
-/// workflow and job, and removes others of that name.
+/// The part of cargo-dist's release workflow that concerns images. For the tag `dry-run`, the plan has a tag that
+/// cargo-dist makes up. act names its containers by workflow and job, and removes others of that name.
 const RELEASE: &str = r#"
 name: Release of TOOL
 on: { workflow_dispatch: { inputs: { tag: { required: true, default: dry-run, type: string } } } }
@@ -105,8 +110,8 @@ impl Row {
 struct World {
     act: Act,
     checkout: Checkout,
-    /// In place of `ghcr.io`, `docker.io` and `dhi.io`; the latter two want a login. The bases of Docker Hub, which are for everybody, are in one of
-    /// their own.
+    /// In place of `ghcr.io`, `docker.io` and `dhi.io`, of which the last two require a login. Docker Hub's bases, which
+    /// everybody may pull, are in a registry of their own.
     ghcr: Registry,
     hub: Registry,
     library: Registry,
@@ -116,8 +121,8 @@ struct World {
 }
 
 impl World {
-    /// The example as the workflow `build-docker.yml` of `astral-sh/TOOL`, its scratch image in a repository, and its bases, for `platforms`. `None`
-    /// where a part isn't there; says so.
+    /// The example as the workflow `build-docker.yml` of `astral-sh/TOOL`, with its scratch image and its bases for
+    /// `platforms`. `None` if a part is missing, which is reported.
     async fn start(
         row: &Row,
         binaries: &[&str],
@@ -167,10 +172,10 @@ impl World {
                     text.replace(&format!("{before}{name}"), &format!("{before}{at_the_hub}"))
                 })
             });
-            assert!(!text.contains(".io/"), "something is left that isn't here:\n{text}");
+            assert!(!text.contains(".io/"), "a name of a real registry is left:\n{text}");
             text
         };
-        // Only so is the status to be seen from outside.
+        // The log has no outputs of steps, so a further step prints the status.
         let status = "      - run: 'echo \"status is ${{ steps.variants.outputs.status }}\"'\n";
         let stand_in = |action: &str| format!("actions/{}/action.yml", action.replace('/', "-"));
         let mut files = vec![
@@ -188,7 +193,7 @@ impl World {
 
     fn run(&self, event: &str, payload: &Value, workflow: &str) -> String {
         let uses = std::fs::read_to_string(self.checkout.path(".github/workflows/build-docker.yml")).unwrap();
-        // `uses: NAME@REF`, each name with its folder here.
+        // Each `uses: NAME@REF` is replaced by a folder of the checkout.
         let uses = uses.lines().filter_map(|line| line.split_once("uses: ")?.1.split_whitespace().next());
         let uses: BTreeSet<&str> = uses.filter(|action| !action.starts_with("actions/checkout@")).collect();
         let folder = |action: &str| {
@@ -224,7 +229,8 @@ impl World {
         self.run("pull_request", &event, "build-docker.yml")
     }
 
-    /// The blobs and manifests that the registries were sent; not the uploads that were only opened to see whether they may be.
+    /// The number of blobs and manifests that the registries were sent, without uploads that were only opened to check
+    /// the permission.
     fn writes(&self) -> usize {
         let sent = |method: &str, status| method == "PUT" || (method == "POST" && status == 201);
         let of =
@@ -232,8 +238,8 @@ impl World {
         [&self.ghcr, &self.hub, &self.library, &self.hardened].map(of).iter().sum()
     }
 
-    /// The release is published with the tags of today's workflow, beside those that are `there`; a second dispatch changes nothing, and a plan
-    /// for no tag is a dry run.
+    /// Asserts that the release is published with the tags of today's workflow, besides the tags `there`; that a second
+    /// dispatch changes nothing; and that a plan without a tag is a dry run.
     async fn assert_releases(&self, row: &Row, destinations: &[(&Registry, &str)], there: &[&str]) {
         let released = self.dispatch(VERSION);
         assert_eq!(said(&released, "status"), "published");
@@ -267,7 +273,7 @@ impl World {
     }
 }
 
-/// uv's matrix with the newest Python alone in each row that has several: all of them would take minutes.
+/// uv's matrix with only the newest Python in each row that has several: all of them would take minutes.
 fn short(matrix: &str) -> String {
     let versions = ["3.14", "3.13", "3.12", "3.11", "3.10", "3.9"].map(|version| format!("\"{version}\""));
     [&versions[..], &versions[..5]].iter().fold(matrix.to_owned(), |matrix, several| {
@@ -276,7 +282,7 @@ fn short(matrix: &str) -> String {
     })
 }
 
-/// The same of what is expected.
+/// The expected tags for the shortened matrix.
 fn shortened(mut row: Row) -> Row {
     let is_kept =
         |line: &str| !line.contains("python:") || line.contains("python:3.14") || line.starts_with("python:3.9-alpine");
@@ -289,7 +295,7 @@ async fn ruffs_example_publishes_the_tags_of_today_and_a_plan_for_nothing_is_a_d
     let row = Row::find("ruff", |row| row.version.as_deref() == Some(VERSION));
     let example = include_str!("../../examples/ruff.yml");
     let Some(world) = World::start(&row, &["ruff"], "astral-sh/ruff", PLATFORMS, (example, None)).await else { return };
-    // What the release before has left, from the workflow of today.
+    // The tags of the previous release, as today's workflow published it.
     let before = TinyImage::tool(PLATFORMS, &["ruff"], "0.9.25").build();
     for tag in ["0.9.25", "0.9", "latest"] {
         world.ghcr.push(&before, "astral-sh/ruff", tag).await;

@@ -1,7 +1,7 @@
-//! The action in a container, as people use it: started by the command of GitHub's runner, on the bridge network of the
-//! engine whose socket it gets; and from a workflow by [act](https://nektosact.com).
+//! The action in a container, as people use it: started with the command of GitHub's runner, on the bridge network of
+//! the engine whose socket it gets; and started from a workflow by [act](https://nektosact.com).
 
-#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+#![expect(clippy::unwrap_used, reason = "a failing setup fails its test")]
 
 mod act;
 mod engine;

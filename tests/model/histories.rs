@@ -716,7 +716,7 @@ fn a_tag_of_two_series_is_refused() {
     let history = History::new();
     refused(
         &history.release(&both, "22.04"),
-        "rolling tag `22-slim` comes of `{major}-{tag}` with `slim` and of `{tag}`",
+        "rolling tag `22-slim` comes from `{major}-{tag}` with `slim` and from `{tag}`",
     );
     published(&history.release(&both, "24.0"));
     assert_eq!(history.shows("22-slim"), "24.0 on node:22-slim");

@@ -332,9 +332,9 @@ impl<'a> Surveyed<'a> {
         }
         let Item::Variant(row) = item else { return None };
         if world.bases[&row.base][*day].gone {
-            return Some("of which the base can't be read any more");
+            return Some("whose base can't be read any more");
         }
-        world.is_broken(repository, digest).then_some("of which parts are missing")
+        world.is_broken(repository, digest).then_some("which has missing parts")
     }
 
     fn refuse(&self) -> Result<(), Ended> {

@@ -75,7 +75,7 @@ fn keys_that_would_change_an_image_are_refused_beside_image() {
         ("neither", with("variants: [{ tags: [full] }]")),
         ("not an image", with("variants: [{ image: 'Acme/x', tags: [a] }, { image: 'oci:', tags: [b] }]")),
         (
-            "a digest that is none",
+            "an invalid digest",
             with("variants: [{ image: 'oci:x@sha256:abc', tags: [a] }, { image: 'a@sha256:1', tags: [b] }]")
         ),
         (

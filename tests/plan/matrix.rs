@@ -238,7 +238,7 @@ variants:
 fn variants_are_for_linux() {
     let matrix = "variants:\n  - base: alpine\n    tags: [a]\n    platforms: windows/amd64\n";
     insta::assert_snapshot!(failure(matrix), @"
-    matrix:4:16: `windows/amd64` is no platform of Linux, and variants are for Linux
+    matrix:4:16: `windows/amd64` is not a Linux platform, and variants are for Linux
     hint: remove it from `platforms`
     ");
 }
@@ -248,7 +248,7 @@ fn run_lines_need_the_engine() {
     let matrix = "variants:\n  - base: alpine\n    tags: [alpine]\n    run: apk add git\n";
     assert_eq!(with(matrix).input("builder", "engine").plan().variants[0].run[0].to_string(), "apk add git");
     insta::assert_snapshot!(with(matrix).input("builder", "registry").failure(), @"
-    matrix:2:5: `run` needs something that runs it, and `builder: registry` doesn't
+    matrix:2:5: `run` needs the engine, which `builder: registry` doesn't use
     hint: remove the `run` lines, or set `builder: engine`
     ");
 }

@@ -96,7 +96,7 @@ variants:
     ");
 }
 
-/// All that is to be seen of a plan.
+/// A plan in every format with its warnings, or the error.
 fn seen(given: &Given) -> String {
     let shown = |plan: Plan| {
         let warnings = plan.warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
@@ -313,7 +313,7 @@ fn at_a_terminal_a_message_speaks_of_options_and_leads_to_its_section() {
     );
     let in_a_job = text(&run(&[&given[..], &["-f", "nowhere.yml"]].concat(), &[("GITHUB_ACTIONS", "true")]).stdout);
     let message = "input `matrix`: file `nowhere.yml` can't be read: No such file or directory%0A\
-                   hint: the path is relative to the workspace; is there an `actions/checkout` step before?%0Asee ";
+                   hint: the path is relative to the workspace; does an earlier step run `actions/checkout`?%0Asee ";
     let expected = format!("{message}{page}#the-matrix-cant-be-used");
     assert!(in_a_job.lines().any(|line| line.starts_with("::error") && line.ends_with(&expected)), "{in_a_job}");
 }

@@ -107,7 +107,7 @@ fn one_of_several_steps_is_chosen() {
         assert_eq!(inputs.input("matrix").map(str::trim), Some("alpine,nightly"), "{step}");
     }
     assert!(inputs(&text, Some("variants"), &["version"]).is_ok());
-    assert!(message(&text, Some("nothing"), &[]).contains("`--step` names none"));
+    assert!(message(&text, Some("nothing"), &[]).contains("`--step` fits no step"));
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn what_is_wrong_in_the_matrix_has_its_place_in_the_file() {
     );
     place("'{ variants: [{ base: alpine, tagz: [a] }] }'\n", "tagz");
     place("alpine,al/pine\n", "al/pine");
-    // What stands elsewhere in the file than in the text keeps the places of the text.
+    // If the lines of a text aren't literally in the file, its places are those in the text.
     let folded = WORKFLOW.replace("matrix: |", "matrix: >").replace("debian:trixie-slim,trixie-slim,debian", "de/bian");
     let inputs = inputs(&folded, None, &["version"]).unwrap();
     assert_eq!(inputs.text_of("matrix"), Text::Input("matrix"));

@@ -111,7 +111,7 @@ fn table() -> Vec<(&'static str, At, Rule, Then)> {
             "another digest is always named",
             Source,
             Rule::on("GET", "/manifests/", Fault::WrongDigest),
-            Fails(&["after 5 attempts", "was expected and"]),
+            Fails(&["after 5 attempts", ", received "]),
         ),
         ("no digest is named", Source, Rule::on("*", source, Fault::NoDigest), Copied(0)),
         ("the blobs are elsewhere", Source, Rule::on("GET", "/blobs/", Fault::RedirectBlob), Copied(0)),
@@ -355,7 +355,7 @@ async fn a_registry_that_is_not_there_is_named_with_the_reason() {
     assert!(said.contains(&format!("`{port}/a/b`: `POST /v2/a/b/blobs/uploads/` failed after ")), "{said}");
     let expected = format!(
         "\n  cause: Connection refused\nhint: is `{port}` the right host and port? If so, the registry is down; when it is back, run it \
-         again: what was sent is found there"
+         again: what has already been sent isn't sent again"
     );
     assert!(said.ends_with(&expected), "{said}");
 }
@@ -387,7 +387,7 @@ async fn plain_http_where_tls_was_expected_names_the_input_that_allows_it() {
     let error = client.registries.check_push(&repository(&host, "a/b")).await.unwrap_err();
     let said = said(error);
     let expected = format!(
-        "\n  cause: the answer isn't TLS\nhint: `{host}` speaks plain HTTP; if that is meant, add it to `insecure-registries`"
+        "\n  cause: the answer isn't TLS\nhint: `{host}` speaks plain HTTP; if that is intended, add it to `insecure-registries`"
     );
     assert!(said.ends_with(&expected), "{said}");
 }

@@ -10,7 +10,7 @@ async fn a_password_is_not_sent_without_tls() {
     let client = Client::publisher(&server.host());
     let error = client.registries.check_push(&repository(&server.host(), "a/b")).await.unwrap_err();
     assert!(matches!(&error, RegistryError::PlainHttp { host, .. } if host == "192.0.2.1"), "{error:?}");
-    assert!(said(error).contains("hint: if that is meant to be, add `192.0.2.1` to `insecure-registries`"));
+    assert!(said(error).contains("hint: if that is intended, add `192.0.2.1` to `insecure-registries`"));
 }
 
 #[tokio::test]
@@ -19,7 +19,7 @@ async fn a_redirect_or_an_upload_without_tls_is_not_followed() {
     let server = Canned::start(|_| status("307 Temporary Redirect", "Location: http://192.0.2.1/b?sig=SECRET", ""));
     let error = Client::new().registries.small_blob(&repository(&server.host(), "a/b"), &layer).await.unwrap_err();
     let shown = said(error);
-    assert!(shown.contains("`http://192.0.2.1/b` is without TLS") && !shown.contains("SECRET"), "{shown}");
+    assert!(shown.contains("`http://192.0.2.1/b` doesn't use TLS") && !shown.contains("SECRET"), "{shown}");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The registry client with real registries: what it does, what it sends, and how it handles failures.
 
-#![expect(clippy::unwrap_used, reason = "what can't be set up fails its test")]
+#![expect(clippy::unwrap_used, reason = "a failing setup fails its test")]
 
 use std::path::Path;
 use std::time::Duration;

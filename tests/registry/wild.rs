@@ -190,7 +190,7 @@ async fn a_repository_that_has_to_be_created_first_is_named() {
     proxy.inject(Rule::on("POST", "/blobs/uploads/", Fault::no_repository()));
     let error = Client::new().registries.check_push(&repository(&proxy.host(), "acme/tool")).await.unwrap_err();
     let said = said(error);
-    assert!(said.contains("404 NAME_UNKNOWN") && said.contains("hint: make the repository `acme/tool` at"), "{said}");
+    assert!(said.contains("404 NAME_UNKNOWN") && said.contains("hint: create the repository `acme/tool` at"), "{said}");
     assert_eq!(proxy.count("POST", ""), 1);
 }
 

@@ -1,6 +1,6 @@
 //! A tool with its scratch image in an in-memory registry, a base to publish it on, and the step that does so without
 //! an engine.
-#![allow(dead_code, reason = "no test file uses all of it")]
+#![allow(dead_code, reason = "each test file uses only a part of it")]
 
 use std::path::Path;
 

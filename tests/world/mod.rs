@@ -1,6 +1,6 @@
 //! A tool with its releases, bases to publish it on, two registries to publish to, and the step of a workflow that does
 //! so.
-#![allow(dead_code, reason = "no test file uses all of it")]
+#![allow(dead_code, reason = "each test file uses only a part of it")]
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Inputs with few values, and what each of these is called.
+//! Inputs with few values, and the names of these values.
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 
@@ -6,7 +6,7 @@ use super::{Builder, OnConflict, PullRequest, ReleaseNotes, Rolling};
 use crate::plan::problem::nearest;
 use crate::version::Scheme;
 
-/// An input with few values, which are written as these.
+/// An input with few values, each of which has one or more names.
 pub(crate) trait Choice: Copy + PartialEq + 'static {
     /// Every value and its names, the one to recommend first.
     const VALUES: &'static [(&'static str, Self)];
@@ -21,7 +21,7 @@ fn names<C: Choice>() -> impl Iterator<Item = &'static str> {
 /// Reads a value, in any case.
 ///
 /// # Errors
-/// What a user is told of another text: in the words of the parser of the command line, which says the same of an option.
+/// The text isn't one of the names. The situation and the hint are worded as clap words them for an option.
 pub(crate) fn read<C: Choice>(text: &str) -> Result<C, (String, String)> {
     if let Some((_, value)) = C::VALUES.iter().find(|(name, _)| text.eq_ignore_ascii_case(name)) {
         return Ok(*value);
@@ -59,7 +59,7 @@ impl Choice for OnConflict {
 }
 
 impl Choice for ReleaseNotes {
-    // `true` is what it was called while there was one form.
+    // `true` dates from when there was only one form.
     const VALUES: &'static [(&'static str, Self)] =
         &[("compact", Self::Compact), ("full", Self::Full), ("false", Self::Off), ("true", Self::Compact)];
 }

@@ -133,8 +133,8 @@ fn lines(name: &str, option: &[String], environment: &Environment) -> String {
 struct DistPlan {
     /// The tag; `None` if nothing is announced.
     announcement_tag: Option<String>,
-    /// Whether cargo-dist derived the tag from the versions of the packages, as it does for pull requests: then nobody
-    /// has asked for a release.
+    /// Whether cargo-dist derived the tag from the versions of the packages, as it does for pull requests. Then no
+    /// release was asked for.
     #[serde(default)]
     announcement_tag_is_implicit: bool,
 }
@@ -199,7 +199,7 @@ impl Reader<'_> {
                 }
                 _ => self.problems.push(
                     Problem::new(&Place::Input(name), format!("`{line}` is not an assignment"))
-                        .hint("write `NAME=value`, one a line, without blanks in the name"),
+                        .hint("write `NAME=value`, one per line, without blanks in the name"),
                 ),
             }
         }
@@ -212,7 +212,7 @@ impl Reader<'_> {
             if let Some(why) = wrong_name(&variable) {
                 self.problems.push(
                     Problem::new(&Place::Input("env"), format!("{variable:?} is not the name of a variable: {why}"))
-                        .hint("write `NAME=value`, one a line"),
+                        .hint("write `NAME=value`, one per line"),
                 );
             }
             match text.parse() {
@@ -237,8 +237,8 @@ impl Reader<'_> {
         let mut templates = Vec::new();
         for line in lines {
             if line.contains(',') {
-                let situation = format!("`{line}` has a comma, which no tag has");
-                self.problem(name, Flaw::new(situation, "write one template a line"));
+                let situation = format!("`{line}` has a comma, which no tag can have");
+                self.problem(name, Flaw::new(situation, "write one template per line"));
                 continue;
             }
             match line.parse::<Template>() {
@@ -305,7 +305,7 @@ impl Reader<'_> {
             let situation = format!("`{template}` gives all variants the same tag");
             self.problem("tag-templates", Flaw::new(situation, "add `{tag}`, the entry of the variant's `tags`"));
         }
-        // What they give isn't to be found fault with again.
+        // Their tags would only cause further problems.
         templates.retain(Template::has_tag);
         if self.problems.len() == before && !templates.iter().any(Template::is_exact) {
             let hint = "add `{version}-{tag}`; rolling tags are moved by the exact tags that exist";
@@ -360,7 +360,7 @@ impl Reader<'_> {
         if let Some(text) = self.text("created", created) {
             stated.created = DateTime::parse_from_rfc3339(&text).ok().map(|time| time.to_utc());
             if stated.created.is_none() {
-                let situation = format!("`{text}` is not a time with its zone");
+                let situation = format!("`{text}` is not a time with a time zone");
                 let hint = "write it as `2026-01-15T20:00:00Z`; `git log -1 --format=%cI` prints a commit's";
                 self.problem("created", Flaw::new(situation, hint));
             }
@@ -401,7 +401,7 @@ impl Reader<'_> {
     fn matrix(&mut self, option: &Option<String>, file: &Option<String>, files: &dyn Files) -> Option<MatrixText> {
         let text = match (file, option) {
             (Some(_), _) => None,
-            // Not trimmed, so that columns are those of the text.
+            // Not trimmed, so that columns count from the beginning of the lines.
             (None, Some(text)) => Some(text.clone()),
             (None, None) => self.environment.input("matrix").map(str::to_owned),
         };
@@ -431,8 +431,7 @@ impl Reader<'_> {
     fn images_from(&mut self, option: &Option<String>, files: &dyn Files) -> Option<RecordText> {
         let path = self.text("images-from", option)?;
         let read = read_text(files, Path::new(&path), MATRIX_LIMIT);
-        let text =
-            self.file("images-from", path, read, hint::of_path("is there a step before that downloads the record?"));
+        let text = self.file("images-from", path, read, hint::of_path("does an earlier step download the record?"));
         Some(text.map_or(RecordText::Unreadable, RecordText::Read))
     }
 

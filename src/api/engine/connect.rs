@@ -23,8 +23,8 @@ const FIRST_WITH_BUILDKIT: ApiVersion = ApiVersion(1, 39);
 const SESSION_SECONDS: u64 = 120;
 
 impl Engine {
-    /// Refuses settings of Docker's command line by which that would use another engine than we do, or the same one in
-    /// another way.
+    /// Refuses settings with which Docker's command line would use another engine than this program does, or would
+    /// connect to it in another way.
     ///
     /// # Errors
     /// The settings name a Docker context, an engine over SSH, or an engine behind TLS.

@@ -1,4 +1,4 @@
-//! How the engine fails us.
+//! Errors of the engine.
 
 use std::fmt;
 
@@ -8,13 +8,13 @@ use crate::hint::{Hinted, Hints, Input, REPORT_THIS};
 use crate::quote::without_numbers_of_errors;
 use crate::troubleshooting::Topic;
 
-/// For an engine without space.
+/// The hint for an engine without disk space.
 pub(super) const FREE_ENGINE: &str = "free disk space on the engine's machine: `docker system df` shows what takes it";
 
-/// Why the engine can't be used, or what it refused.
+/// Why the engine can't be used, or which request it refused.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// An address of a kind that we don't speak.
+    /// An address with an unsupported scheme.
     #[error("`{0}` is not the address of a Docker Engine")]
     UnsupportedAddress(String),
     /// A context of Docker's command line.
@@ -26,25 +26,25 @@ pub enum EngineError {
     /// An engine behind TLS.
     #[error("{0}, and TLS to an engine is not supported")]
     Tls(String),
-    /// Nobody listens there.
+    /// Nothing listens at the address.
     #[error("`{address}` has no Docker Engine")]
     NotThere {
         /// The address as it was given.
         address: String,
-        /// What the connection failed with.
+        /// Why the connection failed.
         #[source]
         cause: Cause,
     },
-    /// The socket is there and isn't for us.
+    /// We aren't allowed to open the socket.
     #[error("`{address}` can't be opened by this user")]
     NotAllowed {
         /// The address as it was given.
         address: String,
-        /// What the connection failed with.
+        /// Why the connection failed.
         #[source]
         cause: Cause,
     },
-    /// Something listens there and doesn't speak the engine's API.
+    /// Something listens at the address, but doesn't speak the engine's API.
     #[error("`{address}` doesn't answer as a Docker Engine does")]
     NotAnEngine {
         /// The address as it was given.
@@ -73,25 +73,25 @@ pub enum EngineError {
         /// Its operating system.
         os: String,
     },
-    /// The engine, or what claims to be one, has no BuildKit.
+    /// The engine, or a program that imitates it, has no BuildKit.
     #[error("the engine at `{address}` has no BuildKit")]
     NoBuildKit {
         /// The address as it was given.
         address: String,
-        /// What it answered.
+        /// The engine's answer.
         #[source]
         cause: Cause,
     },
-    /// The engine refused a request, or couldn't be asked.
+    /// The engine refused a request, or the connection failed.
     #[error("the engine failed to {what}")]
     Request {
         /// What it was asked to do.
         what: String,
-        /// Its own message, or how the connection failed.
+        /// Its message, or the failure of the connection.
         #[source]
         cause: Cause,
     },
-    /// An image that isn't to be had.
+    /// An image can't be pulled.
     #[error("`{reference}` can't be pulled by the engine")]
     Pull {
         /// The image.
@@ -102,7 +102,7 @@ pub enum EngineError {
         #[source]
         cause: Cause,
     },
-    /// A path that a container doesn't have as a regular file.
+    /// A path in a container isn't a regular file.
     #[error("image `{image}` has no file at `{path}`")]
     NoFile {
         /// The image.
@@ -112,12 +112,12 @@ pub enum EngineError {
     },
 }
 
-/// What the engine said, or what happened to the connection.
+/// The engine's message, or the failure of the connection.
 #[derive(Debug)]
 pub struct Cause {
     status: Option<u16>,
     message: String,
-    /// It wasn't the engine that said so.
+    /// Whether the error is the client's, not the engine's.
     is_ours: bool,
 }
 
@@ -145,7 +145,7 @@ impl Cause {
         Self { status: None, message: message.into(), is_ours: false }
     }
 
-    /// Waits until the next attempt should be made, after one that failed so.
+    /// Waits until the next attempt should be made, after one that failed with this cause.
     ///
     /// # Errors
     /// No further attempt should be made.
@@ -212,7 +212,7 @@ impl Hinted for EngineError {
                  `unix:///tmp/docker.sock`".into()
             }
             Self::Tls(_) => "use the engine's socket, or forward it by SSH".into(),
-            Self::NotThere { .. } => format!("start the engine, or set DOCKER_HOST to its address; {} needs none", Input("builder").set_to("registry")).into(),
+            Self::NotThere { .. } => format!("start the engine, or set DOCKER_HOST to its address; {} doesn't need one", Input("builder").set_to("registry")).into(),
             Self::NotAllowed { .. } => "run as root or as a member of the group `docker`".into(),
             Self::NotAnEngine { .. } => "set DOCKER_HOST to the address of one".into(),
             Self::TooOld { .. } => "update Docker to 20.10 or newer".into(),
@@ -221,7 +221,7 @@ impl Hinted for EngineError {
             Self::Pull { hints, .. } => hints.clone(),
             Self::Request { cause, .. } if cause.message().to_lowercase().contains("no space left") => FREE_ENGINE.into(),
             Self::Request { cause, .. } if cause.is_lost_connection() => {
-                "look whether the engine still runs (`docker info`), then run it again: it goes on from what is there".into()
+                "check that the engine is still running (`docker info`), then run it again: it continues where this run stopped".into()
             }
             Self::Request { .. } => "look at the engine's log, then run it again".into(),
             Self::NoFile { .. } => REPORT_THIS.into(),

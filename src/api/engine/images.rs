@@ -154,7 +154,7 @@ impl ImageLease {
                 *presence = Presence::Theirs;
                 return Ok(());
             }
-            // An unnamed image of somebody else's would get a name by our pull, and removing that name would remove the
+            // Our pull would give a name to somebody else's unnamed image, and removing that name would then remove the
             // image.
             for id in [config, self.reference.digest()] {
                 match shared.image(id.as_str()).await? {
@@ -220,7 +220,7 @@ impl ImageLease {
             };
             request = request.header("X-Registry-Auth", URL_SAFE.encode(login.to_string()));
         }
-        let silent = |_| Cause::text(format!("timed out: no word of the pull for {} s", SILENCE.as_secs()));
+        let silent = |_| Cause::text(format!("timed out: no message about the pull for {} s", SILENCE.as_secs()));
         let answer = tokio::time::timeout(SILENCE, request.stream()).await.map_err(silent)?;
         let mut body = answer.map_err(|error| match error {
             EngineError::Request { cause, .. } => cause,
@@ -257,7 +257,7 @@ impl ImageLease {
         } else if cause.message().to_lowercase().contains("no space left") {
             FREE_ENGINE.into()
         } else {
-            "look whether the engine reaches that registry: `docker pull` of the same image shows it".into()
+            "check that the engine reaches that registry: try `docker pull` of the same image".into()
         };
         EngineError::Pull { reference: self.reference.to_string(), hints, cause }
     }

@@ -149,7 +149,7 @@ pub(super) struct Solving(watch::Receiver<bool>);
 impl Solving {
     /// Waits until the build should stop.
     pub(super) async fn stopped(mut self) {
-        // Without the ledger nobody can ask it to stop; the build then ends by itself.
+        // Without the ledger, nothing can ask the build to stop; it then ends by itself.
         if self.0.wait_for(|&stop| stop).await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -210,7 +210,7 @@ impl Janitor {
     }
 
     pub(super) fn hand(&self, chore: Chore) {
-        // Without a janitor, the runtime is gone, and with it everybody who could wait.
+        // Without a janitor, the runtime has ended, so nothing can wait for the removal.
         let _ = self.0.send(chore);
     }
 }
@@ -219,7 +219,6 @@ impl Janitor {
 struct Found {
     /// The number of containers and images.
     things: usize,
-    /// The build cache's records.
     records: Vec<Record>,
 }
 

@@ -57,7 +57,7 @@ impl Engine {
         let image = self.local_name(&self.stage(), platform, name);
         let what = format!("load image `{name}`");
         let failed = |cause| EngineError::Request { what: what.clone(), cause };
-        // An unnamed image of somebody else's would get a name, and be removed with that name.
+        // Loading it would give a name to somebody else's unnamed image, and removing that name would remove the image.
         let id = loadable.config.digest.as_str();
         if self.shared.image(id).await?.is_some_and(|image| is_nameless(&image)) {
             return Ok(LocalImage::of_others(self, id.to_owned()));

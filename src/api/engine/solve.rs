@@ -27,9 +27,9 @@ const FIRST_WITH_LINK: ApiVersion = ApiVersion(1, 42);
 /// Docker 23 was the first version to support zstd.
 const FIRST_WITH_ZSTD: ApiVersion = ApiVersion(1, 42);
 
-/// How long a build may take that copies a few files onto a base that the engine has, and how long a build may take
-/// that runs commands.
+/// How long a build may take if it only copies a few files onto a base that the engine has.
 const LIMIT: Duration = Duration::from_secs(20 * 60);
+/// How long a build may take if it runs commands.
 const LIMIT_WITH_COMMANDS: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// The name of the archive with the executables in a build's context, if there is one.
@@ -116,8 +116,8 @@ impl Engine {
         Ok(lease)
     }
 
-    /// Runs on a thread of its own, because bollard's future can't move between threads, and BuildKit never releases
-    /// what a cancelled build was using. So an abandoned build may finish, if it does so soon.
+    /// Runs on a thread of its own, because bollard's future can't move between threads. BuildKit never releases the
+    /// resources of a cancelled build, so an abandoned build gets a little time to finish.
     async fn solve_once(
         &self,
         image: &str,

@@ -29,7 +29,7 @@ pub(super) async fn read_archive<T: Send + 'static>(
     .await
 }
 
-/// The same for something at the beginning of the archive: the connection is closed as soon as `read` returns.
+/// Like [`read_archive`], for a part at the beginning of the archive: the connection is closed as soon as `read` returns.
 pub(super) async fn read_head<T: Send + 'static>(
     body: Body,
     read: impl FnOnce(&mut tar::Archive<Arriving>) -> io::Result<T> + Send + 'static,

@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::{Error, GitHub};
 
 impl GitHub {
-    /// The text of the file at `path` in `commit`. `None` where there is none, or no text of at most 1 MB, which is all that GitHub
-    /// gives in one answer.
+    /// The text of the file at `path` in `commit`. `None` if there is no such file, or if it isn't text of at most 1 MB,
+    /// the most that GitHub returns in one answer.
     ///
     /// # Errors
     /// No answer until the deadline, or a refusal.
@@ -16,7 +16,7 @@ impl GitHub {
         let steps: Vec<&str> = std::iter::once("contents").chain(path.split('/')).collect();
         let mut url = self.url(&steps);
         url.query_pairs_mut().append_pair("ref", commit);
-        // A folder is a list.
+        // For a folder, GitHub returns a list.
         let answer: Value = match self.get(url).await {
             Err(Error::NotFound { .. }) => return Ok(None),
             answer => answer?,

@@ -1,4 +1,4 @@
-//! What can go wrong with GitHub, and what to do about it.
+//! Errors of GitHub's API.
 
 use std::fmt;
 
@@ -13,12 +13,12 @@ use crate::troubleshooting::Topic;
 /// Why GitHub couldn't be asked, or what it refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The API's address is none.
+    /// The API's address is invalid.
     #[error("`{url}` is not the address of GitHub's API")]
     ApiUrl {
-        /// What was given.
+        /// The address as it was given.
         url: String,
-        /// Why it is none.
+        /// Why it is invalid.
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -31,11 +31,11 @@ pub enum Error {
     /// Not `owner/name`.
     #[error("`{repository}` is not a repository on GitHub")]
     Repository {
-        /// What was given.
+        /// The name as it was given.
         repository: String,
     },
-    /// No client could be made: no TLS roots, as a rule.
-    #[error("no client for GitHub's API can be made")]
+    /// The HTTP client can't be created, usually because there are no trusted certificates.
+    #[error("no client for GitHub's API can be created")]
     Client {
         /// What the client's library says.
         #[source]
@@ -44,9 +44,9 @@ pub enum Error {
     /// There's no release of this tag.
     #[error("`{repository}` has no release of {}", listed(tags))]
     NoRelease {
-        /// Where it was looked for.
+        /// The repository.
         repository: String,
-        /// What was looked for.
+        /// The names that its tag may have.
         tags: Vec<String>,
         /// Whether there was no token.
         anonymous: bool,
@@ -54,28 +54,28 @@ pub enum Error {
     /// There's no such commit.
     #[error("`{repository}` has no commit `{sha}`")]
     NoCommit {
-        /// Where it was looked for.
+        /// The repository.
         repository: String,
-        /// What was looked for.
+        /// The commit.
         sha: String,
     },
     /// There's no such tag.
     #[error("`{repository}` has no tag `{tag}`")]
     NoTag {
-        /// Where it was looked for.
+        /// The repository.
         repository: String,
-        /// What was looked for.
+        /// The tag.
         tag: String,
     },
-    /// There's no such repository, or it can't be seen.
-    #[error("repository `{repository}` is not to be found on GitHub")]
+    /// There's no such repository, or the token can't see it.
+    #[error("repository `{repository}` was not found on GitHub")]
     NoRepository {
-        /// What was looked for.
+        /// The repository.
         repository: String,
         /// Whether there was no token.
         anonymous: bool,
     },
-    /// 404, where no better words are at hand.
+    /// 404, and the request doesn't say what was missing.
     #[error("`{request}` found nothing")]
     NotFound {
         /// Method and path.
@@ -88,7 +88,7 @@ pub enum Error {
     Unauthorized {
         /// Method and path.
         request: String,
-        /// GitHub's words.
+        /// GitHub's message.
         message: String,
         /// Whether there was no token.
         anonymous: bool,
@@ -102,50 +102,50 @@ pub enum Error {
         request: String,
         /// The repository.
         repository: String,
-        /// GitHub's words.
+        /// GitHub's message.
         message: String,
         /// Whether something was to be written.
         writing: bool,
     },
-    /// Too many requests, for longer than we wait.
+    /// A rate limit that lasts longer than we wait.
     #[error("GitHub asks to wait until {} (`{request}`: {message})", date(until))]
     Limited {
         /// Method and path.
         request: String,
-        /// GitHub's words.
+        /// GitHub's message.
         message: String,
-        /// When requests are welcome again.
+        /// When requests are allowed again.
         until: DateTime<Utc>,
         /// Whether there was no token.
         anonymous: bool,
     },
-    /// Another refusal.
+    /// GitHub refused the request for another reason.
     #[error("GitHub refused `{request}` with status {status}, {attempts} time(s): {message}")]
     Refused {
         /// Method and path.
         request: String,
         /// The status.
         status: u16,
-        /// GitHub's words.
+        /// GitHub's message.
         message: String,
-        /// How often it was asked.
+        /// The number of attempts.
         attempts: u32,
         /// Whether something was to be written.
         writing: bool,
     },
-    /// No answer.
+    /// GitHub didn't answer.
     #[error("GitHub didn't answer `{request}`, {attempts} time(s)")]
     Unreachable {
         /// Method and path.
         request: String,
-        /// How often it was asked.
+        /// The number of attempts.
         attempts: u32,
-        /// What happened the last time.
+        /// Why the last attempt failed.
         #[source]
         cause: Cause,
     },
-    /// An answer that GitHub doesn't give.
-    #[error("the answer to `{request}` is not one of GitHub's")]
+    /// An answer that isn't in the form of GitHub's API.
+    #[error("the answer to `{request}` is not in the form of GitHub's API")]
     Malformed {
         /// Method and path.
         request: String,
@@ -153,12 +153,12 @@ pub enum Error {
         #[source]
         cause: Cause,
     },
-    /// The notes keep changing.
+    /// Others keep changing the notes.
     #[error("the notes of release {id} of `{repository}` changed each time they were to be written")]
     Contended {
         /// The repository.
         repository: String,
-        /// The release.
+        /// GitHub's id of the release.
         id: u64,
     },
 }
@@ -201,12 +201,12 @@ impl Hinted for Error {
         match self {
             Self::ApiUrl { .. } => "set `GITHUB_API_URL`, for example to `https://api.github.com`".into(),
             Self::PlainHttp { .. } => format!(
-                "use `https`, or list the host in {} where the way to it is trusted",
+                "use `https`, or list the host in {} if the network to it is trusted",
                 Input("insecure-registries")
             )
             .into(),
             Self::Repository { .. } => "a repository looks like `astral-sh/uv`".into(),
-            Self::Client { .. } => "`SSL_CERT_FILE` names the file of trusted certificates, where it is set".into(),
+            Self::Client { .. } => "`SSL_CERT_FILE`, if it is set, names the file of trusted certificates".into(),
             Self::NoRelease { anonymous: true, .. } => {
                 format!("publish the release first; a draft has no tag, and a private repository needs {token}").into()
             }
@@ -221,8 +221,10 @@ impl Hinted for Error {
             .into(),
             Self::NoTag { .. } => format!("push the tag, or correct {}", Input("version")).into(),
             Self::NoRepository { anonymous: true, .. } => format!("a private repository needs {token}").into(),
-            Self::NoRepository { anonymous: false, .. } => format!("{token} must be of this repository").into(),
-            Self::NotFound { .. } => format!("it may exist and not be visible to this {token}").into(),
+            Self::NoRepository { anonymous: false, .. } => {
+                format!("{token} must have access to this repository").into()
+            }
+            Self::NotFound { .. } => format!("it may exist, but not be visible to this {token}").into(),
             Self::Unauthorized { anonymous: true, .. } => {
                 format!("set {token}; in a workflow its default is `${{{{ github.token }}}}`").into()
             }
@@ -299,7 +301,7 @@ impl Cause {
         let mut said = Vec::<String>::new();
         for cause in std::iter::successors(Some(error), |error| error.source()) {
             let text = cause.to_string();
-            // A wrapper's text ends with the text of what it wraps.
+            // The text of an outer error often ends with that of the inner one.
             said.retain(|earlier| !earlier.ends_with(&text));
             if !said.iter().any(|earlier| earlier.contains(&text)) {
                 said.push(text);

@@ -26,8 +26,8 @@ pub enum Edited {
 impl std::fmt::Display for Edited {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::AlreadyThere => "the section is as it should be",
-            Self::Written => "the section is written",
+            Self::AlreadyThere => "the section is up to date",
+            Self::Written => "the section was written",
         })
     }
 }

@@ -71,7 +71,7 @@ impl Access<'_> {
 pub(super) enum Identity {
     /// The user in the credentials for the registry.
     User,
-    /// Nobody in particular.
+    /// An anonymous client.
     Anonymous,
 }
 
@@ -99,7 +99,7 @@ impl Authorization {
     }
 }
 
-/// Credentials, and what has been learned about registries.
+/// Credentials, and facts about registries that earlier answers have shown.
 pub(super) struct Auth {
     credentials: Vec<Credential>,
     /// The authentication that each registry asks for, without scopes, since these depend on the request.
@@ -113,8 +113,8 @@ pub(super) struct Auth {
 
 /// A registry, the scopes that we ask for, and on whose behalf.
 type Key = (String, Vec<String>, Identity);
-/// A token, or the place for one. It is locked while the token is requested, so that everybody who needs it waits for
-/// one request.
+/// The place for a token. It is locked while the token is requested, so that all requests that need the token wait for
+/// one answer.
 type Slot = Arc<tokio::sync::Mutex<Held>>;
 
 #[derive(Default)]
@@ -246,7 +246,8 @@ impl Registries {
         };
         let realm = Realm { url: realm, service: service.as_deref() };
         let authorization = self.token(call, identity, realm, Some((challenge, used))).await?;
-        // A cached token that the refused request didn't have yet gets one chance; after that, only a new token does.
+        // If the refused request didn't have the cached token yet, that token gets one chance. After that, only a new
+        // one does.
         let fresh = authorization.fresh || used.is_some();
         Ok(Some(Authorization { fresh, ..authorization }))
     }
@@ -335,7 +336,7 @@ impl Registries {
         let request =
             |path: String| Request { repository: call.repository.to_string(), method: "GET".to_owned(), path };
         let malformed = |path, what: &str| Trouble::new(request(path), Cause::Malformed(what.to_owned()));
-        let url: Url = realm.url.parse().map_err(|_| malformed(quoted(realm.url), "`realm` is no URL"))?;
+        let url: Url = realm.url.parse().map_err(|_| malformed(quoted(realm.url), "`realm` is not a URL"))?;
         let path = quoted(&format!("{}{}", endpoint::authority(&url), url.path()));
         let credential = self.0.auth.credential_of(identity, call.repository);
         let asked_at = Instant::now();
@@ -346,12 +347,12 @@ impl Registries {
         let date = answer.header(DATE.as_str()).and_then(|date| DateTime::parse_from_rfc2822(date).ok());
         let body = answer.bytes("the token server's answer", ANSWER).await?;
         // The parser's own message would contain a part of the token.
-        let issued: Issued = serde_json::from_slice(&body).map_err(|_| malformed(path.clone(), "it is no token"))?;
+        let issued: Issued = serde_json::from_slice(&body).map_err(|_| malformed(path.clone(), "it is not a token"))?;
         let good_for = good_for(&issued, date.map(|date| date.with_timezone(&Utc)));
         let token = issued.token.or(issued.access_token).and_then(Secret::new);
         token.iter().for_each(|token| self.0.options.issued.tell(token));
         let value = token.and_then(|token| secret(&format!("Bearer {}", token.expose())));
-        let value = value.ok_or_else(|| malformed(path, "it is no token"))?;
+        let value = value.ok_or_else(|| malformed(path, "it is not a token"))?;
         Ok(Token { value, good_until: asked_at + good_for })
     }
 

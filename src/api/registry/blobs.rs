@@ -41,10 +41,10 @@ pub enum BlobOrigin<'a> {
     Bytes(&'a Bytes),
 }
 
-/// How a blob or manifest got to its destination.
+/// How a blob or a manifest got to its destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ensured {
-    /// It was there already.
+    /// It was already there.
     AlreadyThere,
     /// It was mounted from another repository of the registry, without sending a byte.
     Mounted,
@@ -275,7 +275,6 @@ impl Registries {
     }
 }
 
-/// The outcome of a mount.
 enum Mount {
     Done,
     /// The registry wants an upload instead, and has opened this one.

@@ -1,4 +1,4 @@
-//! How a registry fails us.
+//! Errors of registries.
 
 use std::error::Error;
 use std::fmt;
@@ -16,24 +16,24 @@ use crate::troubleshooting::Topic;
 /// Why something couldn't be done at a registry.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
-    /// There is nothing to check a registry's certificate with.
+    /// There are no certificates of CAs to check a registry's certificate with.
     #[error("no registry can be trusted")]
     Client(#[source] reqwest::Error),
     /// The registry's certificate is not signed by anybody we trust.
     #[error("{request}: the certificate is not trusted")]
     Untrusted {
-        /// What was asked.
+        /// The request.
         request: Box<Request>,
         /// What is wrong with the certificate.
         #[source]
         cause: Cause,
     },
-    /// Without TLS, to a host that isn't this machine.
-    #[error("{request}: `{url}` is without TLS")]
+    /// A request without TLS, to a host that isn't on loopback.
+    #[error("{request}: `{url}` doesn't use TLS")]
     PlainHttp {
-        /// What was asked.
+        /// The request.
         request: Box<Request>,
-        /// Where the registry wants us to go, without its query.
+        /// The address that the registry redirects to, without its query.
         url: String,
         /// Its host and port.
         host: String,
@@ -41,40 +41,40 @@ pub enum RegistryError {
     /// The tag, manifest or blob isn't there.
     #[error("`{0}` does not exist")]
     Missing(String),
-    /// We aren't allowed to.
+    /// The registry denies access.
     #[error("{request} is refused: {answered}")]
     Refused {
-        /// What was asked.
+        /// The request.
         request: Box<Request>,
-        /// What the registry said.
+        /// The registry's answer.
         answered: Box<Answered>,
         /// The setting to change.
         hint: String,
     },
-    /// It failed, in the end.
+    /// Every attempt failed.
     #[error("{request} failed{}", Effort { attempts: *attempts, elapsed: *elapsed })]
     Failed {
-        /// What was asked.
+        /// The request.
         request: Box<Request>,
-        /// How often.
+        /// How often it was sent.
         attempts: u32,
         /// From the first failure to the last.
         elapsed: Duration,
-        /// What happened the last time.
+        /// Why the last attempt failed.
         #[source]
         cause: Cause,
     },
-    /// More bytes than we are ready to take.
+    /// More bytes than we read.
     #[error("`{what}` has {size} bytes, more than the {limit} that are allowed")]
     TooLarge {
         /// A reference or a digest.
         what: String,
-        /// How many bytes it has, at least.
+        /// Its bytes, at least.
         size: u64,
-        /// How many are allowed.
+        /// The most bytes that are read.
         limit: u64,
     },
-    /// A part of the tags is missing from the list that a registry gives.
+    /// The registry's list of tags is incomplete.
     #[error("the list of tags of `{repository}` is incomplete: {why}")]
     TagsIncomplete {
         /// The repository, with its registry.
@@ -85,7 +85,7 @@ pub enum RegistryError {
     /// It isn't the manifest of an image.
     #[error("`{reference}` can't be used")]
     Invalid {
-        /// What was asked for.
+        /// The reference that was asked for.
         reference: String,
         /// Why.
         #[source]
@@ -103,7 +103,7 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
-    /// Whether the registry wants to know who is asking, or doesn't give it to them.
+    /// Whether the registry wants a login, or denies access with the one that it got.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Refused { answered, .. } if matches!(answered.status, 401 | 403))
@@ -116,15 +116,15 @@ impl Hinted for RegistryError {
             Self::Client(_) => "install `ca-certificates`, or set `SSL_CERT_FILE` to a file of certificates".into(),
             Self::Untrusted { .. } => "set `SSL_CERT_FILE` to a file that has the certificate of its CA".into(),
             Self::PlainHttp { host, .. } => {
-                format!("if that is meant to be, add `{host}` to {}", Input("insecure-registries")).into()
+                format!("if that is intended, add `{host}` to {}", Input("insecure-registries")).into()
             }
             Self::Missing(_) => {
-                format!("look for a typing error; if it is private, check that {} may pull it", Input("credentials"))
+                format!("check the spelling; if the image is private, check that {} may pull it", Input("credentials"))
                     .into()
             }
             Self::Refused { hint, .. } => hint.as_str().into(),
             Self::TagsIncomplete { .. } => {
-                "run it again; if that doesn't help, the registry, or a proxy before it, has to be repaired".into()
+                "run it again; if that doesn't help, the registry, or a proxy in front of it, has to be repaired".into()
             }
             Self::Invalid { cause, .. } => cause.hints(),
             Self::Failed { cause: Cause::Other(error), .. } => error.hints(),
@@ -173,47 +173,47 @@ pub enum Cause {
     /// There was no answer, or not all of it.
     #[error("{}", reason(.0))]
     Broken(reqwest::Error),
-    /// Nothing came, or went, for so long.
+    /// No byte was received or sent for this long.
     #[error("the connection stalled for {} s", .0.as_secs())]
     Stalled(Duration),
     /// The body ends early.
-    #[error("it ends after {received} of {size} bytes")]
+    #[error("the answer ends after {received} of {size} bytes")]
     Cut {
-        /// What came.
+        /// The bytes that were received.
         received: u64,
-        /// What should have come.
+        /// The bytes that were announced.
         size: u64,
     },
-    /// The bytes, or the digest that the registry names, are others.
-    #[error("`{expected}` was expected and `{found}` came")]
+    /// The received bytes, or the digest that the registry names, don't match.
+    #[error("expected `{expected}`, received `{found}`")]
     Mismatch {
         /// The digest that was asked for, or that the bytes have.
         expected: Digest,
-        /// What came instead.
+        /// What the registry sent instead.
         found: String,
     },
     /// The answer makes no sense.
     #[error("the registry's answer can't be used: {0}")]
     Malformed(String),
-    /// Something that has a name of its own.
+    /// An error that has a variant of its own.
     #[error(transparent)]
     Other(Box<RegistryError>),
 }
 
 impl Cause {
-    /// What can be done where an attempt at `host` failed so, and the last one.
+    /// What can be done after the last attempt at `host` has failed like this.
     fn hint(&self, host: &str) -> String {
-        const AGAIN: &str = "run it again: what was sent is found there";
+        const AGAIN: &str = "run it again: what has already been sent isn't sent again";
         match self {
             Self::Answered(answered) if answered.status == 429 => {
-                format!("`{host}` limits how much one may ask; {} may raise that; {AGAIN}", Input("credentials"))
+                format!("`{host}` limits the rate of requests; {} may raise the limit; {AGAIN}", Input("credentials"))
             }
             Self::Answered(answered) if answered.status >= 500 => {
-                format!("`{host}` has trouble of its own; when that is over, {AGAIN}")
+                format!("`{host}` has problems of its own; when they are over, {AGAIN}")
             }
-            Self::Answered(_) => format!("see what `{host}` says about it, in its documentation or its log"),
+            Self::Answered(_) => format!("see what the documentation or the log of `{host}` says about it"),
             Self::Broken(error) if speaks_http(error) => {
-                format!("`{host}` speaks plain HTTP; if that is meant, add it to {}", Input("insecure-registries"))
+                format!("`{host}` speaks plain HTTP; if that is intended, add it to {}", Input("insecure-registries"))
             }
             Self::Broken(error) if error.is_dns() => format!("is `{host}` the right host?"),
             Self::Broken(error) if error.is_connect() => {
@@ -223,14 +223,16 @@ impl Cause {
                 format!("look at the network between this machine and `{host}`, then {AGAIN}")
             }
             Self::Mismatch { .. } => {
-                format!("`{host}`, or a proxy before it, changes what it is given, and has to be repaired")
+                format!("`{host}`, or a proxy in front of it, changes what it is given, and has to be repaired")
             }
-            Self::Malformed(_) => format!("is `{host}` a registry? Else it, or a proxy before it, has to be repaired"),
+            Self::Malformed(_) => {
+                format!("is `{host}` a registry? If so, it, or a proxy in front of it, has to be repaired")
+            }
             Self::Other(error) => error.hints().iter().collect::<Vec<_>>().join("; "),
         }
     }
 
-    /// The same in the terms of the table of retries.
+    /// The same failure, in the terms of the table of retries.
     pub(super) fn failure(&self) -> Failure<'_> {
         match self {
             Self::Answered(answered) => Failure::Answered {
@@ -240,7 +242,7 @@ impl Cause {
                 asks_to_wait: answered.retry_after.is_some(),
             },
             Self::Broken(error) if is_untrusted(error) => Failure::Settled,
-            // A typing error more often than an outage.
+            // Usually the host is misspelt; an outage of DNS is rarer.
             Self::Broken(error) if error.is_dns() || speaks_http(error) => Failure::UnknownHost,
             Self::Broken(_) | Self::Stalled(_) | Self::Cut { .. } => Failure::Connection,
             Self::Mismatch { .. } => Failure::Mismatch,
@@ -256,12 +258,12 @@ fn is_untrusted(error: &reqwest::Error) -> bool {
     causes(error).any(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))))
 }
 
-/// Whether the server has answered a request for TLS with something else: plain HTTP, as a rule.
+/// Whether the server has answered a request for TLS with something else, which is usually plain HTTP.
 fn speaks_http(error: &reqwest::Error) -> bool {
     causes(error).any(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidMessage(_))))
 }
 
-/// Why a connection failed, in one sentence: what wraps the cause only says that something failed.
+/// Why a connection failed, in one sentence. Only the innermost errors tell: the outer ones say that something failed.
 fn reason(error: &reqwest::Error) -> String {
     if speaks_http(error) {
         return "the answer isn't TLS".to_owned();
@@ -274,7 +276,7 @@ fn reason(error: &reqwest::Error) -> String {
 /// The causes of `error`, the innermost last.
 fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
     std::iter::successors(error.source(), |cause| {
-        // An `io::Error` doesn't have what it wraps as its source.
+        // `io::Error::source` skips the error that it wraps.
         match cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
             Some(inner) => Some(inner as &(dyn Error + 'static)),
             None => (*cause).source(),

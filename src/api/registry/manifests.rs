@@ -21,7 +21,7 @@ use crate::image::{Digest, Document, PinnedReference, Reference, Repository, Tag
 const MANIFEST: u64 = 4 * 1024 * 1024;
 const DIGEST_HEADER: &str = "docker-content-digest";
 
-/// A manifest or an index as a registry gave it.
+/// A manifest or an index as a registry returned it.
 #[derive(Clone, Debug)]
 pub struct Pulled {
     /// The repository that it was pulled from, and the digest of the document.

@@ -23,7 +23,8 @@ use crate::image::{Digest, Reference, Repository};
 /// [`Options::first_wait`](super::Options::first_wait): large registries are eventually consistent. With the default
 /// unit they are 0.5, 0.5, 2, 4, 8 and 16 seconds, 31 in total.
 const READ_BACK: [u32; 6] = [2, 2, 8, 16, 32, 64];
-/// The same for a manifest that another job has just pushed. With the default unit they are 10 seconds in total.
+/// Like [`READ_BACK`], for a manifest that another job has just pushed. With the default unit, the waits take 10
+/// seconds in total.
 const JUST_PUSHED: [u32; 6] = [2, 2, 4, 8, 12, 12];
 
 /// The waits between lookups of a manifest that may not be visible yet.

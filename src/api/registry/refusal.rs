@@ -32,7 +32,7 @@ impl Answered {
     }
 }
 
-/// Whom and what a refusal is about.
+/// The user and the request that were refused.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Applicant<'a> {
     pub(super) registry: &'a str,
@@ -55,9 +55,12 @@ impl Applicant<'_> {
             } else {
                 repository
             };
-            return format!("make the repository first: `aws {command} create-repository --repository-name {name}`");
+            return format!("create the repository first: `aws {command} create-repository --repository-name {name}`");
         }
-        format!("make the repository `{repository}` at `{registry}` first, or correct its name in {}", Input("images"))
+        format!(
+            "create the repository `{repository}` at `{registry}` first, or correct its name in {}",
+            Input("images")
+        )
     }
 
     /// The setting that would allow the request.
@@ -154,7 +157,7 @@ mod tests {
             (
                 "europe-docker.pkg.dev",
                 "project/repo/tool",
-                "make the repository `project/repo/tool` at `europe-docker.pkg.dev`",
+                "create the repository `project/repo/tool` at `europe-docker.pkg.dev`",
             ),
         ] {
             let hint = hint(registry, repository);

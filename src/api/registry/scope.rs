@@ -39,7 +39,7 @@ impl Scopes {
         if fresh { self.without_ours() } else { Some(self.clone()) }
     }
 
-    /// The same without our own scopes, if that makes a difference.
+    /// The scopes without our own, if that makes a difference.
     pub(super) fn without_ours(&self) -> Option<Self> {
         let only_theirs = Self { only_theirs: true, ..self.clone() };
         let is_new = !self.only_theirs && self.beyond_ours() && only_theirs.asked() != self.asked();

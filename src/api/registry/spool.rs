@@ -74,8 +74,8 @@ impl Registries {
         }
     }
 
-    /// The same in the folder of [`Options`](super::Options), once for everybody who asks for it while somebody holds
-    /// it.
+    /// The same in the folder of [`Options`](super::Options). As long as the file exists, all who ask for the blob
+    /// share it.
     pub(super) async fn shared_spool(
         &self,
         from: &Repository,
@@ -99,7 +99,7 @@ impl Registries {
         let mut answer = match self.send(&call).await {
             Ok(answer) => answer,
             Err(trouble) => {
-                // The range doesn't exist, so what we have isn't the beginning of the blob.
+                // The range doesn't exist, so our bytes aren't the beginning of the blob.
                 if trouble.status() == Some(416) {
                     spooling.restart().await.map_err(|error| Trouble::other(trouble.request.clone(), error))?;
                 }

@@ -66,7 +66,6 @@ impl Registries {
         }
     }
 
-    /// Opens an upload.
     pub(super) async fn open_upload(&self, to: &Repository) -> Result<Url, Trouble> {
         self.send(&Call::new(to, Access::Push, Method::POST, "blobs/uploads/", &[202])).await?.location()
     }

@@ -14,7 +14,7 @@ use crate::troubleshooting::Topic;
 /// A folder in which the executables can't be put.
 #[derive(Debug, thiserror::Error)]
 pub enum UnusableFolder {
-    /// A parent of the executables in the base is no folder.
+    /// A parent of the executables in the base is not a folder.
     #[error("`{path}` in the base of variant `{variant}` is {kind}, where the executables need a folder")]
     OfBase {
         /// The variant and its platform.
@@ -42,7 +42,7 @@ impl Hinted for UnusableFolder {
     fn hints(&self) -> Hints {
         match self {
             Self::OfBase { path, .. } => format!(
-                "use a base in which `{path}` is a folder; what is behind it would be hidden for some who pull the variant"
+                "use a base in which `{path}` is a folder: for some users of the variant, the layer would hide what the base has there"
             ).into(),
             Self::Built { .. } => REPORT_THIS.into(),
         }
@@ -94,7 +94,7 @@ pub(super) async fn of_built(files: &FilesLease, recipe: &Recipe) -> Result<(), 
     Ok(())
 }
 
-/// What is at each folder's path, outermost first. If a folder is absent, so is everything in it.
+/// The entry at each folder's path, outermost first. If a folder is absent, so is everything in it.
 async fn look(files: &FilesLease, recipe: &Recipe) -> Result<Vec<(String, EntryInImage)>, EngineError> {
     let mut found = Vec::<(String, EntryInImage)>::new();
     let mut closed: Option<String> = None;
@@ -116,11 +116,11 @@ fn no_folder(entry: &EntryInImage) -> Option<String> {
     match &entry.kind {
         EntryKind::Folder => None,
         EntryKind::Link(target) => Some(format!("a link to `{target}`")),
-        EntryKind::Other => Some("no folder".to_owned()),
+        EntryKind::Other => Some("not a folder".to_owned()),
     }
 }
 
-/// What some users of the variant will get differently than the base has it.
+/// How the folder will differ from the base's for some users of the variant, if it will.
 fn unusual(path: &str, entry: &EntryInImage) -> Option<String> {
     let EntryInImage { mode, uid, gid, .. } = entry;
     ((*mode, *uid, *gid) != (0o755, 0, 0)).then(|| {

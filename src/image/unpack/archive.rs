@@ -23,7 +23,7 @@ const CAPABILITY: &[u8] = b"SCHILY.xattr.security.capability";
 pub struct Entry {
     /// The absolute path without `.`, `..` and trailing slash; empty for the root.
     pub path: String,
-    /// Its kind, with what matters about it.
+    /// Its kind, with the attributes that matter.
     pub kind: Kind,
 }
 
@@ -237,7 +237,7 @@ fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// A path of an archive in the form `/usr/bin/x`. Bytes that aren't UTF-8 are replaced, since nobody can ask for such a
+/// A path of an archive in the form `/usr/bin/x`. Bytes that aren't UTF-8 are replaced, since inputs can't name such a
 /// path.
 fn absolute(path: &[u8]) -> io::Result<String> {
     if path.len() > LONGEST_PATH {

@@ -251,7 +251,7 @@ mod tests {
         ] {
             assert!(refusal(&blob).contains("a window of more than 128 MiB"), "{what}: {}", refusal(&blob));
         }
-        // These are read, and end too early.
+        // These windows are allowed; the files end too early.
         for blob in [xz_with_dictionary(28), xz_with_dictionary(30), zstd_with_window(27)] {
             assert!(!refusal(&blob).contains("a window"), "{}", refusal(&blob));
         }

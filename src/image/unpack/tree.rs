@@ -1,10 +1,10 @@
-//! The files of an image: what is there after an engine has unpacked its layers on top of each other.
+//! The files of an image, as they are after an engine has unpacked its layers on top of each other.
 //!
 //! - If a layer has several entries for a path, the last one counts. A file or link replaces a folder with everything
 //!   in it, and hides what lower layers have below that path.
 //! - A [whiteout](https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md#whiteouts) hides files of lower
 //!   layers, never those of its own layer.
-//! - A hard link is another name of the file that its target is at that moment, in this layer or in those below.
+//! - A hard link is another name of the file that is at its target at that moment, in this layer or in lower ones.
 //! - Symbolic links are followed within the image, where `..` in the root is the root, as for `COPY --from` and for a
 //!   program that runs in the image.
 
@@ -83,7 +83,7 @@ enum Node {
     Other(&'static str),
 }
 
-/// What a layer, or those below it, have at a path.
+/// The entry at a path, in a layer or in the ones below it.
 enum Lookup<'a> {
     Node(&'a Node, usize),
     Absent,
@@ -253,7 +253,7 @@ impl Layer {
                     left.extend(target.split('/').rev().map(str::to_owned));
                 }
                 Some(_) => {
-                    let message = format!("`{folder}` is no folder, and its archive has something in it");
+                    let message = format!("`{folder}` is not a folder, but its archive has entries in it");
                     return Err(io::Error::new(io::ErrorKind::InvalidData, message));
                 }
             }
@@ -349,7 +349,7 @@ mod tests {
         tree
     }
 
-    /// `layer.entry` of the file at `path`, or what is there instead.
+    /// `layer.entry` of the file at `path`, or a description of anything else there.
     fn find(top_down: &[&[&str]], path: &str) -> String {
         let mut tree = tree(top_down);
         tree.complete();
@@ -439,7 +439,7 @@ mod tests {
         // An entry whose folder is a link in the same layer goes to the link's target.
         assert_eq!(find(&[&["opt -> usr", "opt/tool"]], "/usr/tool"), "0.1");
         let error = Tree::default().read_layer(&archive(&["opt", "opt/tool"])[..]).unwrap_err();
-        assert!(error.to_string().contains("`/opt` is no folder"), "{error}");
+        assert!(error.to_string().contains("`/opt` is not a folder"), "{error}");
     }
 
     #[test]

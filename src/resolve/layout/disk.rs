@@ -15,9 +15,9 @@ use crate::image::layout::LayoutName;
 use crate::image::unpack::compression;
 use crate::image::{Descriptor, Digest, Document, MediaType};
 
-/// The most that a document may have: an index, a manifest or a config.
+/// The largest document (an index, a manifest or a config) that is read, in bytes.
 const LARGEST_DOCUMENT: u64 = 8 << 20;
-/// More entries of an archive than these are a mistake.
+/// An archive with more entries is a mistake.
 const MOST_ENTRIES: usize = 100_000;
 
 /// A layout on disk.
@@ -27,14 +27,15 @@ pub(super) struct Disk<'a> {
 }
 
 enum Files {
-    /// In this folder, which no link leads to.
+    /// In this folder, whose path has no links.
     Folder(PathBuf),
-    /// In this archive: where the content of each file begins, and its length.
+    /// In this archive: the offset and the length of each file's content.
     Archive(PathBuf, BTreeMap<String, (u64, u64)>),
 }
 
 impl<'a> Disk<'a> {
-    /// The layout at `real`, which is a path without links. Its archive, if it is compressed, is unpacked into a file of `directory`.
+    /// Opens the layout at `real`, which is a path without links. A compressed archive is decompressed into a file in
+    /// `directory`.
     pub(super) fn open(name: &'a LayoutName, real: &Path, directory: &Path) -> Result<Self, LayoutError> {
         let unreadable = |cause| LayoutError::Unreadable { layout: name.clone(), cause };
         if real.is_dir() {
@@ -51,7 +52,7 @@ impl<'a> Disk<'a> {
         Ok(Document::received(media_type.as_str(), self.read("`index.json`", index)?))
     }
 
-    /// Where a blob is, checked; `None` where the layout lacks it.
+    /// The place of a blob, after checking its digest; `None` if the layout lacks it.
     pub(super) fn blob(&self, blob: &Descriptor) -> Result<Option<Section>, LayoutError> {
         let Some(section) = self.section(blob)? else { return Ok(None) };
         let mut hash = Sha256::new();
@@ -61,7 +62,7 @@ impl<'a> Disk<'a> {
         Ok(Some(section))
     }
 
-    /// Where a blob of the right length is; `None` where the layout lacks it.
+    /// The place of a blob, after checking its length; `None` if the layout lacks it.
     fn section(&self, blob: &Descriptor) -> Result<Option<Section>, LayoutError> {
         let Some((section, length)) = self.find(&file_of(&blob.digest))? else { return Ok(None) };
         if length != blob.size {
@@ -71,7 +72,7 @@ impl<'a> Disk<'a> {
         Ok(Some(section))
     }
 
-    /// A manifest or an index; `None` where the layout lacks it, and for what is neither.
+    /// A manifest or an index; `None` if the layout lacks it, and for other content.
     pub(super) fn document(&self, listed: &Descriptor) -> Result<Option<Document>, LayoutError> {
         if !listed.is_index() && !listed.is_manifest() {
             return Ok(None);
@@ -79,7 +80,7 @@ impl<'a> Disk<'a> {
         Ok(self.small_blob(listed)?.map(|bytes| Document::received(&listed.media_type, bytes)))
     }
 
-    /// The config of a manifest; `None` where the layout lacks it, and for what is too large to be one.
+    /// The config of a manifest; `None` if the layout lacks it, or if it is too large to be a config.
     pub(super) fn config(&self, config: &Descriptor) -> Result<Option<Bytes>, LayoutError> {
         if config.size > LARGEST_DOCUMENT { Ok(None) } else { self.small_blob(config) }
     }
@@ -91,7 +92,7 @@ impl<'a> Disk<'a> {
         Ok(Some(bytes))
     }
 
-    /// Where a file is, and its length; `None` where there is none.
+    /// The place of a file, and its length; `None` if the layout lacks it.
     fn find(&self, file: &str) -> Result<Option<(Section, u64)>, LayoutError> {
         match &self.files {
             Files::Folder(folder) => match in_folder(folder, file) {
@@ -121,7 +122,7 @@ impl<'a> Disk<'a> {
     }
 }
 
-/// Copies a layer into a file of `directory`, if it has its digest.
+/// Copies a layer into a file in `directory`, and checks its digest.
 pub(super) fn copy(
     name: &LayoutName,
     section: &Section,
@@ -152,7 +153,7 @@ fn open(section: &Section) -> io::Result<File> {
     Ok(file)
 }
 
-/// A file of a folder. Nothing is followed out of it.
+/// The place and the length of a file in a folder. Links out of the folder are refused.
 fn in_folder(folder: &Path, file: &str) -> io::Result<(Section, u64)> {
     let path = folder.join(file).canonicalize()?;
     if !path.starts_with(folder) {
@@ -168,10 +169,10 @@ fn in_folder(folder: &Path, file: &str) -> io::Result<(Section, u64)> {
     Ok((Section { path, start: 0 }, found.len()))
 }
 
-/// The archive without its compression, in a file that stays in `directory`; `None` where it has none.
+/// Decompresses an archive into a file in `directory`, which isn't removed here; `None` if it isn't compressed.
 fn unpacked(name: &LayoutName, archive: &Path, directory: &Path) -> Result<Option<PathBuf>, LayoutError> {
     let unreadable = |cause| LayoutError::Unreadable { layout: name.clone(), cause };
-    // Opening a pipe would wait for somebody to write to it.
+    // Opening a pipe would wait for a writer.
     if !archive.is_file() {
         let cause = io::Error::new(io::ErrorKind::InvalidInput, "it is neither a folder nor a file");
         return Err(unreadable(cause));
@@ -187,7 +188,7 @@ fn unpacked(name: &LayoutName, archive: &Path, directory: &Path) -> Result<Optio
     Ok(Some(path))
 }
 
-/// Writes all of `from` to a file of `directory`, and says its digest.
+/// Writes all of `from` to a file in `directory`, and returns that with its digest.
 fn spool(name: &LayoutName, from: &mut dyn Read, directory: &Path) -> Result<(NamedTempFile, Digest), LayoutError> {
     let disk = |cause| LayoutError::Disk { layout: name.clone(), cause };
     let mut to = NamedTempFile::new_in(directory).map_err(disk)?;
@@ -202,8 +203,8 @@ fn spool(name: &LayoutName, from: &mut dyn Read, directory: &Path) -> Result<(Na
     }
 }
 
-/// The files of a tar archive: where the content of each begins, and its length. Contents are skipped, not read. Of several entries with one name,
-/// the last counts.
+/// The files of a tar archive, each with the offset and the length of its content, which isn't read. Of several entries
+/// with one name, the last counts.
 fn entries(path: &Path) -> io::Result<BTreeMap<String, (u64, u64)>> {
     let mut entries = BTreeMap::new();
     for entry in tar::Archive::new(File::open(path)?).entries_with_seek()? {

@@ -29,7 +29,7 @@
 //! # }
 //! ```
 //!
-//! | module | what it has |
+//! | module | content |
 //! |---|---|
 //! | [`registry`] | [`Registry`](registry::Registry): distribution 2 or 3, open, with a password or with tokens. Pushes and reads images, lists tags, deletes; `requests()` and `writes()` from its access log; `seed` for an OCI layout on disk |
 //! | [`memory_registry`] | [`MemoryRegistry`](memory_registry::MemoryRegistry): the same protocol in memory, for hundreds of runs. It can be reset to an earlier state, and lets requests wait at a [`Gate`](memory_registry::Gate), so that a test can let runs cross or kill them at any request |

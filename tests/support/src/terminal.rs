@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-/// Gives a program a pseudo-terminal, copies what it writes there, and ends as the program does.
+/// Runs a program at a pseudo-terminal, copies its output, and exits with its status.
 const PYTHON: &str = "
 import fcntl, json, os, pty, struct, sys, termios
 given = json.loads(sys.argv[1])
@@ -25,15 +25,15 @@ while True:
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 ";
 
-/// What a program has done at a terminal.
+/// The result of a program at a terminal.
 #[derive(Debug)]
 pub struct Done {
     /// The exit code.
     pub code: Option<i32>,
     /// Every byte that it wrote, escape sequences included.
     pub written: String,
-    /// What is on the screen at the end, and above it: lines as people select and copy them. A line that was wrapped by the terminal
-    /// is one line.
+    /// The lines on the screen and in its history at the end, as people select and copy them: a line that the terminal
+    /// wrapped is one line.
     pub lines: Vec<String>,
 }
 
@@ -51,7 +51,7 @@ pub fn run(command: &Command, columns: usize) -> Done {
     Done { code: output.status.code(), lines: Screen::of(&written, columns).lines(), written }
 }
 
-/// The cells of a terminal that is as high as need be.
+/// The cells of a terminal that grows with its content.
 #[derive(Debug, Default)]
 struct Screen {
     /// The characters of each row, and whether the row goes on in the next one.
@@ -119,7 +119,7 @@ impl Screen {
                 let column = self.column;
                 self.cells().0.truncate(column);
             }
-            // Colours, and whether the cursor is seen.
+            // Colours, and whether the cursor is visible.
             'm' | 'h' | 'l' => {}
             other => panic!("this screen doesn't know `{other}`"),
         }

@@ -28,7 +28,7 @@ struct Options {
     state: Option<PathBuf>,
 }
 
-#[expect(clippy::print_stdout, reason = "the address is what the caller waits for")]
+#[expect(clippy::print_stdout, reason = "the caller waits for the address")]
 fn main() {
     let options = Options::parse();
     let github = GitHub::serve(Setup {

@@ -118,7 +118,7 @@ fn kind(method: &str, path: &str) -> String {
     format!("{method} {what}")
 }
 
-#[expect(clippy::print_stdout, reason = "what is measured is what the caller wants")]
+#[expect(clippy::print_stdout, reason = "the measurement is the output")]
 fn say(line: &str) {
     println!("{line}");
 }

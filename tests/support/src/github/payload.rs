@@ -150,7 +150,7 @@ pub(super) fn commit(place: &Place, sha: &str, message: &str, date: &str) -> Val
     })
 }
 
-/// A file at a commit. GitHub breaks the lines of its base64, and gives none for what is larger than 1 MB.
+/// A file at a commit. GitHub breaks the lines of its base64, and leaves the content out if it is larger than 1 MB.
 pub(super) fn file(place: &Place, path: &str, reference: &str, text: &str) -> Value {
     let encoded = STANDARD.encode(text);
     let lines = encoded.as_bytes().chunks(60).map(|line| String::from_utf8_lossy(line).into_owned() + "\n");
