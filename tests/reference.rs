@@ -28,7 +28,7 @@ const MORE: [(&str, &str); 20] = [
     ("env", "matrix.md#variables"),
     ("ignore-versions", "tags.md#rolling-tags-never-go-back"),
     ("images", "report.md#the-output-images"),
-    ("images-from", "matrix.md#images-that-something-else-has-built"),
+    ("images-from", "matrix.md#images-built-elsewhere"),
     ("kept", "tags.md#why-a-tag-stays"),
     ("labels", "matrix.md#labels-and-annotations"),
     ("matrix", "matrix.md"),

@@ -128,7 +128,7 @@ fn digest(hex: char) -> String {
 #[test]
 fn a_version_is_released_only_if_manifest_lock_file_changelog_and_tags_agree() {
     let project = Project::new();
-    assert!(succeeded(&mut project.script("changelog", &[VERSION])).starts_with("The first release"));
+    assert!(succeeded(&mut project.script("changelog", &[VERSION])).starts_with("This is the first release"));
     succeeded(&mut project.script("check", &[VERSION]));
     for version in ["", "1", "v1.0.0", "1.0.0-rc.1", "1.0.0 "] {
         assert!(refused(&mut project.script("check", &[version])).contains("isn't a version"), "{version}");

@@ -364,6 +364,15 @@ mod tests {
     }
 
     #[test]
+    fn numbers_of_unknown_fields_stay_the_same() {
+        let numbers = "[0.1, 33333333333333333333333333333333.33325555555, 9007199254740993, 1e-7]";
+        let base = format!(r#"{{"os":"linux","architecture":"arm64","x":{numbers},"rootfs":{{"diff_ids":[]}}}}"#);
+        let derived = Config::parse(base.as_bytes()).unwrap().derive(&arm64(), None, &[layer()], &Changes::default());
+        let written = serde_json::to_vec(derived.as_json()).unwrap();
+        assert_eq!(Config::parse(&written).unwrap().as_json(), derived.as_json());
+    }
+
+    #[test]
     fn the_history_has_an_entry_for_each_layer_whatever_the_base_has() {
         let (made, none) = (json!({ "created_by": "x" }), json!({ "created_by": "y", "empty_layer": true }));
         let (ours, unknown) =
