@@ -18,6 +18,7 @@ use tempfile::TempPath;
 use crate::action::Files;
 use crate::compose::{Content, Origin, Section};
 use crate::error::{Fault, Hinted, Hints, StageError};
+use crate::hint::FREE_DISK;
 use crate::image::layout::{LayoutImage, LayoutName};
 use crate::image::manifest::{Index, InvalidManifest, ManifestOrIndex};
 use crate::image::{Descriptor, Digest, Document, MediaType};
@@ -128,14 +129,22 @@ impl Hinted for LayoutError {
             Self::Damaged { .. } => "write the layout again".into(),
             Self::Incomplete { .. } => "write the layout again, for all platforms".into(),
             Self::Choice { offered, .. } => choice(offered).into(),
-            Self::Disk { .. } => Hints::none(),
+            Self::Disk { .. } => FREE_DISK.into(),
         }
     }
 }
 
 impl StageError for LayoutError {
     fn topic(&self) -> Topic {
-        Topic::Files
+        match self {
+            Self::Disk { .. } => Topic::Disk,
+            Self::Unreadable { .. }
+            | Self::NoLayout(_)
+            | Self::Document { .. }
+            | Self::Damaged { .. }
+            | Self::Incomplete { .. }
+            | Self::Choice { .. } => Topic::Files,
+        }
     }
 
     fn fault(&self) -> Fault {

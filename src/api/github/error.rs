@@ -8,6 +8,7 @@ use super::answer::Answer;
 use crate::api::retry::GITHUB_LIMIT;
 use crate::error::{Fault, StageError};
 use crate::hint::{Hinted, Hints, Input};
+use crate::quote::count;
 use crate::troubleshooting::Topic;
 
 /// Why GitHub couldn't be asked, or what it refused.
@@ -120,7 +121,7 @@ pub enum Error {
         anonymous: bool,
     },
     /// GitHub refused the request for another reason.
-    #[error("GitHub refused `{request}` with status {status}, {attempts} time(s): {message}")]
+    #[error("GitHub refused `{request}` with status {status} in {}: {message}", count(*attempts as usize, "attempt"))]
     Refused {
         /// Method and path.
         request: String,
@@ -134,7 +135,7 @@ pub enum Error {
         writing: bool,
     },
     /// GitHub didn't answer.
-    #[error("GitHub didn't answer `{request}`, {attempts} time(s)")]
+    #[error("GitHub didn't answer `{request}` in {}", count(*attempts as usize, "attempt"))]
     Unreachable {
         /// Method and path.
         request: String,
