@@ -62,7 +62,7 @@ fn outcome(ledger: &Ledger, stages: &[Stage]) -> String {
         (written, all) => {
             let _ = write!(
                 text,
-                ". {written} of {} in {places} were written, the others didn't change.",
+                ". {written} of {} in {places} were written; the others didn't change.",
                 count(all, "tag")
             );
         }
