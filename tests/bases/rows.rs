@@ -38,10 +38,13 @@ const HISTORY: &str = spec!("config.md#properties");
 const DESCRIPTOR: &str = spec!("descriptor.md#properties");
 const OF_INDEX: &str = spec!("image-index.md#image-index-property-descriptions");
 const OF_MANIFEST: &str = spec!("manifest.md#image-manifest-property-descriptions");
+const VARIANTS: &str = spec!("image-index.md#platform-variants");
 const LAYERS: &str = spec!("layer.md");
 const DOCKER_CONFIG: &str = "https://github.com/moby/docker-image-spec/blob/v1.3.1/spec.md";
 const AMBIGUOUS: &str = "https://github.com/opencontainers/image-spec/security/advisories/GHSA-77vh-xpmg-72qh";
-const GO: &str = "https://pkg.go.dev/encoding/json#Marshal: a nil slice is null";
+const CONTENT_TYPE: &str =
+    "https://github.com/opencontainers/distribution-spec/security/advisories/GHSA-mc8v-mgrf-8f4m";
+const GO: &str = "https://pkg.go.dev/encoding/json#Marshal: a nil slice, map or pointer is null";
 
 pub(crate) fn rows() -> Vec<Row> {
     let mut rows = Vec::new();
@@ -85,10 +88,10 @@ fn configs(row: Add<'_>) {
     );
     row("history-of-empty-entries", HISTORY, history(json!([{}, { "empty_layer": true }, {}])), Published(ONE));
     row("no-created", HISTORY, config(|c| without(c, "created")), Published(ONE));
-    row("null-created", GO, config(|c| c["created"] = json!(null)), Published(ONE));
+    row("null-created", HISTORY, config(|c| c["created"] = json!(null)), Published(ONE));
     row(
         "created-in-year-1",
-        "https://github.com/google/go-containerregistry/issues/443",
+        "https://github.com/google/go-containerregistry/issues/1703",
         config(|c| c["created"] = "0001-01-01T00:00:00Z".into()),
         Published(ONE),
     );
@@ -99,9 +102,9 @@ fn configs(row: Add<'_>) {
         Published(ONE),
     );
     row("no-config-section", HISTORY, config(|c| without(c, "config")), Published(ONE));
-    row("null-config-section", GO, config(|c| c["config"] = json!(null)), Published(ONE));
+    row("null-config-section", HISTORY, config(|c| c["config"] = json!(null)), Published(ONE));
     let nulls = json!({ "Env": null, "Cmd": null, "Entrypoint": null, "Labels": null, "Volumes": null, "OnBuild": null, "ExposedPorts": null });
-    row("nulls-in-config-section", DOCKER_CONFIG, config(move |c| c["config"] = nulls.clone()), Published(ONE));
+    row("nulls-in-config-section", HISTORY, config(move |c| c["config"] = nulls.clone()), Published(ONE));
     row("no-path", DOCKER_CONFIG, runtime("Env", json!(["LANG=C.UTF-8"])), Published(ONE));
     row(
         "doubled-variable",
@@ -109,7 +112,7 @@ fn configs(row: Add<'_>) {
         runtime("Env", json!(["PATH=/bin", "A=1", "PATH=/usr/local/bin:/bin"])),
         Published(ONE),
     );
-    row("no-labels", DOCKER_CONFIG, runtime("Labels", json!({})), Published(ONE));
+    row("no-labels", HISTORY, runtime("Labels", json!({})), Published(ONE));
     row(
         "fields-of-docker",
         DOCKER_CONFIG,
@@ -148,7 +151,7 @@ fn configs(row: Add<'_>) {
     );
     row(
         "no-os",
-        "https://github.com/google/go-containerregistry/issues/1286",
+        "https://github.com/grafana/alloy/issues/5378",
         config(|c| c["os"] = "".into()),
         Refused("no `os` or no `architecture`"),
     );
@@ -176,7 +179,7 @@ fn broken_config() -> Image {
 fn manifests(row: Add<'_>) {
     let layer = |change: fn(&mut Value)| of_manifest(move |manifest| change(&mut manifest["layers"][1]));
     row("no-media-type", OF_MANIFEST, of_manifest(|m| without(m, "mediaType")), Published(ONE));
-    row("null-media-type", GO, of_manifest(|m| m["mediaType"] = json!(null)), Published(ONE));
+    row("null-media-type", OF_MANIFEST, of_manifest(|m| m["mediaType"] = json!(null)), Published(ONE));
     row("null-annotations", GO, of_manifest(|m| m["annotations"] = json!(null)), Published(ONE));
     row(
         "annotations",
@@ -222,7 +225,7 @@ fn manifests(row: Add<'_>) {
     );
     row(
         "encrypted-layer",
-        "https://github.com/containers/ocicrypt/blob/main/spec/README.md",
+        "https://github.com/containers/ocicrypt/blob/main/spec/spec.go",
         layer(|l| {
             l["mediaType"] = "application/vnd.oci.image.layer.v1.tar+gzip+encrypted".into();
         }),
@@ -240,16 +243,11 @@ fn manifests(row: Add<'_>) {
     let chart = artifact(|_| {});
     row("artifact", spec!("manifest.md#guidelines-for-artifact-usage"), chart, Refused("not supported"));
     let chart = artifact(|m| m["layers"] = json!([]));
-    row(
-        "artifact-without-layers",
-        "https://helm.sh/docs/topics/registries/",
-        chart,
-        Refused("no `os` or no `architecture`"),
-    );
+    row("artifact-without-layers", OF_MANIFEST, chart, Refused("no `os` or no `architecture`"));
     let old = manifest("application/vnd.docker.distribution.manifest.v1+prettyjws", &json!({ "schemaVersion": 1 }));
     row(
         "schema-1",
-        "https://docs.docker.com/retired/#registry",
+        "https://distribution.github.io/distribution/spec/deprecated-schema-v1/",
         Image { blobs: vec![], manifests: vec![old] },
         Refused("does not exist"),
     );
@@ -296,7 +294,7 @@ fn indexes(row: Add<'_>) {
     row("entry-with-null-platform", GO, entry(|e| e["platform"] = json!(null)), Published(ONE));
     row(
         "entry-with-empty-platform",
-        "https://github.com/project-zot/zui/issues/475",
+        "https://github.com/inspektor-gadget/inspektor-gadget/pull/5494",
         entry(|e| e["platform"] = json!({ "os": "", "architecture": "" })),
         Published(ONE),
     );
@@ -313,7 +311,7 @@ fn indexes(row: Add<'_>) {
     );
     row(
         "x86-64",
-        "https://github.com/containerd/platforms/blob/v1.0.0/database.go",
+        "https://github.com/containerd/platforms/blob/v0.2.1/database.go",
         entry(|e| e["platform"]["architecture"] = "x86_64".into()),
         Published(ONE),
     );
@@ -328,11 +326,11 @@ fn indexes(row: Add<'_>) {
     );
     row(
         "macos-entry",
-        "https://docs.brew.sh/Bottles: one index for all platforms at ghcr.io",
+        "https://github.com/Homebrew/brew/blob/4.3.0/Library/Homebrew/github_packages.rb: one index for all platforms",
         extra("darwin/arm64", |_| {}),
         Published(ONE),
     );
-    row("newer-variants-of-amd64", OF_INDEX, extra("linux/amd64/v3", |_| {}), Published(ONE));
+    row("newer-variants-of-amd64", VARIANTS, extra("linux/amd64/v3", |_| {}), Published(ONE));
     row(
         "attestation-under-the-images-platform",
         ATTESTATIONS,
@@ -343,7 +341,7 @@ fn indexes(row: Add<'_>) {
     );
     row(
         "artifact-under-the-images-platform",
-        OF_MANIFEST,
+        DESCRIPTOR,
         extra(AMD64, |e| {
             e["artifactType"] = "application/vnd.example.sbom.v1".into();
         }),
@@ -365,7 +363,7 @@ fn indexes(row: Add<'_>) {
     row("a-platform-twice", OF_INDEX, first_counts, Published(ONE));
     row(
         "arm64-v8",
-        OF_INDEX,
+        VARIANTS,
         together(vec![(usual_for(AMD64), AMD64), (usual_for(ARM64), "linux/arm64/v8")]),
         Published(BOTH),
     );
@@ -385,11 +383,11 @@ fn indexes(row: Add<'_>) {
     }
     row(
         "indexes-without-end",
-        "https://github.com/opencontainers/image-spec/pull/716",
+        "https://github.com/opencontainers/image-spec/issues/780",
         deep,
         Refused("too many indexes within the index"),
     );
-    row("index-called-a-manifest", AMBIGUOUS, called_a_manifest(), Refused("ambiguous"));
+    row("index-called-a-manifest", CONTENT_TYPE, called_a_manifest(), Refused("ambiguous"));
 }
 
 /// An index that its registry serves as a manifest.
