@@ -20,7 +20,7 @@ pub(crate) struct Engine {
 impl Engine {
     /// `None` if there is no engine with a Unix socket, or no command line.
     pub(crate) fn find() -> Option<Self> {
-        let socket = PathBuf::from(parts::engine_classic()?.strip_prefix("unix://")?);
+        let socket = PathBuf::from(parts::engine()?.strip_prefix("unix://")?);
         let docker = parts::tools()?.join("docker");
         docker.is_file().then_some(Self { docker, socket })
     }
