@@ -341,7 +341,7 @@ async fn permanent_outages_fail_at_the_deadline() {
     let nobody =
         GitHub::new("http://127.0.0.1:1", None, REPOSITORY, &[]).unwrap().with_deadline(Duration::from_secs(1));
     let failure = Failure::from(nobody.repository().await.unwrap_err());
-    assert!(failure.to_string().starts_with("GitHub didn't answer `GET /repos/acme/tool`, "), "{failure}");
+    assert!(failure.to_string().starts_with("GitHub didn't answer `GET /repos/acme/tool` in "), "{failure}");
     assert!(failure.to_string().contains("Connection refused"), "{failure}");
     assert_eq!(failure.exit_code(), 1);
 }
