@@ -121,6 +121,9 @@ fn said(output: &Output) -> String {
     format!("{}\n{}{}", output.status, String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
+/// How the changelog of this version begins.
+const CHANGES: &str = "This is the first release";
+
 fn digest(hex: char) -> String {
     format!("{IMAGE}{}", String::from(hex).repeat(64))
 }
@@ -128,7 +131,7 @@ fn digest(hex: char) -> String {
 #[test]
 fn a_version_is_released_only_if_manifest_lock_file_changelog_and_tags_agree() {
     let project = Project::new();
-    assert!(succeeded(&mut project.script("changelog", &[VERSION])).starts_with("This is the first release"));
+    assert!(succeeded(&mut project.script("changelog", &[VERSION])).starts_with(CHANGES));
     succeeded(&mut project.script("check", &[VERSION]));
     for version in ["", "1", "v1.0.0", "1.0.0-rc.1", "1.0.0 "] {
         assert!(refused(&mut project.script("check", &[version])).contains("isn't a version"), "{version}");
@@ -411,7 +414,7 @@ async fn a_release_is_an_image_under_its_digest_with_variants_then_archives_a_ta
     let notes = fs::read_to_string(project.folder.path().join("record.notes")).unwrap();
     let section = fs::read_to_string(project.path("publish-variants.md")).unwrap();
     assert!(notes.starts_with(&section) && section.contains("alpine3.23"), "{notes}");
-    for part in ["## What has changed\n\nThe first release", &format!("@{commit} # {tag}"), &image] {
+    for part in [&format!("## What has changed\n\n{CHANGES}"), &format!("@{commit} # {tag}"), &image] {
         assert!(notes.contains(part), "{part}: {notes}");
     }
     // A damaged archive isn't released, and the tag isn't written for it.
