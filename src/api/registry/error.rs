@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::refusal::Applicant;
 use crate::api::retry::Failure;
 use crate::error::{Fault, StageError};
 use crate::hint::{FREE_DISK, Hinted, Hints, Input};
@@ -128,7 +129,13 @@ impl Hinted for RegistryError {
             }
             Self::Invalid { cause, .. } => cause.hints(),
             Self::Failed { cause: Cause::Other(error), .. } => error.hints(),
-            Self::Failed { request, cause, .. } => cause.hint(request.host()).into(),
+            Self::Failed { request, cause, .. } => {
+                let hint = cause.hint(request.host());
+                match request.repository_to_make().filter(|_| matches!(cause.failure(), Failure::Connection)) {
+                    Some(make) => format!("{hint}; if the repository doesn't exist, {make}").into(),
+                    None => hint.into(),
+                }
+            }
             Self::TooLarge { .. } => "check the name: images don't have documents of this size".into(),
             Self::Disk { .. } => FREE_DISK.into(),
         }
@@ -304,6 +311,16 @@ impl Request {
     }
 }
 
+impl Request {
+    /// What to do if the request begins an upload to a repository that doesn't exist, at a registry that may then close
+    /// the connection without an answer.
+    fn repository_to_make(&self) -> Option<String> {
+        let (registry, repository) = self.repository.split_once('/')?;
+        let applicant = Applicant { registry, repository, has_credentials: true, pushes: true };
+        (self.method == "POST" && applicant.is_at_ecr()).then(|| applicant.repository_to_make())
+    }
+}
+
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "`{}`: `{} {}`", self.repository, self.method, self.path)
@@ -351,5 +368,25 @@ impl fmt::Display for Effort {
             return Ok(());
         }
         write!(f, " after {} attempts in {} s", self.attempts, self.elapsed.as_secs())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_connection_names_the_repository_to_create_where_that_may_be_the_cause() {
+        let hints = |repository: &str, method: &str| {
+            let request = Request { repository: repository.into(), method: method.into(), path: "/v2/x".into() };
+            let cause = Cause::Cut { received: 0, size: 1 };
+            let error = RegistryError::Failed { request: request.into(), attempts: 7, elapsed: Duration::ZERO, cause };
+            error.hints().iter().collect::<String>()
+        };
+        let ecr = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/acme/tool";
+        assert!(hints(ecr, "POST").contains("`aws ecr create-repository --repository-name acme/tool`"));
+        for (repository, method) in [(ecr, "GET"), ("ghcr.io/acme/tool", "POST")] {
+            assert!(!hints(repository, method).contains("create"), "{}", hints(repository, method));
+        }
     }
 }

@@ -42,12 +42,15 @@ pub(super) struct Applicant<'a> {
 }
 
 impl Applicant<'_> {
+    pub(super) fn is_at_ecr(self) -> bool {
+        let Self { registry, .. } = self;
+        registry == "public.ecr.aws" || (registry.contains(".dkr.ecr") && registry.contains(".amazonaws."))
+    }
+
     /// What to do if there is no such repository to push to. Most registries create it, but some want it created first.
     pub(super) fn repository_to_make(self) -> String {
         let Self { registry, repository, .. } = self;
-        let is_ecr =
-            registry == "public.ecr.aws" || (registry.contains(".dkr.ecr") && registry.contains(".amazonaws."));
-        if is_ecr {
+        if self.is_at_ecr() {
             let command = if registry == "public.ecr.aws" { "ecr-public" } else { "ecr" };
             // At ECR Public, the first path segment is the registry's alias.
             let name = if registry == "public.ecr.aws" {
