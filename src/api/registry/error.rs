@@ -309,15 +309,12 @@ impl Request {
         let name = if at_home { &self.repository } else { &self.path };
         name.split('/').next().unwrap_or_default()
     }
-}
 
-impl Request {
     /// What to do if the request begins an upload to a repository that doesn't exist, at a registry that may then close
     /// the connection without an answer.
     fn repository_to_make(&self) -> Option<String> {
-        let (registry, repository) = self.repository.split_once('/')?;
-        let applicant = Applicant { registry, repository, has_credentials: true, pushes: true };
-        (self.method == "POST" && applicant.is_at_ecr()).then(|| applicant.repository_to_make())
+        let (registry, repository) = self.repository.split_once('/').filter(|_| self.method == "POST")?;
+        Applicant { registry, repository, has_credentials: true, pushes: true }.repository_to_make_at_ecr()
     }
 }
 

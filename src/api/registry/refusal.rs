@@ -42,28 +42,29 @@ pub(super) struct Applicant<'a> {
 }
 
 impl Applicant<'_> {
-    pub(super) fn is_at_ecr(self) -> bool {
-        let Self { registry, .. } = self;
-        registry == "public.ecr.aws" || (registry.contains(".dkr.ecr") && registry.contains(".amazonaws."))
-    }
-
     /// What to do if there is no such repository to push to. Most registries create it, but some want it created first.
     pub(super) fn repository_to_make(self) -> String {
         let Self { registry, repository, .. } = self;
-        if self.is_at_ecr() {
-            let command = if registry == "public.ecr.aws" { "ecr-public" } else { "ecr" };
+        self.repository_to_make_at_ecr().unwrap_or_else(|| {
+            format!(
+                "create the repository `{repository}` at `{registry}` first, or correct its name in {}",
+                Input("images")
+            )
+        })
+    }
+
+    /// The same for ECR, which has a command for it; `None` for other registries.
+    pub(super) fn repository_to_make_at_ecr(self) -> Option<String> {
+        let Self { registry, repository, .. } = self;
+        let (command, name) = if registry == "public.ecr.aws" {
             // At ECR Public, the first path segment is the registry's alias.
-            let name = if registry == "public.ecr.aws" {
-                repository.split_once('/').map_or(repository, |(_, name)| name)
-            } else {
-                repository
-            };
-            return format!("create the repository first: `aws {command} create-repository --repository-name {name}`");
-        }
-        format!(
-            "create the repository `{repository}` at `{registry}` first, or correct its name in {}",
-            Input("images")
-        )
+            ("ecr-public", repository.split_once('/').map_or(repository, |(_, name)| name))
+        } else if registry.contains(".dkr.ecr") && registry.contains(".amazonaws.") {
+            ("ecr", repository)
+        } else {
+            return None;
+        };
+        Some(format!("create the repository first: `aws {command} create-repository --repository-name {name}`"))
     }
 
     /// The setting that would allow the request.
