@@ -9,6 +9,7 @@ mod archive;
 mod copied;
 mod error;
 pub mod executables;
+mod extracted;
 mod files;
 mod image;
 pub mod layout;

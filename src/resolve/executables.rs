@@ -5,13 +5,10 @@
 //! have mode 0755, or 0644 if they aren't executable.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read};
 use std::path::Path;
-use std::sync::Arc;
 
-use sha2::{Digest as _, Sha256};
-use tempfile::NamedTempFile;
-
+use super::extracted::{ExtractError, Extracted, LARGEST};
 use super::image::{LayerFile, Store};
 use super::layout::LayoutError;
 use crate::api::registry::{Registries, RegistryError};
@@ -19,17 +16,13 @@ use crate::compose::binaries::{Binaries, Binary};
 use crate::compose::recipe::ResolvedSource;
 use crate::error::{Fault, StageError};
 use crate::hint::{FREE_DISK, Hinted, Hints, Input};
-use crate::image::interpreter;
 use crate::image::layer::{InstalledFile, Layer};
-use crate::image::platform::Format;
 use crate::image::unpack::archive::Archive;
 use crate::image::unpack::compression;
 use crate::image::unpack::tree::{File, Found, Tree};
-use crate::image::{Digest, PinnedName, Platform};
+use crate::image::{PinnedName, Platform};
 use crate::troubleshooting::Topic;
 
-/// The largest file that is taken from a source, in bytes.
-const LARGEST: u64 = 2 << 30;
 /// How many files an error suggests.
 const OFFERED: usize = 8;
 
@@ -321,68 +314,25 @@ fn extract(
     for number in 0..=last {
         archive.next_entry().map_err(damaged)?.ok_or_else(|| damaged(io::ErrorKind::UnexpectedEof.into()))?;
         let Some(binaries) = entries.get(&number) else { continue };
-        let mut head = Vec::new();
-        (&mut archive).take(Format::HEAD).read_to_end(&mut head).map_err(damaged)?;
-        let executable = is_executable(&head, binaries, image)?;
-        let (content, size, digest) = write(head, &mut archive, image, directory)?;
-        let disk = |cause| SourceError::Disk { image: image.clone(), cause };
-        let interpreter = interpreter::of(&mut content.reopen().map_err(disk)?).map_err(disk)?;
-        files.extend(binaries.iter().map(|binary| InstalledFile {
-            path: binary.to().to_owned(),
-            mode: if executable { 0o755 } else { 0o644 },
-            size,
-            digest: digest.clone(),
-            interpreter: interpreter.clone(),
-            content: content.clone(),
-        }));
+        let must_be_executable = binaries.iter().any(Binary::must_be_executable);
+        let extracted = Extracted::copy(&mut archive, &image.platform, must_be_executable, directory);
+        let extracted = extracted.map_err(|error| match error {
+            ExtractError::Unreadable(cause) => damaged(cause),
+            ExtractError::Disk(cause) => SourceError::Disk { image: image.clone(), cause },
+            ExtractError::WrongMachine(found) => {
+                SourceError::WrongMachine { image: image.clone(), path: binaries[0].from().to_owned(), found }
+            }
+        })?;
+        files.extend(binaries.iter().map(|binary| extracted.installed_at(binary.to().to_owned())));
     }
     Ok(())
-}
-
-/// Whether a file that begins with `head` can run on the platform. Scripts are accepted: their interpreter is in the
-/// base.
-fn is_executable(head: &[u8], binaries: &[Binary], image: &SourceImage) -> Result<bool, SourceError> {
-    let found = match (Format::of(head), image.platform.elf()) {
-        (Format::Script, _) | (Format::Elf(_), None) => return Ok(true),
-        (Format::Elf(found), Some(expected)) if found == expected => return Ok(true),
-        (Format::Elf(found), _) => format!("its ELF header says {found}"),
-        (Format::Other(what), _) => match binaries.iter().any(Binary::must_be_executable) {
-            true => format!("it is {what}"),
-            false => return Ok(false),
-        },
-    };
-    let path = binaries[0].from().to_owned();
-    Err(SourceError::WrongMachine { image: image.clone(), path, found })
-}
-
-type Written = (Arc<NamedTempFile>, u64, Digest);
-
-/// Writes `head` and the rest of the current entry to a file.
-fn write(
-    head: Vec<u8>,
-    archive: &mut impl Read,
-    image: &SourceImage,
-    directory: &Path,
-) -> Result<Written, SourceError> {
-    let damaged = |cause| SourceError::Damaged { image: image.clone(), cause };
-    let disk = |cause| SourceError::Disk { image: image.clone(), cause };
-    let mut content = NamedTempFile::new_in(directory).map_err(disk)?;
-    let (mut hash, mut size) = (Sha256::new(), 0);
-    let (mut buffer, mut length) = (vec![0; 1 << 16], head.len());
-    buffer[..length].copy_from_slice(&head);
-    while length > 0 {
-        hash.update(&buffer[..length]);
-        content.write_all(&buffer[..length]).map_err(disk)?;
-        size += length as u64;
-        length = archive.read(&mut buffer).map_err(damaged)?;
-    }
-    Ok((Arc::new(content), size, Digest::from_hash(hash)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::error::Failure;
+    use crate::image::Digest;
 
     /// An archive with files, each with mode and content.
     fn archive(files: &[(&str, u32, &[u8])]) -> Vec<u8> {

@@ -4,30 +4,23 @@
 //! Files that Linux can execute (ELF and scripts) get mode 0755, all others 0644.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Seek as _, Write as _};
+use std::io::{self, Read, Seek as _};
 use std::path::Path;
 use std::sync::Arc;
 
-use sha2::{Digest as _, Sha256};
-use tempfile::NamedTempFile;
-
 use super::archive::{self, Refusal};
+use super::extracted::{ExtractError, Extracted, LARGEST};
 use crate::action::Files;
 use crate::compose::{self, Composed, Content};
 use crate::error::{Fault, StageError};
 use crate::facts::{self, Facts};
 use crate::hint::{FREE_DISK, Hinted, Hints, Input, MADE_BEFORE, of_path};
 use crate::image::config::Changes;
-use crate::image::interpreter;
 use crate::image::layer::{InstalledFile, Layer};
 use crate::image::manifest::Annotations;
-use crate::image::platform::Format;
 use crate::image::source::SourceFile;
-use crate::image::{Digest, Platform};
+use crate::image::Platform;
 use crate::troubleshooting::Topic;
-
-/// The largest file that is taken, in bytes.
-const LARGEST: u64 = 2 << 30;
 
 /// Why an image can't be made of files.
 #[derive(Debug, thiserror::Error)]
@@ -197,38 +190,17 @@ fn install(mut opened: impl Read, file: &SourceFile, directory: &Path) -> Result
 }
 
 fn write(from: &mut dyn Read, file: &SourceFile, directory: &Path) -> Result<InstalledFile, FilesError> {
-    let unreadable = |cause| FilesError::Unreadable { path: file.path.clone(), cause };
     let name = || file.entry.as_ref().map_or_else(|| file.path.clone(), |entry| format!("{}!{entry}", file.path));
-    let mut content = NamedTempFile::new_in(directory).map_err(FilesError::Disk)?;
-    let (mut hash, mut size, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 16]);
-    let mut head = Vec::new();
-    from.take(Format::HEAD).read_to_end(&mut head).map_err(unreadable)?;
-    let mut chunk = &head[..];
-    while !chunk.is_empty() {
-        hash.update(chunk);
-        content.write_all(chunk).map_err(FilesError::Disk)?;
-        size += chunk.len() as u64;
-        if size > LARGEST {
-            return Err(FilesError::TooLarge(name()));
+    let extracted = Extracted::copy(from.take(LARGEST + 1), &file.platform, false, directory);
+    let extracted = extracted.map_err(|error| match error {
+        ExtractError::Unreadable(cause) => FilesError::Unreadable { path: file.path.clone(), cause },
+        ExtractError::Disk(cause) => FilesError::Disk(cause),
+        ExtractError::WrongMachine(found) => {
+            FilesError::WrongMachine { file: name(), platform: file.platform.clone(), found }
         }
-        let length = from.read(&mut buffer).map_err(unreadable)?;
-        chunk = &buffer[..length];
+    })?;
+    if extracted.size > LARGEST {
+        return Err(FilesError::TooLarge(name()));
     }
-    let wrong = |found| FilesError::WrongMachine { file: name(), platform: file.platform.clone(), found };
-    let executable = match (Format::of(&head), file.platform.elf()) {
-        (Format::Elf(found), Some(expected)) if found != expected => {
-            return Err(wrong(format!("its ELF header says {found}")));
-        }
-        (Format::Elf(_) | Format::Script, _) => true,
-        (Format::Other(_), _) => false,
-    };
-    let mut reopened = content.reopen().map_err(FilesError::Disk)?;
-    Ok(InstalledFile {
-        path: file.to.clone(),
-        mode: if executable { 0o755 } else { 0o644 },
-        size,
-        digest: Digest::from_hash(hash),
-        interpreter: interpreter::of(&mut reopened).map_err(FilesError::Disk)?,
-        content: Arc::new(content),
-    })
+    Ok(extracted.installed_at(file.to.clone()))
 }
