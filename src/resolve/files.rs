@@ -15,11 +15,11 @@ use crate::compose::{self, Composed, Content};
 use crate::error::{Fault, StageError};
 use crate::facts::{self, Facts};
 use crate::hint::{FREE_DISK, Hinted, Hints, Input, MADE_BEFORE, of_path};
+use crate::image::Platform;
 use crate::image::config::Changes;
 use crate::image::layer::{InstalledFile, Layer};
 use crate::image::manifest::Annotations;
 use crate::image::source::SourceFile;
-use crate::image::Platform;
 use crate::troubleshooting::Topic;
 
 /// Why an image can't be made of files.
