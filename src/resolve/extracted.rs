@@ -20,8 +20,7 @@ pub(super) const LARGEST: u64 = 2 << 30;
 pub(super) struct Extracted {
     /// Its length in bytes.
     pub(super) size: u64,
-    /// Whether Linux can execute it.
-    pub(super) executable: bool,
+    executable: bool,
     digest: Digest,
     interpreter: Option<String>,
     content: Arc<NamedTempFile>,

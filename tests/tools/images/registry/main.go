@@ -1,5 +1,5 @@
 // Command registry is distribution's registry with the parts that the tests need. Upstream's command has the same code,
-// and the clients of three clouds, which take longer to compile than all the rest.
+// and the clients of three clouds: 543 packages that buildx doesn't have, instead of 144.
 package main
 
 import (
