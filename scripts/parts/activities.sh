@@ -1,8 +1,9 @@
 # shellcheck shell=bash
 # The activities in progress: a file for each, with a line about its progress. Many of them run in parallel for minutes,
-# so all of them are reported on one line every now and then.
+# so all of them are reported on one line every now and then, with those of the script that called this one.
 
-activities=$cache/.making/activities.$$
+export PUBLISH_VARIANTS_ACTIVITIES=${PUBLISH_VARIANTS_ACTIVITIES:-$cache/.making/activities.$$}
+activities=$PUBLISH_VARIANTS_ACTIVITIES
 told_every=20
 
 # activity NAME TEXT: records the progress of an activity.
@@ -21,7 +22,6 @@ telling_all_of() {
   reporter=$!
   all_of "$@" || status=1
   { kill "$reporter" && wait "$reporter"; } 2>/dev/null || true
-  rm -rf "$activities"
   return $status
 }
 

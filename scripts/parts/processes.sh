@@ -30,6 +30,14 @@ stop() {
   rm -f "$1"
 }
 
+# end_with_children PID: ends a job in the background with its children, which would go on without it.
+end_with_children() {
+  local child children=()
+  { read -ra children <"/proc/$1/task/$1/children"; } 2>/dev/null || true
+  for child in "${children[@]}"; do end_with_children "$child"; done
+  kill "$1" 2>/dev/null || true
+}
+
 gone() { ! running "$1"; }
 
 # within SECONDS COMMAND...: retries the command until it succeeds.
