@@ -5,5 +5,6 @@ pub mod engine;
 pub mod github;
 pub mod registry;
 mod retry;
+mod tls;
 
 pub(crate) use retry::DEADLINE;

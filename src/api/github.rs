@@ -21,6 +21,7 @@ use tokio::sync::OnceCell;
 use url::Url;
 
 use super::retry::{Api, DEADLINE, FIRST_WAIT, Retry};
+use crate::api::tls;
 use crate::loopback::is_loopback;
 use crate::secret::Secret;
 
@@ -58,8 +59,6 @@ impl GitHub {
     /// The URL or the repository's name is invalid, or the URL is plain HTTP to another host. No request is sent yet.
     pub fn new(api_url: &str, token: Option<&Secret>, repository: &str, insecure: &[String]) -> Result<Self, Error> {
         let root = root(api_url, repository, insecure)?;
-        // Later calls don't replace the first provider; reqwest panics without one.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = Octocrab::builder()
             .base_uri(root.as_str())
             .map_err(|cause| Error::ApiUrl { url: api_url.to_owned(), cause: error::Cause::of(&cause).into() })?
@@ -70,7 +69,7 @@ impl GitHub {
         let http = reqwest::Client::builder().connect_timeout(Duration::from_secs(10)).read_timeout(REQUEST_TIMEOUT);
         // Requests to loopback may go without TLS, but a proxy may be on another machine.
         let http = if is_loopback(&root) { http.no_proxy() } else { http };
-        let http = http.build().map_err(|cause| Error::Client { cause: error::Cause::of(&cause) })?;
+        let http = tls::client(http).map_err(|cause| Error::Client { cause: error::Cause::of(&*cause) })?;
         let client =
             builder.build_with_reqwest(http).map_err(|cause| Error::Client { cause: error::Cause::of(&cause) })?;
         Ok(Self {

@@ -124,11 +124,10 @@ impl Registries {
     /// # Errors
     /// There are no trusted certificates.
     pub fn new(options: Options) -> Result<Self, RegistryError> {
-        transport::install_crypto();
         let concurrency = options.concurrency.max(1);
         Ok(Self(Arc::new(Shared {
-            through_proxies: transport::client(false).map_err(RegistryError::Client)?,
-            direct: transport::client(true).map_err(RegistryError::Client)?,
+            through_proxies: transport::client(false)?,
+            direct: transport::client(true)?,
             in_flight: Arc::new(Semaphore::new(concurrency)),
             random: Mutex::new(fastrand::Rng::with_seed(options.seed)),
             failures: AtomicU64::new(0),

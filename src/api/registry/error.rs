@@ -19,7 +19,7 @@ use crate::troubleshooting::Topic;
 pub enum RegistryError {
     /// There are no certificates of CAs to check a registry's certificate with.
     #[error("no registry can be trusted")]
-    Client(#[source] reqwest::Error),
+    Client(#[source] Box<dyn Error + Send + Sync>),
     /// The registry's certificate is not signed by anybody we trust.
     #[error("{request}: the certificate is not trusted")]
     Untrusted {

@@ -15,6 +15,7 @@ use super::error::{Cause, RegistryError, Request};
 use super::progress::Progress;
 use super::trouble::Trouble;
 use super::{Registries, lock};
+use crate::api::tls;
 use crate::image::Repository;
 use crate::loopback::is_loopback;
 use crate::quote::quoted;
@@ -26,22 +27,19 @@ const ROUNDS: u32 = 4;
 /// How many redirects are followed.
 pub(super) const REDIRECTS: usize = 5;
 
-/// Chooses the cryptography provider for TLS, unless the process already has one.
-pub(super) fn install_crypto() {
-    // An error means that there is one already, which is fine.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-}
-
 /// An HTTP client that doesn't follow redirects or retry by itself. `direct` ignores the environment variables that
 /// name proxies.
-pub(super) fn client(direct: bool) -> reqwest::Result<reqwest::Client> {
+///
+/// # Errors
+/// There are no trusted certificates.
+pub(super) fn client(direct: bool) -> Result<reqwest::Client, RegistryError> {
     let builder = reqwest::Client::builder()
         .user_agent(concat!("publish-variants/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .referer(false)
         .connect_timeout(CONNECT);
-    if direct { builder.no_proxy() } else { builder }.build()
+    tls::client(if direct { builder.no_proxy() } else { builder }).map_err(RegistryError::Client)
 }
 
 impl Registries {
