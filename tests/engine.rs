@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use publish_variants::api::engine::{Attempt, Engine, EngineError, Ran, Solve};
 use publish_variants::build::engine::{BuildError, BuiltImage, build, hold};
 use publish_variants::compose::binaries::Binaries;
@@ -43,6 +44,11 @@ fn engines() -> Vec<(&'static str, String)> {
         parts::skip("neither PV_ENGINE_CLASSIC nor PV_ENGINE_CONTAINERD is set");
     }
     engines
+}
+
+/// Runs a test on all engines at the same time, since most of it is waiting for them.
+async fn on_engines<T>(test: impl AsyncFn(&'static str, String) -> T) -> Vec<T> {
+    join_all(engines().into_iter().map(|(store, address)| test(store, address))).await
 }
 
 /// A registry with the scratch image of a tool and a base with a shell.
@@ -193,9 +199,8 @@ fn state(address: &str) -> BTreeSet<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn both_stores_build_the_same_and_nothing_is_left_behind() {
     let _alone = ENGINES.write().await;
-    let mut seen = Vec::new();
-    for (store, address) in engines() {
-        let Some(world) = World::new().await else { return };
+    let seen = on_engines(async |store, address| {
+        let world = World::new().await?;
         let before = state(&address);
         let engine = Engine::connect(Some(&address)).await.unwrap();
         let recipes = [AMD64, ARM64].map(|platform| world.recipe(platform, Changes::default(), &[]));
@@ -220,15 +225,16 @@ async fn both_stores_build_the_same_and_nothing_is_left_behind() {
         drop(holds);
         clean_up(engine).await;
         assert_eq!(state(&address), before);
-        seen.push(executables);
-    }
+        Some(executables)
+    })
+    .await;
     assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "{seen:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_left_of_a_local_source_or_of_a_command_that_is_a_list() {
     let _alone = ENGINES.write().await;
-    for (store, address) in engines() {
+    on_engines(async |store, address| {
         let Some(world) = World::new().await else { return };
         let before = state(&address);
         let engine = Engine::connect(Some(&address)).await.unwrap();
@@ -257,13 +263,14 @@ async fn nothing_is_left_of_a_local_source_or_of_a_command_that_is_a_list() {
         drop(image);
         clean_up(engine).await;
         assert_eq!(state(&address), before, "{store}");
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_in_several_folders_get_their_names_modes_and_owner() {
     let _shared = ENGINES.read().await;
-    for (store, address) in engines() {
+    on_engines(async |store, address| {
         let Some(mut world) = World::new().await else { return };
         let tool = support::elf::printing(AMD64, "tool\n");
         let source = TinyImage::new(&[AMD64]).layer(vec![
@@ -294,7 +301,8 @@ async fn files_in_several_folders_get_their_names_modes_and_owner() {
         assert_eq!(image.run_layers.len(), 1, "{store}");
         drop(image);
         clean_up(engine).await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -329,7 +337,7 @@ async fn every_value_survives() {
     changes.entrypoint = Some(vec!["/bin/sh".into(), "-c".into()]);
     changes.cmd = Some(values.iter().map(ToString::to_string).collect());
     changes.user = Some("1000:1000".into());
-    for (store, address) in engines() {
+    on_engines(async |store, address| {
         let Some(world) = World::new().await else { return };
         let engine = Engine::connect(Some(&address)).await.unwrap();
         let recipe = world.recipe(AMD64, changes.clone(), &[]);
@@ -348,7 +356,8 @@ async fn every_value_survives() {
         }
         drop(image);
         clean_up(engine).await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -369,7 +378,7 @@ async fn variables_of_the_base_are_expanded_as_in_a_dockerfile() {
         "100 $ $. $(id) {ONE} it's",
         "$VALUE_0",
     ];
-    for (store, address) in engines() {
+    on_engines(async |store, address| {
         let engine = Engine::connect(Some(&address)).await.unwrap();
         let stage = engine.stage();
         let assignments: Vec<String> =
@@ -389,13 +398,14 @@ async fn variables_of_the_base_are_expanded_as_in_a_dockerfile() {
         }
         drop(image);
         clean_up(engine).await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn values_of_the_base_are_kept_or_cleared_as_the_plan_says() {
     let _shared = ENGINES.read().await;
-    for (store, address) in engines() {
+    on_engines(async |store, address| {
         let world = World::with(Auth::None, |base| {
             base.config("Entrypoint", json!(["/docker-entrypoint.sh"]))
                 .config("User", json!("65532"))
@@ -422,13 +432,14 @@ async fn values_of_the_base_are_kept_or_cleared_as_the_plan_says() {
             assert!(image.is_ok(), "{store} {changes:?}: {}", Failure::from(image.unwrap_err()));
         }
         clean_up(engine).await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_config_that_differs_stops_the_build() {
     let _shared = ENGINES.read().await;
-    for (_, address) in engines() {
+    on_engines(async |_, address| {
         let Some(world) = World::new().await else { return };
         let engine = Engine::connect(Some(&address)).await.unwrap();
         let mut wrong = world.recipe(AMD64, Changes::default(), &[]);
@@ -443,13 +454,14 @@ async fn a_config_that_differs_stops_the_build() {
         base_mut(&mut wrong).config = wrong.source.config.clone();
         assert!(matches!(build(&engine, &wrong, unneeded(), &|_| {}).await, Err(BuildError::Layers { .. })));
         clean_up(engine).await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_layers_of_run_lines_are_exported() {
     let _shared = ENGINES.read().await;
-    for (store, address) in engines() {
+    on_engines(async |store, address| {
         let Some(world) = World::new().await else { return };
         let engine = Engine::connect(Some(&address)).await.unwrap();
         let changes = Changes {
@@ -483,13 +495,14 @@ async fn the_layers_of_run_lines_are_exported() {
         assert_eq!(files, expected, "{store}");
         drop(image);
         clean_up(engine).await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_error_names_the_failing_run_line() {
     let _alone = ENGINES.write().await;
-    for (store, address) in engines() {
+    on_engines(async |store, address| {
         let Some(world) = World::new().await else { return };
         let before = state(&address);
         let engine = Engine::connect(Some(&address)).await.unwrap();
@@ -499,13 +512,14 @@ async fn an_error_names_the_failing_run_line() {
         assert_eq!(error.exit_code(), 1);
         clean_up(engine).await;
         assert_eq!(state(&address), before);
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn operations_that_are_dropped_half_way_leave_nothing_behind() {
     let _alone = ENGINES.write().await;
-    for (store, address) in engines() {
+    on_engines(async |store, address| {
         let Some(world) = World::with(Auth::None, |base| base.config("Volumes", json!({ "/data": {} }))).await else {
             return;
         };
@@ -536,13 +550,14 @@ async fn operations_that_are_dropped_half_way_leave_nothing_behind() {
             before = after;
         }
         assert!(cancelled <= 5, "{store}: {cancelled} of 10 dropped builds have left something");
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn images_that_were_there_before_stay() {
     let _alone = ENGINES.write().await;
-    for (store, address) in engines() {
+    on_engines(async |store, address| {
         let Some(world) = World::new().await else { return };
         let recipe = world.recipe(AMD64, Changes::default(), &["echo 1 >/one"]);
         let first = Engine::connect(Some(&address)).await.unwrap();
@@ -557,7 +572,8 @@ async fn images_that_were_there_before_stay() {
         assert_eq!(state(&address), before, "{store}");
         drop((theirs, holds));
         clean_up(first).await;
-    }
+    })
+    .await;
 }
 
 /// Waits until the containers of a run are gone.
@@ -571,7 +587,7 @@ async fn settled(address: &str, run: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_base_is_removed_when_nothing_waits_for_it_and_not_earlier() {
     let _shared = ENGINES.read().await;
-    for (store, address) in engines() {
+    on_engines(async |store, address| {
         let Some(world) = World::new().await else { return };
         let engine = Engine::connect(Some(&address)).await.unwrap();
         let recipe = world.recipe(AMD64, Changes::default(), &[]);
@@ -593,13 +609,14 @@ async fn a_base_is_removed_when_nothing_waits_for_it_and_not_earlier() {
         drop(built(&engine, &recipe).await);
         drop(image);
         clean_up(engine).await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pulled_base_is_not_asked_for_again() {
     let _shared = ENGINES.read().await;
-    for (store, address) in engines() {
+    on_engines(async |store, address| {
         let Some(world) = World::new().await else { return };
         let engine = Engine::connect(Some(&address)).await.unwrap();
         for platform in [AMD64, ARM64] {
@@ -618,13 +635,14 @@ async fn a_pulled_base_is_not_asked_for_again() {
             assert!(requests[asked..].iter().all(|request| request.method == "HEAD"), "{store}: {requests:#?}");
         }
         clean_up(engine).await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_base_that_another_run_has_removed_is_pulled_again() {
     let _shared = ENGINES.read().await;
-    for (_, address) in engines() {
+    on_engines(async |_, address| {
         let Some(world) = World::new().await else { return };
         let recipe = world.recipe(AMD64, Changes::default(), &[]);
         let base = base(&recipe);
@@ -643,13 +661,14 @@ async fn a_base_that_another_run_has_removed_is_pulled_again() {
         drop(built(&second, &recipe).await);
         drop(of_second);
         clean_up(second).await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_builds_at_once_do_not_disturb_each_other() {
     let _alone = ENGINES.write().await;
-    for (store, address) in engines() {
+    on_engines(async |store, address| {
         let Some(world) = World::new().await else { return };
         let before = state(&address);
         let engine = Engine::connect(Some(&address)).await.unwrap();
@@ -677,13 +696,14 @@ async fn many_builds_at_once_do_not_disturb_each_other() {
         eprintln!("{store}: 16 builds, 4 at a time, in {:?}", started.elapsed());
         clean_up(engine).await;
         assert_eq!(state(&address), before, "{store}");
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_is_confined() {
     let _shared = ENGINES.read().await;
-    for (store, address) in engines() {
+    on_engines(async |store, address| {
         let world = World::with(Auth::None, |base| base.config("Entrypoint", json!(["/bin/false"])));
         let Some(world) = world.await else { return };
         let engine = Engine::connect(Some(&address)).await.unwrap();
@@ -710,13 +730,14 @@ async fn a_command_is_confined() {
         assert_eq!(flood.await.output.len(), 64 * 1024, "{store}");
         drop(image);
         clean_up(engine).await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_is_killed_at_its_time_limit() {
     let _shared = ENGINES.read().await;
-    for (store, address) in engines() {
+    on_engines(async |store, address| {
         let Some(world) = World::new().await else { return };
         let engine = Engine::connect(Some(&address)).await.unwrap();
         let image = built(&engine, &world.recipe(AMD64, Changes::default(), &[])).await;
@@ -725,13 +746,14 @@ async fn a_command_is_killed_at_its_time_limit() {
         assert_eq!(ran, Ran { exit_code: 137, output: "started\n".into(), timed_out: true }, "{store}");
         drop(image);
         clean_up(engine).await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_foreign_platform_runs_or_is_skipped_with_the_reason() {
     let _shared = ENGINES.read().await;
-    for (store, address) in engines() {
+    on_engines(async |store, address| {
         let Some(world) = World::new().await else { return };
         let engine = Engine::connect(Some(&address)).await.unwrap();
         // An executable for a platform that no machine emulates stands for a machine without emulation.
@@ -750,13 +772,14 @@ async fn a_foreign_platform_runs_or_is_skipped_with_the_reason() {
         assert_ne!(run(&image, &["/alien"], LIMIT).await.exit_code, 0);
         drop(image);
         clean_up(engine).await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pulls_use_the_credentials_and_report_refusals() {
     let _shared = ENGINES.read().await;
-    for (store, address) in engines() {
+    on_engines(async |store, address| {
         let auth = Auth::Htpasswd { user: "publisher", password: "s3cret" };
         let Some(world) = World::with(auth, |base| base).await else { return };
         let engine = Engine::connect(Some(&address)).await.unwrap();
@@ -771,26 +794,28 @@ async fn pulls_use_the_credentials_and_report_refusals() {
         assert!(!format!("{engine:?}").contains("s3cret"));
         drop(built(&engine, &recipe).await);
         clean_up(engine).await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_private_base_behind_tokens_is_built_upon() {
     let _shared = ENGINES.read().await;
-    for (_, address) in engines() {
+    on_engines(async |_, address| {
         let tokens = TokenServer::start();
         tokens.add_user("publisher", "s3cret");
         let Some(world) = World::with(Auth::Token(&tokens), |base| base).await else { return };
         let engine = Engine::connect(Some(&address)).await.unwrap().with_credentials(&login(&world, "s3cret"));
         drop(built(&engine, &world.recipe(AMD64, Changes::default(), &[])).await);
         clean_up(engine).await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_build_that_takes_too_long_is_stopped() {
     let _shared = ENGINES.read().await;
-    for (store, address) in engines() {
+    on_engines(async |store, address| {
         let Some(world) = World::new().await else { return };
         let engine = Engine::connect(Some(&address)).await.unwrap();
         let recipe = world.recipe(AMD64, Changes::default(), &["sleep 600"]);
@@ -804,7 +829,8 @@ async fn a_build_that_takes_too_long_is_stopped() {
         let images = ask(&address, "/images/json").to_string();
         assert!(!images.contains(&run_id), "{store}: {images}");
         assert!(!images.contains(&base(&recipe).reference.to_string()), "{store}: {images}");
-    }
+    })
+    .await;
 }
 
 fn login(world: &World, password: &str) -> Vec<Credential> {
@@ -816,7 +842,7 @@ fn login(world: &World, password: &str) -> Vec<Credential> {
 async fn a_transient_failure_of_the_registry_is_retried_and_a_permanent_one_is_not() {
     use support::fault_proxy::{Fault, FaultProxy, Rule};
     let _shared = ENGINES.read().await;
-    for (store, address) in engines() {
+    on_engines(async |store, address| {
         let Some(world) = World::new().await else { return };
         let engine = Engine::connect(Some(&address)).await.unwrap();
         let proxy = FaultProxy::start(world.registry.host());
@@ -832,7 +858,8 @@ async fn a_transient_failure_of_the_registry_is_retried_and_a_permanent_one_is_n
         assert!(error.contains("can't be pulled by the engine\n  cause: "), "{store}: {error}");
         eprintln!("{store}: {error} after {:?}", started.elapsed());
         clean_up(engine).await;
-    }
+    })
+    .await;
 }
 
 /// A socket on which every request is answered by `answer`.
