@@ -8,6 +8,7 @@ mod comparison;
 mod error;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 
 use futures_util::{StreamExt as _, stream};
 
@@ -29,6 +30,7 @@ use crate::verify::Verified;
 use answers::Answer;
 use error::platforms;
 pub use error::{Conflict, LostPlatforms, SurveyError};
+
 /// The resolved plan with the decisions about its tags.
 #[derive(Debug)]
 pub struct Surveyed<'a> {
@@ -49,15 +51,6 @@ pub struct Surveyed<'a> {
     documents: BTreeMap<Digest, Document>,
     /// Indexes that this run has verified.
     verified: BTreeSet<Digest>,
-}
-
-/// What happens if a question can't be answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Failures {
-    /// The run ends: no tag has been written yet.
-    End,
-    /// The tags that depend on it are left alone.
-    Stay,
 }
 
 /// Looks at every destination, and decides every tag.
@@ -85,7 +78,7 @@ pub async fn survey<'a>(
         github,
         contents,
     };
-    surveyed.decide(Failures::End).await?;
+    surveyed.decide(|_, _, error| Err(error)).await?;
     surveyed.refuse()?;
     Ok(surveyed)
 }
@@ -206,20 +199,22 @@ impl<'a> Surveyed<'a> {
             self.contents.insert(digest, content);
         }
         if learned {
-            self.decide(Failures::End).await?;
+            self.decide(|_, _, error| Err(error)).await?;
             self.refuse()?;
         }
         Ok(())
     }
 
-    /// Looks up everything again that may have changed, and decides anew. A question that can't be answered isn't an
-    /// error: the tags that depend on it are left alone.
-    ///
-    /// # Errors
-    /// None so far.
-    pub async fn look_again(&mut self) -> Result<(), SurveyError> {
+    /// Looks up everything again that may have changed, and decides anew. If a question can't be answered, the tags that
+    /// depend on it are left alone.
+    pub async fn look_again(&mut self) {
         self.survey.forget_what_changes();
-        self.decide(Failures::Stay).await
+        let Ok(()) = self
+            .decide::<Infallible>(|survey, question, error| {
+                survey.failed(question, first_line(&error));
+                Ok(())
+            })
+            .await;
     }
 
     /// Refuses to write any tag, if there is a reason to.
@@ -316,7 +311,11 @@ impl<'a> Surveyed<'a> {
         self.contents.get(digest).map(|content| &content.index).or_else(|| self.documents.get(digest))
     }
 
-    async fn decide(&mut self, failures: Failures) -> Result<(), SurveyError> {
+    /// Decides every tag, and answers the questions that come up. `unanswered` says what a failure means.
+    async fn decide<E>(
+        &mut self,
+        unanswered: impl Fn(&mut Survey, Question, SurveyError) -> Result<(), E>,
+    ) -> Result<(), E> {
         loop {
             let open = match ownership::decide(&self.wanted, &self.survey) {
                 Ok(decisions) => {
@@ -335,8 +334,7 @@ impl<'a> Surveyed<'a> {
                 match answer {
                     Ok(answer) => self.learn(question, answer),
                     Err(error) if self.resolved.plan.dry_run && self.leave_unseen(&question, &error) => {}
-                    Err(error) if failures == Failures::End => return Err(error),
-                    Err(error) => self.survey.failed(question, first_line(&error)),
+                    Err(error) => unanswered(&mut self.survey, question, error)?,
                 }
             }
         }

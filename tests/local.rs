@@ -212,6 +212,10 @@ async fn a_layout_that_cannot_be_used_is_refused_with_what_to_do() {
     };
     let log = refused(&registry, &broken("layout", &other_bytes)).await;
     assert!(log.contains("`oci:layout` is damaged: the blob `sha256:") && log.contains("has the digest"), "{log}");
+    let long = |layout: &Path| fs::File::create(layout.join("index.json")).unwrap().set_len((8 << 20) + 1).unwrap();
+    let log = refused(&registry, &broken("layout", &long)).await;
+    assert!(log.contains("`oci:layout` is too large: `index.json` has more than 8 MiB"), "{log}");
+    assert!(log.contains("is this the right layout?"), "{log}");
     // Files outside of the workspace aren't read, whatever points at them.
     let outside = archive.parent().unwrap().join("layout/blobs");
     let link = |layout: &Path| {

@@ -101,7 +101,7 @@ pub(super) async fn write<'a>(
     let Pushed { mut surveyed, mut blobs, .. } = pushed;
     let mut done = Done::default();
     for _ in 0..LOOKS {
-        surveyed.look_again().await?;
+        surveyed.look_again().await;
         if done.written.is_empty() {
             surveyed.refuse()?;
         }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::markdown::{code, prose};
-use super::tags::{ENTRY, and};
+use super::tags::{ENTRY, and, sentence};
 use crate::plan::{Made, Plan, Platforms, Tags, Variant};
 use crate::quote::count;
 
@@ -32,17 +32,9 @@ impl Plan {
             }
             _ => out.push('.'),
         }
-        let others: Vec<String> = forms.iter().filter(|form| **form != columns.shown).map(|form| code(form)).collect();
-        if let Some(others) = and(&others) {
-            let subject = match columns.shown {
-                ENTRY => "Every tag of a variant".to_owned(),
-                shown => format!("Every tag {}", code(shown)),
-            };
-            let except = match self.variants.iter().all(|variant| columns.has_all(variant)) {
-                true => "",
-                false => ", except where the table says “only”",
-            };
-            write!(out, " {subject} also exists as {others}{except}.").expect("a String takes every write");
+        let exceptions = !self.variants.iter().all(|variant| columns.has_all(variant));
+        if let Some(sentence) = sentence(columns.shown, &forms, exceptions) {
+            write!(out, " {sentence}").expect("a String takes every write");
         }
 
         out.push_str(if differ {

@@ -45,16 +45,9 @@ impl<'a> Forms<'a> {
     /// forms were made of.
     pub(super) fn sentence(&self, report: &Report) -> Option<String> {
         let shown = self.shown?;
-        let others: Vec<String> = self.common.iter().filter(|form| **form != shown).map(|form| code(form)).collect();
-        let others = and(&others)?;
-        let subject = match shown {
-            ENTRY => "Every tag of a variant".to_owned(),
-            shown => format!("Every tag {}", code(shown)),
-        };
         let is_other = |variant: &Variant| variant.entries.iter().any(|entry| !self.is_common(variant, entry));
         let variants = report.variants.iter().filter(|variant| variant.digest.is_some());
-        let except = if variants.into_iter().any(is_other) { ", except where the table says “only”" } else { "" };
-        Some(format!("{subject} also exists as {others}{except}."))
+        sentence(shown, &self.common, variants.into_iter().any(is_other))
     }
 
     /// The cell of the table with the tags of `variant`.
@@ -93,6 +86,19 @@ fn forms_of<'a>(all: &'a [String], variant: &Variant, entry: &str) -> Option<Vec
     });
     let first = there.next()?;
     there.all(|other| other == first).then_some(first)
+}
+
+/// A sentence about the forms that a table of tags doesn't show, if there are any. `exceptions` are entries without some
+/// of the forms: after the word “only”, the table shows all tags of those.
+pub(super) fn sentence(shown: &str, forms: &[impl AsRef<str>], exceptions: bool) -> Option<String> {
+    let others = forms.iter().map(AsRef::as_ref).filter(|form| *form != shown);
+    let others = and(&others.map(code).collect::<Vec<_>>())?;
+    let subject = match shown {
+        ENTRY => "Every tag of a variant".to_owned(),
+        shown => format!("Every tag {}", code(shown)),
+    };
+    let except = if exceptions { ", except where the table says “only”" } else { "" };
+    Some(format!("{subject} also exists as {others}{except}."))
 }
 
 /// All tags of `variant`.

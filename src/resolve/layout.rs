@@ -66,12 +66,20 @@ pub enum LayoutError {
         /// What is wrong.
         cause: InvalidManifest,
     },
-    /// A file doesn't match its digest or size, or the layout is larger than we read.
+    /// A file doesn't match its digest or size.
     #[error("`{layout}` is damaged: {what}")]
     Damaged {
         /// The layout.
         layout: LayoutName,
         /// What is wrong.
+        what: String,
+    },
+    /// There is more in it than is read.
+    #[error("`{layout}` is too large: {what}")]
+    TooLarge {
+        /// The layout.
+        layout: LayoutName,
+        /// What there is too much of.
         what: String,
     },
     /// The layout lacks a part of the image.
@@ -127,6 +135,7 @@ impl Hinted for LayoutError {
             Self::NoLayout(_) => "`docker buildx build --output type=oci,dest=image.tar` writes one".into(),
             Self::Document { cause, .. } => cause.hints(),
             Self::Damaged { .. } => "write the layout again".into(),
+            Self::TooLarge { .. } => "images have a few dozen small manifests; is this the right layout?".into(),
             Self::Incomplete { .. } => "write the layout again, for all platforms".into(),
             Self::Choice { offered, .. } => choice(offered).into(),
             Self::Disk { .. } => FREE_DISK.into(),
@@ -142,6 +151,7 @@ impl StageError for LayoutError {
             | Self::NoLayout(_)
             | Self::Document { .. }
             | Self::Damaged { .. }
+            | Self::TooLarge { .. }
             | Self::Incomplete { .. }
             | Self::Choice { .. } => Topic::Files,
         }
@@ -154,6 +164,7 @@ impl StageError for LayoutError {
             | Self::NoLayout(_)
             | Self::Document { .. }
             | Self::Damaged { .. }
+            | Self::TooLarge { .. }
             | Self::Incomplete { .. }
             | Self::Choice { .. } => Fault::Input,
         }
@@ -189,7 +200,7 @@ impl Layout {
         let (mut documents, mut configs, mut blobs) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         while let Some(document) = unread.pop() {
             if documents.len() > MOST_DOCUMENTS {
-                return Err(damaged(&name, format!("it has more than {MOST_DOCUMENTS} manifests")));
+                return Err(too_large(&name, format!("the image has more than {MOST_DOCUMENTS} manifests")));
             }
             match parse(&name, &document)? {
                 ManifestOrIndex::Index(index) => {
@@ -295,6 +306,10 @@ fn incomplete(name: &LayoutName, digest: &Digest) -> LayoutError {
 
 fn damaged(name: &LayoutName, what: String) -> LayoutError {
     LayoutError::Damaged { layout: name.clone(), what }
+}
+
+fn too_large(name: &LayoutName, what: String) -> LayoutError {
+    LayoutError::TooLarge { layout: name.clone(), what }
 }
 
 /// The entry of `index.json` that is the image. `None` if `index.json` itself is the image's index, with an entry for

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use tempfile::{NamedTempFile, TempPath};
 
-use super::{LayoutError, damaged};
+use super::{LayoutError, damaged, too_large};
 use crate::compose::Section;
 use crate::image::layout::LayoutName;
 use crate::image::unpack::compression;
@@ -109,7 +109,7 @@ impl<'a> Disk<'a> {
 
     fn read(&self, what: &str, (section, length): (Section, u64)) -> Result<Bytes, LayoutError> {
         if length > LARGEST_DOCUMENT {
-            return Err(damaged(self.name, format!("{what} has more than {} MiB", LARGEST_DOCUMENT >> 20)));
+            return Err(too_large(self.name, format!("{what} has more than {} MiB", LARGEST_DOCUMENT >> 20)));
         }
         let mut bytes = Vec::new();
         let read = open(&section).and_then(|file| file.take(length).read_to_end(&mut bytes));
