@@ -327,8 +327,8 @@ async fn write_one(
     if registries.digest(&decision.reference()).await? != decision.now {
         return Ok(Attempt::Changed);
     }
-    registries.put_tag(&decision.destination, &decision.tag, document).await?;
-    Ok(Attempt::Written)
+    let moved = registries.move_tag(&decision.destination, &decision.tag, decision.now.as_ref(), document).await?;
+    Ok(if moved { Attempt::Written } else { Attempt::Changed })
 }
 
 /// The outcome for a tag that named `before`.

@@ -40,7 +40,7 @@ impl Setup {
         registries.ensure_blob(&to, &self.image.config.descriptor(), BlobOrigin::Bytes(&config)).await?;
         registries.ensure_blob(&to, &self.image.layer.1, BlobOrigin::Repository(&from)).await?;
         registries.ensure_manifest(&to, &self.image.manifest).await?;
-        registries.put_tag(&to, &"latest".parse().unwrap(), &self.image.manifest).await?;
+        assert!(registries.move_tag(&to, &"latest".parse().unwrap(), None, &self.image.manifest).await?);
         assert_eq!(registries.tags(&to).await?.len(), 1);
         Ok(())
     }

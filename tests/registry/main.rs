@@ -118,7 +118,7 @@ impl Image {
         let config = registries.ensure_blob(to, &self.config.descriptor(), config).await?;
         let layer = registries.ensure_blob(to, &self.layer.1, BlobOrigin::File(layer)).await?;
         let manifest = registries.ensure_manifest(to, &self.manifest).await?;
-        registries.put_tag(to, &"latest".parse().unwrap(), &self.manifest).await?;
+        assert!(registries.move_tag(to, &"latest".parse().unwrap(), None, &self.manifest).await?);
         Ok([config, layer, manifest])
     }
 }

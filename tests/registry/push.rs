@@ -1,6 +1,6 @@
 //! Pushing blobs, manifests and tags.
 
-use support::fault_proxy::{Fault, FaultProxy, Rule, Sent};
+use support::fault_proxy::{Fault, FaultProxy, RetryAfter, Rule, Sent};
 use support::parts::skip;
 use support::registry::{Auth, Registry};
 use support::token_server::TokenServer;
@@ -131,6 +131,36 @@ async fn checking_whether_we_may_push_leaves_nothing_behind() {
     Client::new().registries.check_push(&to).await.unwrap();
     let methods: Vec<_> = registry.requests().into_iter().map(|request| (request.method, request.status)).collect();
     assert_eq!(methods, [("POST".to_owned(), 202), ("DELETE".to_owned(), 204)]);
+}
+
+#[tokio::test]
+async fn a_tag_that_another_run_writes_between_two_attempts_is_left_alone() {
+    let Some(registry) = Registry::start(Auth::None).await else { return skip("no docker-registry") };
+    let proxy = FaultProxy::start(registry.host());
+    let (to, directly) = (repository(&proxy.host(), "acme/tool"), repository(registry.host(), "acme/tool"));
+    let (registries, latest) = (Client::new().registries, "latest".parse().unwrap());
+    let [older, ours, theirs] = [1, 2, 3].map(Image::new);
+    for image in [&ours, &theirs, &older] {
+        image.push(&registries, &directly).await.unwrap();
+    }
+    let from = Some(older.manifest.digest());
+    proxy.inject(Rule::on("PUT", "/manifests/latest", Fault::unavailable(Some(RetryAfter::Seconds(1)))).times(1));
+    let another_run = async {
+        while proxy.count("PUT", "/manifests/latest") == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        registries.move_tag(&directly, &latest, from, &theirs.manifest).await.unwrap()
+    };
+    let (ours_moved, theirs_moved) = tokio::join!(registries.move_tag(&to, &latest, from, &ours.manifest), another_run);
+    assert_eq!((ours_moved.unwrap(), theirs_moved), (false, true));
+    let named = registries.digest(&directly.tagged(latest.clone())).await.unwrap();
+    assert_eq!(named.as_ref(), Some(theirs.manifest.digest()));
+
+    // If only the answer was lost, there is nothing to repeat.
+    proxy.forget();
+    proxy.inject(Rule::on("PUT", "/manifests/latest", Fault::LoseAnswer).times(1));
+    assert!(registries.move_tag(&to, &latest, named.as_ref(), &ours.manifest).await.unwrap());
+    assert_eq!(proxy.count("PUT", "/manifests/latest"), 1);
 }
 
 #[tokio::test]

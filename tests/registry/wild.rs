@@ -204,6 +204,8 @@ async fn a_refused_tag_that_names_the_image_anyway_counts_as_written() {
         proxy.inject(Rule::on("PUT", "/manifests/latest", Fault::immutable_tag(immutable)));
         let (client, image, other) = (Client::new(), Image::new(3), Image::new(4));
         image.push(&client.registries, &to).await.unwrap();
+        assert_eq!(proxy.count("PUT", "/manifests/latest"), 1, "only the answer was lost");
+        image.push(&client.registries, &to).await.unwrap();
         assert_eq!(proxy.count("PUT", "/manifests/latest"), 2);
         let error = other.push(&client.registries, &to).await.unwrap_err();
         assert!(said(error).contains(&format!("{immutable} TAG_INVALID")), "another image isn't there");

@@ -81,18 +81,46 @@ impl Registries {
         if self.has_manifest(to, document.digest()).await? {
             return Ok(Ensured::AlreadyThere);
         }
-        self.put_manifest(to, document.digest().as_str(), document).await?;
+        let mut retry = self.retry();
+        while let Err(trouble) = self.put_once(to, document.digest().as_str(), document).await {
+            let Err(error) = retry.pause(trouble).await else { continue };
+            if self.names(to, document.digest().as_str(), document.digest()).await {
+                break;
+            }
+            return Err(error);
+        }
         Ok(Ensured::Pushed)
     }
 
-    /// Makes a tag name a document. Everything that the document refers to must be there. A refusal counts as success
-    /// if the tag names the document afterwards: the answer to an earlier attempt may have been lost, and some
-    /// registries have immutable tags.
+    /// Makes a tag name a document. Everything that the document refers to must be there. `from` is what the tag named
+    /// a moment ago; `None` if it didn't exist. A refusal counts as success if the tag names the document afterwards: the
+    /// answer to an earlier attempt may have been lost, and some registries have immutable tags.
+    ///
+    /// Returns false if the tag names something else before an attempt is repeated: then another run has written it.
     ///
     /// # Errors
     /// The registry fails.
-    pub async fn put_tag(&self, to: &Repository, tag: &Tag, document: &Document) -> Result<(), RegistryError> {
-        self.put_manifest(to, tag.as_str(), document).await
+    pub async fn move_tag(
+        &self,
+        to: &Repository,
+        tag: &Tag,
+        from: Option<&Digest>,
+        document: &Document,
+    ) -> Result<bool, RegistryError> {
+        let mut retry = self.retry();
+        while let Err(trouble) = self.put_once(to, tag.as_str(), document).await {
+            if let Err(error) = retry.pause(trouble).await {
+                return if self.names(to, tag.as_str(), document.digest()).await { Ok(true) } else { Err(error) };
+            }
+            let now = self.digest(&to.tagged(tag.clone())).await?;
+            if now.as_ref() == Some(document.digest()) {
+                break;
+            }
+            if now.as_ref() != from {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     async fn pull_once(&self, reference: &Reference) -> Result<Option<Pulled>, Trouble> {
@@ -127,21 +155,11 @@ impl Registries {
         Ok(Some(Fetched { request, announced, bytes, digest }))
     }
 
-    async fn put_manifest(&self, to: &Repository, target: &str, document: &Document) -> Result<(), RegistryError> {
+    async fn put_once(&self, to: &Repository, target: &str, document: &Document) -> Result<(), Trouble> {
         let call = Call::new(to, Access::Push, Method::PUT, format!("manifests/{target}"), &[200, 201, 202])
             .header(CONTENT_TYPE, document.media_type())
             .payload(Payload::Bytes(document.bytes().clone()));
-        let mut retry = self.retry();
-        loop {
-            match self.send(&call).await.and_then(|answer| same_digest(&answer, document.digest())) {
-                Ok(()) => return Ok(()),
-                Err(trouble) => match retry.pause(trouble).await {
-                    Ok(()) => {}
-                    Err(_) if self.names(to, target, document.digest()).await => return Ok(()),
-                    Err(error) => return Err(error),
-                },
-            }
-        }
+        same_digest(&self.send(&call).await?, document.digest())
     }
 
     /// Whether a tag or a digest names a document, judged by a single lookup.
@@ -167,17 +185,17 @@ pub(super) fn same_digest(answer: &Answer, digest: &Digest) -> Result<(), Troubl
     }
 }
 
-/// The media type that the registry sent, or if that isn't one of an image, the one in the document.
+/// The media type that the registry sent, without parameters such as `charset`, or if that isn't one of an image, the
+/// one in the document.
 fn media_type(announced: String, bytes: &[u8]) -> String {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Itself {
         media_type: Option<String>,
     }
-    if announced.contains("vnd.") {
-        return announced;
-    }
-    serde_json::from_slice::<Itself>(bytes).ok().and_then(|itself| itself.media_type).unwrap_or(announced)
+    let itself = || serde_json::from_slice::<Itself>(bytes).ok().and_then(|itself| itself.media_type);
+    let named = if announced.contains("vnd.") { announced } else { itself().unwrap_or(announced) };
+    named.split(';').next().unwrap_or_default().trim().to_owned()
 }
 
 #[cfg(test)]
@@ -191,6 +209,9 @@ mod tests {
             ("", index, "application/vnd.oci.image.index.v1+json"),
             ("text/plain", b"{}", "text/plain"),
             ("text/plain", b"no JSON", "text/plain"),
+            ("application/vnd.docker.x; charset=utf-8", index, "application/vnd.docker.x"),
+            ("application/json; charset=utf-8", b"{}", "application/json"),
+            ("application/json", br#"{"mediaType":"application/vnd.x;\n"}"#, "application/vnd.x"),
         ] {
             assert_eq!(super::media_type(announced.to_owned(), bytes), media_type);
         }
