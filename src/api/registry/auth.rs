@@ -81,6 +81,8 @@ pub(super) struct Authorization {
     value: HeaderValue,
     /// Whether it was obtained for this very request.
     fresh: bool,
+    /// When a token expires. The request may have waited for so long that others are served first.
+    good_until: Option<Instant>,
     /// The scopes that the token was requested with; `None` for a password.
     scopes: Option<Scopes>,
 }
@@ -90,11 +92,16 @@ impl Authorization {
         &self.value
     }
 
+    /// Whether it was obtained for this very request, and hasn't expired before the request was sent.
+    fn is_fresh(&self) -> bool {
+        self.fresh && self.good_until.is_none_or(|end| Instant::now() < end)
+    }
+
     /// Whether the challenge asks for a different authorization.
     fn may_be_replaced(&self, challenge: &Challenge) -> bool {
         match &self.scopes {
             None => *challenge != Challenge::Basic,
-            Some(scopes) => !self.fresh || scopes.after(challenge, true).is_some(),
+            Some(scopes) => !self.is_fresh() || scopes.after(challenge, true).is_some(),
         }
     }
 }
@@ -184,7 +191,7 @@ impl Auth {
     /// The header with the user's password. There is none for an identity token.
     fn basic(&self, identity: Identity, repository: &Repository) -> Option<Authorization> {
         let credential = self.credential_of(identity, repository)?;
-        Some(Authorization { value: password(credential)?, fresh: true, scopes: None })
+        Some(Authorization { value: password(credential)?, fresh: true, good_until: None, scopes: None })
     }
 
     fn slot(&self, call: &Call<'_>, identity: Identity) -> Slot {
@@ -291,7 +298,7 @@ impl Registries {
         if let Some((challenge, used)) = refusal {
             // The token that was used may be older than the cached one.
             let used = used.filter(|used| held.token.as_ref().is_some_and(|token| token.value == used.value));
-            let is_fresh = used.is_some_and(|used| used.fresh);
+            let is_fresh = used.is_some_and(Authorization::is_fresh);
             let scopes = held.scopes.after(challenge, is_fresh).unwrap_or_else(|| held.scopes.clone());
             if used.is_some() || scopes != held.scopes {
                 *held = Held { scopes, token: None };
@@ -299,15 +306,16 @@ impl Registries {
         }
         if let Some(token) = held.token.as_ref().filter(|token| Instant::now() < token.good_until) {
             let scopes = Some(held.scopes.clone());
-            return Ok(Authorization { value: token.value.clone(), fresh: false, scopes });
+            let good_until = Some(token.good_until);
+            return Ok(Authorization { value: token.value.clone(), fresh: false, good_until, scopes });
         }
         let mut retry = self.retry();
         loop {
             let trouble = match self.fetch_token(call, identity, realm, &held.scopes.asked()).await {
                 Ok(token) => {
-                    let value = token.value.clone();
+                    let (value, good_until) = (token.value.clone(), Some(token.good_until));
                     held.token = Some(token);
-                    return Ok(Authorization { value, fresh: true, scopes: Some(held.scopes.clone()) });
+                    return Ok(Authorization { value, fresh: true, good_until, scopes: Some(held.scopes.clone()) });
                 }
                 Err(trouble) => self.token_refused(call, trouble),
             };
@@ -454,6 +462,20 @@ mod tests {
         ] {
             let issued = serde_json::from_str(json).unwrap();
             assert_eq!(good_for(&issued, now), Duration::from_secs(seconds), "{json}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_expired_while_its_request_waited_may_be_replaced() {
+        let challenge = Challenge::Bearer { realm: String::new(), service: None, scopes: vec![] };
+        for (seconds, may_be_replaced) in [(0, true), (300, false)] {
+            let refused = Authorization {
+                value: HeaderValue::from_static("Bearer t"),
+                fresh: true,
+                good_until: Some(Instant::now() + Duration::from_secs(seconds)),
+                scopes: Some(Scopes::new(vec!["repository:a:pull".into()])),
+            };
+            assert_eq!(refused.may_be_replaced(&challenge), may_be_replaced);
         }
     }
 
