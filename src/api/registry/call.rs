@@ -43,8 +43,14 @@ pub(super) enum Target {
 #[derive(Clone)]
 pub(super) enum Payload<'a> {
     Empty,
+    /// Nothing, because so many bytes were sent by earlier requests.
+    Sent(u64),
     Bytes(Bytes),
-    File { path: &'a Path, start: u64, length: u64 },
+    File {
+        path: &'a Path,
+        start: u64,
+        length: u64,
+    },
 }
 
 impl<'a> Call<'a> {
@@ -103,16 +109,21 @@ impl<'a> Call<'a> {
 impl Payload<'_> {
     pub(super) fn length(&self) -> u64 {
         match self {
-            Self::Empty => 0,
+            Self::Empty | Self::Sent(_) => 0,
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::File { length, .. } => *length,
         }
     }
 
+    /// How many bytes the registry may read again before it answers.
+    pub(super) fn digested(&self) -> u64 {
+        if let Self::Sent(length) = self { *length } else { self.length() }
+    }
+
     /// `count` bytes, beginning at `from`.
     pub(super) fn part(&self, from: u64, count: u64) -> Self {
         match self {
-            Self::Empty => Self::Empty,
+            Self::Empty | Self::Sent(_) => self.clone(),
             Self::Bytes(bytes) => {
                 let index = |at: u64| usize::try_from(at).expect("what is in memory has an index");
                 Self::Bytes(bytes.slice(index(from)..index(from + count)))
@@ -123,7 +134,7 @@ impl Payload<'_> {
 
     pub(super) async fn body(&self, progress: &Progress) -> Result<Option<Body>, RegistryError> {
         match self {
-            Self::Empty => Ok(None),
+            Self::Empty | Self::Sent(_) => Ok(None),
             Self::Bytes(bytes) => Ok(Some(bytes.clone().into())),
             Self::File { path, start, length } => {
                 let disk = |cause| RegistryError::Disk { path: path.to_path_buf(), cause };

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::call::Payload;
 use super::lock;
 
 /// The slowest rate at which a registry is assumed to read an uploaded blob again before it answers, in bytes per
@@ -19,20 +20,23 @@ pub(super) struct Progress(Arc<Mutex<Life>>);
 
 struct Life {
     idle: Duration,
-    length: u64,
+    digested: u64,
     left: u64,
     patience: Instant,
 }
 
 impl Progress {
-    pub(super) fn new(idle: Duration, length: u64) -> Self {
-        Self(Arc::new(Mutex::new(Life { idle, length, left: length, patience: Instant::now() + idle })))
+    pub(super) fn new(idle: Duration, payload: &Payload<'_>) -> Self {
+        let (digested, left) = (payload.digested(), payload.length());
+        let progress = Self(Arc::new(Mutex::new(Life { idle, digested, left, patience: Instant::now() })));
+        progress.sent(0);
+        progress
     }
 
     pub(super) fn sent(&self, bytes: u64) {
         let mut life = lock(&self.0);
         life.left = life.left.saturating_sub(bytes);
-        let digesting = if life.left == 0 { Duration::from_secs(life.length / DIGESTING) } else { Duration::ZERO };
+        let digesting = if life.left == 0 { Duration::from_secs(life.digested / DIGESTING) } else { Duration::ZERO };
         life.patience = Instant::now() + life.idle + digesting;
     }
 
@@ -46,6 +50,20 @@ impl Progress {
                 Err(_) if lock(&self.0).patience <= Instant::now() => return None,
                 Err(_) => {}
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_registry_gets_time_to_read_what_it_received_in_chunks() {
+        for (payload, is_awaited) in [(Payload::Sent(DIGESTING), true), (Payload::Empty, false)] {
+            let answer = tokio::time::sleep(Duration::from_millis(200));
+            let answered = Progress::new(Duration::from_millis(20), &payload).watch(answer).await;
+            assert_eq!(answered.is_some(), is_awaited);
         }
     }
 }

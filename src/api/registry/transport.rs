@@ -137,7 +137,7 @@ impl Registries {
     ) -> Result<Answer, Trouble> {
         let idle = self.0.options.idle;
         let permit = Arc::clone(&self.0.in_flight).acquire_owned().await.expect("the semaphore is never closed");
-        let progress = Progress::new(idle, payload.length());
+        let progress = Progress::new(idle, payload);
         if payload.length() > 0 || [Method::POST, Method::PUT, Method::PATCH].contains(&method) {
             headers.insert(CONTENT_LENGTH, payload.length().into());
         }

@@ -85,7 +85,7 @@ impl Registries {
         let mut rest = payload.clone();
         if let Some(chunk) = chunk {
             at = self.send_chunks(to, payload, at, chunk).await?;
-            rest = Payload::Empty;
+            rest = Payload::Sent(payload.length());
         }
         at.query_pairs_mut().append_pair("digest", blob.digest.as_str());
         let call =
