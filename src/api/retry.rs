@@ -147,6 +147,12 @@ const TABLE: &[Row] = &[
     // judge by.
     row(
         ENGINE,
+        When::Says(&["failed to load ref"]),
+        Class::UsuallyPermanent,
+        "a record of the build cache that was removed during the build (by its words)",
+    ),
+    row(
+        ENGINE,
         When::Says(&[
             "did not complete successfully",
             "executor failed running",
@@ -247,6 +253,8 @@ impl When {
     }
 }
 
+pub(super) const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// The attempts at one operation.
 #[derive(Debug)]
 pub(super) struct Retry {
@@ -330,15 +338,16 @@ fn backoff(first: Duration, doublings: u32, random: f64) -> Duration {
 }
 
 /// The wait that a [`Retry-After`](https://www.rfc-editor.org/rfc/rfc9110#name-retry-after) header asks for, in seconds
-/// or as a date. `now` is the time of the clock that the date refers to.
+/// or as a date, up to a year. `now` is the time of the clock that the date refers to.
 pub(super) fn retry_after(header: &str, now: DateTime<Utc>) -> Option<Duration> {
     let header = header.trim();
-    if let Ok(seconds) = header.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = DateTime::parse_from_rfc2822(header).ok()?;
-    // After a date in the past, no wait is needed.
-    Some(date.signed_duration_since(now).to_std().unwrap_or_default())
+    let wait = match header.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        // After a date in the past, no wait is needed.
+        Err(_) => DateTime::parse_from_rfc2822(header).ok()?.signed_duration_since(now).to_std().unwrap_or_default(),
+    };
+    // Nobody waits that long, and sums of longer times overflow.
+    Some(wait.min(YEAR))
 }
 
 #[cfg(test)]
@@ -449,7 +458,11 @@ mod tests {
         ] {
             assert_eq!(class(Api::Engine, &words(message)), Class::Permanent, "{message}");
         }
-        for message in ["pull access denied for a, or it may require 'docker login'", "layer does not exist"] {
+        for message in [
+            "pull access denied for a, or it may require 'docker login'",
+            "layer does not exist",
+            "failed to load ref: bzkwlp80hex1tc1ivgqhtuhpk: not found",
+        ] {
             assert_eq!(class(Api::Engine, &words(message)), Class::UsuallyPermanent, "{message}");
         }
         assert_eq!(class(Api::Engine, &Failure::Connection), Class::UsuallyPermanent, "the engine has gone");
@@ -502,6 +515,8 @@ mod tests {
             ("soon", None),
             ("", None),
             ("99999999999999999999999", None),
+            ("18446744073709551615", Some(365 * 86_400)),
+            ("Fri, 15 Jan 9999 20:43:00 GMT", Some(365 * 86_400)),
         ] {
             assert_eq!(retry_after(header, now), seconds.map(Duration::from_secs), "{header:?}");
         }

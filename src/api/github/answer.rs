@@ -41,7 +41,8 @@ impl Answer {
                 let reset = number("x-ratelimit-reset").filter(|_| spent);
                 let reset = reset.and_then(|seconds| DateTime::from_timestamp(seconds, 0));
                 // Clocks may differ by a second or so.
-                let until_reset = reset.map(|at| (at - now).to_std().unwrap_or_default() + Duration::from_secs(1));
+                let until_reset =
+                    reset.map(|at| (at - now).to_std().unwrap_or_default().min(retry::YEAR) + Duration::from_secs(1));
                 Self::Refusal(Refusal {
                     status: source.status_code.as_u16(),
                     message: one_line(&source.message, source.errors.as_deref().unwrap_or_default()),
