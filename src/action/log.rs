@@ -234,9 +234,27 @@ impl fmt::Debug for Log {
     }
 }
 
+/// The least of a secret, in characters, that is told from other words.
+const PART_OF_SECRET: usize = 8;
+
+/// `text` without the beginning of a secret at its end; `None` if there is none.
+fn without_beginning_of<'a>(secret: &str, text: &'a str) -> Option<&'a str> {
+    let ends = secret.char_indices().map(|(end, _)| end).skip(PART_OF_SECRET);
+    ends.filter_map(|end| text.strip_suffix(&secret[..end])).last()
+}
+
 impl Shared {
     fn redacted(&self, text: &str) -> String {
-        self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "***"))
+        let redacted = self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "***"));
+        // A quote may have been cut in the middle of a secret.
+        let mut parts: Vec<&str> = redacted.split('…').collect();
+        let Some(last) = parts.pop() else { return redacted };
+        let mut without_cut = String::with_capacity(redacted.len());
+        for part in parts {
+            let cut = self.secrets.iter().find_map(|secret| without_beginning_of(secret.as_str(), part));
+            without_cut += &cut.map_or_else(|| format!("{part}…"), |part| format!("{part}***…"));
+        }
+        without_cut + last
     }
 
     /// A message at a terminal: its level and its hints are in colour.
@@ -494,6 +512,18 @@ mod tests {
              ::warning title=*** *** *** {\"p\"%3A\"***\"} ***::*** *** *** {\"p\":\"***\"} ***\n"
         );
         assert_eq!(log.redacted(&format!("x{secret}y")), "x***y");
+    }
+
+    #[test]
+    fn the_beginning_of_a_secret_in_a_quote_that_was_cut_is_masked() {
+        let log = Log::workflow(Written::default());
+        log.mask(&Secret::new("ghs_16C7e42F292c6912E7").unwrap());
+        for (text, shown) in [
+            ("`for the token ghs_16C7e42F292…`: `…ghs_16C7e…`", "`for the token ***…`: `…***…`"),
+            ("ghs_16C… ghs_16C7e", "ghs_16C… ghs_16C7e"),
+        ] {
+            assert_eq!(log.redacted(text), shown);
+        }
     }
 
     #[test]
