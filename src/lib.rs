@@ -131,10 +131,10 @@ pub async fn run(
     Ok(Ended { report, form: inputs.release_notes, untold })
 }
 
-/// How long a dry run waits for the notes of earlier releases, which only its summary needs.
+/// How long a run that writes no notes waits for those of earlier releases, which only its summary needs.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Compares the report of a dry run with the release before `release`, or with the newest one if there is none.
+/// Compares the report, if GitHub answers, with the release before `release`, or with the newest one if there is none.
 async fn compare(github: &GitHub, release: Option<&Release>, report: &mut Report) {
     if let Ok(Ok(earlier)) = tokio::time::timeout(PATIENCE, github.previous_releases(release)).await {
         report.compare_with(earlier.iter().map(|release| release.body.as_str()));
@@ -149,9 +149,12 @@ async fn tell(
     report: &mut Report,
     form: ReleaseNotes,
 ) -> Result<Option<String>, Failure> {
-    let earlier = github.previous_releases(release).await?;
+    let Some(release) = release else {
+        compare(github, None, report).await;
+        return Ok(None);
+    };
+    let earlier = github.previous_releases(Some(release)).await?;
     report.compare_with(earlier.iter().map(|release| release.body.as_str()));
-    let Some(release) = release else { return Ok(None) };
     let update = |body: &str| report::notes::update(body, report, form).map_err(Failure::from);
     let edited = github.edit_release_body(release.id, update).await?;
     Ok(Some(format!("notes of the release {}: {edited}", release.tag_name)))
