@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::error::Cause;
 use super::images::is_nameless;
 use super::janitor::{Chore, Making};
-use super::{Engine, EngineError, LocalImage};
+use super::{Engine, EngineError, LocalImage, until_answered};
 use crate::image::{Digest, Platform};
 
 /// How long an engine may take to unpack an image.
@@ -69,8 +69,9 @@ impl Engine {
         // From here on the image will be removed by name, whether or not the answer reaches us.
         let lease = LocalImage::new(self, image.clone(), Chore::Built(image));
         let making = Making::begin(&self.shared.ledger);
-        let request = self.shared.http.post("/images/load", what.clone()).query("quiet", "1").archive(archive);
-        let told = async {
+        let told = async || {
+            let archive = from_its_beginning(&archive).map_err(|error| failed(Cause::new(&error)))?;
+            let request = self.shared.http.post("/images/load", what.clone()).query("quiet", "1").archive(archive);
             let (mut body, mut told) = (request.stream().await?, Vec::new());
             while let Some(chunk) = body.next().await {
                 told.extend_from_slice(&chunk.map_err(failed)?);
@@ -78,12 +79,19 @@ impl Engine {
             Ok::<_, EngineError>(told)
         };
         let too_long = |_| failed(Cause::text(format!("it took longer than {} minutes", LIMIT.as_secs() / 60)));
-        let told = tokio::time::timeout(LIMIT, told).await.map_err(too_long)??;
+        let told = tokio::time::timeout(LIMIT, until_answered(told)).await.map_err(too_long)??;
         making.made();
         let messages = told.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok());
         let error = messages.filter_map(|message| message["error"].as_str().map(str::to_owned)).next();
         error.map_or(Ok(lease), |error| Err(failed(Cause::text(error))))
     }
+}
+
+/// The same file, for one more attempt to send it.
+fn from_its_beginning(archive: &File) -> io::Result<File> {
+    let mut again = archive.try_clone()?;
+    again.rewind()?;
+    Ok(again)
 }
 
 /// The image in the format of `docker save`.
