@@ -25,8 +25,6 @@ const LOOKS: usize = 3;
 const GRACE: Duration = Duration::from_secs(2);
 /// How many looks are taken while something can't be removed.
 const PATIENCE: usize = 6;
-/// The maximum number of chores between two looks at the build cache.
-const AT_ONCE: usize = 20;
 
 /// What has to be removed sooner or later.
 #[derive(Debug)]
@@ -204,9 +202,8 @@ impl Janitor {
         let (sender, mut chores) = mpsc::unbounded_channel();
         let shared = Arc::clone(shared);
         tokio::spawn(async move {
-            let mut waiting = Vec::new();
-            while chores.recv_many(&mut waiting, AT_ONCE).await > 0 {
-                shared.see_to(waiting.drain(..)).await;
+            while let Some(chore) = chores.recv().await {
+                shared.see_to(chore).await;
             }
         });
         Self(sender)
@@ -226,34 +223,30 @@ struct Found {
 }
 
 impl Shared {
-    /// Does all that is waiting to be done, and then looks at the build cache only once, because each look makes a busy
-    /// engine busier. Failures are ignored here: the sweep at the end looks again, and reports them.
-    async fn see_to(&self, chores: impl Iterator<Item = Chore>) {
-        let mut unused_records = false;
-        for chore in chores {
-            match chore {
-                Chore::Container(name) => drop(self.remove_container(&name).await),
-                Chore::Built(image) => {
-                    let _ = self.remove_image(&image).await;
-                    unused_records = true;
-                }
-                Chore::Pulled(reference) => unused_records |= self.remove_base(&reference).await.unwrap_or_default(),
-                Chore::Sweep(answer) => {
-                    // The receiver may have stopped waiting.
-                    let _ = answer.send(self.sweep().await);
-                    unused_records = false;
-                }
+    /// Failures are ignored here: the sweep at the end looks again, and reports them.
+    async fn see_to(&self, chore: Chore) {
+        match chore {
+            Chore::Container(name) => drop(self.remove_container(&name).await),
+            Chore::Built(image) => {
+                let _ = self.remove_image(&image).await;
+                let _ = self.prune(Extent::Finished).await;
             }
-        }
-        if unused_records {
-            let _ = self.prune(Extent::Finished).await;
+            Chore::Pulled(reference) => drop(self.remove_base(&reference).await),
+            Chore::Sweep(answer) => {
+                // The receiver may have stopped waiting.
+                let _ = answer.send(self.sweep().await);
+            }
         }
     }
 
     /// Returns whether there was something to remove.
     async fn remove_base(&self, reference: &PinnedReference) -> Result<bool, EngineError> {
         let Some(base) = self.ledger.bases().get(reference).cloned() else { return Ok(false) };
-        base.remove(self).await
+        let removed = base.remove(self).await?;
+        if removed {
+            self.prune(Extent::Finished).await?;
+        }
+        Ok(removed)
     }
 
     /// Removes everything of the run until nothing is left, or until the rest can't be removed.
