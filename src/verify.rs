@@ -54,7 +54,8 @@ impl Hinted for VerifyError {
     fn hints(&self) -> Hints {
         match self {
             Self::Command { .. } => {
-                "nothing was published; look at it with `docker run`, or change `verify` of the variant".into()
+                "nothing was published; run the executable on the base to see more, or change `verify` of the variant"
+                    .into()
             }
             Self::Engine(error) => error.hints(),
         }

@@ -136,7 +136,8 @@ fn the_other_workflows_are_plans_too() {
 fn each_variant_gets_the_build_for_its_base() {
     let text = fs::read_to_string(examples().join("two-libcs.yml")).unwrap();
     let workflow: Value = serde_saphyr::from_str(&text).unwrap();
-    let matrix = workflow["jobs"]["publish"]["steps"][0]["with"]["matrix"].as_str().unwrap();
+    let steps = workflow["jobs"]["publish"]["steps"].as_array().unwrap();
+    let matrix = steps.iter().find_map(|step| step["with"]["matrix"].as_str()).unwrap();
     let matrix = matrix.replace("${{ inputs.gnu-digest }}", DIGEST);
     let plan = plan("two-libcs.yml", &["--version", "1.2.3", "--matrix", &matrix]);
     assert_eq!(plan["source"]["reference"], "ghcr.io/acme/tool:1.2.3");

@@ -30,7 +30,7 @@ pub struct Options {
     /// How the repository's tags name a version: `tool-v{version}`
     #[arg(long, value_name = "PATTERN", help_heading = "What to publish")]
     pub version_pattern: Option<String>,
-    /// How versions are parsed: `auto` (PEP 440, else semver), `pep440` or `semver`
+    /// How versions are parsed: `auto` (PEP 440, else semver), `pep440` or `semver` [default: auto]
     #[arg(long, value_name = "SCHEME", value_parser = values::<Scheme>(), ignore_case = true, help_heading = "What to publish")]
     pub version_scheme: Option<String>,
     /// The scratch image with the executables, `oci:PATH` for an OCI layout, or `files` and lines `linux/amd64=dist/tool`
@@ -56,6 +56,7 @@ pub struct Options {
     #[arg(long, value_name = "TEMPLATES", help_heading = "What to publish")]
     pub tag_templates: Vec<String>,
     /// The platforms of all variants: `auto` (all that source and base have in common) or `linux/amd64 linux/arm64`
+    /// [default: auto]
     #[arg(long, value_name = "PLATFORMS", help_heading = "What to publish")]
     pub platforms: Vec<String>,
     /// Environment variables for all variants, `NAME=value`, one per line
@@ -67,13 +68,13 @@ pub struct Options {
     /// Annotations for all variants, `name=value`, one per line
     #[arg(long, value_name = "LINES", help_heading = "What to publish")]
     pub annotations: Vec<String>,
-    /// The address of the tool's repository [default: that of the forge or of the git work tree]
+    /// The address of the tool's repository [default: the source image's, else that of the forge or of the git work tree]
     #[arg(long, value_name = "URL", help_heading = "What to publish")]
     pub repository_url: Option<String>,
-    /// The commit that the version was made from [default: that of its tag, else that of the run]
+    /// The commit that the version was made from [default: the source image's, else that of its tag, else that of the run]
     #[arg(long, value_name = "COMMIT", help_heading = "What to publish")]
     pub revision: Option<String>,
-    /// The date of the version in RFC 3339 [default: the date of the commit]
+    /// The date of the version in RFC 3339 [default: the source image's, else the date of the commit]
     #[arg(long, value_name = "TIME", help_heading = "What to publish")]
     pub created: Option<String>,
     /// The repositories to publish to [default: the repository's own in the forge's registry]
@@ -89,31 +90,32 @@ pub struct Options {
     #[arg(long, value_name = "HOSTS", help_heading = "Where to publish")]
     pub insecure_registries: Vec<String>,
     /// What builds the images: `engine` (the Docker Engine, which also runs them), or `registry` (composes them without
-    /// an engine)
+    /// an engine) [default: engine]
     #[arg(long, value_name = "BUILDER", value_parser = values::<Builder>(), ignore_case = true, help_heading = "How to publish")]
     pub builder: Option<String>,
     /// Do everything but push
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", value_parser = values::<bool>(), ignore_case = true, help_heading = "How to publish")]
     pub dry_run: Option<String>,
-    /// What a pull request of the same repository does; `push` is for development images
+    /// What a pull request of the same repository does; `push` is for development images [default: dry-run]
     #[arg(long, value_name = "WHAT", value_parser = values::<PullRequest>(), ignore_case = true, help_heading = "How to publish")]
     pub pull_request: Option<String>,
-    /// Whether to run every variant before it is published
+    /// Whether to run every variant before it is published [default: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", value_parser = values::<bool>(), ignore_case = true, help_heading = "How to publish")]
     pub verify: Option<String>,
-    /// When rolling tags move: `guard` (never backwards), `always` or `never`
+    /// When rolling tags move: `guard` (never backwards), `always` or `never` [default: guard]
     #[arg(long, value_name = "WHEN", value_parser = values::<Rolling>(), ignore_case = true, help_heading = "How to publish")]
     pub rolling: Option<String>,
     /// What to do if an exact tag already names another image: `keep` it, `fail`, or `replace` it
+    /// [default: keep]
     #[arg(long, value_name = "WHAT", value_parser = values::<OnConflict>(), ignore_case = true, help_heading = "How to publish")]
     pub on_conflict: Option<String>,
     /// Versions that own no rolling tag, such as withdrawn ones: `1.3.0 >=2024`
     #[arg(long, value_name = "VERSIONS", help_heading = "How to publish")]
     pub ignore_versions: Vec<String>,
-    /// The section about the images in the release notes: `compact`, `full`, or `false` for none
+    /// The section about the images in the release notes: `compact`, `full`, or `false` for none [default: compact]
     #[arg(long, value_name = "FORM", num_args = 0..=1, default_missing_value = "compact", value_parser = values::<ReleaseNotes>(), ignore_case = true, help_heading = "How to publish")]
     pub release_notes: Option<String>,
-    /// How many requests and builds may run in parallel
+    /// How many requests and builds may run in parallel [default: 8]
     #[arg(long, value_name = "NUMBER", help_heading = "How to publish")]
     pub concurrency: Option<String>,
 }
