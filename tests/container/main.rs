@@ -115,9 +115,12 @@ async fn the_runners_command_publishes_from_a_container_on_the_bridge_network() 
     assert!(checksums.lines().count() > 0, "{checksums}");
     let notes = std::fs::read_to_string(step.workspace().join(&done.outputs["notes"])).unwrap();
     assert!(notes.contains("publish-variants:begin"), "{notes}");
-    let left = engine.run(&["ps", "--all", "--quiet", "--filter", &format!("ancestor={}", image.name)]);
+    let left = engine.run(&["ps", "--all", "--quiet", "--filter", &format!("label={LABEL}")]);
     assert_eq!(left, "");
 }
+
+/// On the containers of [`in_a_container`]. Workflows of other tests run the same image at the same time.
+const LABEL: &str = "publish-variants.test=runner";
 
 /// The command with which the runner runs the step as a container action. Variables are passed by name, as by the
 /// runner.
@@ -150,7 +153,7 @@ fn in_a_container(step: &Step, image: &ActionImage) -> Command {
         mount(folder, "/github/file_commands"),
         mount(&workspace, "/github/workspace"),
     ];
-    let mut command = image.engine.command(&["run", "--workdir", "/github/workspace", "--rm"]);
+    let mut command = image.engine.command(&["run", "--workdir", "/github/workspace", "--rm", "--label", LABEL]);
     command.args(environment.keys().flat_map(|name| ["-e", name]));
     command.args(mounts.iter().flat_map(|mount| ["-v", mount]));
     command.arg(&image.name).envs(environment);
