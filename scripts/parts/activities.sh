@@ -22,6 +22,8 @@ telling_all_of() {
   reporter=$!
   all_of "$@" || status=1
   { kill "$reporter" && wait "$reporter"; } 2>/dev/null || true
+  # Only the script that they are named after: another one may be in the middle of something.
+  if [[ $activities == *."$$" ]]; then rm -rf "$activities"; fi
   return $status
 }
 
