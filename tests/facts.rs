@@ -118,6 +118,39 @@ async fn a_second_run_asks_no_engine() {
 }
 
 #[tokio::test]
+async fn a_release_begun_with_another_compression_is_finished_unless_its_layer_has_other_files() {
+    let registry = registry(&json!({}));
+    let step = step(&registry).input("version", "1.2.3");
+    let first = step.run().await.succeeded();
+    let start = registry.snapshot();
+    // Whatever the layer contains, config and annotations are those of the first run.
+    let begun_with = async |change: fn(&mut Vec<u8>)| {
+        registry.restore(&start);
+        let (begun, _) = registry.put_recompressed("acme/tool", &digest(&first), change);
+        registry.untag("acme/tool", "alpine");
+        registry.tag("acme/tool", "1.2.3-alpine", &begun);
+        let done = step.run().await.succeeded();
+        let checksums = std::fs::read_to_string(step.workspace().join("publish-variants.sha256")).unwrap();
+        (begun, done, checksums)
+    };
+    let (begun, done, checksums) = begun_with(|_| {}).await;
+    assert_ne!(begun, digest(&first));
+    assert_eq!(digest(&done), begun);
+    assert_eq!(registry.named("acme/tool", "alpine"), Some(begun.clone()));
+    assert!(checksums.contains(begun.trim_start_matches("sha256:")), "{checksums}");
+
+    let forge = |archive: &mut Vec<u8>| {
+        let at = archive.windows(5).position(|bytes| bytes == b"1.2.3").unwrap();
+        archive[at] = b'6';
+    };
+    let (begun, done, checksums) = begun_with(forge).await;
+    assert!(done.log.contains("whose layer of executables isn't the one that its config states"), "{}", done.log);
+    assert!(done.outputs["kept"].contains("1.2.3-alpine"), "{}", done.outputs["kept"]);
+    assert_ne!(registry.named("acme/tool", "alpine"), Some(begun));
+    assert_eq!(checksums, "", "{}", done.log);
+}
+
+#[tokio::test]
 async fn annotations_go_to_the_level_in_their_prefix() {
     let registry = registry(&json!({}));
     let annotations = "# as docker/metadata-action writes them\nindex:com.example.top=1\nmanifest:com.example.each=2\n\

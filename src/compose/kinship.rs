@@ -8,10 +8,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::Composed;
+use super::{Composed, Origin};
 use crate::facts;
 use crate::image::manifest::Annotations;
-use crate::image::{Config, Manifest, Platform};
+use crate::image::{Config, Descriptor, Digest, Manifest, Platform};
 
 /// A published image for one platform.
 #[derive(Clone, Debug)]
@@ -59,16 +59,34 @@ fn image(published: &Published, composed: &Composed, run_lines: usize) -> Option
     if diff_ids.len() != expected_ids.len() + run_lines || !diff_ids.starts_with(&expected_ids) {
         return Some("executables or base");
     }
-    // The last composed layer is the executables'. Its content has just been compared, by diff id.
+    // The last composed layer is the executables'. By the config, its content is the same.
     let base = expected.layers.len() - 1;
     let layers = &published.manifest.layers;
-    let same = |(a, b): (&crate::image::Descriptor, &crate::image::Descriptor)| a.digest == b.digest;
+    let same = |(a, b): (&Descriptor, &Descriptor)| a.digest == b.digest;
     if layers.len() != diff_ids.len() || !layers.iter().zip(&expected.layers).take(base).all(same) {
         return Some("base");
     }
     let above = (1 + run_lines, 1);
     (neutral_config(&published.config, above.0, run_lines) != neutral_config(&composed.config, above.1, 0))
         .then_some("config")
+}
+
+/// The layers of executables that aren't compressed as the composed ones are, each with the diff ID that it should have.
+/// Only their bytes show whether they have it: a config may state any.
+///
+/// `published` are images that don't differ from the composed ones.
+#[must_use]
+pub fn compressed_otherwise<'a>(published: &'a [Published], composed: &[Composed]) -> Vec<(&'a Descriptor, Digest)> {
+    let of_image = |composed: &Composed| {
+        let published = published.iter().find(|published| published.platform == composed.platform)?;
+        let (place, ours) = composed.blobs.iter().enumerate().find_map(|(place, blob)| match &blob.origin {
+            Origin::Executables(layer) => Some((place, &layer.compressed)),
+            _ => None,
+        })?;
+        let layer = published.manifest.layers.get(place)?;
+        (layer.digest != ours.descriptor.digest).then(|| (layer, ours.diff_id.clone()))
+    };
+    composed.iter().filter_map(of_image).collect()
 }
 
 /// The annotations without the allowed differences.

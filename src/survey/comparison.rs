@@ -50,10 +50,13 @@ impl Surveyed<'_> {
         };
         let run_lines = variant.variant.run.len();
         let annotations = (&index.annotations, &then.index_annotations);
-        Ok(match kinship::difference(annotations, (&published, &then.composed), run_lines) {
-            None => Ok(Content { index: pulled.document, images }),
-            Some(difference) => Err(format!("which was made by another plan: {difference}")),
-        })
+        if let Some(difference) = kinship::difference(annotations, (&published, &then.composed), run_lines) {
+            return Ok(Err(format!("which was made by another plan: {difference}")));
+        }
+        if let Some(difference) = self.executables_differ(repository, &published, &then.composed).await? {
+            return Ok(Err(difference));
+        }
+        Ok(Ok(Content { index: pulled.document, images }))
     }
 
     /// The content of an index of this version, as it is: an image built elsewhere can't be composed again for a
@@ -102,10 +105,13 @@ impl Surveyed<'_> {
             let annotated =
                 ManifestOrIndex::parse(source.annotated.index.media_type(), annotated).expect("we have written it");
             let annotations = (&index.annotations, annotated.annotations());
-            return Ok(match kinship::difference(annotations, (&published, made), 0) {
-                None => Ok(Content { index: pulled.document, images }),
-                Some(difference) => Err(format!("which was made of other files: {difference}")),
-            });
+            if let Some(difference) = kinship::difference(annotations, (&published, made), 0) {
+                return Ok(Err(format!("which was made of other files: {difference}")));
+            }
+            if let Some(difference) = self.executables_differ(repository, &published, made).await? {
+                return Ok(Err(difference));
+            }
+            return Ok(Ok(Content { index: pulled.document, images }));
         }
         let digests = |content: &ManifestOrIndex| match content {
             ManifestOrIndex::Index(index) => index.manifests.iter().map(|listed| listed.digest.clone()).collect(),
@@ -116,6 +122,26 @@ impl Surveyed<'_> {
             return Ok(Err("which has other manifests than the source".to_owned()));
         }
         Ok(Ok(Content { index: pulled.document, images: source.annotated.images.clone() }))
+    }
+
+    /// Unpacks the executables' layers whose bytes aren't the composed ones, and says how one differs from what its
+    /// config states.
+    async fn executables_differ(
+        &self,
+        repository: &Repository,
+        published: &[Published],
+        composed: &[Composed],
+    ) -> Result<Option<String>, SurveyError> {
+        for (layer, stated) in kinship::compressed_otherwise(published, composed) {
+            let unpacked = match unless_unreadable(self.registries.diff_id(repository, layer).await)? {
+                Ok(unpacked) => unpacked,
+                Err(_) => return Ok(Some("which has missing parts".to_owned())),
+            };
+            if !unpacked.is_ok_and(|diff_id| diff_id == stated) {
+                return Ok(Some("whose layer of executables isn't the one that its config states".to_owned()));
+            }
+        }
+        Ok(None)
     }
 
     /// The images that a published index lists, or why they can't be compared. `composed` are the images of this run.

@@ -4,6 +4,7 @@
 //! on before its digest has been checked, and a blob is read once for everybody who waits for it.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, Weak};
 
@@ -20,6 +21,7 @@ use super::call::Call;
 use super::error::{Cause, RegistryError};
 use super::trouble::Trouble;
 use super::{Registries, lock};
+use crate::image::unpack::compression;
 use crate::image::{Descriptor, Digest, Repository};
 
 /// How many bytes count as progress.
@@ -89,6 +91,21 @@ impl Registries {
         let spooled = Arc::new(self.spool_blob(from, blob, &self.0.options.spool).await?);
         *slot = Arc::downgrade(&spooled);
         Ok(spooled)
+    }
+
+    /// The diff ID of a layer, from its bytes; or why they can't be unpacked.
+    ///
+    /// # Errors
+    /// The errors of [`Self::spool_blob`].
+    pub async fn diff_id(&self, from: &Repository, layer: &Descriptor) -> Result<io::Result<Digest>, RegistryError> {
+        let spooled = self.shared_spool(from, layer).await?;
+        let unpack = move || {
+            let file = io::BufReader::with_capacity(BUFFER, std::fs::File::open(spooled.path())?);
+            let mut hash = Sha256::new();
+            io::copy(&mut compression::open(file)?, &mut hash)?;
+            Ok(Digest::from_hash(hash))
+        };
+        Ok(tokio::task::spawn_blocking(unpack).await.map_err(io::Error::other).flatten())
     }
 
     async fn spool_once(&self, from: &Repository, blob: &Descriptor, spooling: &mut Spooling) -> Result<(), Trouble> {

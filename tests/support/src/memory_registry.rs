@@ -34,16 +34,21 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::{Read as _, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::read::MultiGzDecoder;
+use flate2::write::GzEncoder;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::header::AUTHORIZATION;
 use hyper::http::request::Parts;
 use hyper::{Request, Response};
+use serde_json::Value;
 
 use crate::http::{Body, Failure, Server, full};
 use crate::image::{Image, Manifest, digest};
@@ -178,6 +183,45 @@ impl MemoryRegistry {
         let stored = Stored { media_type: manifest.media_type.clone(), bytes: manifest.bytes.clone().into() };
         self.inner().state.change(repository).manifests.insert(digest.clone(), stored);
         digest
+    }
+
+    /// Puts a copy of an index that differs in the top layers of its images: `change` edits their content, and they are
+    /// compressed in another way. Configs stay, whatever they say about the layers. Returns the digests of the copy and
+    /// of these layers.
+    pub fn put_recompressed(
+        &self,
+        repository: &str,
+        index: &str,
+        change: impl Fn(&mut Vec<u8>),
+    ) -> (String, Vec<String>) {
+        let read = |digest: &str| self.manifest(repository, digest).expect("the index is complete");
+        let put = |descriptor: &mut Value, document: &Value, media_type: &str| {
+            let manifest = Manifest { media_type: media_type.to_owned(), bytes: document.to_string().into_bytes() };
+            descriptor["size"] = manifest.bytes.len().into();
+            descriptor["digest"] = self.put_manifest(repository, &manifest).into();
+        };
+        let digest_of =
+            |descriptor: &Value| descriptor["digest"].as_str().expect("a descriptor has a digest").to_owned();
+        let (top, mut layers) = (read(index), Vec::new());
+        let mut copy = top.json();
+        for child in copy["manifests"].as_array_mut().expect("it is an index") {
+            let of_child = read(&digest_of(child));
+            let mut manifest = of_child.json();
+            let layer = manifest["layers"].as_array_mut().and_then(|layers| layers.last_mut()).expect("it has layers");
+            let blob = self.blob(repository, &digest_of(layer)).expect("the index is complete");
+            let mut content = Vec::new();
+            MultiGzDecoder::new(&blob[..]).read_to_end(&mut content).expect("it is compressed by gzip");
+            change(&mut content);
+            let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+            let blob = gzip.write_all(&content).and_then(|()| gzip.finish()).expect("a Vec takes every write");
+            layer["size"] = blob.len().into();
+            layer["digest"] = self.put_blob(repository, blob).into();
+            layers.push(digest_of(layer));
+            put(child, &manifest, &of_child.media_type);
+        }
+        let mut descriptor = Value::Null;
+        put(&mut descriptor, &copy, &top.media_type);
+        (digest_of(&descriptor), layers)
     }
 
     /// Makes a tag name a manifest. Panics if there is no such manifest.

@@ -37,6 +37,13 @@ impl Verdict {
         answer.headers_mut().insert("content-type", "application/json".parse().expect("it is a valid value"));
         Self::Answer(answer)
     }
+
+    /// The answer to a `HEAD` of a manifest that has this digest.
+    pub fn named(digest: &str) -> Self {
+        let mut answer = Response::new(Bytes::new());
+        answer.headers_mut().insert("docker-content-digest", digest.parse().expect("a digest is a valid value"));
+        Self::Answer(answer)
+    }
 }
 
 /// A test's function that decides about requests.
