@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -862,7 +863,7 @@ async fn a_transient_failure_of_the_registry_is_retried_and_a_permanent_one_is_n
     .await;
 }
 
-/// A socket on which every request is answered by `answer`.
+/// A socket on which every request is answered by `answer`. An empty status closes the connection without an answer.
 fn fake_engine(answer: fn(&str) -> (&'static str, String)) -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("engine.sock");
@@ -874,6 +875,9 @@ fn fake_engine(answer: fn(&str) -> (&'static str, String)) -> (tempfile::TempDir
             let length = socket.read(&mut head).unwrap_or_default();
             let (status, body) = answer(&String::from_utf8_lossy(&head[..length]));
             let length = body.len();
+            if status.is_empty() {
+                continue;
+            }
             // The client that only checked for a listener is gone.
             let _ = write!(socket, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
         }
@@ -913,7 +917,7 @@ async fn an_engine_that_cannot_be_used_is_one_clear_error() {
     refused(&format!("unix://{}/none", folder.path().display()), "has no Docker Engine").await;
     refused("tcp://127.0.0.1:1", "has no Docker Engine").await;
     for address in ["ssh://host", "unix://", "docker.sock", "tcp://"] {
-        refused(address, "is not the address of a Docker Engine\nhint: set DOCKER_HOST").await;
+        refused(address, "is not the address of a Docker Engine\nhint: set `DOCKER_HOST`").await;
     }
 }
 
@@ -947,6 +951,94 @@ async fn anonymous_records_stay_if_the_engine_did_not_list_the_build_cache_befor
     let pruned = PRUNED.lock().unwrap();
     assert!(!pruned.is_empty());
     assert!(pruned.iter().all(|path| path.contains("ours") && !path.contains("strangers")), "{pruned:#?}");
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_while_the_engine_is_asked_for_buildkit_is_made_again() {
+    static BROKEN: AtomicBool = AtomicBool::new(false);
+    let (_folder, address) = fake_engine(|head| match head {
+        grpc if grpc.contains("/grpc") && !BROKEN.swap(true, Ordering::Relaxed) => ("", String::new()),
+        grpc if grpc.contains("/grpc") => ("400 Bad Request", json!({ "message": "no upgrade" }).to_string()),
+        _ => version("1.41", "linux"),
+    });
+    let connected = Engine::connect(Some(&address)).await;
+    assert!(connected.is_ok(), "{connected:?}");
+    assert!(BROKEN.load(Ordering::Relaxed));
+}
+
+#[tokio::test]
+async fn what_the_engine_refuses_to_remove_is_named_and_everything_else_is_removed() {
+    const HELD: [&str; 3] = ["held-base", "held-container", "held-image"];
+    const FREE: [&str; 4] = ["busy-container", "free-base", "free-container", "free-image"];
+    static RUN: OnceLock<String> = OnceLock::new();
+    // The names of what is there. The name `busy` stands for the engine's first refusal to remove the busy container.
+    static THERE: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
+    let (_folder, address) = fake_engine(|head| {
+        let mut there = THERE.lock().unwrap();
+        let run = RUN.get().map(String::as_str).unwrap_or_default();
+        let found = |answer: Value| ("200 OK", answer.to_string());
+        let no = |status, message: &str| (status, json!({ "message": message }).to_string());
+        let request = head.lines().next().unwrap_or_default();
+        let (method, path) = request.split_once(' ').unwrap_or_default();
+        let path = path.split(['?', ' ']).next().unwrap_or_default();
+        let name = HELD.into_iter().chain(FREE).find(|name| request.contains(name));
+        match (method, path.strip_prefix("/v1.41").unwrap_or(path), name) {
+            (_, "/version", _) => version("1.41", "linux"),
+            (_, "/grpc", _) => no("400 Bad Request", "no upgrade"),
+            (_, "/images/create", Some(name)) => {
+                there.insert(name);
+                found(json!({}))
+            }
+            (_, "/containers/json", _) => {
+                let ids = there.iter().filter(|name| name.ends_with("-container"));
+                found(ids.map(|name| json!({ "Id": name })).collect())
+            }
+            (_, "/images/json", _) => {
+                let names = there.iter().filter(|name| name.ends_with("-image"));
+                let tags: Value = names.map(|name| format!("publish-variants.local/{run}/{name}:1")).collect();
+                found(json!([{ "RepoTags": tags }]))
+            }
+            (_, "/system/df", _) => {
+                // The sweep removes this record, and only at its end.
+                let record = json!({ "ID": "cache", "Description": format!("[pv-{run}-0 2/2] COPY --link / /") });
+                let records: Value = there.get("cache").map(|_| record).into_iter().collect();
+                found(json!({ "BuildCache": records }))
+            }
+            (_, "/build/prune", _) => {
+                there.remove("cache");
+                found(json!({}))
+            }
+            ("DELETE", _, Some(name)) if name.starts_with("held-") => no("409 Conflict", "somebody uses it"),
+            ("DELETE", _, Some("busy-container")) if there.remove("busy") => no("409 Conflict", "somebody uses it"),
+            ("DELETE", _, Some(name)) => {
+                there.remove(name);
+                found(json!({}))
+            }
+            ("GET", _, Some(name)) if there.contains(name) => found(json!({ "RepoDigests": [name] })),
+            (_, "/info", _) => found(json!({})),
+            _ => no("404 Not Found", "no such thing"),
+        }
+    });
+    let engine = Engine::connect(Some(&address)).await.unwrap();
+    RUN.set(engine.run_id().to_owned()).unwrap();
+    let platform: Platform = AMD64.parse().unwrap();
+    let leases = ["held-base", "free-base"].map(|name| {
+        let repository: Repository = format!("registry.example/library/{name}").parse().unwrap();
+        engine.lease(&repository.pinned(Digest::of(b"manifest")))
+    });
+    for lease in &leases {
+        lease.pull(&platform, &Digest::of(b"config"), &|_| {}).await.unwrap();
+    }
+    assert_eq!(*THERE.lock().unwrap(), BTreeSet::from(["free-base", "held-base"]));
+    THERE.lock().unwrap().extend(HELD.into_iter().chain(FREE).chain(["busy", "cache"]));
+    drop(leases);
+    let left = engine.clean_up(BUDGET).await.to_string();
+    assert_eq!(*THERE.lock().unwrap(), BTreeSet::from(HELD), "{left}");
+    assert_eq!(left.lines().count(), HELD.len(), "{left}");
+    for name in HELD {
+        let is_named = |line: &str| line.contains(name) && line.ends_with(": somebody uses it");
+        assert!(left.lines().any(is_named), "{name}: {left}");
+    }
 }
 
 async fn refused(address: &str, expected: &str) {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::error::{Cause, EngineError};
-use super::http::{ApiVersion, Http};
+use super::http::{ApiVersion, Http, PATIENCE};
 use super::janitor::{Janitor, Ledger};
 use super::run::Emulation;
 use super::{Engine, Limits, Shared, cache, until_answered};
@@ -164,8 +164,9 @@ fn unreachable(address: &str, error: EngineError) -> EngineError {
 /// BuildKit is behind `/grpc`. Without an upgrade, an engine that has it refuses the request, and one that doesn't has
 /// no such page.
 async fn require_buildkit(http: &Http, address: &str) -> Result<(), EngineError> {
-    match http.post("/grpc", "open a session with BuildKit").send().await {
-        Err(EngineError::Request { cause, .. }) if matches!(cause.status(), Some(404 | 405 | 501) | None) => {
+    match until_answered(|| http.post("/grpc", "open a session with BuildKit").stream(PATIENCE)).await {
+        Err(error) if error.is_lost_connection() => Err(unreachable(address, error)),
+        Err(EngineError::Request { cause, .. }) if matches!(cause.status(), Some(404 | 405 | 501)) => {
             Err(EngineError::NoBuildKit { address: address.to_owned(), cause })
         }
         _ => Ok(()),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::error::Cause;
-use super::http::Body;
+use super::http::{Body, PATIENCE};
 use super::janitor::{Chore, Making};
 use super::spool::{copy, read_archive, read_head};
 use super::{Engine, EngineError, ImageLease, LABEL, LocalImage, until_answered};
@@ -189,7 +189,7 @@ impl FilesLease {
     async fn archive(&self, path: &str, what: &str) -> Result<Body, EngineError> {
         let http = &self.container.engine.shared.http;
         let request = http.get(format!("/containers/{}/archive", self.container.name), what).query("path", path);
-        request.stream().await
+        request.stream(PATIENCE).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! Errors of the engine.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::api::retry::{Failure, Retry};
 use crate::error::{Fault, StageError};
@@ -145,6 +146,11 @@ impl Cause {
         Self { status: None, message: message.into(), is_ours: false }
     }
 
+    /// A connection on which nothing arrived for `silence`.
+    pub(super) fn stalled(silence: Duration) -> Self {
+        Self { status: None, message: format!("it sent nothing for {} s", silence.as_secs()), is_ours: true }
+    }
+
     /// Waits until the next attempt should be made, after one that failed with this cause.
     ///
     /// # Errors
@@ -198,23 +204,28 @@ impl EngineError {
             _ => None,
         }
     }
+
+    /// Whether the engine didn't answer a request, or only in part.
+    pub(super) fn is_lost_connection(&self) -> bool {
+        matches!(self, Self::Request { cause, .. } if cause.is_lost_connection())
+    }
 }
 
 impl Hinted for EngineError {
     fn hints(&self) -> Hints {
         match self {
-            Self::UnsupportedAddress(_) => "set DOCKER_HOST to `unix:///path/of/docker.sock` or `tcp://host:port`".into(),
+            Self::UnsupportedAddress(_) => "set `DOCKER_HOST` to `unix:///path/of/docker.sock` or `tcp://host:port`".into(),
             Self::Context(_) => {
-                "set DOCKER_HOST to the engine's address, as `docker context inspect` shows it, and unset DOCKER_CONTEXT".into()
+                "set `DOCKER_HOST` to the engine's address, as `docker context inspect` shows it, and unset `DOCKER_CONTEXT`".into()
             }
             Self::Ssh(_) => {
-                "forward its socket (`ssh -nNT -L /tmp/docker.sock:/var/run/docker.sock HOST`) and set DOCKER_HOST to \
+                "forward its socket (`ssh -nNT -L /tmp/docker.sock:/var/run/docker.sock HOST`) and set `DOCKER_HOST` to \
                  `unix:///tmp/docker.sock`".into()
             }
             Self::Tls(_) => "use the engine's socket, or forward it by SSH".into(),
-            Self::NotThere { .. } => format!("start the engine, or set DOCKER_HOST to its address; {} doesn't need one", Input("builder").set_to("registry")).into(),
+            Self::NotThere { .. } => format!("start the engine, or set `DOCKER_HOST` to its address; {} doesn't need one", Input("builder").set_to("registry")).into(),
             Self::NotAllowed { .. } => "run as root or as a member of the group `docker`".into(),
-            Self::NotAnEngine { .. } => "set DOCKER_HOST to the address of one".into(),
+            Self::NotAnEngine { .. } => "set `DOCKER_HOST` to the address of one".into(),
             Self::TooOld { .. } => "update Docker to 20.10 or newer".into(),
             Self::NotLinux { .. } => "switch it to Linux containers, or run the job on `ubuntu-latest`".into(),
             Self::NoBuildKit { .. } => "use Docker Engine 20.10 or newer; Podman's Docker API has no BuildKit".into(),

@@ -7,12 +7,16 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
+use std::time::Duration;
 
 use flate2::read::MultiGzDecoder;
 
 use super::spool::{copy, read_archive};
 use super::{EngineError, LocalImage, until_answered};
 use crate::image::Digest;
+
+/// How long the engine may send nothing: classic stores write the whole archive to disk before its first byte is sent.
+const PATIENCE: Duration = Duration::from_secs(20 * 60);
 
 /// A layer taken from the engine, in an unnamed file that disappears when this value is dropped.
 #[derive(Debug)]
@@ -46,7 +50,7 @@ impl LocalImage {
     ) -> Result<Vec<ExportedLayer>, EngineError> {
         let what = format!("export image `{}`", self.name());
         let http = &self.engine().shared.http;
-        let body = http.get(format!("/images/{}/get", self.name()), what.clone()).stream().await?;
+        let body = http.get(format!("/images/{}/get", self.name()), what.clone()).stream(PATIENCE).await?;
         let list = wanted.to_vec();
         let layers = read_archive(body, move |archive| {
             let mut layers: Vec<Option<ExportedLayer>> = list.iter().map(|_| None).collect();

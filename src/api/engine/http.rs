@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{self, BoxStream};
 use reqwest::{Method, Response};
 use serde_json::Value;
 use tokio_util::io::ReaderStream;
@@ -17,8 +17,9 @@ use crate::quote::quoted;
 
 /// The newest API version that we know. An older engine's own version takes precedence.
 const NEWEST: ApiVersion = ApiVersion(1, 48);
-/// For requests that are answered promptly. Longer ones (a pull, a wait) have limits of their own.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a prompt answer may take, and the next part of one that is a stream. Requests that take longer (a pull, a
+/// wait) have limits of their own.
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A version of the Engine API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -156,14 +157,23 @@ impl<'a> Call<'a> {
         serde_json::from_slice(&bytes).map_err(|error| failed(Cause::refused(status, format!("not JSON: {error}"))))
     }
 
-    /// Sends the request, and returns the body of the answer while it arrives.
-    pub(super) async fn stream(self) -> Result<Body, EngineError> {
+    /// Sends the request, and returns the body of the answer while it arrives. If neither the head nor the next part of
+    /// the body arrives within `silence`, the connection counts as lost.
+    pub(super) async fn stream(self, silence: Duration) -> Result<Body, EngineError> {
+        let what = self.what.clone();
+        let body = tokio::time::timeout(silence, self.unlimited_stream()).await;
+        let body = body.map_err(|_| EngineError::Request { what, cause: Cause::stalled(silence) })??;
+        Ok(while_it_arrives(body, silence))
+    }
+
+    /// Like [`Self::stream`], for callers that limit the time in another way.
+    pub(super) async fn unlimited_stream(self) -> Result<Body, EngineError> {
         let response = self.send().await?;
         Ok(response.bytes_stream().map(|chunk| chunk.map_err(|error| Cause::new(&error))).boxed())
     }
 
-    /// Sends the request, and returns the head of the answer.
-    pub(super) async fn send(self) -> Result<Response, EngineError> {
+    /// Sends the request, and returns the head of the answer, however long it takes.
+    async fn send(self) -> Result<Response, EngineError> {
         let version = self.http.version.map(|ApiVersion(major, minor)| format!("/v{major}.{minor}"));
         let mut url = format!("{}{}{}", self.http.origin, version.unwrap_or_default(), self.path);
         if !self.query.is_empty() {
@@ -198,5 +208,76 @@ impl<'a> Call<'a> {
             .filter(|message| !message.is_empty())
             .unwrap_or(if text.is_empty() { format!("HTTP status {status}") } else { quoted(&text) });
         Err(EngineError::Request { what, cause: Cause::refused(status, message) })
+    }
+}
+
+/// `body`, which ends with a lost connection if its next part doesn't arrive within `silence`. The time that the reader
+/// takes between two parts doesn't count.
+fn while_it_arrives(body: Body, silence: Duration) -> Body {
+    let parts = stream::unfold(Some(body), move |body| async move {
+        let mut body = body?;
+        match tokio::time::timeout(silence, body.next()).await {
+            Ok(part) => Some((part?, Some(body))),
+            Err(_) => Some((Err(Cause::stalled(silence)), None)),
+        }
+    });
+    parts.boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    /// An engine that answers one request with `said`, and then keeps the connection open.
+    fn stalling_engine(said: &'static str) -> (tempfile::TempDir, Http) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("engine.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            assert!(socket.read(&mut [0; 4096]).unwrap() > 0);
+            socket.write_all(said.as_bytes()).unwrap();
+            // Until the client closes the connection.
+            let _ = socket.read_to_end(&mut Vec::new());
+        });
+        let http = Http::unix(path.to_str().unwrap()).unwrap();
+        (folder, http)
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_stops_talking_is_a_lost_connection() {
+        for said in ["", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf"] {
+            let (_folder, http) = stalling_engine(said);
+            let read = async {
+                let mut body = http.get("/file", "read a file").stream(Duration::from_millis(300)).await?;
+                while let Some(part) = body.next().await {
+                    part.map_err(|cause| EngineError::Request { what: "read a file".to_owned(), cause })?;
+                }
+                Ok::<_, EngineError>(())
+            };
+            let error = tokio::time::timeout(Duration::from_secs(60), read).await.unwrap().unwrap_err();
+            assert!(error.is_lost_connection(), "{said:?}: {error:?}");
+            assert!(format!("{error:?}").contains("it sent nothing"), "{said:?}: {error:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_may_last_as_long_as_it_goes_on() {
+        let parts = ["one", "two", "three"].map(|part| Ok::<_, Cause>(Bytes::from(part)));
+        let arriving = stream::iter(parts).then(async |part| {
+            tokio::time::sleep(PATIENCE / 2).await;
+            part
+        });
+        let mut body = while_it_arrives(arriving.chain(stream::pending()).boxed(), PATIENCE);
+        for part in ["one", "two", "three"] {
+            // The reader may take its time.
+            tokio::time::sleep(2 * PATIENCE).await;
+            assert_eq!(body.next().await.unwrap().unwrap(), part);
+        }
+        assert!(body.next().await.unwrap().unwrap_err().is_lost_connection());
+        assert!(body.next().await.is_none(), "it has ended");
     }
 }

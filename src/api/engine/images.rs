@@ -21,7 +21,7 @@ use crate::image::{Digest, PinnedReference, Platform};
 /// A pull without any message for this long is started again. Engines report progress twice a second.
 const SILENCE: Duration = Duration::from_secs(180);
 
-/// An image that the run built or loaded. It is removed when this value is dropped.
+/// An image on the engine. If the run built or loaded it, it is removed when this value is dropped.
 #[derive(Debug)]
 pub struct LocalImage {
     engine: Engine,
@@ -221,7 +221,7 @@ impl ImageLease {
             request = request.header("X-Registry-Auth", URL_SAFE.encode(login.to_string()));
         }
         let silent = |_| Cause::text(format!("timed out: no message about the pull for {} s", SILENCE.as_secs()));
-        let answer = tokio::time::timeout(SILENCE, request.stream()).await.map_err(silent)?;
+        let answer = tokio::time::timeout(SILENCE, request.unlimited_stream()).await.map_err(silent)?;
         let mut body = answer.map_err(|error| match error {
             EngineError::Request { cause, .. } => cause,
             other => Cause::new(&other),
@@ -247,7 +247,7 @@ impl ImageLease {
 
     fn explain(&self, cause: Cause) -> EngineError {
         let hints = if says_refused(cause.message()) && !self.engine.shared.is_private {
-            "the engine is on another machine and is spoken to without TLS, so it gets no credentials; use one on this machine".into()
+            "the connection to the engine has no TLS, so it gets no credentials; use an engine on this machine".into()
         } else if says_refused(cause.message()) {
             format!(
                 "check the line of this registry in {}, and that its account may pull the image",

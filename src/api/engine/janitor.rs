@@ -88,13 +88,11 @@ impl Engine {
         self.janitor.hand(Chore::Sweep(answer));
         match tokio::time::timeout(budget, swept).await {
             Ok(Ok(left)) => LeftBehind(left),
-            _ => {
-                let run = &self.shared.run;
-                LeftBehind(vec![format!(
-                    "the engine was not cleaned up within {} s; look for containers with the label `{LABEL}={run}` and images named `{LOCAL}/{run}/…`",
-                    budget.as_secs()
-                )])
-            }
+            _ => LeftBehind(vec![format!(
+                "the engine was not cleaned up within {} s; {}",
+                budget.as_secs(),
+                self.shared.whereabouts()
+            )]),
         }
     }
 }
@@ -215,11 +213,35 @@ impl Janitor {
     }
 }
 
-/// What a look at the engine found, and asked the engine to remove.
+/// What a look at the engine found.
+#[derive(Default)]
 struct Found {
-    /// The number of containers and images.
-    things: usize,
+    /// The number of containers and images that the engine has removed.
+    removed: usize,
+    /// The records of the build cache that it was asked to remove.
     records: Vec<Record>,
+    /// What it refused to list or to remove, and why.
+    refusals: Vec<String>,
+}
+
+impl Found {
+    /// Notes a refusal, which doesn't concern anything else. Without a connection, nothing else can be removed either.
+    fn unless_refused<T: Default>(&mut self, answer: Result<T, EngineError>) -> Result<T, EngineError> {
+        match answer {
+            Err(error) if !error.is_lost_connection() => {
+                self.refusals.push(describe(&error));
+                Ok(T::default())
+            }
+            answer => answer,
+        }
+    }
+
+    /// Counts a container or an image, if it was removed.
+    fn count(&mut self, removed: Result<bool, EngineError>) -> Result<(), EngineError> {
+        let removed = self.unless_refused(removed)?;
+        self.removed += usize::from(removed);
+        Ok(())
+    }
 }
 
 impl Shared {
@@ -231,7 +253,11 @@ impl Shared {
                 let _ = self.remove_image(&image).await;
                 let _ = self.prune(Extent::Finished).await;
             }
-            Chore::Pulled(reference) => drop(self.remove_base(&reference).await),
+            Chore::Pulled(reference) => {
+                if let Ok(true) = self.remove_base(&reference).await {
+                    let _ = self.prune(Extent::Finished).await;
+                }
+            }
             Chore::Sweep(answer) => {
                 // The receiver may have stopped waiting.
                 let _ = answer.send(self.sweep().await);
@@ -242,14 +268,10 @@ impl Shared {
     /// Returns whether there was something to remove.
     async fn remove_base(&self, reference: &PinnedReference) -> Result<bool, EngineError> {
         let Some(base) = self.ledger.bases().get(reference).cloned() else { return Ok(false) };
-        let removed = base.remove(self).await?;
-        if removed {
-            self.prune(Extent::Finished).await?;
-        }
-        Ok(removed)
+        base.remove(self).await
     }
 
-    /// Removes everything of the run until nothing is left, or until the rest can't be removed.
+    /// Removes everything of the run until nothing is left, or until the rest can't be removed. Returns the rest.
     async fn sweep(&self) -> Vec<String> {
         // The engine may still be busy with dropped operations; then one look that finds nothing isn't enough.
         let interrupted = self.ledger.finish_builds().await || self.ledger.interrupted.load(Ordering::Relaxed);
@@ -258,42 +280,56 @@ impl Shared {
         loop {
             let found = match until_answered(|| self.sweep_once()).await {
                 Ok(found) => found,
-                Err(error) => return vec![describe(&error)],
+                Err(error) => return vec![format!("{}; {}", describe(&error), self.whereabouts())],
             };
             // An anonymous record that can't be removed is in use, and hence not ours. A record of ours is in use by a
             // dropped build that hasn't noticed yet.
-            let left: Vec<&Record> = found.records.iter().filter(|record| self.is_named_ours(record)).collect();
-            if found.things == 0 && (found.records.is_empty() || before.as_ref() == Some(&found.records)) {
+            let records = found.records.iter().filter(|record| self.is_named_ours(record));
+            let records = records.map(|record| format!("build cache `{}`", record.id));
+            let left: Vec<String> = found.refusals.into_iter().chain(records).collect();
+            if found.removed == 0 && (found.records.is_empty() || before.as_ref() == Some(&found.records)) {
                 patience -= 1;
                 looks = looks.saturating_sub(usize::from(left.is_empty()));
             }
             if looks == 0 || patience == 0 {
-                return left.iter().map(|record| format!("build cache `{}`", record.id)).collect();
+                return left;
             }
             before = Some(found.records);
             tokio::time::sleep(PAUSE).await;
         }
     }
 
+    /// Looks once for everything of the run, and removes what the engine doesn't refuse to remove.
+    ///
+    /// # Errors
+    /// The connection is lost.
     async fn sweep_once(&self) -> Result<Found, EngineError> {
-        let mut things = 0;
+        let mut found = Found::default();
         let label = json!({ "label": [format!("{LABEL}={}", self.run)] }).to_string();
         let listing = self.http.get("/containers/json", "list containers").query("all", "1").query("filters", label);
-        for container in listing.json().await?.as_array().into_iter().flatten() {
-            things += 1;
-            self.remove_container(container["Id"].as_str().unwrap_or_default()).await?;
+        let listing = found.unless_refused(listing.json().await)?;
+        for container in listing.as_array().into_iter().flatten() {
+            let removed = self.remove_container(container["Id"].as_str().unwrap_or_default()).await;
+            found.count(removed.map(|()| true))?;
         }
         let names = json!({ "reference": [format!("{LOCAL}/{}/*", self.run)] }).to_string();
-        let listing = self.http.get("/images/json", "list images").query("filters", names).json().await?;
+        let listing = self.http.get("/images/json", "list images").query("filters", names);
+        let listing = found.unless_refused(listing.json().await)?;
         for name in self.local_names(&listing) {
-            things += 1;
-            self.remove_image(&name).await?;
+            let removed = self.remove_image(&name).await;
+            found.count(removed.map(|()| true))?;
         }
         let references: Vec<_> = self.ledger.bases().keys().cloned().collect();
         for reference in &references {
-            things += usize::from(self.remove_base(reference).await?);
+            found.count(self.remove_base(reference).await)?;
         }
-        Ok(Found { things, records: self.prune(Extent::Everything).await? })
+        found.records = found.unless_refused(self.prune(Extent::Everything).await)?;
+        Ok(found)
+    }
+
+    /// How to find what the run made, if it isn't known by name.
+    fn whereabouts(&self) -> String {
+        format!("look for containers with the label `{LABEL}={run}` and images named `{LOCAL}/{run}/…`", run = self.run)
     }
 
     /// The names in a list of images that this run chose.

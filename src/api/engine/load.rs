@@ -72,7 +72,7 @@ impl Engine {
         let told = async || {
             let archive = from_its_beginning(&archive).map_err(|error| failed(Cause::new(&error)))?;
             let request = self.shared.http.post("/images/load", what.clone()).query("quiet", "1").archive(archive);
-            let (mut body, mut told) = (request.stream().await?, Vec::new());
+            let (mut body, mut told) = (request.unlimited_stream().await?, Vec::new());
             while let Some(chunk) = body.next().await {
                 told.extend_from_slice(&chunk.map_err(failed)?);
             }

@@ -1,13 +1,14 @@
 //! Runs a command in an image: without network or capabilities, with only `/tmp` writable, and with a time limit.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
 use super::containers::{Container, unframe};
+use super::http::PATIENCE;
 use super::{Engine, EngineError, ImageLease, LocalImage, Shared, until_answered};
 use crate::image::Platform;
 
@@ -42,15 +43,57 @@ pub enum Attempt {
     Skipped(String),
 }
 
-/// The platforms that turned out not to run, and why.
+/// What commands have shown about platforms other than the engine's own.
 #[derive(Debug, Default)]
-pub(super) struct Emulation(Mutex<BTreeMap<Platform, String>>);
+pub(super) struct Emulation(Mutex<BTreeMap<Platform, Emulated>>);
+
+/// Whether the engine's machine emulates a platform.
+#[derive(Debug)]
+enum Emulated {
+    /// It does: a command has succeeded.
+    Yes,
+    /// It doesn't, for this reason.
+    No(String),
+}
+
+impl Emulation {
+    /// Judges the result of a command for `platform`, and learns from it. `own` is the platform of the engine's machine.
+    ///
+    /// If a command has succeeded for a platform, its failures are those of the commands, whatever they print.
+    fn judge(&self, ran: Ran, platform: &Platform, own: &Platform) -> Attempt {
+        if platform == own {
+            return Attempt::Ran(ran);
+        }
+        let mut known = self.known();
+        if ran.exit_code == 0 {
+            known.insert(platform.clone(), Emulated::Yes);
+        }
+        if matches!(known.get(platform), Some(Emulated::Yes)) || !ran.output.contains(FOREIGN) {
+            return Attempt::Ran(ran);
+        }
+        let reason = format!("this machine ({own}) does not emulate `{platform}`; docker/setup-qemu-action adds that");
+        known.insert(platform.clone(), Emulated::No(reason.clone()));
+        Attempt::Skipped(reason)
+    }
+
+    /// Why images for `platform` don't run, if that is known.
+    fn missing(&self, platform: &Platform) -> Option<String> {
+        match self.known().get(platform)? {
+            Emulated::Yes => None,
+            Emulated::No(reason) => Some(reason.clone()),
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeMap<Platform, Emulated>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Engine {
     /// Why images for `platform` don't run here, if an attempt has shown it. The engine's own platform always runs.
     #[must_use]
     pub fn cannot_run(&self, platform: &Platform) -> Option<String> {
-        self.shared.emulation.0.lock().unwrap_or_else(PoisonError::into_inner).get(platform).cloned()
+        self.shared.emulation.missing(platform)
     }
 }
 
@@ -89,17 +132,7 @@ impl Engine {
             return Ok(Attempt::Skipped(reason));
         }
         let ran = until_answered(|| self.run_once(image, command, limit)).await?;
-        let foreign = ran.exit_code != 0 && ran.output.contains(FOREIGN) && platform != self.platform();
-        if !foreign {
-            return Ok(Attempt::Ran(ran));
-        }
-        let reason = format!(
-            "this machine ({}) does not emulate `{platform}`; docker/setup-qemu-action adds that",
-            self.platform()
-        );
-        let mut known = self.shared.emulation.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(platform.clone(), reason.clone());
-        Ok(Attempt::Skipped(reason))
+        Ok(self.shared.emulation.judge(ran, platform, self.platform()))
     }
 
     async fn run_once(&self, image: &str, command: &[String], limit: Duration) -> Result<Ran, EngineError> {
@@ -141,7 +174,7 @@ impl Shared {
         started?;
         let wait = async {
             // Not a usual request: the answer takes as long as the command.
-            let mut body = self.http.post(path("wait"), "wait for a container").stream().await?;
+            let mut body = self.http.post(path("wait"), "wait for a container").unlimited_stream().await?;
             let mut answer = Vec::new();
             while let Some(chunk) = body.next().await {
                 let failed = |cause| EngineError::Request { what: "wait for a container".to_owned(), cause };
@@ -169,7 +202,7 @@ impl Shared {
         let what = "read a container's output";
         let failed = |cause| EngineError::Request { what: what.to_owned(), cause };
         let request = self.http.get(format!("/containers/{}/logs", container.name), what);
-        let mut body = request.query("stdout", "1").query("stderr", "1").stream().await?;
+        let mut body = request.query("stdout", "1").query("stderr", "1").stream(PATIENCE).await?;
         let mut log = Vec::new();
         while let Some(chunk) = body.next().await {
             log.extend_from_slice(&chunk.map_err(failed)?);
@@ -193,5 +226,43 @@ fn refused_to_start(message: &str) -> Option<i64> {
         Some(NOT_EXECUTABLE)
     } else {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BROKEN: &str = "exec /usr/local/bin/tool: exec format error";
+
+    fn ran(exit_code: i64, output: &str) -> Ran {
+        Ran { exit_code, output: output.to_owned(), timed_out: false }
+    }
+
+    #[test]
+    fn a_platform_is_not_emulated_if_the_kernel_says_so_before_anything_has_succeeded() {
+        let (own, foreign): (Platform, Platform) = ("linux/amd64".parse().unwrap(), "linux/arm64".parse().unwrap());
+        let emulation = Emulation::default();
+        for failure in [ran(1, "no such option"), ran(127, "not found")] {
+            assert_eq!(emulation.judge(failure.clone(), &foreign, &own), Attempt::Ran(failure));
+        }
+        assert_eq!(emulation.judge(ran(126, BROKEN), &own, &own), Attempt::Ran(ran(126, BROKEN)));
+        let attempt = emulation.judge(ran(126, BROKEN), &foreign, &own);
+        let Attempt::Skipped(reason) = attempt else { panic!("{attempt:?}") };
+        assert!(reason.contains("(linux/amd64) does not emulate `linux/arm64`"), "{reason}");
+        assert_eq!((emulation.missing(&foreign), emulation.missing(&own)), (Some(reason), None));
+    }
+
+    #[test]
+    fn a_command_that_has_succeeded_proves_that_its_platform_is_emulated() {
+        let (own, foreign): (Platform, Platform) = ("linux/amd64".parse().unwrap(), "linux/arm64".parse().unwrap());
+        // Commands run at the same time, so one that fails may end before one that succeeds.
+        for first in [ran(0, "1.2.3"), ran(126, BROKEN)] {
+            let emulation = Emulation::default();
+            emulation.judge(first, &foreign, &own);
+            assert_eq!(emulation.judge(ran(0, BROKEN), &foreign, &own), Attempt::Ran(ran(0, BROKEN)));
+            assert_eq!(emulation.judge(ran(126, BROKEN), &foreign, &own), Attempt::Ran(ran(126, BROKEN)));
+            assert_eq!(emulation.missing(&foreign), None);
+        }
     }
 }
