@@ -1,7 +1,7 @@
 //! A file from a release archive: tar (plain, or compressed by gzip, zstd or xz) or zip.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek as _};
+use std::io::{self, BufReader, Read, Seek as _};
 
 use rawzip::{CompressionMethod, RECOMMENDED_BUFFER_SIZE, ZipArchive};
 
@@ -43,9 +43,7 @@ pub(super) fn read<T>(mut archive: File, path: &str, take: impl FnOnce(&mut dyn 
     if magic.starts_with(b"PK\x03\x04") || magic.starts_with(b"PK\x05\x06") {
         return zip(archive, path, take);
     }
-    let mut tree = Tree::default();
-    tree.read_layer(compression::open(buffered(&archive))?)?;
-    tree.complete();
+    let tree = tree(&archive)?;
     let number = match tree.find(&format!("/{path}")) {
         Found::File(file) if file.mode & 0o6000 != 0 => return Err(Refusal::Privileged("is setuid or setgid")),
         Found::File(file) if file.capabilities => return Err(Refusal::Privileged("has capabilities")),
@@ -58,15 +56,25 @@ pub(super) fn read<T>(mut archive: File, path: &str, take: impl FnOnce(&mut dyn 
         }
     };
     archive.rewind()?;
-    let mut entries = Archive::new(compression::open(buffered(&archive))?);
+    let mut entries = Archive::new(content(&archive)?);
     for _ in 0..=number {
         entries.next_entry()?.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
     }
     Ok(take(&mut entries))
 }
 
-fn buffered(archive: &File) -> impl BufRead {
-    BufReader::with_capacity(1 << 16, archive)
+/// The files in a tar archive, whose checksum is verified.
+fn tree(archive: &File) -> io::Result<Tree> {
+    let (mut content, mut tree) = (content(archive)?, Tree::default());
+    tree.read_layer(&mut content)?;
+    tree.complete();
+    // The checksum follows the end of the archive and its padding.
+    io::copy(&mut content, &mut io::sink())?;
+    Ok(tree)
+}
+
+fn content(archive: &File) -> io::Result<Box<dyn Read + '_>> {
+    compression::open_release(BufReader::with_capacity(1 << 16, archive))
 }
 
 /// Like [`read`], for a [zip file](https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT). If a name occurs
@@ -137,7 +145,14 @@ mod tests {
         file
     }
 
-    fn content(archive: File, path: &str) -> Result<Vec<u8>, Refusal> {
+    fn file(bytes: &[u8]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        file.rewind().unwrap();
+        file
+    }
+
+    fn taken(archive: File, path: &str) -> Result<Vec<u8>, Refusal> {
         read(archive, path, |content| {
             let mut bytes = Vec::new();
             content.read_to_end(&mut bytes).map(|_| bytes)
@@ -149,20 +164,45 @@ mod tests {
     fn a_file_of_a_zip_archive_is_found_and_checked() {
         let entries =
             || zipped(&[("x/tool", 0o100_755, b"first"), ("x/su", 0o104_755, b""), ("x/tool", 0o100_755, b"last")]);
-        assert_eq!(content(entries(), "x/tool").unwrap(), b"last");
-        assert!(matches!(content(entries(), "x/su"), Err(Refusal::Privileged(_))));
-        let missing = content(entries(), "tool").unwrap_err();
+        assert_eq!(taken(entries(), "x/tool").unwrap(), b"last");
+        assert!(matches!(taken(entries(), "x/su"), Err(Refusal::Privileged(_))));
+        let missing = taken(entries(), "tool").unwrap_err();
         assert!(matches!(&missing, Refusal::Missing(files) if files.contains(&"x/su".to_owned())), "{missing:?}");
         let link = zipped(&[("tool", 0o120_777, b"x/tool")]);
-        assert!(matches!(content(link, "tool"), Err(Refusal::NoFile(_))));
+        assert!(matches!(taken(link, "tool"), Err(Refusal::NoFile(_))));
 
         let mut damaged = Vec::new();
         zipped(&[("tool", 0o100_755, &[b'x'; 100])]).read_to_end(&mut damaged).unwrap();
         let at = damaged.windows(4).position(|bytes| bytes == b"tool").unwrap() + 6;
         damaged[at] ^= 0x10;
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(&damaged).unwrap();
-        file.rewind().unwrap();
-        assert!(matches!(content(file, "tool"), Err(Refusal::Unreadable(_))), "its checksum is another one");
+        assert!(matches!(taken(file(&damaged), "tool"), Err(Refusal::Unreadable(_))), "its checksum is another one");
+    }
+
+    #[test]
+    fn the_checksum_after_a_tar_archive_is_verified() {
+        let mut archive = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o755);
+        header.set_size(5);
+        archive.append_data(&mut header, "x/tool", &b"first"[..]).unwrap();
+        let archive = archive.into_inner().unwrap();
+        let padded = [&archive[..], &[0; 10_240]].concat();
+        let gzip = {
+            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            gzip.write_all(&padded).unwrap();
+            gzip.finish().unwrap()
+        };
+        let zstd = ruzstd::encoding::compress_to_vec(&padded[..], ruzstd::encoding::CompressionLevel::Fastest);
+        let followed = [&gzip[..], &[0; 512]].concat();
+        for good in [&archive, &padded, &gzip, &zstd, &followed] {
+            assert_eq!(taken(file(good), "x/tool").unwrap(), b"first");
+        }
+        for (compressed, checksum) in [(&gzip, gzip.len() - 8), (&zstd, zstd.len() - 4)] {
+            let mut damaged = compressed.clone();
+            damaged[checksum] ^= 1;
+            assert!(matches!(taken(file(&damaged), "x/tool"), Err(Refusal::Unreadable(_))));
+            let cut = &compressed[..checksum];
+            assert!(matches!(taken(file(cut), "x/tool"), Err(Refusal::Unreadable(_))));
+        }
     }
 }

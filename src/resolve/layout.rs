@@ -196,16 +196,23 @@ impl Layout {
             Some(listed) => disk.document(&listed)?.ok_or_else(|| incomplete(&name, &listed.digest))?,
             None => index,
         };
-        let mut unread = vec![top.clone()];
-        let (mut documents, mut configs, mut blobs) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        while let Some(document) = unread.pop() {
-            if documents.len() > MOST_DOCUMENTS {
-                return Err(too_large(&name, format!("the image has more than {MOST_DOCUMENTS} manifests")));
-            }
+        let mut documents = BTreeMap::from([(top.digest().clone(), top.clone())]);
+        let (mut unparsed, mut configs, mut blobs) = (vec![top.clone()], BTreeMap::new(), BTreeMap::new());
+        while let Some(document) = unparsed.pop() {
             match parse(&name, &document)? {
                 ManifestOrIndex::Index(index) => {
-                    for listed in index.manifests.iter().filter(|listed| !documents.contains_key(&listed.digest)) {
-                        unread.extend(disk.document(listed)?);
+                    for listed in &index.manifests {
+                        if documents.contains_key(&listed.digest) {
+                            continue;
+                        }
+                        if documents.len() > MOST_DOCUMENTS {
+                            let what = format!("the image has more than {MOST_DOCUMENTS} manifests");
+                            return Err(too_large(&name, what));
+                        }
+                        if let Some(document) = disk.document(listed)? {
+                            documents.insert(listed.digest.clone(), document.clone());
+                            unparsed.push(document);
+                        }
                     }
                 }
                 ManifestOrIndex::Manifest(manifest) => {
@@ -220,7 +227,6 @@ impl Layout {
                     }
                 }
             }
-            documents.insert(document.digest().clone(), document);
         }
         Ok(Self { name: Some(name), top, documents, configs, blobs })
     }
@@ -365,4 +371,52 @@ fn offer(index: &Index, layout: &LayoutName) -> Vec<LayoutName> {
         offered.entry(&listed.digest).or_insert_with(|| layout.with(image));
     }
     offered.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn manifest(number: usize) -> Document {
+        let config = Descriptor::new(MediaType::Config, Digest::of(b"{}"), 2);
+        let annotations = json!({ "number": number.to_string() });
+        let manifest = json!({ "schemaVersion": 2, "config": config, "layers": [], "annotations": annotations });
+        Document::new(MediaType::Manifest, &manifest)
+    }
+
+    /// Reads a layout of `manifests` and an index that lists `listed`.
+    fn read(manifests: &[Document], listed: &[Descriptor]) -> Result<Layout, LayoutError> {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = folder.path().join("blobs/sha256");
+        std::fs::create_dir_all(&blobs).unwrap();
+        let index = Document::new(MediaType::Index, &json!({ "schemaVersion": 2, "manifests": listed }));
+        for document in manifests.iter().chain([&index]) {
+            std::fs::write(blobs.join(document.digest().hex()), document.bytes()).unwrap();
+        }
+        let top = json!({ "schemaVersion": 2, "manifests": [index.descriptor()] });
+        std::fs::write(folder.path().join("index.json"), top.to_string()).unwrap();
+        let real = folder.path().canonicalize().unwrap();
+        Layout::read("oci:layout".parse().unwrap(), &real, &real)
+    }
+
+    #[test]
+    fn a_manifest_counts_once_however_often_it_is_listed() {
+        let manifest = manifest(0);
+        let layout = read(std::slice::from_ref(&manifest), &vec![manifest.descriptor(); 2 * MOST_DOCUMENTS]).unwrap();
+        assert_eq!(layout.documents.len(), 2);
+        assert_eq!(layout.document(manifest.digest()), Some(&manifest));
+    }
+
+    #[test]
+    fn manifests_beyond_the_limit_are_not_read() {
+        let manifests: Vec<Document> = (0..=MOST_DOCUMENTS).map(manifest).collect();
+        let mut listed: Vec<Descriptor> = manifests.iter().map(Document::descriptor).collect();
+        // Reading this one would fail.
+        listed[MOST_DOCUMENTS].size += 1;
+        let error = read(&manifests, &listed).unwrap_err();
+        assert!(matches!(error, LayoutError::TooLarge { .. }), "{error:?}");
+        assert_eq!(read(&manifests, &listed[..MOST_DOCUMENTS]).unwrap().documents.len(), MOST_DOCUMENTS + 1);
+    }
 }

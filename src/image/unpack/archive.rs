@@ -5,12 +5,12 @@
 //! line break, although values of extended attributes may contain line breaks.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 
 use tar::{EntryType, Header};
 
 const BLOCK: usize = 512;
-/// The largest extension header of an entry, in bytes.
+/// The most bytes that all extension headers of an entry may have together.
 const LONGEST_EXTENSION: u64 = 1 << 20;
 /// `PATH_MAX` of Linux.
 const LONGEST_PATH: usize = 4096;
@@ -77,19 +77,20 @@ impl<R: Read> Archive<R> {
     /// # Errors
     /// Reading fails, or this isn't an archive that can be unpacked.
     pub fn next_entry(&mut self) -> io::Result<Option<Entry>> {
-        let mut extensions = Extensions::default();
+        let (mut extensions, mut left) = (Extensions::default(), LONGEST_EXTENSION);
         loop {
             let Some(block) = self.block()? else { return Ok(None) };
             let header = Header::from_byte_slice(&block);
             let size = header.entry_size()?;
             let kind = header.entry_type();
             if kind.is_pax_local_extensions() {
-                extensions.pax.extend(records(&self.extension(size)?)?);
+                extensions.pax.extend(records(&self.extension(size, &mut left)?)?);
             } else if kind.is_gnu_longname() {
-                extensions.long_name = Some(until_nul(self.extension(size)?));
+                extensions.long_name = Some(until_nul(self.extension(size, &mut left)?));
             } else if kind.is_gnu_longlink() {
-                extensions.long_link = Some(until_nul(self.extension(size)?));
+                extensions.long_link = Some(until_nul(self.extension(size, &mut left)?));
             } else if kind.is_pax_global_extensions() {
+                // Engines don't apply them to entries, either.
                 self.begin(size);
             } else {
                 return self.entry(header, size, &extensions).map(Some);
@@ -116,7 +117,10 @@ impl<R: Read> Archive<R> {
                 (Kind::File { size, mode, capabilities: extensions.pax.contains_key(CAPABILITY) }, true)
             }
             EntryType::Directory => (Kind::Folder, false),
-            EntryType::Symlink => (Kind::Symlink(link), false),
+            EntryType::Symlink => {
+                check_length(link.as_bytes())?;
+                (Kind::Symlink(link), false)
+            }
             EntryType::Link => (Kind::HardLink(absolute(link.as_bytes())?), false),
             EntryType::Char | EntryType::Block => (Kind::Other("a device"), false),
             EntryType::Fifo => (Kind::Other("a pipe"), false),
@@ -177,15 +181,29 @@ impl<R: Read> Archive<R> {
         self.padding = size.wrapping_neg() % BLOCK as u64;
     }
 
-    /// The whole content of an extension header.
-    fn extension(&mut self, size: u64) -> io::Result<Vec<u8>> {
-        if size > LONGEST_EXTENSION {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "a header of its archive has more than 1 MiB"));
-        }
+    /// The whole content of an extension header, which may have at most `left` bytes.
+    fn extension(&mut self, size: u64, left: &mut u64) -> io::Result<Vec<u8>> {
+        *left = left.checked_sub(size).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidData, "the headers of an entry of its archive have more than 1 MiB")
+        })?;
         self.begin(size);
         let mut bytes = Vec::new();
         self.read_to_end(&mut bytes)?;
         Ok(bytes)
+    }
+}
+
+impl<R: Read + Seek> Archive<R> {
+    /// Skips what is left of the current entry's content without reading it. Returns the offset at which that began.
+    ///
+    /// # Errors
+    /// Seeking fails.
+    pub fn skip_content(&mut self) -> io::Result<u64> {
+        let start = self.from.stream_position()?;
+        let end = start.checked_add(self.content).ok_or_else(malformed)?;
+        self.from.seek(SeekFrom::Start(end))?;
+        self.content = 0;
+        Ok(start)
     }
 }
 
@@ -240,9 +258,7 @@ fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {
 /// A path of an archive in the form `/usr/bin/x`. Bytes that aren't UTF-8 are replaced, since inputs can't name such a
 /// path.
 fn absolute(path: &[u8]) -> io::Result<String> {
-    if path.len() > LONGEST_PATH {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "a path of its archive is longer than 4096 bytes"));
-    }
+    check_length(path)?;
     let mut parts = Vec::new();
     let text = String::from_utf8_lossy(path);
     for part in text.split('/') {
@@ -258,6 +274,13 @@ fn absolute(path: &[u8]) -> io::Result<String> {
         }
     }
     Ok(parts.iter().flat_map(|part| ["/", part]).collect())
+}
+
+fn check_length(path: &[u8]) -> io::Result<()> {
+    if path.len() > LONGEST_PATH {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a path of its archive is longer than 4096 bytes"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -351,6 +374,20 @@ mod tests {
     }
 
     #[test]
+    fn contents_are_skipped_and_their_offsets_are_known() {
+        let mut bytes = archive(|_| {}, "uv", EntryType::Regular, &[b'x'; 600]);
+        bytes.truncate(3 * BLOCK);
+        bytes.extend(archive(pax(&[("path", b"bin/uvx")]), "x", EntryType::Regular, b"#!"));
+        let mut archive = Archive::new(io::Cursor::new(&bytes));
+        for (path, content) in [("/uv", &[b'x'; 600][..]), ("/bin/uvx", b"#!")] {
+            assert_eq!(archive.next_entry().unwrap().unwrap().path, path);
+            let start = usize::try_from(archive.skip_content().unwrap()).unwrap();
+            assert_eq!(&bytes[start..start + content.len()], content);
+        }
+        assert_eq!(archive.next_entry().unwrap(), None);
+    }
+
+    #[test]
     fn an_archive_that_cannot_be_unpacked_is_an_error() {
         let good = archive(|_| {}, "uv", EntryType::Regular, &[b'x'; 600]);
         let mut flipped = good.clone();
@@ -362,8 +399,24 @@ mod tests {
             EntryType::Regular,
             b"",
         );
+        let link = archive(
+            |archive| archive.append_pax_extensions([("linkpath", &[b'x'; 5000][..])]).unwrap(),
+            "uv",
+            EntryType::Symlink,
+            b"",
+        );
         let huge = archive(
             |archive| archive.append_pax_extensions([("comment", &[b'x'; 1 << 20][..])]).unwrap(),
+            "uv",
+            EntryType::Regular,
+            b"",
+        );
+        let half = || pax(&[("comment", &[b'x'; 1 << 19])]);
+        let many = archive(
+            |archive| {
+                half()(archive);
+                half()(archive);
+            },
             "uv",
             EntryType::Regular,
             b"",
@@ -374,11 +427,14 @@ mod tests {
             (&good[..100], "unexpected end"),
             (&climbing, "leads out of the image"),
             (&long, "longer than 4096"),
+            (&link, "longer than 4096"),
             (&huge, "more than 1 MiB"),
+            (&many, "more than 1 MiB"),
         ] {
             let error = entries(bytes).unwrap_err().to_string();
             assert!(error.contains(expected), "{expected}: {error}");
         }
+        assert!(entries(&archive(half(), "uv", EntryType::Regular, b"")).is_ok());
         for record in ["x a=b\n", "5 a=b\n", "7 a=b\n", "99 a=b\n", "0 a=b\n", "2 a=b\n", "6 a-b\n", "a=b"] {
             assert!(records(record.as_bytes()).is_err(), "{record:?}");
         }

@@ -6,6 +6,7 @@
 
 use std::io::{self, BufRead, Read};
 
+use flate2::bufread::{GzDecoder, MultiGzDecoder};
 use lzma_rust2::XzReader;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
@@ -52,17 +53,29 @@ pub fn is_compressed(blob: &mut impl BufRead) -> io::Result<bool> {
     Ok(Compression::of(blob.fill_buf()?).is_some())
 }
 
-/// The archive in `blob`, which is a layer, a release's archive or an OCI layout.
+/// The archive in `blob`, which is a layer or an OCI layout. Its checksum is verified when its end is read.
 ///
 /// # Errors
 /// Reading fails.
 pub fn open<'a>(mut blob: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
     Ok(match Compression::of(blob.fill_buf()?) {
-        Some(Compression::Gzip) => Box::new(Bounded::new(flate2::bufread::MultiGzDecoder::new(blob))),
+        Some(Compression::Gzip) => Box::new(Bounded::new(MultiGzDecoder::new(blob))),
         Some(Compression::Zstd) => Box::new(Bounded::new(Frames::new(blob))),
         Some(Compression::Xz) => Box::new(Bounded::new(Xz::new(blob))),
         None => Box::new(Bounded::new(blob)),
     })
+}
+
+/// Like [`open`], for the archive of a release: as gzip does, this ignores what follows the last gzip member. Not all
+/// engines would unpack a layer like that.
+///
+/// # Errors
+/// Reading fails.
+pub fn open_release<'a>(mut blob: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
+    match Compression::of(blob.fill_buf()?) {
+        Some(Compression::Gzip) => Ok(Box::new(Bounded::new(Members(Some(GzDecoder::new(blob)))))),
+        _ => open(blob),
+    }
 }
 
 /// Passes on at most [`LIMIT`] bytes, and fails after them.
@@ -89,6 +102,23 @@ impl<R: Read> Read for Bounded<R> {
 
 fn window_too_large() -> io::Error {
     io::Error::other(format!("unpacking it would take a window of more than {} MiB", LARGEST_WINDOW >> 20))
+}
+
+/// The content of the members at the beginning of a gzip file; `None` after them.
+struct Members<R>(Option<GzDecoder<R>>);
+
+impl<R: BufRead> Read for Members<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.0 {
+            let length = member.read(buffer)?;
+            if length > 0 || buffer.is_empty() {
+                return Ok(length);
+            }
+            let is_followed = member.get_mut().fill_buf()?.first() == Some(&0x1f);
+            self.0 = self.0.take().filter(|_| is_followed).map(|member| GzDecoder::new(member.into_inner()));
+        }
+        Ok(0)
+    }
 }
 
 /// The content of all streams of an [xz file](https://tukaani.org/xz/xz-file-format.txt).
@@ -144,6 +174,15 @@ impl<R: BufRead> Frames<R> {
             }
         }
     }
+
+    /// Verifies the checksum of a frame whose content has been read, if it has one.
+    fn verify(&self) -> io::Result<()> {
+        let stated = self.decoder.get_checksum_from_data();
+        if stated.is_some() && stated != self.decoder.get_calculated_checksum() {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a zstd frame has a wrong checksum"));
+        }
+        Ok(())
+    }
 }
 
 impl<R: BufRead> Read for Frames<R> {
@@ -163,7 +202,10 @@ impl<R: BufRead> Read for Frames<R> {
                 self.decoder.decode_blocks(&mut self.from, one).map_err(io::Error::other)?;
             }
             match self.decoder.read(buffer)? {
-                0 => self.inside = false,
+                0 => {
+                    self.verify()?;
+                    self.inside = false;
+                }
                 length => return Ok(length),
             }
         }
@@ -218,6 +260,31 @@ mod tests {
         let (gzip, zstd) = (gzip(&[b'a'; 1000]), zstd(&[b'a'; 1000]));
         for blob in [&gzip[..gzip.len() - 9], &zstd[..zstd.len() - 1], &SKIPPED[..SKIPPED.len() - 1], &SKIPPED[..5]] {
             assert!(unpacked(blob).is_err(), "{blob:?}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_checksum_is_an_error() {
+        let xz = b"\xfd7zXZ\0\0\x01i\"\xde6\x02\0!\x01\x16\0\0\0t/\xe5\xa3\x01\0\x03tool\0\xd1>\xf3\x20\
+            \0\x01\x18\x04k\xe9\xf0\xa5\x90B\x99\r\x01\0\0\0\0\x01YZ";
+        let (gzip, zstd) = (gzip(b"tool"), zstd(b"tool"));
+        for (blob, checksum) in [(&gzip[..], gzip.len() - 8), (&zstd, zstd.len() - 4), (xz, 32)] {
+            assert_eq!(unpacked(blob).unwrap(), b"tool");
+            let mut damaged = blob.to_vec();
+            damaged[checksum] ^= 1;
+            assert!(unpacked(&damaged).is_err(), "{damaged:?}");
+        }
+    }
+
+    #[test]
+    fn what_follows_the_members_is_ignored_in_releases_only() {
+        let members = [gzip(b"a"), gzip(b""), gzip(b"b")].concat();
+        for rest in [&b""[..], &[0; 1000], b"more"] {
+            let blob = [&members[..], rest].concat();
+            let mut content = Vec::new();
+            open_release(&blob[..]).unwrap().read_to_end(&mut content).unwrap();
+            assert_eq!(content, b"ab");
+            assert_eq!(unpacked(&blob).is_ok(), rest.is_empty());
         }
     }
 

@@ -69,6 +69,7 @@ struct Layer {
     removed: BTreeSet<String>,
     /// Folders whose content it removes from lower layers.
     emptied: BTreeSet<String>,
+    /// The memory that all names take, including those of the layers above it.
     names: usize,
 }
 
@@ -97,19 +98,9 @@ impl Tree {
     /// Reading fails, or the layer couldn't be unpacked.
     pub fn read_layer(&mut self, archive: impl Read) -> io::Result<()> {
         let mut archive = Archive::new(archive);
-        let (mut layer, mut number) = (Layer::default(), 0);
+        let (mut layer, mut number) = (Layer { names: self.names, ..Layer::default() }, 0);
         while let Some(entry) = archive.next_entry()? {
-            let link = match &entry.kind {
-                Kind::Symlink(target) | Kind::HardLink(target) => target.len(),
-                _ => 0,
-            };
-            layer.names += entry.path.len() + link;
-            if self.names + layer.names > MOST_NAMES {
-                return Err(io::Error::other(format!(
-                    "the names in the image have more than {} MiB",
-                    MOST_NAMES >> 20
-                )));
-            }
+            layer.count(entry.path.len())?;
             let node = match entry.kind {
                 Kind::File { size, mode, capabilities } => {
                     Node::File(File { layer: self.layers.len(), entry: number, size, mode, capabilities })
@@ -122,7 +113,7 @@ impl Tree {
             layer.add(&entry.path, node)?;
             number += 1;
         }
-        self.names += layer.names;
+        self.names = layer.names;
         self.layers.push(layer);
         Ok(())
     }
@@ -229,7 +220,7 @@ impl Layer {
             Some(Node::Folder) if node == Node::Folder => {}
             _ => {
                 self.remove(&path);
-                self.insert(path, node);
+                self.insert(path, node)?;
             }
         }
         Ok(())
@@ -245,7 +236,7 @@ impl Layer {
                 continue;
             }
             match self.nodes.get(&at) {
-                None => self.insert(at.clone(), Node::Folder),
+                None => self.insert(at.clone(), Node::Folder)?,
                 Some(Node::Folder) => {}
                 Some(Node::Symlink(target)) if links < MOST_LINKS => {
                     links += 1;
@@ -261,9 +252,23 @@ impl Layer {
         Ok(at)
     }
 
-    fn insert(&mut self, path: String, node: Node) {
-        self.names += path.len() + NODE;
+    fn insert(&mut self, path: String, node: Node) -> io::Result<()> {
+        let target = match &node {
+            Node::Symlink(target) | Node::HardLink(target) => target.len(),
+            Node::Folder | Node::File(_) | Node::Other(_) => 0,
+        };
+        self.count(path.len() + target + NODE)?;
         self.nodes.insert(path, node);
+        Ok(())
+    }
+
+    /// Counts the memory that names take.
+    fn count(&mut self, bytes: usize) -> io::Result<()> {
+        self.names += bytes;
+        if self.names > MOST_NAMES {
+            return Err(io::Error::other(format!("the names in the image have more than {} MiB", MOST_NAMES >> 20)));
+        }
+        Ok(())
     }
 
     /// Removes a path and everything below it.
@@ -454,8 +459,19 @@ mod tests {
 
     #[test]
     fn names_without_end_are_an_error() {
-        let mut tree = Tree { names: MOST_NAMES - 4, ..Tree::default() };
-        let error = tree.read_layer(&archive(&["tool"])[..]).unwrap_err();
-        assert!(error.to_string().contains("more than 256 MiB"), "{error}");
+        // The folders on the way to an entry count, too: the names of these have 4 MiB.
+        let link = format!("l -> {}", "a/".repeat(2000));
+        for (left, entries) in [(4, &["tool"][..]), (1 << 20, &[&*link, "l/x"][..])] {
+            let mut tree = Tree { names: MOST_NAMES - left, ..Tree::default() };
+            let error = tree.read_layer(&archive(entries)[..]).unwrap_err();
+            assert!(error.to_string().contains("more than 256 MiB"), "{error}");
+        }
+        // So do the real targets of hard links, which may be longer than what the archive says.
+        let mut layer = Layer::default();
+        layer.add("/l", Node::Symlink("a/".repeat(2000))).unwrap();
+        layer.add("/l/x", Node::Other("a file")).unwrap();
+        let before = layer.names;
+        layer.add("/h", Node::HardLink("/l/y".to_owned())).unwrap();
+        assert!(layer.names > before + 4000);
     }
 }

@@ -12,6 +12,7 @@ use tempfile::{NamedTempFile, TempPath};
 use super::{LayoutError, damaged, too_large};
 use crate::compose::Section;
 use crate::image::layout::LayoutName;
+use crate::image::unpack::archive::{Archive, Kind};
 use crate::image::unpack::compression;
 use crate::image::{Descriptor, Digest, Document, MediaType};
 
@@ -206,16 +207,68 @@ fn spool(name: &LayoutName, from: &mut dyn Read, directory: &Path) -> Result<(Na
 /// The files of a tar archive, each with the offset and the length of its content, which isn't read. Of several entries
 /// with one name, the last counts.
 fn entries(path: &Path) -> io::Result<BTreeMap<String, (u64, u64)>> {
-    let mut entries = BTreeMap::new();
-    for entry in tar::Archive::new(File::open(path)?).entries_with_seek()? {
-        let entry = entry?;
-        if entry.header().entry_type().is_file() {
-            let name = entry.path()?.to_string_lossy().trim_start_matches("./").to_owned();
-            entries.insert(name, (entry.raw_file_position(), entry.size()));
+    let (mut archive, mut entries) = (Archive::new(File::open(path)?), BTreeMap::new());
+    while let Some(entry) = archive.next_entry()? {
+        let start = archive.skip_content()?;
+        if let Kind::File { size, .. } = entry.kind {
+            entries.insert(entry.path.trim_start_matches('/').to_owned(), (start, size));
         }
         if entries.len() > MOST_ENTRIES {
             return Err(io::Error::other(format!("it has more than {MOST_ENTRIES} files")));
         }
     }
     Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn archive(append: impl FnOnce(&mut tar::Builder<&File>)) -> NamedTempFile {
+        let file = NamedTempFile::new().unwrap();
+        let mut archive = tar::Builder::new(file.as_file());
+        append(&mut archive);
+        archive.into_inner().unwrap();
+        file
+    }
+
+    fn header(kind: tar::EntryType, content: &[u8]) -> tar::Header {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(0o644);
+        header.set_size(content.len() as u64);
+        header
+    }
+
+    #[test]
+    fn the_files_of_an_archive_are_found_without_reading_their_content() {
+        let blob = format!("blobs/sha256/{}", "a".repeat(64));
+        let files = [("index.json", &b"{}"[..]), (&*blob, &[b'x'; 600]), ("index.json", b"{ }")];
+        let archive = archive(|archive| {
+            archive.append_data(&mut header(tar::EntryType::Directory, b""), "blobs/", &b""[..]).unwrap();
+            for (name, content) in files {
+                archive.append_data(&mut header(tar::EntryType::Regular, content), name, content).unwrap();
+            }
+        });
+        let found = entries(archive.path()).unwrap();
+        assert_eq!(found.keys().map(String::as_str).collect::<Vec<_>>(), [&*blob, "index.json"]);
+        for (name, content) in &files[1..] {
+            let (start, length) = found[*name];
+            let mut bytes = Vec::new();
+            let section = Section { path: archive.path().to_owned(), start };
+            open(&section).unwrap().take(length).read_to_end(&mut bytes).unwrap();
+            assert_eq!(bytes, *content);
+        }
+    }
+
+    #[test]
+    fn an_archive_with_a_huge_name_is_an_error() {
+        let name = vec![b'x'; 2 << 20];
+        let archive = archive(|archive| {
+            let mut header = header(tar::EntryType::GNULongName, &name);
+            archive.append_data(&mut header, "././@LongLink", &name[..]).unwrap();
+        });
+        let error = entries(archive.path()).unwrap_err();
+        assert!(error.to_string().contains("more than 1 MiB"), "{error}");
+    }
 }
