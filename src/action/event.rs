@@ -30,6 +30,8 @@ pub struct Event {
     pub name: String,
     /// What happened, in the terms of this program.
     pub kind: Kind,
+    /// Why the version that a workflow was dispatched with can't be used.
+    pub unusable: Option<Problem>,
     /// The commit of the run; for releases and pushed tags, the tag's commit.
     pub commit: Option<String>,
     /// The date of that commit, if the event has it.
@@ -219,17 +221,17 @@ impl Event {
         };
         let git_ref = environment.get("GITHUB_REF").map(str::to_owned).or_else(|| text(payload.git_ref.as_ref()));
         let run_tag = git_ref.as_deref().and_then(|git_ref| git_ref.strip_prefix("refs/tags/")).map(str::to_owned);
+        let mut unusable = None;
         let mut given = |given: Option<&Given>| {
             let (version, tag) = given.map(|given| (given.version.as_ref(), given.tag.as_ref())).unwrap_or_default();
-            for value in [version, tag].into_iter().flatten() {
-                if !matches!(value, Value::String(_) | Value::Null) {
-                    problems.push(
-                        Problem::new(&place, format!("the version `{value}` is not a text"))
-                            .hint("quote it: the number 0.10 is 0.1"),
-                    );
-                }
+            let is_given =
+                |value: &&Value| !value.is_null() && value.as_str().is_none_or(|text| !text.trim().is_empty());
+            let value = version.filter(is_given).or(tag.filter(is_given))?;
+            if !value.is_string() {
+                let problem = Problem::new(&place, format!("the version `{value}` is not a text"));
+                unusable = Some(problem.hint("quote it: the number 0.10 is 0.1"));
             }
-            text(version).or_else(|| text(tag))
+            text(Some(value))
         };
         let commit = environment.get("GITHUB_SHA").map(str::to_owned);
         let date = payload.date_of(commit.as_deref());
@@ -259,7 +261,16 @@ impl Event {
             "repository_dispatch" => Kind::Dispatch(given(payload.client_payload.as_ref())),
             _ => Kind::Other,
         };
-        Self { name: name.to_owned(), kind, commit, date, run_tag, repository: payload.repository, work_tree: None }
+        Self {
+            name: name.to_owned(),
+            kind,
+            unusable,
+            commit,
+            date,
+            run_tag,
+            repository: payload.repository,
+            work_tree: None,
+        }
     }
 
     /// Whether the event is about a release.
@@ -304,7 +315,7 @@ fn payload(environment: &Environment, files: &dyn Files) -> Result<Payload, Flaw
     let Some(path) = environment.get("GITHUB_EVENT_PATH") else { return Ok(Payload::default()) };
     let unreadable = |error: &dyn std::fmt::Display| {
         let situation = format!("its payload `{path}` can't be read: {error}");
-        Flaw::new(situation, "GITHUB_EVENT_PATH names the payload that the runner wrote")
+        Flaw::new(situation, "`GITHUB_EVENT_PATH` names the payload that the runner wrote")
     };
     let file = files.open(Path::new(path)).map_err(|error| unreadable(&error))?;
     let mut reader = BufReader::new(file).take(PAYLOAD_LIMIT + 1);
@@ -343,8 +354,13 @@ mod tests {
             assert_eq!(event.kind, Kind::Dispatch(version.map(str::to_owned)), "{payload}");
             assert_eq!(problems, []);
         }
-        let (_, problems) = read("repository_dispatch", r#"{"client_payload": {"version": 0.10}}"#, &[]);
-        assert_eq!(problems.len(), 1);
+        for (payload, is_usable) in [
+            (r#"{"client_payload": {"version": 0.10}}"#, false),
+            (r#"{"client_payload": {"version": null, "tag": 1}}"#, false),
+            (r#"{"client_payload": {"version": "0.10", "tag": 1}}"#, true),
+        ] {
+            assert_eq!(read("repository_dispatch", payload, &[]).0.unusable.is_none(), is_usable, "{payload}");
+        }
     }
 
     #[test]

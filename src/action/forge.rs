@@ -123,7 +123,7 @@ pub(super) fn pipeline(environment: &Environment) -> Event {
         ..facts
     });
     let date = get("CI_COMMIT_TIMESTAMP").and_then(|date| DateTime::parse_from_rfc3339(&date).ok());
-    Event { name, kind, commit, date: date.map(|date| date.to_utc()), run_tag, repository, work_tree: None }
+    Event { name, kind, commit, date: date.map(|date| date.to_utc()), run_tag, repository, ..Event::default() }
 }
 
 #[cfg(test)]

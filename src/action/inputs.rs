@@ -166,6 +166,12 @@ impl VersionPattern {
         *self == Self::default()
     }
 
+    /// Whether a `v` comes before the version.
+    #[must_use]
+    pub fn has_v(&self) -> bool {
+        self.before.ends_with(['v', 'V'])
+    }
+
     /// The version in `tag`; `None` if the tag belongs to another tool.
     #[must_use]
     pub fn version_in<'a>(&self, tag: &'a str) -> Option<&'a str> {

@@ -334,8 +334,8 @@ impl Reader<'_> {
     fn default(&mut self, entry: &Entry<'_>) -> Option<Place> {
         let node = entry.keys.get("default")?;
         match &node.value {
-            Value::Text(text) if text == "true" => return Some(node.place(self.of)),
-            Value::Text(text) if text == "false" => {}
+            Value::Text(text) if text.eq_ignore_ascii_case("true") => return Some(node.place(self.of)),
+            Value::Text(text) if text.eq_ignore_ascii_case("false") => {}
             _ => self.refuse(
                 node,
                 "expected `true` or `false`",

@@ -187,8 +187,8 @@ impl Reader<'_> {
     pub(super) fn verify(&mut self, entry: &Entry<'_>, combination: &Combination) -> Verify {
         let Some(node) = entry.keys.get("verify") else { return Verify::Also(Vec::new()) };
         let commands = match &node.value {
-            Value::Text(text) if text == "false" => return Verify::Nothing,
-            Value::Text(text) if text == "true" => &[],
+            Value::Text(text) if text.eq_ignore_ascii_case("false") => return Verify::Nothing,
+            Value::Text(text) if text.eq_ignore_ascii_case("true") => &[],
             Value::Null => &[],
             // Each line is a command.
             Value::Text(_) => {

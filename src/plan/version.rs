@@ -105,6 +105,10 @@ fn from_event(inputs: &Inputs, event: &Event, problems: &mut Vec<Problem>) -> Op
         Kind::Dispatch(Some(text)) if named(inputs).is_none() && !event.asks_for_dry_run() => {
             parse(text, Origin::Input, inputs, &place, problems)
         }
+        Kind::Dispatch(_) if event.unusable.is_some() && named(inputs).is_none() => {
+            problems.extend(event.unusable.clone());
+            None
+        }
         Kind::Dispatch(_) | Kind::Other => {
             let tag = event.run_tag.as_deref().filter(|_| named(inputs).is_none())?;
             let mut found = parse(tag, Origin::Tag, inputs, &place, &mut Vec::new())?;
@@ -180,17 +184,21 @@ fn parse(
     }
 }
 
-/// The possible tags of the release, if `text` was written for the version `bare`.
+/// The possible tags of the release, if `text` was written for the version `bare`: as it is written, and with or without
+/// the `v`. A pattern that has one itself, `tool-v{version}`, takes no second one.
 fn tags_of(text: &str, bare: &str, pattern: &VersionPattern) -> Vec<String> {
-    let text = text.trim();
-    if !pattern.is_plain() && pattern.version_in(text).is_none() {
-        return vec![pattern.tag(bare.trim())];
-    }
-    let other = match bare.trim().strip_prefix('v') {
-        Some(without) => pattern.tag(without),
-        None => pattern.tag(&format!("v{}", bare.trim())),
+    let (text, bare) = (text.trim(), bare.trim());
+    let plain = bare.strip_prefix(['v', 'V']);
+    let written = match pattern.version_in(text) {
+        Some(_) => text.to_owned(),
+        None => pattern.tag(bare),
     };
-    vec![text.to_owned(), other]
+    match plain {
+        Some(plain) if pattern.has_v() => vec![pattern.tag(plain)],
+        Some(plain) => vec![written, pattern.tag(plain)],
+        None if pattern.has_v() => vec![written],
+        None => vec![written, pattern.tag(&format!("v{bare}"))],
+    }
 }
 
 /// The pattern that a tag suggests: `tool-v{version}` for `tool-v1.2.3`.

@@ -126,6 +126,8 @@ fn introduction(report: &Report) -> String {
 
 /// The repository, with a link to its page if its registry has one.
 fn link(repository: &Repository, version: &str) -> String {
+    // Docker Hub looks for this text in tags, which have no `+`.
+    let version = version.split('+').next().unwrap_or_default();
     let (registry, path) = (repository.registry(), repository.path());
     let page = match registry {
         // It redirects to the page of the package, whoever owns that.

@@ -28,19 +28,20 @@ impl Hinted for InvalidSet {
 }
 
 impl VersionSet {
-    /// Adds a version, or a range in the syntax of PEP 440 or Cargo.
+    /// Adds a version, or a range in the syntax of PEP 440 or Cargo. Without an operator, `1.3` and `1.3.*` stand for
+    /// themselves, not for later versions as in Cargo.
     ///
     /// # Errors
     /// The text is neither a version nor a range.
     pub fn add(&mut self, text: &str, scheme: Scheme) -> Result<(), InvalidSet> {
+        let is_bare = |text: &str| text.starts_with(|c: char| c.is_ascii_digit());
+        let several = text.contains(',') && text.split(',').any(is_bare);
+        let equal = |operator: &str| if is_bare(text) { format!("{operator}{text}") } else { text.to_owned() };
         let version = || Version::parse(text, scheme).ok().map(Part::Version);
-        let pep440 = || {
-            let text =
-                if text.starts_with(|c: char| c.is_ascii_digit()) { format!("=={text}") } else { text.to_owned() };
-            pep440_rs::VersionSpecifiers::from_str(&text).ok().map(Part::Pep440)
-        };
-        let semver = || text.parse().ok().map(Part::Semver);
+        let pep440 = || pep440_rs::VersionSpecifiers::from_str(&equal("==")).ok().map(Part::Pep440);
+        let semver = || equal("=").parse().ok().map(Part::Semver);
         let part = match scheme {
+            _ if several => None,
             Scheme::Auto | Scheme::Pep440 => version().or_else(pep440).or_else(semver),
             Scheme::Semver => version().or_else(semver),
         };
@@ -59,10 +60,10 @@ impl VersionSet {
             (Part::Pep440(range), Kind::Semver(version)) => {
                 range.contains(&pep440_rs::Version::new([version.major, version.minor, version.patch]))
             }
-            (Part::Semver(range), Kind::Pep440(version)) => match *version.release() {
-                [major, minor, patch] => range.matches(&semver::Version::new(major, minor, patch)),
-                _ => false,
-            },
+            (Part::Semver(range), Kind::Pep440(version)) => {
+                let number = |place: usize| version.release().get(place).copied().unwrap_or(0);
+                range.matches(&semver::Version::new(number(0), number(1), number(2)))
+            }
             (Part::Pep440(_) | Part::Semver(_), Kind::Commit(_)) => false,
         })
     }
@@ -80,6 +81,7 @@ mod tests {
             (">=1.0,<2.0 3.0.0", &["1.0", "1.9.9", "3.0.0"], &["2.0", "3.0.1"]),
             ("3.*", &["3.0", "3.14.1"], &["4.0", "30.0"]),
             ("^1.2", &["1.2.0", "1.9.9"], &["2.0.0", "1.1.9"]),
+            ("^24", &["24", "24.1", "24.1.2.3"], &["23.9", "25.0"]),
             ("", &[], &["1.0"]),
         ] {
             let mut versions = VersionSet::default();
@@ -91,8 +93,12 @@ mod tests {
                 assert!(!versions.contains(&version.parse().unwrap()), "{version} is in {set}");
             }
         }
-        for text in ["latest", ">=", "1.x.y", "alpine"] {
+        for text in ["latest", ">=", "1.x.y", "alpine", "1.3.0,1.4.0", ">=1.0,1.4.0"] {
             assert!(VersionSet::default().add(text, Scheme::Auto).is_err(), "{text} was accepted");
         }
+        let mut versions = VersionSet::default();
+        versions.add("1.3", Scheme::Semver).unwrap();
+        let parse = |text| Version::parse(text, Scheme::Semver).unwrap();
+        assert!(versions.contains(&parse("1.3.1")) && !versions.contains(&parse("1.4.0")), "it is no caret range");
     }
 }

@@ -75,7 +75,29 @@ fn a_version_pattern_finds_the_tool_in_a_repository_of_several() {
         let (found, tags, ..) = facts(&given.clone().input("version", tag).event("workflow_dispatch", "{}"));
         assert_eq!((found.as_str(), tags[0].as_str()), (version, tag));
         let (_, tags, ..) = facts(&given.input("version", version).event("workflow_dispatch", "{}"));
-        assert_eq!(tags, [tag]);
+        assert_eq!(tags[0], tag);
+    }
+}
+
+#[test]
+fn a_dispatched_version_finds_its_tag_with_and_without_a_v() {
+    for (pattern, version, tags) in [
+        ("{version}", "1.2.3", &["1.2.3", "v1.2.3"][..]),
+        ("{version}", "v1.2.3", &["v1.2.3", "1.2.3"]),
+        ("tool-{version}", "1.2.3", &["tool-1.2.3", "tool-v1.2.3"]),
+        ("tool-{version}", "v1.2.3", &["tool-v1.2.3", "tool-1.2.3"]),
+        ("tool-{version}", "tool-v1.2.3", &["tool-v1.2.3", "tool-1.2.3"]),
+        ("tool-v{version}", "1.2.3", &["tool-v1.2.3"]),
+        ("tool-v{version}", "v1.2.3", &["tool-v1.2.3"]),
+        ("tool-v{version}", "tool-v1.2.3", &["tool-v1.2.3"]),
+    ] {
+        let given = given_matrix().input("version-pattern", pattern).input("version", version);
+        let (found, of, ..) = facts(&given.event("workflow_dispatch", "{}"));
+        assert_eq!(
+            (found.as_str(), of.as_slice()),
+            ("1.2.3", &tags.iter().map(ToString::to_string).collect::<Vec<_>>()[..]),
+            "{pattern} {version}"
+        );
     }
 }
 
@@ -107,9 +129,9 @@ fn a_pull_request_of_a_fork_has_no_secrets_and_needs_none() {
     assert!(given.clone().recorded("pull_request.opened", &[]).plan().dry_run);
     insta::assert_snapshot!(given.input("version", "1.0").failure(), @"
     the input has 2 problems
-      input `credentials`: line 1 has no user or no password
+      input `credentials`: line 1 has no username or no password
         hint: write `registry username password`; is the secret or variable of that line set?
-      input `credentials`: line 2 has no user or no password
+      input `credentials`: line 2 has no username or no password
         hint: write `registry username password`; is the secret or variable of that line set?
     ");
 }
