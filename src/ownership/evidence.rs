@@ -158,6 +158,12 @@ impl Survey {
         }
     }
 
+    /// A tag that a repository has.
+    #[must_use]
+    pub fn known_tag(&self, repository: &Repository) -> Option<&Tag> {
+        self.tags.0.get(repository)?.iter().find_map(|(tag, named)| matches!(named, Ok(Some(_))).then_some(tag))
+    }
+
     /// Whether an image has been read and lacks our annotation.
     pub(super) fn has_no_annotation(&self, repository: &Repository, digest: &Digest) -> bool {
         matches!(self.images.get(repository, digest), Some(Ok(SeenImage::Image { version: None, .. })))

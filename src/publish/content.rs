@@ -117,10 +117,12 @@ pub(super) async fn ensure(
     // GHCR orders a package's versions by the first push of a manifest: a new source index that comes last heads the
     // page.
     let mut pushed = BTreeSet::new();
+    // A registry may refuse an index whose manifests it doesn't see yet, so each group is there before the next.
     for documents in [manifests, indexes, source] {
-        pushed.extend(push(registries, documents).await?);
+        let missing = push(registries, documents).await?;
+        read_back(registries, &missing).await?;
+        pushed.extend(missing);
     }
-    read_back(registries, &pushed).await?;
 
     let (mut tallies, mut complete) = (BTreeMap::new(), BTreeMap::<Repository, usize>::new());
     for (to, artifact, content) in contents {

@@ -18,7 +18,7 @@ use super::{Blobs, PublishError, Pushed, content};
 use crate::action::Log;
 use crate::api::registry::{Registries, RegistryError};
 use crate::error::together;
-use crate::hint::{Flaw, Hinted as _};
+use crate::hint::{Flaw, Hinted as _, Hints};
 use crate::image::{Digest, Document, Reference, Repository, Tag};
 use crate::ownership::{Decision, Reason, TagKind, Verdict};
 use crate::stages::Stages;
@@ -88,9 +88,6 @@ impl Published<'_> {
     }
 }
 
-/// The maximum number of looks. Each look after the second means that another run wrote tags in between.
-const LOOKS: usize = 20;
-
 pub(super) async fn write<'a>(
     pushed: Pushed<'a>,
     registries: &Registries,
@@ -100,7 +97,8 @@ pub(super) async fn write<'a>(
     let stop = stages.stop();
     let Pushed { mut surveyed, mut blobs, .. } = pushed;
     let mut done = Done::default();
-    for _ in 0..LOOKS {
+    let mut patience = registries.patience_with_tags();
+    loop {
         surveyed.look_again().await;
         if done.written.is_empty() {
             surveyed.refuse()?;
@@ -108,7 +106,12 @@ pub(super) async fn write<'a>(
         let stopped = stop.is_requested();
         if !stopped {
             // Another run may have begun the release in the meantime; then its image is the release's.
-            blobs.extend(content::ensure(registries, &surveyed, &blobs, log).await?);
+            match content::ensure(registries, &surveyed, &blobs, log).await {
+                Ok(ensured) => blobs.extend(ensured),
+                Err(error) if done.written.is_empty() => return Err(error),
+                // The tags of complete images are written nevertheless.
+                Err(error) => done.fail_incomplete(&surveyed, &blobs, &error),
+            }
         }
         let open = done.to_write(&surveyed, stopped);
         stages.note(|ledger| {
@@ -130,8 +133,11 @@ pub(super) async fn write<'a>(
         if stopped {
             return done.finish(surveyed, blobs, log);
         }
+        // A run that is being stopped takes its last look at once.
+        if !stop.is_requested() && !patience.pause().await {
+            return Err(PublishError::Contended);
+        }
     }
-    Err(PublishError::Contended)
 }
 
 /// The order in which tags are written.
@@ -161,7 +167,7 @@ impl Phase {
 struct Done {
     /// For each written tag, the digest that it named before this run.
     written: BTreeMap<Place, Option<Digest>>,
-    failed: BTreeMap<Place, RegistryError>,
+    failed: BTreeMap<Place, Flaw>,
 }
 
 /// The result of writing one tag.
@@ -197,6 +203,30 @@ impl Done {
                 tags.entry_of(exact) == tags.entry_of(&decision.tag)
                     && self.failed.contains_key(&(decision.destination.clone(), exact.clone()))
             })
+    }
+
+    /// Fails the tags that name, or would name, an image of this release whose content couldn't be completed.
+    fn fail_incomplete(
+        &mut self,
+        surveyed: &Surveyed<'_>,
+        complete: &BTreeMap<(Repository, Digest), Blobs>,
+        error: &PublishError,
+    ) {
+        let hints = match error {
+            PublishError::Registry(error) => error.hints(),
+            _ => Hints::none(),
+        };
+        for (to, _, content) in surveyed.content_by_destination() {
+            let decisions = surveyed.decisions.tags.iter().filter(|decision| decision.destination == *to);
+            let named =
+                |decision: &&Decision| decision.verdict.digest().or(decision.now.as_ref()) == Some(content.digest());
+            if !complete.contains_key(&(to.clone(), content.digest().clone())) {
+                for decision in decisions.filter(named) {
+                    let place = (to.clone(), decision.tag.clone());
+                    self.failed.entry(place).or_insert_with(|| flaw(error, hints.clone()));
+                }
+            }
+        }
     }
 
     /// Writes tags, as many in parallel as the registries allow, so that outsiders see half-moved tags only during this
@@ -237,7 +267,7 @@ impl Done {
                     self.written.entry(place).or_insert_with(|| decision.now.clone());
                 }
                 Attempt::Changed | Attempt::Left => through = false,
-                Attempt::Failed(error) => drop(self.failed.insert(place, error)),
+                Attempt::Failed(error) => drop(self.failed.insert(place, flaw(&error, error.hints()))),
             }
         }
         through
@@ -249,11 +279,7 @@ impl Done {
         blobs: BTreeMap<(Repository, Digest), Blobs>,
         log: &Log,
     ) -> Result<Published<'a>, PublishError> {
-        let mut failed: BTreeMap<Place, Flaw> = self
-            .failed
-            .into_iter()
-            .map(|(place, error)| (place, Flaw::new(together([&error as &(dyn Error + 'static)]), error.hints())))
-            .collect();
+        let mut failed = self.failed;
         let (mut outcomes, mut said) = (BTreeMap::new(), Vec::new());
         for decision in &surveyed.decisions.tags {
             let place = (decision.destination.clone(), decision.tag.clone());
@@ -329,6 +355,11 @@ async fn write_one(
     }
     let moved = registries.move_tag(&decision.destination, &decision.tag, decision.now.as_ref(), document).await?;
     Ok(if moved { Attempt::Written } else { Attempt::Changed })
+}
+
+/// An error with its causes.
+fn flaw(error: &(dyn Error + 'static), hints: Hints) -> Flaw {
+    Flaw::new(together([error]), hints)
 }
 
 /// The outcome for a tag that named `before`.

@@ -24,7 +24,7 @@ impl Surveyed<'_> {
             Question::Tag(repository, tag) => {
                 Answer::Tag(self.registries.digest(&repository.tagged(tag.clone())).await?)
             }
-            Question::Tags(repository) => Answer::Tags(self.registries.tags(repository).await?),
+            Question::Tags(repository) => Answer::Tags(self.tags(repository).await?),
             Question::Image(repository, digest) => {
                 let (image, document) = self.read(repository, digest).await?;
                 Answer::Image(image, document)
@@ -47,6 +47,22 @@ impl Surveyed<'_> {
             }
             Question::Standing(version) => Answer::Standing(self.standing(version).await?),
         })
+    }
+
+    /// All tags of a repository. If we know that it has one, no tags aren't an answer: newer versions would be missed.
+    async fn tags(&self, repository: &Repository) -> Result<Vec<Tag>, RegistryError> {
+        let mut patience = self.registries.patience_with_lists();
+        loop {
+            let tags = self.registries.tags(repository).await?;
+            match self.survey.known_tag(repository).filter(|_| tags.is_empty()) {
+                None => return Ok(tags),
+                Some(_) if patience.pause().await => {}
+                Some(known) => {
+                    let why = format!("it is empty, although there is `{known}`");
+                    return Err(RegistryError::TagsIncomplete { repository: repository.to_string(), why });
+                }
+            }
+        }
     }
 
     async fn standing(&self, version: &str) -> Result<Standing, SurveyError> {

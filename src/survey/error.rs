@@ -8,7 +8,7 @@ use crate::image::{Digest, Platform, Reference};
 use crate::resolve::ResolveError;
 use crate::troubleshooting::Topic;
 
-/// Why a run ends before anything is built.
+/// Why a run ends before any tag is written.
 #[derive(Debug, thiserror::Error)]
 pub enum SurveyError {
     /// A registry refuses, or can't be reached.
@@ -46,7 +46,7 @@ impl Hinted for SurveyError {
                 format!("no tag was moved; set {} to `keep` or to `replace`", Input("on-conflict")).into()
             }
             Self::Platforms { platforms, .. } => format!(
-                "no tag was moved; run it again when they exist, or publish without them by setting `platforms: {platforms}` for the variant"
+                "no tag was moved; run it again when they exist, or set `platforms: {platforms}` for the variant to publish without them"
             ).into(),
         }
     }
@@ -79,7 +79,7 @@ fn lines(list: &[impl ToString]) -> String {
 
 /// An exact tag that names another image than this release's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{reference}` names {published} already, {why}")]
+#[error("`{reference}` already names {published}, {why}")]
 pub struct Conflict {
     /// The tag.
     pub reference: Reference,

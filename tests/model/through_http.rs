@@ -1,12 +1,14 @@
 //! The same kinds of histories with the real program, over HTTP: with a registry in memory, and with a real one.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt as _, stream};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use publish_variants::ownership::Standing;
-use support::memory_registry::{Asked, Gate, Hold, MemoryRegistry};
+use support::memory_registry::{Asked, Gate, Hold, MemoryRegistry, Verdict};
 use support::parts;
 use support::registry::{Auth, Registry};
 use support::runner::Step;
@@ -92,7 +94,7 @@ async fn kill(step: &Step, shop: &Shop<'_>, at: usize) {
         Store::Real(_) => {
             let mut run = step.spawn();
             tokio::select! {
-                () = tokio::time::sleep(std::time::Duration::from_millis(at as u64 * 5)) => drop(run.kill()),
+                () = tokio::time::sleep(Duration::from_millis(at as u64 * 5)) => drop(run.kill()),
                 _ = run.wait() => {}
             }
         }
@@ -293,12 +295,12 @@ async fn a_run_that_is_stopped_while_it_tags_looks_once_more_and_corrects_only_i
     crossing.registry.untag("acme/tool", "alpine");
     let stop = std::process::Command::new("kill").args(["-s", "TERM", &run.id().to_string()]).status().unwrap();
     assert!(stop.success());
-    let stopped = std::time::Instant::now();
-    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    let stopped = Instant::now();
+    tokio::time::sleep(Duration::from_millis(500)).await;
     gate.open();
     let done = run.wait().await;
     let took = stopped.elapsed();
-    assert!(took < std::time::Duration::from_secs(5), "it took {took:?} to end\n{}", done.log);
+    assert!(took < Duration::from_secs(5), "it took {took:?} to end\n{}", done.log);
     assert_eq!(done.code, Some(1), "{}", done.log);
     let told = "the run was stopped by SIGTERM during the stage `tag`; the tags that the log names were written, the others were not";
     assert!(done.log.contains(told), "{}", done.log);
@@ -314,6 +316,119 @@ async fn a_run_that_is_stopped_while_it_tags_looks_once_more_and_corrects_only_i
     assert!(is_its(&after[after.len() - 1]), "{after:#?}");
     assert!(after[1..after.len() - 1].iter().any(|asked| asked.path.ends_with("/tags/list")), "{after:#?}");
     assert_eq!(after[after.len() - 2].method, "HEAD", "{after:#?}");
+}
+
+#[tokio::test]
+async fn a_registry_that_shows_what_tags_named_before_is_given_time() {
+    const BEHIND: Duration = Duration::from_millis(2500);
+    let workflow = workflow(&[("alpine:3.23", &["alpine"])]);
+    let crossing = crossing();
+    let shop = crossing.shop(&workflow, &["1.2.3"], &["1.2.3", "1.2.4"]).await;
+    let before = shop.tags().await["alpine"].clone();
+    let (stale, since) = (before.clone(), OnceLock::new());
+    crossing.registry.on_request(move |asked, _| {
+        if asked.tag() != Some(("acme/tool", "alpine")) {
+            return Verdict::Serve;
+        }
+        if asked.is_write() {
+            since.get_or_init(Instant::now);
+        }
+        match since.get() {
+            Some(since) if !asked.is_write() && since.elapsed() < BEHIND => Verdict::named(&stale),
+            _ => Verdict::Serve,
+        }
+    });
+    let started = Instant::now();
+    let done = crossing.step(&shop, &workflow, "1.2.4", "publisher").run().await.succeeded();
+    assert!(started.elapsed() > BEHIND, "{}", done.log);
+    let tags = shop.tags().await;
+    assert_eq!((tags["alpine"] == before, &tags["alpine"]), (false, &tags["1.2.4-alpine"]), "{}", done.log);
+}
+
+#[tokio::test]
+async fn an_empty_list_of_tags_is_not_believed_if_there_are_tags() {
+    let workflow = workflow(&[("alpine:3.23", &["alpine"])]);
+    let crossing = crossing();
+    let shop = crossing.shop(&workflow, &["1.2.3"], &["1.2.3", "1.2.4"]).await;
+    let before = shop.tags().await;
+    crossing.registry.on_request(|asked, _| match asked.path.ends_with("/acme/tool/tags/list") {
+        true => Verdict::refuse(404, "NAME_UNKNOWN"),
+        false => Verdict::Serve,
+    });
+    let done = crossing.step(&shop, &workflow, "1.2.4", "publisher").run().await;
+    assert_eq!(done.code, Some(1), "{}", done.log);
+    assert!(
+        done.log.contains("/acme/tool` is incomplete: it is empty, although there is `1.2-alpine`"),
+        "{}",
+        done.log
+    );
+    assert_eq!(shop.tags().await, before);
+}
+
+#[tokio::test]
+async fn an_index_is_pushed_when_the_registry_has_confirmed_its_manifests() {
+    let workflow = workflow(&[("alpine:3.23", &["alpine"])]);
+    let crossing = crossing();
+    let shop = crossing.shop(&workflow, &["1.2.3"], &["1.2.3"]).await;
+    let index = shop.tags().await["1.2.3-alpine"].clone();
+    let children = crossing.registry.manifest("acme/tool", &index).unwrap().json()["manifests"].clone();
+    let requests: Vec<Asked> = crossing.registry.requests().into_iter().map(|recorded| recorded.asked).collect();
+    let last = |method: &str, digest: &str| {
+        let of = |asked: &Asked| asked.method == method && asked.path == format!("/v2/acme/tool/manifests/{digest}");
+        requests.iter().rposition(of)
+    };
+    let pushed = last("PUT", &index).unwrap();
+    let children: Vec<&str> =
+        children.as_array().unwrap().iter().map(|child| child["digest"].as_str().unwrap()).collect();
+    assert_eq!(children.len(), 2);
+    for child in children {
+        let looked = requests[..pushed].iter().rposition(|asked| asked.method == "HEAD" && asked.path.ends_with(child));
+        assert!(last("PUT", child) < looked && looked.is_some(), "{child}: {requests:#?}");
+    }
+}
+
+#[tokio::test]
+async fn an_image_that_cannot_be_completed_holds_no_tags_of_other_variants() {
+    let workflow = workflow(&[("debian:13-slim", &["debian"]), ("alpine:3.23", &["alpine"])]);
+    let crossing = crossing();
+    let (registry, shop) = (&crossing.registry, crossing.shop(&workflow, &[], &["1.2.4"]).await);
+    let before = registry.snapshot();
+    let step = crossing.step(&shop, &workflow, "1.2.4", "publisher");
+    step.run().await.succeeded();
+    let (undisturbed, published) = (shop.tags().await, registry.snapshot());
+    registry.restore(&before);
+
+    let gate = registry.hold(
+        Hold::after(1)
+            .of("publisher")
+            .alone()
+            .when(|asked| asked.method == "PUT" && asked.path.ends_with("/1.2.4-debian")),
+    );
+    let mut run = step.spawn();
+    gate.reached().await;
+    // Another run has begun the release, with layers that the registry doesn't show, and takes no more.
+    registry.restore(&published);
+    let (begun, layers) = registry.put_recompressed("acme/tool", &undisturbed["1.2.4-alpine"], |_| {});
+    for tag in undisturbed.keys().filter(|tag| *tag != "1.2.4-debian") {
+        registry.untag("acme/tool", tag);
+    }
+    registry.tag("acme/tool", "1.2.4-alpine", &begun);
+    registry.on_request(move |asked, _| match asked.method.as_str() {
+        "HEAD" if layers.iter().any(|layer| asked.path.ends_with(layer)) => Verdict::refuse(404, "BLOB_UNKNOWN"),
+        "POST" => Verdict::refuse(403, "DENIED"),
+        _ => Verdict::Serve,
+    });
+    gate.open();
+    let done = run.wait().await;
+    assert_eq!(done.code, Some(1), "{}", done.log);
+    let tags = shop.tags().await;
+    for tag in ["1.2.4-debian", "1.2-debian", "debian"] {
+        assert_eq!(tags.get(tag), undisturbed.get(tag), "{tag}: {}", done.log);
+    }
+    for tag in ["1.2-alpine", "alpine"] {
+        assert_eq!(tags.get(tag), None, "{tag}: {}", done.log);
+    }
+    assert!(done.log.contains("3 tags could not be written, all others were"), "{}", done.log);
 }
 
 #[tokio::test]

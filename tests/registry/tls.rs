@@ -6,6 +6,8 @@ use std::process::Command;
 
 use support::parts::{self, skip};
 use support::process::Process;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 
@@ -54,6 +56,39 @@ fn certify(folder: &Path) -> bool {
     })
 }
 
+/// A port that serves TLS by passing it on to `registry`, and redirects plain HTTP to TLS, as many proxies before
+/// registries do.
+async fn redirecting(registry: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (host, registry) = (listener.local_addr().unwrap().to_string(), registry.to_owned());
+    let authority = host.clone();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let (registry, authority) = (registry.clone(), authority.clone());
+            tokio::spawn(async move {
+                let mut first = [0];
+                // A TLS connection begins with a handshake record.
+                if client.peek(&mut first).await.is_ok() && first == [22] {
+                    let mut registry = TcpStream::connect(registry).await.unwrap();
+                    return drop(tokio::io::copy_bidirectional(&mut client, &mut registry).await);
+                }
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let Ok(byte) = client.read_u8().await else { return };
+                    head.push(byte);
+                }
+                let head = String::from_utf8(head).unwrap();
+                let path = head.split(' ').nth(1).unwrap();
+                let answer = format!(
+                    "HTTP/1.1 301 Moved\r\nlocation: https://{authority}{path}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+                );
+                let _ = client.write_all(answer.as_bytes()).await;
+            });
+        }
+    });
+    host
+}
+
 #[tokio::test]
 async fn a_private_authority_is_trusted_through_ssl_cert_file_and_only_then() {
     if let Ok(host) = env::var(HOST) {
@@ -66,17 +101,20 @@ async fn a_private_authority_is_trusted_through_ssl_cert_file_and_only_then() {
     assert!(matches!(error, RegistryError::Untrusted { .. }), "{error:?}");
     assert!(said(error).contains("hint: set `SSL_CERT_FILE`"));
 
-    // Nothing listens on the proxy's address: requests to loopback must bypass it.
-    let child = Command::new(env::current_exe().unwrap())
-        .args(["--exact", "tls::a_private_authority_is_trusted_through_ssl_cert_file_and_only_then", "--nocapture"])
-        .env("SSL_CERT_FILE", folder.path().join("ca.pem"))
-        .env("HTTPS_PROXY", "http://127.0.0.1:1")
-        .env("HTTP_PROXY", "http://127.0.0.1:1")
-        .env(HOST, &host)
-        .output()
-        .unwrap();
-    let printed = String::from_utf8_lossy(&[child.stdout, child.stderr].concat()).into_owned();
-    assert!(child.status.success() && printed.contains("1 passed"), "{printed}");
+    for host in [&host, &redirecting(&host).await] {
+        // Nothing listens on the proxy's address: requests to loopback must bypass it.
+        let child = tokio::process::Command::new(env::current_exe().unwrap())
+            .args(["--exact", "tls::a_private_authority_is_trusted_through_ssl_cert_file_and_only_then", "--nocapture"])
+            .env("SSL_CERT_FILE", folder.path().join("ca.pem"))
+            .env("HTTPS_PROXY", "http://127.0.0.1:1")
+            .env("HTTP_PROXY", "http://127.0.0.1:1")
+            .env(HOST, host)
+            .output()
+            .await
+            .unwrap();
+        let printed = String::from_utf8_lossy(&[child.stdout, child.stderr].concat()).into_owned();
+        assert!(child.status.success() && printed.contains("1 passed"), "{printed}");
+    }
 }
 
 /// The part of the test that runs in a process of its own, with `SSL_CERT_FILE` set.

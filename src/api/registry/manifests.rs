@@ -83,11 +83,10 @@ impl Registries {
         }
         let mut retry = self.retry();
         while let Err(trouble) = self.put_once(to, document.digest().as_str(), document).await {
-            let Err(error) = retry.pause(trouble).await else { continue };
-            if self.names(to, document.digest().as_str(), document.digest()).await {
+            if let Err(error) = retry.pause(trouble).await {
+                self.unless_there(error, to, document.digest().as_str(), document).await?;
                 break;
             }
-            return Err(error);
         }
         Ok(Ensured::Pushed)
     }
@@ -110,7 +109,8 @@ impl Registries {
         let mut retry = self.retry();
         while let Err(trouble) = self.put_once(to, tag.as_str(), document).await {
             if let Err(error) = retry.pause(trouble).await {
-                return if self.names(to, tag.as_str(), document.digest()).await { Ok(true) } else { Err(error) };
+                self.unless_there(error, to, tag.as_str(), document).await?;
+                break;
             }
             let now = self.digest(&to.tagged(tag.clone())).await?;
             if now.as_ref() == Some(document.digest()) {
@@ -162,11 +162,18 @@ impl Registries {
         same_digest(&self.send(&call).await?, document.digest())
     }
 
-    /// Whether a tag or a digest names a document, judged by a single lookup.
-    async fn names(&self, repository: &Repository, target: &str, digest: &Digest) -> bool {
-        let call = Call::new(repository, Access::Push, Method::HEAD, format!("manifests/{target}"), &[200]);
+    /// The error of a push, unless a last lookup finds that the tag or digest names the document after all.
+    async fn unless_there(
+        &self,
+        error: RegistryError,
+        to: &Repository,
+        target: &str,
+        document: &Document,
+    ) -> Result<(), RegistryError> {
+        let call = Call::new(to, Access::Push, Method::HEAD, format!("manifests/{target}"), &[200]);
         let answer = self.send(&call.header(ACCEPT, ACCEPTED)).await;
-        answer.is_ok_and(|answer| named_digest(&answer).as_ref() == Some(digest))
+        let is_there = answer.is_ok_and(|answer| named_digest(&answer).as_ref() == Some(document.digest()));
+        if is_there { Ok(()) } else { Err(error) }
     }
 }
 

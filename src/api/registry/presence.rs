@@ -27,15 +27,20 @@ const READ_BACK: [u32; 6] = [2, 2, 8, 16, 32, 64];
 /// seconds in total.
 const JUST_PUSHED: [u32; 6] = [2, 2, 4, 8, 12, 12];
 
-/// The waits between lookups of a manifest that may not be visible yet.
-struct Patience {
+/// Like [`READ_BACK`], for tags: the first wait comes after they were written for the first time. While a registry
+/// returns what a tag named before, or another run writes the same tags, they are written again. With the default unit,
+/// the waits take 33 seconds in total.
+const TAGS: [u32; 19] = [0, 2, 2, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8];
+
+/// The waits between lookups of something that may not be visible yet.
+pub struct Patience {
     unit: Duration,
     waits: std::slice::Iter<'static, u32>,
 }
 
 impl Patience {
     /// Waits until the next attempt. Returns false immediately after the last one.
-    async fn pause(&mut self) -> bool {
+    pub async fn pause(&mut self) -> bool {
         let Some(wait) = self.waits.next() else { return false };
         tokio::time::sleep(self.unit * *wait).await;
         true
@@ -103,6 +108,18 @@ impl Registries {
                 answer => return answer,
             }
         }
+    }
+
+    /// The waits between requests for a list of tags that lacks what was pushed, which take 10 seconds in total.
+    #[must_use]
+    pub fn patience_with_lists(&self) -> Patience {
+        self.patience(&JUST_PUSHED)
+    }
+
+    /// The waits between looks at all tags of a run, of which there are 20.
+    #[must_use]
+    pub fn patience_with_tags(&self) -> Patience {
+        self.patience(&TAGS)
     }
 
     fn patience(&self, waits: &'static [u32]) -> Patience {

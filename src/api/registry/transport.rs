@@ -95,14 +95,13 @@ impl Registries {
     /// Sends a request and follows [redirects](https://www.rfc-editor.org/rfc/rfc9110#name-redirection-3xx), with the
     /// same method and body. Also returns whether the answer came from the registry itself.
     async fn follow(&self, call: &Call<'_>, authorization: Option<&Authorization>) -> Result<(Answer, bool), Trouble> {
-        let home = self.url(call.repository, "");
         let mut url = match &call.target {
             Target::Api(rest) => self.url(call.repository, rest),
             Target::Url(url) => url.clone(),
         };
         let reads = call.method == Method::GET || call.method == Method::HEAD;
         for redirects in 0..=REDIRECTS {
-            let at_home = url.origin() == home.origin();
+            let at_home = url.origin() == self.url(call.repository, "").origin();
             let request = name(call, &url, at_home);
             let redirected = |trouble| Trouble { redirected: redirects > 0, ..trouble };
             self.check(&request, &url).map_err(redirected)?;
@@ -117,6 +116,7 @@ impl Registries {
             let answer = self.exchange(request, call.kind(), call.method.clone(), url.clone(), headers, &call.payload);
             let answer = answer.await.map_err(redirected)?;
             match answer.redirect() {
+                Some(next) if self.is_told_to_use_tls(call.repository, &url, &next) => url = next,
                 Some(next) if reads || matches!(answer.status(), 307 | 308) => url = next,
                 _ => return Ok((answer, at_home)),
             }
@@ -200,6 +200,17 @@ impl Registries {
         let mut schemes = lock(&self.0.schemes);
         answered.wants_tls()
             && *schemes.entry(call.repository.registry().to_owned()).or_insert(Scheme::Https) == Scheme::Https
+    }
+
+    /// Whether a redirect leads from a registry without TLS to the same one with TLS. Then it gets TLS from now on.
+    fn is_told_to_use_tls(&self, repository: &Repository, from: &Url, to: &Url) -> bool {
+        let with_tls = endpoint::url(repository, Scheme::Https, "");
+        let is_told =
+            from.origin() == endpoint::url(repository, Scheme::Http, "").origin() && to.origin() == with_tls.origin();
+        if is_told {
+            lock(&self.0.schemes).insert(repository.registry().to_owned(), Scheme::Https);
+        }
+        is_told
     }
 
     pub(super) fn url(&self, repository: &Repository, rest: &str) -> Url {
