@@ -118,7 +118,7 @@ pub fn decide(wanted: &Wanted, survey: &Survey) -> Result<Decisions, BTreeSet<Qu
                 tags.push(Decision { destination, artifact: number, tag, kind, now, verdict });
             };
             for tag in &artifact.tags.exact {
-                decide(tag, TagKind::Exact, placed.verdict(wanted.on_conflict, destination, tag));
+                decide(tag, TagKind::Exact, placed.verdict(destination, tag));
             }
             for rolling in &artifact.tags.rolling {
                 match rolling::verdict(&asker, artifact, placed, destination, rolling) {
@@ -173,12 +173,7 @@ impl Wanted {
             && self.artifacts.iter().any(|artifact| !artifact.tags.rolling.is_empty())
     }
 
-    /// Why this run writes no rolling tags at all, if that is the case.
     fn reason_to_write_no_rolling_tag(&self) -> Option<Reason> {
-        match &self.not_final {
-            Some(why) => Some(Reason::NotFinal(why.clone())),
-            None if self.ignored.contains(&self.version) => Some(Reason::Ignored),
-            None => (self.rolling == Rolling::Never).then_some(Reason::Never),
-        }
+        Reason::to_write_no_rolling_tag(self.not_final.as_deref(), &self.version, &self.ignored, self.rolling)
     }
 }

@@ -1,4 +1,4 @@
-//! What will be published: the version, the variants, and every tag with the reason for it.
+//! What will be published: the version, the variants, and every tag with its origin.
 //!
 //! Pure: a plan is made from the inputs and the event alone, without any request. `publish-variants plan` prints it.
 
@@ -23,7 +23,7 @@ use crate::compose::run::RunInstruction;
 use crate::facts::Stated;
 use crate::image::config::Changes;
 use crate::image::{Base, Location, Platform, Reference, Repository, SourceName, Tag};
-use crate::ownership::Grammar;
+use crate::ownership::{Grammar, Reason};
 use crate::version::{Version, VersionSet};
 
 pub use annotations::PlannedAnnotations;
@@ -93,14 +93,20 @@ impl Plan {
         variant.source.as_ref().filter(is_own)
     }
 
+    /// Why this version moves no rolling tag, if that is known without looking at the registries.
+    #[must_use]
+    pub fn reason_to_write_no_rolling_tag(&self) -> Option<Reason> {
+        Reason::to_write_no_rolling_tag(self.not_final.as_deref(), &self.version, &self.ignored, self.rolling)
+    }
+
     /// What the templates make of `entry`, in their order.
     #[must_use]
     pub fn tag_forms(&self, entry: &str) -> Vec<String> {
         let mut forms = Vec::new();
         for variant in &self.variants {
             for tag in variant.tags.iter() {
-                let Some(reason) = variant.tags.reasons.get(tag) else { continue };
-                let template = reason.template.parse::<Template>().ok();
+                let Some(origin) = variant.tags.origins.get(tag) else { continue };
+                let template = origin.template.parse::<Template>().ok();
                 let form = template.and_then(|template| template.render(&self.version, entry));
                 forms.extend(form.filter(|form| !forms.contains(form)));
             }
@@ -217,7 +223,7 @@ pub struct Tags {
     /// Tags that move from version to version.
     pub rolling: Vec<RollingTag>,
     /// Which template and entry each tag was made from.
-    pub reasons: BTreeMap<Tag, Reason>,
+    pub origins: BTreeMap<Tag, TagOrigin>,
 }
 
 impl Tags {
@@ -229,7 +235,7 @@ impl Tags {
     /// The entry that a tag was made from; empty for the source's own tags.
     #[must_use]
     pub fn entry_of(&self, tag: &Tag) -> &str {
-        self.reasons.get(tag).map_or("", |reason| reason.entry.as_str())
+        self.origins.get(tag).map_or("", |origin| origin.entry.as_str())
     }
 
     /// The entries that the tags were made from, the most specific first.
@@ -266,7 +272,7 @@ pub struct RollingTag {
 
 /// Where a tag comes from.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Reason {
+pub struct TagOrigin {
     /// The template: `{version}-{tag}`.
     pub template: String,
     /// The entry of the variant's `tags`; empty for the source's own tags.

@@ -8,17 +8,15 @@ use crate::version::Scheme;
 
 /// Options that don't change a plan. `plan` accepts them, so that it can be tried with the command line of a
 /// publication, but doesn't show them in its help.
-pub const NOT_IN_A_PLAN: [&str; 10] = [
+pub const NOT_IN_A_PLAN: [&str; 8] = [
     "concurrency",
     "created",
     "credentials",
     "github-token",
-    "ignore-versions",
     "insecure-registries",
     "on-conflict",
     "release-notes",
     "repository-url",
-    "rolling",
 ];
 
 /// The options as they were written, on the command line or as inputs of the action.
@@ -80,10 +78,10 @@ pub struct Options {
     /// The repositories to publish to [default: the repository's own in the forge's registry]
     #[arg(long, value_name = "REPOSITORIES", help_heading = "Where to publish")]
     pub images: Vec<String>,
-    /// Credentials, `registry username password`, one per line (better passed as an environment variable)
+    /// Credentials, `registry username password`, one per line (better passed as `INPUT_CREDENTIALS`)
     #[arg(long, value_name = "LINES", help_heading = "Where to publish", hide_default_value = true)]
     pub credentials: Vec<String>,
-    /// The token for GitHub and ghcr.io (better passed as an environment variable)
+    /// The token for GitHub and ghcr.io (better passed as `INPUT_GITHUB_TOKEN`)
     #[arg(long, value_name = "TOKEN", help_heading = "Where to publish")]
     pub github_token: Option<String>,
     /// Registries to contact without TLS, in addition to those on loopback

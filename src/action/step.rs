@@ -165,8 +165,8 @@ impl Workflow<'_> {
             } else if let Some(text) = value.as_text() {
                 match expression(text) {
                     None => inputs.push((name, value)),
-                    // A plan is the same without them, but for the line `dry run`.
-                    Some(_) if name == "dry-run" || NOT_IN_A_PLAN.contains(&name.as_str()) => {}
+                    // Without them, a plan is that of a usual run.
+                    Some(_) if USUAL.contains(&name.as_str()) || NOT_IN_A_PLAN.contains(&name.as_str()) => {}
                     Some(expression) => problems.push(
                         Problem::new(
                             &value.place(&self.text()),
@@ -182,6 +182,9 @@ impl Workflow<'_> {
         inputs
     }
 }
+
+/// Inputs that are set to something else only for special runs.
+const USUAL: [&str; 3] = ["dry-run", "ignore-versions", "rolling"];
 
 /// The job's repository, which determines the defaults: the one of the work tree, if that is on GitHub.
 fn repository(environment: &Environment, files: &dyn Files) -> Option<(String, String)> {

@@ -11,6 +11,7 @@ use crate::image::{Digest, Repository, Tag};
 /// The image that an exact tag names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Named {
+    /// Nothing, or an image that `on-conflict: replace` gives up.
     Nothing,
     /// The image that this run composes, or the source as it was resolved.
     Ours(Digest),
@@ -51,11 +52,10 @@ impl Placed {
     }
 
     /// The verdict on an exact tag.
-    pub(super) fn verdict(&self, on_conflict: OnConflict, destination: &Repository, tag: &Tag) -> Verdict {
+    pub(super) fn verdict(&self, destination: &Repository, tag: &Tag) -> Verdict {
         match self.named(destination, tag) {
             Named::Nothing => Verdict::Write(self.digest()),
             Named::Ours(_) | Named::Begun(_) => Verdict::Right,
-            Named::Taken(..) if on_conflict == OnConflict::Replace => Verdict::Write(self.digest()),
             Named::Taken(digest, why) => Verdict::Stays(Reason::Taken { digest: digest.clone(), why: why.clone() }),
             Named::Unknown(cause) => Verdict::Stays(Reason::Unknown(cause.clone())),
         }
@@ -68,7 +68,6 @@ impl Placed {
     /// Why the entry has no image of this release there.
     pub(super) fn of_entry(
         &self,
-        on_conflict: OnConflict,
         artifact: &Artifact,
         destination: &Repository,
         entry: &str,
@@ -79,7 +78,6 @@ impl Placed {
         match self.named(destination, tag) {
             Named::Ours(digest) | Named::Begun(digest) => Ok(Some(digest.clone())),
             Named::Nothing => Ok(self.digest()),
-            Named::Taken(..) if on_conflict == OnConflict::Replace => Ok(self.digest()),
             Named::Taken(..) => Err(Reason::EntryTaken(tag.clone())),
             Named::Unknown(cause) => Err(Reason::Unknown(cause.clone())),
         }
@@ -104,7 +102,7 @@ fn name(asker: &Asker<'_>, artifact: &Artifact, destination: &Repository, tag: &
         return Ok(Named::Ours(digest));
     }
     if asker.wanted.on_conflict == OnConflict::Replace {
-        return Ok(Named::Taken(digest, "and `on-conflict` is `replace`".to_owned()));
+        return Ok(Named::Nothing);
     }
     Ok(match asker.kinship(artifact, destination, &digest)? {
         Kinship::Begun => Named::Begun(digest),

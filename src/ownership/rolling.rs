@@ -7,7 +7,7 @@
 //! | --- | --- | --- |
 //! | is in `ignore-versions`, or is a pre-release on GitHub | no | no |
 //! | is proved at its exact tag | yes | if its image has no missing parts |
-//! | is shown by the rolling tag, in our annotation | yes | no |
+//! | is shown by the rolling tag, in our annotation | yes, with a warning | no |
 //! | is likely | yes, with a warning | no |
 //! | anything else: a nightly `20260110`, `1.2.3-22-slim` of another variant | no | no |
 
@@ -65,7 +65,7 @@ pub(super) fn verdict(
     let wanted = asker.wanted;
     let now = asker.tag(destination, &rolling.tag)?;
     let looked = Looked { asker, artifact, destination, rolling, now };
-    let of_entry = placed.of_entry(wanted.on_conflict, artifact, destination, &rolling.entry);
+    let of_entry = placed.of_entry(artifact, destination, &rolling.entry);
     // A tag that already names this version's image isn't written, so no rule can forbid it.
     let names_ours = matches!(&of_entry, Ok(Some(digest)) if looked.now.as_ref() == Some(digest));
     if let Some(reason) = wanted.reason_to_write_no_rolling_tag() {

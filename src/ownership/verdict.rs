@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use crate::action::inputs::Rolling;
 use crate::image::{Digest, Platform, Reference, Repository, Tag};
-use crate::version::Version;
+use crate::version::{Version, VersionSet};
 
 /// The decision about a tag at a destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,6 +162,22 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Why a run writes no rolling tags at all, if that is the case. `not_final` is the reason if the version isn't
+    /// final.
+    #[must_use]
+    pub fn to_write_no_rolling_tag(
+        not_final: Option<&str>,
+        version: &Version,
+        ignored: &VersionSet,
+        rolling: Rolling,
+    ) -> Option<Self> {
+        match not_final {
+            Some(why) => Some(Self::NotFinal(why.to_owned())),
+            None if ignored.contains(version) => Some(Self::Ignored),
+            None => (rolling == Rolling::Never).then_some(Self::Never),
+        }
+    }
+
     /// Whether the report warns about it.
     #[must_use]
     pub fn is_worth_a_warning(&self) -> bool {
@@ -183,11 +200,11 @@ impl fmt::Display for Reason {
             Self::HeldBy(version, Evidence::Proved) => write!(f, "belongs to {version}, which is newer"),
             Self::HeldBy(version, Evidence::Shown) => write!(
                 f,
-                "shows {version}, which is newer and has no exact tag; if {version} was withdrawn, add it to `ignore-versions`"
+                "names an image of {version}, which is newer but has no exact tag; if {version} was withdrawn, add it to `ignore-versions`"
             ),
             Self::HeldBy(version, Evidence::Likely) => write!(
                 f,
-                "probably belongs to {version}, which is newer and was published by another tool; run {version} with this \
+                "probably belongs to {version}, which is newer and was published by another tool; publish {version} with this \
                  action, or add it to `ignore-versions`"
             ),
             Self::HeldBy(version, Evidence::LikelySource) => write!(
@@ -199,12 +216,12 @@ impl fmt::Display for Reason {
                 f,
                 "belongs to {version}, which is newer and has missing parts; run {version} again to restore them"
             ),
-            Self::Taken { digest, why } => write!(f, "names {digest} already, {why}"),
-            Self::EntryTaken(exact) => write!(f, "stays with the exact tag `{exact}`, which names something else"),
+            Self::Taken { digest, why } => write!(f, "already names {digest}, {why}"),
+            Self::EntryTaken(exact) => write!(f, "follows the exact tag `{exact}`, which names another image"),
             Self::NotFinal(why) => f.write_str(why),
             Self::Ignored => f.write_str("this version is in `ignore-versions`"),
             Self::ExactTagOf(version) => write!(f, "is the exact tag of {version}"),
-            Self::NewerBase => f.write_str("shows this version on a base that isn't older"),
+            Self::NewerBase => f.write_str("already names this version, on the same or a newer base"),
             Self::Platforms(lost) => {
                 let lost: Vec<String> = lost.iter().map(|platform| format!("`{platform}`")).collect();
                 write!(f, "would lose {}", lost.join(", "))

@@ -110,7 +110,7 @@ impl Plan {
         }
         PlanError::unless_none(problems)?;
         let images = || variants.iter().map(|variant| &variant.tags).chain(source.iter().map(|source| &source.tags));
-        let entries = variants.iter().flat_map(|variant| variant.tags.reasons.values().map(|reason| &reason.entry));
+        let entries = variants.iter().flat_map(|variant| variant.tags.origins.values().map(|origin| &origin.entry));
         let bare = inputs.source_tags.iter().map(|template| ("", template));
         let of_default = bare_templates.iter().map(|template| (DEFAULT_ENTRY, template));
         let bare = bare.chain(of_default.filter(|_| entries.clone().any(|entry| entry == DEFAULT_ENTRY)));

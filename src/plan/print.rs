@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Check, Made, Plan, PlannedAnnotations, Platforms, Reason, Tags, Variant};
+use super::{Check, Made, Plan, PlannedAnnotations, Platforms, TagOrigin, Tags, Variant};
 use crate::compose::binaries::Binaries;
 use crate::compose::run::RunInstruction;
 use crate::image::config::Changes;
@@ -40,7 +40,7 @@ struct TagsJson<'a> {
 #[derive(Serialize)]
 struct KeptJson<'a> {
     tag: &'a Tag,
-    reason: &'a str,
+    reason: String,
 }
 
 #[derive(Serialize)]
@@ -53,7 +53,7 @@ struct VariantJson<'a> {
     version_label: &'a Tag,
     platforms: PlatformsJson<'a>,
     tags: TagsJson<'a>,
-    reasons: &'a std::collections::BTreeMap<Tag, Reason>,
+    origins: &'a std::collections::BTreeMap<Tag, TagOrigin>,
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<&'a SourceName>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -82,20 +82,22 @@ struct CheckJson<'a> {
 }
 
 impl<'a> TagsJson<'a> {
-    /// `not_final` is the reason if this version gets no rolling tags.
-    fn of(tags: &'a Tags, not_final: Option<&'a str>) -> Self {
+    fn of(tags: &'a Tags, plan: &Plan) -> Self {
+        let reason = plan.reason_to_write_no_rolling_tag().map(|reason| reason.to_string());
         let rolling = || tags.rolling.iter().map(|rolling| &rolling.tag);
         Self {
             exact: &tags.exact,
-            rolling: rolling().filter(|_| not_final.is_none()).collect(),
-            kept: not_final.into_iter().flat_map(|reason| rolling().map(move |tag| KeptJson { tag, reason })).collect(),
+            rolling: rolling().filter(|_| reason.is_none()).collect(),
+            kept: reason
+                .iter()
+                .flat_map(|reason| rolling().map(|tag| KeptJson { tag, reason: reason.clone() }))
+                .collect(),
         }
     }
 }
 
 impl<'a> VariantJson<'a> {
     fn of(variant: &'a Variant, plan: &'a Plan) -> Self {
-        let not_final = plan.not_final.as_deref();
         let check = |check: &'a Check| CheckJson { command: &check.command, contains: check.contains.as_deref() };
         let own_source = plan.own_source(variant);
         Self {
@@ -109,8 +111,8 @@ impl<'a> VariantJson<'a> {
                 Platforms::Auto => PlatformsJson::Auto("auto"),
                 Platforms::Listed(platforms) => PlatformsJson::Listed(platforms),
             },
-            tags: TagsJson::of(&variant.tags, not_final),
-            reasons: &variant.tags.reasons,
+            tags: TagsJson::of(&variant.tags, plan),
+            origins: &variant.tags.origins,
             binaries: (variant.made.base().is_some() && variant.binaries != plan.binaries)
                 .then(|| written(&variant.binaries)),
             changes: &variant.changes,
@@ -127,7 +129,7 @@ impl<'a> VariantJson<'a> {
 pub fn settings(variant: &Variant, plan: &Plan) -> serde_json::Map<String, serde_json::Value> {
     let json = serde_json::to_value(VariantJson::of(variant, plan)).expect("texts and lists are JSON");
     let serde_json::Value::Object(mut settings) = json else { return serde_json::Map::new() };
-    settings.retain(|name, _| !["name", "base", "image", "version_label", "tags", "reasons"].contains(&name.as_str()));
+    settings.retain(|name, _| !["name", "base", "image", "version_label", "tags", "origins"].contains(&name.as_str()));
     settings
 }
 
@@ -135,13 +137,12 @@ impl Plan {
     /// The plan as indented JSON. Names don't change from release to release; new ones may be added.
     #[must_use]
     pub fn to_json(&self) -> String {
-        let not_final = self.not_final.as_deref();
         let json = PlanJson {
             version: self.version.to_string(),
             source: self.source.as_ref().map(|source| SourceJson {
                 reference: &source.name,
                 files: files(&source.name),
-                tags: TagsJson::of(&source.tags, not_final),
+                tags: TagsJson::of(&source.tags, self),
             }),
             destinations: &self.destinations,
             variants: self.variants.iter().map(|variant| VariantJson::of(variant, self)).collect(),

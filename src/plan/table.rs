@@ -51,15 +51,17 @@ impl Plan {
         if self.dry_run {
             field("dry run", "nothing will be pushed".to_owned());
         }
-        let row = |variant| Row::of(variant, self.own_source(variant), usual, self.not_final.is_some());
+        let reason = self.reason_to_write_no_rolling_tag();
+        let rolls = reason.is_none();
+        let row = |variant| Row::of(variant, self.own_source(variant), usual, rolls);
         let mut rows: Vec<Row> = self.variants.iter().map(row).collect();
         if let Some(source) = self.source.as_ref().filter(|source| !source.tags.is_empty()) {
-            rows.push(Row::with(vec!["the source itself".to_owned()], &source.tags, self.not_final.is_some()));
+            rows.push(Row::with(vec!["the source itself".to_owned()], &source.tags, rolls));
         }
         out.push('\n');
         out.push_str(&table(&rows, width));
-        let reason = self.not_final.iter().map(|reason| format!("No rolling tag moves: {reason}."));
-        for sentence in reason.chain([self.totals()]) {
+        let reason = reason.map(|reason| format!("No rolling tag moves: {reason}."));
+        for sentence in reason.into_iter().chain([self.totals(rolls)]) {
             writeln!(out, "\n{}", wrap(&sentence, width).join("\n")).expect("a String takes every write");
         }
         out
@@ -75,14 +77,14 @@ impl Plan {
     }
 
     /// `29 variants, 41 exact and 82 rolling tags in each of 2 repositories`.
-    fn totals(&self) -> String {
+    fn totals(&self, rolls: bool) -> String {
         let of_source = self.source.iter().map(|source| &source.tags).filter(|tags| !tags.is_empty());
         let and_source = if of_source.clone().count() > 0 { " and the source" } else { "" };
         let tags: Vec<&Tags> = self.variants.iter().map(|variant| &variant.tags).chain(of_source).collect();
         let exact: usize = tags.iter().map(|tags| tags.exact.len()).sum();
         let rolling: usize = tags.iter().map(|tags| tags.rolling.len()).sum();
         let tags = match rolling {
-            rolling @ 1.. if self.not_final.is_none() => format!("{exact} exact and {}", count(rolling, "rolling tag")),
+            rolling @ 1.. if rolls => format!("{exact} exact and {}", count(rolling, "rolling tag")),
             _ => count(exact, "exact tag"),
         };
         let places = match &self.destinations[..] {
@@ -95,7 +97,7 @@ impl Plan {
 
 impl Row {
     /// A variant. Its platforms are shown if they aren't the `usual` ones.
-    fn of(variant: &Variant, own_source: Option<&SourceName>, usual: Option<&Platforms>, not_final: bool) -> Self {
+    fn of(variant: &Variant, own_source: Option<&SourceName>, usual: Option<&Platforms>, rolls: bool) -> Self {
         let made = match &variant.made {
             Made::Here(base) => format!("  on {}", base.familiar()),
             Made::Elsewhere(image) => format!("  from {}", shortened(image)),
@@ -110,12 +112,12 @@ impl Row {
             about.extend(files(source).into_iter().map(|file| format!("    {file}")));
         }
         about.extend(variant.deprecated.iter().map(|why| format!("  deprecated: {why}")));
-        Self::with(about, &variant.tags, not_final)
+        Self::with(about, &variant.tags, rolls)
     }
 
-    fn with(about: Vec<String>, tags: &Tags, not_final: bool) -> Self {
+    fn with(about: Vec<String>, tags: &Tags, rolls: bool) -> Self {
         let rolling = |RollingTag { tag, .. }: &RollingTag| {
-            if not_final { format!("({tag} stays)") } else { tag.to_string() }
+            if rolls { tag.to_string() } else { format!("({tag} stays)") }
         };
         Self {
             about,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::template::Template;
-use super::{Place, Problem, Reason, RollingTag, Source, Tags};
+use super::{Place, Problem, RollingTag, Source, TagOrigin, Tags};
 use crate::hint::Input;
 use crate::image::{Repository, SourceName, Tag};
 use crate::matrix::Row;
@@ -37,12 +37,12 @@ impl Tagger<'_> {
         if let Some(place) = &row.default {
             let mut bare = self.tags(self.bare, &[(DEFAULT_ENTRY.to_owned(), place.clone())], problems);
             // An entry `latest` makes one of the bare tags as well.
-            bare.exact.retain(|tag| !tags.reasons.contains_key(tag));
-            bare.rolling.retain(|rolling| !tags.reasons.contains_key(&rolling.tag));
-            bare.reasons.retain(|tag, _| !tags.reasons.contains_key(tag));
+            bare.exact.retain(|tag| !tags.origins.contains_key(tag));
+            bare.rolling.retain(|rolling| !tags.origins.contains_key(&rolling.tag));
+            bare.origins.retain(|tag, _| !tags.origins.contains_key(tag));
             tags.exact.extend(bare.exact);
             tags.rolling.extend(bare.rolling);
-            tags.reasons.extend(bare.reasons);
+            tags.origins.extend(bare.origins);
         }
         tags
     }
@@ -97,7 +97,7 @@ impl Tagger<'_> {
                         continue;
                     }
                 };
-                if tags.reasons.contains_key(&tag) {
+                if tags.origins.contains_key(&tag) {
                     let other = tags.rolling.iter().find(|rolling| rolling.tag == tag);
                     let other = other.filter(|other| other.template != *template || other.entry != *entry);
                     if let Some(RollingTag { template: of, entry: other, .. }) = other {
@@ -114,14 +114,15 @@ impl Tagger<'_> {
                     }
                     continue;
                 }
-                let reason = Reason { template: template.to_string(), entry: entry.clone(), place: place.to_string() };
+                let origin =
+                    TagOrigin { template: template.to_string(), entry: entry.clone(), place: place.to_string() };
                 if template.is_exact() {
                     tags.exact.push(tag.clone());
                 } else {
                     let template = template.clone();
                     tags.rolling.push(RollingTag { tag: tag.clone(), template, entry: entry.clone() });
                 }
-                tags.reasons.insert(tag, reason);
+                tags.origins.insert(tag, origin);
             }
         }
         tags
@@ -184,7 +185,7 @@ impl Claims {
     pub(super) fn variant(&mut self, row: &Row, tags: &Tags, problems: &mut Vec<Problem>) {
         let mut named = Vec::<(String, String)>::new();
         for tag in tags.iter() {
-            let entry = tags.reasons.get(tag).map(|reason| reason.entry.as_str()).unwrap_or_default();
+            let entry = tags.origins.get(tag).map(|origin| origin.entry.as_str()).unwrap_or_default();
             let place = place_of(row, entry);
             match self.0.get(tag.as_str()) {
                 Some(other) => {

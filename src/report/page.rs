@@ -12,7 +12,7 @@ impl Plan {
     /// version are left out.
     #[must_use]
     pub fn to_markdown(&self) -> String {
-        let rolls = self.not_final.is_none();
+        let rolls = self.reason_to_write_no_rolling_tag().is_none();
         let mut forms = self.tag_forms(ENTRY);
         // Forms without an entry are those of the default variant's bare tags.
         forms.retain(|form| form.contains(ENTRY) && (rolls || self.is_exact_form(form)));

@@ -132,7 +132,7 @@ variants:
         ("dry-run", "true"),
         ("env", "NAME=value"),
         ("github-token", "token"),
-        ("ignore-versions", "1.3.0"),
+        ("ignore-versions", "1.2.3"),
         ("images", "quay.io/acme/uv"),
         ("images-from", "record.json"),
         ("insecure-registries", "registry.local:5000"),
@@ -162,6 +162,9 @@ variants:
                 "version-pattern" => given.clone().input("version", "uv-1.2.3"),
                 "version-scheme" => {
                     given.clone().input("version", "1.2.3-post1").input("tag-templates", "{version}-{tag}")
+                }
+                "ignore-versions" | "rolling" => {
+                    given.clone().input("version", "1.2.3").input("tag-templates", "{version}-{tag}\n{tag}")
                 }
                 "images-from" => given.clone().input("matrix", "variants: [{ tags: [third] }]"),
                 "dry-run" => given.clone().input("pull-request", "push"),
@@ -269,6 +272,8 @@ fn options_and_variables_are_the_same_inputs_and_options_take_precedence() {
         "ghcr.io/a/b",
         "--binaries",
         "/b",
+        "--tag-templates",
+        "{version}-{tag}",
         "--format",
         "json",
     ];
@@ -280,6 +285,7 @@ fn options_and_variables_are_the_same_inputs_and_options_take_precedence() {
         ("INPUT_IMAGES", "ghcr.io/a/b"),
         ("INPUT_BINARIES", "/b"),
         ("INPUT_VERSION-PATTERN", ""),
+        ("INPUT_TAG_TEMPLATES", "{version}-{tag}"),
         ("INPUT_DRY-RUN", ""),
     ];
     let from_variables = run(&["plan", "--format", "json"], &variables);
