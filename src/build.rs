@@ -179,17 +179,18 @@ pub fn build<'a>(
         if !folders.is_empty() {
             let folders: Vec<String> = folders.into_iter().map(|folder| format!("`{folder}`")).collect();
             log.line(&format!(
-                "`builder: registry` doesn't look into bases: whether these are folders there wasn't checked: {}",
+                "{} can't inspect bases; not checked to be folders there: {}",
+                Input("builder").set_to("registry"),
                 folders.join(", ")
             ));
         }
     }
     let is_unseen = |recipe: &Recipe| recipe.base.image().is_some() && interpreter::needed(recipe).next().is_some();
     if engine.is_none() && images.iter().any(|(_, recipe, ..)| is_unseen(recipe)) {
-        log.line(
-            "`builder: registry` doesn't look into bases: some executables are linked dynamically, and whether the bases have their \
-             interpreters wasn't checked",
-        );
+        log.line(&format!(
+            "{} can't inspect bases; not checked to have the interpreters of dynamically linked executables",
+            Input("builder").set_to("registry")
+        ));
     }
     stream::iter(tasks)
         .map(move |task| async move {

@@ -16,7 +16,7 @@ use crate::action::{Environment, Options};
     version,
     max_term_width = 100,
     after_help = "Every option is also read from the variable that GitHub sets for the action's input of the same name: \
-                  --dry-run from INPUT_DRY-RUN. Options take precedence.\n\n\
+                  --dry-run from INPUT_DRY-RUN or INPUT_DRY_RUN. Options take precedence.\n\n\
                   In GitHub Actions, the command is `publish` if none is given."
 )]
 pub struct Cli {

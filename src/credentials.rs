@@ -162,7 +162,7 @@ impl Credentials {
         let incomplete = self.incomplete.iter().filter(|(_, scope)| is_used(scope));
         incomplete
             .map(|(line, _)| {
-                Problem::new(&Place::Input("credentials"), format!("line {line} has no user or no password"))
+                Problem::new(&Place::Input("credentials"), format!("line {line} has no username or no password"))
                     .hint("write `registry username password`; is the secret or variable of that line set?")
             })
             .collect()

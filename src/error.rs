@@ -38,7 +38,7 @@ impl Fault {
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Publication => {
-                "the publication failed or was stopped, which includes every failure after the first write; run it again, and it adds what is missing"
+                "the run failed or was stopped; its last lines say what was published. If the cause was temporary, run it again: it adds what is missing"
             }
             Self::Input => {
                 "the input can't be used (inputs, event, matrix, a base that doesn't exist, no engine); nothing was published"

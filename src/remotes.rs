@@ -151,8 +151,8 @@ impl Remotes {
             Engine::refuse_unsupported(|name| environment.get(name))?;
             Engine::look_for(docker_host.as_deref())?;
             if !credentials.is_empty() && !Engine::is_private(docker_host.as_deref()) {
-                let warning = "the engine is on another machine and is spoken to without TLS, so it gets no credentials: it pulls \
-                               bases anonymously";
+                let warning =
+                    "the connection to the engine has no TLS, so it gets no credentials and pulls bases anonymously";
                 log.annotate(Level::Warning, "publish-variants", warning);
             }
         }

@@ -205,8 +205,7 @@ impl Resolved {
         }
     }
 
-    /// The same variant on the image that its base's name points at now, as this run would compose it; unchanged on
-    /// `scratch`.
+    /// The same variant on another image of its base, as this run would compose it; on `scratch` if there is none.
     ///
     /// # Errors
     /// The base doesn't exist or can't be used, or a registry fails.

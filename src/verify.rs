@@ -102,8 +102,8 @@ pub struct Verified {
     _private: (),
 }
 
-/// Verifies the `count` images of the builder, up to `at_once` in parallel, and removes each one from the engine
-/// afterwards.
+/// Verifies the builder's images, up to `at_once` in parallel, and removes each one from the engine afterwards. `images`
+/// is their number.
 ///
 /// # Errors
 /// The failed check of the first image that doesn't pass.
@@ -137,7 +137,7 @@ pub async fn verify(
 }
 
 impl Verified {
-    /// Whether nothing was run because there was no engine.
+    /// Why no check was run; `None` if one was, or if they have several reasons.
     fn not_run(&self) -> Option<&str> {
         let (_, Outcome::Skipped(why)) = self.checks.first()? else { return None };
         let all = self.checks.iter().all(|(_, outcome)| matches!(outcome, Outcome::Skipped(other) if other == why));

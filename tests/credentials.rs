@@ -129,7 +129,7 @@ async fn on_the_runner_itself_its_logins_and_registries_on_localhost_are_used() 
     }
     let path = format!("{}:/usr/bin:/bin", program.parent().unwrap().display());
     command.current_dir(job.workspace()).env("PATH", path).env("HOME", home.path()).env("VERSION", "0.9.26");
-    command.env("INPUT_GITHUB-TOKEN", WRITE_TOKEN).args(["--noprofile", "--norc", "-eo", "pipefail", "-c", &script]);
+    command.env("INPUT_GITHUB_TOKEN", WRITE_TOKEN).args(["--noprofile", "--norc", "-eo", "pipefail", "-c", &script]);
     let output = command.output().unwrap();
     let done = job.done(&output).succeeded();
     assert_eq!(done.outputs["status"], "published", "{}", done.log);
@@ -388,7 +388,11 @@ async fn an_engine_on_another_machine_gets_no_passwords() {
     assert_eq!(done.code, Some(1), "{}", done.log);
     let error = done.log.lines().find(|line| line.starts_with("::error")).unwrap();
     assert!(error.contains("can't be pulled by the engine") && error.contains("so it gets no credentials"), "{error}");
-    assert!(done.log.contains("::warning") && done.log.contains("it pulls bases anonymously"), "{}", done.log);
+    assert!(
+        done.log.contains("::warning") && done.log.contains("no credentials and pulls bases anonymously"),
+        "{}",
+        done.log
+    );
     let sent = String::from_utf8_lossy(&sent.lock().unwrap()).to_ascii_lowercase();
     assert!(sent.contains("/images/create") && !sent.contains("x-registry-auth"), "{sent}");
 }

@@ -102,3 +102,54 @@ fn every_section_of_the_troubleshooting_page_is_led_to_by_an_error() {
     let unused: Vec<&Topic> = Topic::ALL.iter().filter(|topic| !used(topic)).collect();
     assert!(unused.is_empty(), "{unused:?}");
 }
+
+/// What the operating system and registries say. The other messages on the page are ours.
+const OUTSIDE: [&str; 6] = [
+    "No such file or directory",
+    "No space left on device",
+    "Resource not accessible by integration",
+    "exec format error",
+    "toomanyrequests",
+    "You have reached your pull rate limit",
+];
+
+/// The parts of a quoted message that are the same in every message of its kind.
+fn constant_parts(line: &str) -> Vec<String> {
+    let unquoted: Vec<&str> = line.split('`').step_by(2).collect();
+    let is_argument = |word: &str| {
+        word.contains(|c: char| c.is_ascii_digit()) || word.trim_matches([',', ';']).contains(['/', '…', '*'])
+    };
+    let parts = unquoted.iter().flat_map(|part| part.split([':', '(', ')', '[', ']', ',', ';']));
+    let parts = parts.flat_map(|part| {
+        let words: Vec<&str> = part.split_whitespace().collect();
+        words.split(|word| is_argument(word)).map(|words| words.join(" ")).collect::<Vec<_>>()
+    });
+    parts.filter(|part| part.len() > 3 && part != "hint" && part != "cause").collect()
+}
+
+/// Whether a text is in the source, apart from one word of it, which may be an argument.
+fn is_written_by(source: &str, text: &str) -> bool {
+    let words: Vec<&str> = text.split(' ').collect();
+    (0..words.len()).any(|word| {
+        let (before, after) = (words[..word].join(" "), words[word + 1..].join(" "));
+        source.contains(text) || (words.len() > 1 && source.contains(&before) && source.contains(&after))
+    })
+}
+
+#[test]
+fn messages_on_the_troubleshooting_page_are_those_that_the_program_prints() {
+    let source: String = sources(&Path::new(ROOT).join("src"))
+        .iter()
+        .flat_map(|path| {
+            let text = fs::read_to_string(path).unwrap();
+            text.split("\\\n").map(|part| part.trim_start().to_owned()).collect::<Vec<_>>()
+        })
+        .collect();
+    let page = fs::read_to_string(Path::new(ROOT).join("docs/troubleshooting.md")).unwrap();
+    let quoted = page.lines().filter(|line| line.starts_with("    "));
+    let parts: BTreeSet<String> = quoted.flat_map(constant_parts).collect();
+    let unknown: Vec<&String> =
+        parts.iter().filter(|part| !OUTSIDE.contains(&part.as_str()) && !is_written_by(&source, part)).collect();
+    assert!(unknown.is_empty(), "{unknown:#?}");
+    assert!(parts.len() > 80, "{}", parts.len());
+}

@@ -202,7 +202,7 @@ async fn a_taken_exact_tag_holds_only_its_own_entry() {
     for tag in ["0.9-alpine", "alpine"] {
         assert_eq!(named(tag).await, None, "{tag} isn't given to an image that nobody knows");
     }
-    let told = format!("0.9.26-alpine: names {other} already, which another tool has published");
+    let told = format!("0.9.26-alpine: already names {other}, which another tool has published");
     assert!(kept(&done).contains(&told), "{:?}", kept(&done));
     assert!(!done.outputs["tags"].contains("0.9.26-alpine\n"), "{}", done.outputs["tags"]);
 }

@@ -425,5 +425,9 @@ async fn a_dynamically_linked_executable_needs_its_interpreter_in_the_base() {
     let done = step(scratch).run().await;
     assert!(done.code == Some(2) && done.log.contains("which base `scratch` doesn't have"), "{}", done.log);
     let done = step(&musl).input("images", &format!("{host}/acme/unseen")).run().await.succeeded();
-    assert!(done.log.contains("whether the bases have their interpreters wasn't checked"), "{}", done.log);
+    assert!(
+        done.log.contains("not checked to have the interpreters of dynamically linked executables"),
+        "{}",
+        done.log
+    );
 }

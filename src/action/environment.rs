@@ -33,10 +33,10 @@ impl Environment {
         self.variables.get(name).map(String::as_str).filter(|value| !value.trim().is_empty())
     }
 
-    /// The value of an input of the action: `dry-run` is `INPUT_DRY-RUN`.
+    /// The value of an input of the action: `dry-run` is `INPUT_DRY-RUN`, or `INPUT_DRY_RUN`, which a shell can set.
     #[must_use]
     pub fn input(&self, name: &str) -> Option<&str> {
-        self.get(&variable(name))
+        self.get(&variable(name)).or_else(|| self.get(&variable(name).replace('-', "_")))
     }
 
     /// These variables, overridden by `variables`.

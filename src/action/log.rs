@@ -63,8 +63,8 @@ enum Target {
 }
 
 impl Log {
-    /// The log of this process: workflow commands on standard output if `github_actions`, else text for people on
-    /// standard error.
+    /// The log of this process: workflow commands on standard output in a job, else text for people on standard
+    /// error.
     #[must_use]
     pub fn of_process(environment: &Environment, verbosity: Verbosity) -> Self {
         let (target, colours) = match terminal::bars(environment.get("TERM")) {

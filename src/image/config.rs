@@ -216,7 +216,7 @@ impl Config {
         Self(config)
     }
 
-    /// The config as JSON, with sorted keys.
+    /// The config as JSON.
     #[must_use]
     pub fn as_json(&self) -> &Map<String, Value> {
         &self.0

@@ -237,7 +237,7 @@ impl OfRun<'_> {
             let reason = match &self.outcomes[&(to.clone(), tag.clone())] {
                 TagOutcome::Kept(reason) => reason.to_string(),
                 TagOutcome::GivenTo(version) => {
-                    format!("it belongs to `{version}`, which is newer, and now names that version's image")
+                    format!("was moved to {version}, which is newer")
                 }
                 outcome @ (TagOutcome::Unchanged | TagOutcome::Created | TagOutcome::Moved(_)) => {
                     let named = decision.verdict.digest().or(decision.now.as_ref());
@@ -417,7 +417,7 @@ mod tests {
         assert_eq!(
             kept(&taken, &tags[..1]),
             format!(
-                "`v1` stays as it is: it names {digest} already, which another tool has published; `on-conflict: replace` publishes this \
+                "`v1` stays as it is: it already names {digest}, which another tool has published; `on-conflict: replace` publishes this \
                  run's image there"
             )
         );

@@ -50,7 +50,7 @@ async fn a_link_above_the_executables_is_refused_by_an_engine_and_only_logged_wi
     }
     assert!(market.destination().tags("acme/linked").await.is_empty());
     let done = market.publish(&["bin", "local"], None, "acme/linked").await.succeeded();
-    assert_eq!(done.log.matches("doesn't look into bases").count(), 1, "{}", done.log);
+    assert_eq!(done.log.matches("can't inspect bases").count(), 1, "{}", done.log);
     assert_eq!(warnings(&done), Vec::<&str>::new());
 }
 

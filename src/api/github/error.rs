@@ -225,7 +225,7 @@ impl Hinted for Error {
             Self::NoRepository { anonymous: false, .. } => {
                 format!("{token} must have access to this repository").into()
             }
-            Self::NotFound { .. } => format!("it may exist, but not be visible to this {token}").into(),
+            Self::NotFound { .. } => format!("it may exist, but {token} can't see it").into(),
             Self::Unauthorized { anonymous: true, .. } => {
                 format!("set {token}; in a workflow its default is `${{{{ github.token }}}}`").into()
             }
