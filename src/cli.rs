@@ -50,7 +50,7 @@ pub enum Command {
         options: Box<Options>,
         /// How much is said.
         #[command(flatten)]
-        wish: Wish,
+        verbosity: VerbosityOptions,
     },
     /// Print the JSON Schema of a matrix file
     Schema,
@@ -63,7 +63,7 @@ pub enum Command {
 
 /// How much is to be said.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
-pub struct Wish {
+pub struct VerbosityOptions {
     /// Log nothing but errors, warnings and the outcome
     #[arg(short, long, conflicts_with = "verbose")]
     quiet: bool,
@@ -92,8 +92,8 @@ impl Command {
     #[must_use]
     pub fn verbosity(&self, environment: &Environment) -> Verbosity {
         match self {
-            Self::Publish { wish: Wish { quiet: true, .. }, .. } => Verbosity::Quiet,
-            Self::Publish { wish: Wish { verbose: true, .. }, .. } => Verbosity::Verbose,
+            Self::Publish { verbosity: VerbosityOptions { quiet: true, .. }, .. } => Verbosity::Quiet,
+            Self::Publish { verbosity: VerbosityOptions { verbose: true, .. }, .. } => Verbosity::Verbose,
             _ if environment.get("RUNNER_DEBUG") == Some("1") => Verbosity::Verbose,
             _ => Verbosity::Normal,
         }
@@ -148,7 +148,9 @@ impl Cli {
     #[must_use]
     pub fn chosen(self, environment: &Environment) -> Option<Command> {
         self.command.or_else(|| {
-            environment.is_action().then(|| Command::Publish { options: Box::default(), wish: Wish::default() })
+            environment
+                .is_action()
+                .then(|| Command::Publish { options: Box::default(), verbosity: VerbosityOptions::default() })
         })
     }
 }

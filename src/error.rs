@@ -8,7 +8,7 @@ use std::fmt;
 
 pub use crate::hint::{Hinted, Hints};
 use crate::plan::Place;
-use crate::quote::{quoted, without_numbers_of_errors};
+use crate::quote::{quoted, without_error_numbers};
 use crate::troubleshooting::Topic;
 
 /// Whose fault a failure is; it decides the exit code.
@@ -128,13 +128,13 @@ impl Failure {
 
 /// The first line of an error.
 pub(crate) fn first_line(error: &dyn Error) -> String {
-    without_numbers_of_errors(error.to_string().lines().next().unwrap_or_default())
+    without_error_numbers(error.to_string().lines().next().unwrap_or_default())
 }
 
 /// The message of an error. The JSON parser quotes unexpected values at full length, so its messages are cut.
 fn message(error: &(dyn Error + 'static)) -> String {
     let message = error.to_string();
-    if error.is::<serde_json::Error>() { quoted(&message) } else { without_numbers_of_errors(&message) }
+    if error.is::<serde_json::Error>() { quoted(&message) } else { without_error_numbers(&message) }
 }
 
 /// A chain of errors in two parts: the situation with its causes, and the hints.

@@ -82,9 +82,9 @@ pub async fn publish(
     log: &Log,
 ) -> Result<Report, Failure> {
     let stages = Stages::start();
-    match end(options, environment, files, &stages, log).await {
+    match run_until_stopped(options, environment, files, &stages, log).await {
         // Outputs and summary come before the error about the notes: the next steps need them.
-        Ok(ended) => tell(ended, environment, log),
+        Ok(ended) => write_results(ended, environment, log),
         Err(failure) => {
             let redacted = failure.map(|text| log.redacted(text));
             let summary = summary::of_failure(&redacted, &stages.ledger(), &stages.times());
@@ -97,7 +97,7 @@ pub async fn publish(
 }
 
 /// Runs until it ends, fails or is stopped.
-async fn end(
+async fn run_until_stopped(
     options: &Options,
     environment: &Environment,
     files: &dyn Files,
@@ -241,11 +241,11 @@ fn runner_files(environment: &Environment) -> workflow::Files {
 }
 
 /// Writes outputs and summary, and logs warnings. Fails if the release notes couldn't be written.
-fn tell(ended: Ended, environment: &Environment, log: &Log) -> Result<Report, Failure> {
-    let Ended { report, form, untold } = ended;
-    let untold =
-        untold.map(|failure| failure.after_publishing("everything is published, but the release notes don't say so"));
-    let failure = set_outputs(&report, form, environment, log).err().or(untold);
+fn write_results(ended: Ended, environment: &Environment, log: &Log) -> Result<Report, Failure> {
+    let Ended { report, form, notes_failure } = ended;
+    let notes_failure = notes_failure
+        .map(|failure| failure.after_publishing("everything is published, but the release notes don't say so"));
+    let failure = set_outputs(&report, form, environment, log).err().or(notes_failure);
     let error = failure.as_ref().map(|failure| failure.map(|text| log.redacted(text)));
     let summary = summary::markdown(&without_secrets(&report, log), error.as_ref());
     runner_files(environment).append_summary(&log.redacted(&summary))?;

@@ -60,7 +60,7 @@ pub struct Ended {
     /// The form of the section in the release notes.
     pub form: ReleaseNotes,
     /// The error that kept the release notes from being updated.
-    pub untold: Option<Failure>,
+    pub notes_failure: Option<Failure>,
 }
 
 /// Publishes `plan`, stage by stage.
@@ -77,11 +77,11 @@ pub async fn run(
     stages: &Stages,
     log: &Log,
 ) -> Result<Ended, Failure> {
-    let Remotes { registries, github, scratch, .. } = remotes;
+    let Remotes { registries, github, spool, .. } = remotes;
     stages.note(|ledger| *ledger = Ledger::of(&plan));
 
     let resolved = stages.during("resolve", log, async {
-        let resolved = resolve::resolve(plan, event, github.as_ref(), registries, files, scratch).await?;
+        let resolved = resolve::resolve(plan, event, github.as_ref(), registries, files, spool).await?;
         resolved.tell(log);
         if !resolved.plan.dry_run {
             publish::preflight(&resolved.plan, registries).await?;
@@ -100,7 +100,7 @@ pub async fn run(
         let variants = surveyed.to_build();
         let engine = if variants.is_empty() { None } else { remotes.engine().await? };
         let images = variants.iter().map(|variant| variant.platforms().len()).sum();
-        let built = build::build(&resolved, variants, engine, scratch.path(), remotes.builds_at_once(), log);
+        let built = build::build(&resolved, variants, engine, spool.path(), remotes.builds_at_once(), log);
         verify::verify(built, images, remotes.builds_at_once(), log).await
     });
     let verified = verified.await?;
@@ -110,25 +110,28 @@ pub async fn run(
         if let Some(github) = github {
             compare(github, resolved.release.as_ref(), &mut report).await;
         }
-        return Ok(Ended { report, form: inputs.release_notes, untold: None });
+        return Ok(Ended { report, form: inputs.release_notes, notes_failure: None });
     }
     let pushed = stages.during("push", log, publish::push(surveyed, &verified, registries, log)).await?;
     let published = stages.during("tag", log, publish::tag(pushed, registries, stages, log)).await?;
 
     let mut report = Report::of_publication(&published, &verified);
-    let untold = stages.during("report", log, async {
+    let notes_failure = stages.during("report", log, async {
         let github = github.as_ref().filter(|_| resolved.plan.release.is_some());
         let told = match (inputs.release_notes, github) {
-            (ReleaseNotes::Off, _) => Some("no section in the release notes: `release-notes: false`".to_owned()),
-            (form, Some(github)) => tell(github, resolved.release.as_ref(), &mut report, form).await?,
+            (ReleaseNotes::Off, _) => {
+                let setting = hint::Input("release-notes").set_to("false");
+                Some(format!("no section in the release notes: {setting}"))
+            }
+            (form, Some(github)) => write_notes(github, resolved.release.as_ref(), &mut report, form).await?,
             (_, None) => None,
         };
         log.line(told.as_deref().unwrap_or("there is no release, so there are no notes to write the images into"));
         Ok::<_, Failure>(())
     });
-    let untold = untold.await.err();
+    let notes_failure = notes_failure.await.err();
     report.stages = stages.times();
-    Ok(Ended { report, form: inputs.release_notes, untold })
+    Ok(Ended { report, form: inputs.release_notes, notes_failure })
 }
 
 /// How long a run that writes no notes waits for those of earlier releases, which only its summary needs.
@@ -143,7 +146,7 @@ async fn compare(github: &GitHub, release: Option<&Release>, report: &mut Report
 
 /// Compares the report with earlier releases, and writes it into the notes of the release, if there is one. Returns the
 /// line to log.
-async fn tell(
+async fn write_notes(
     github: &GitHub,
     release: Option<&Release>,
     report: &mut Report,

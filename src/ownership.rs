@@ -30,7 +30,7 @@ use chrono::{DateTime, Utc};
 
 pub use evidence::{Kinship, Question, SeenImage, Standing, Survey};
 pub use nominees::{Grammar, Nominees};
-pub use verdict::{Decision, Decisions, Evidence, Image, Reason, TagKind, Verdict};
+pub use verdict::{Decision, Decisions, Evidence, Image, Reason, TagKind, TagOutcome, Verdict};
 
 use crate::action::inputs::{OnConflict, Rolling};
 use crate::image::{Digest, Platform, Repository, Tag};

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 
 pub use content::Blobs;
-pub use tags::{Published, TagOutcome};
+pub use tags::Published;
 
 use crate::action::Log;
 use crate::api::registry::{Registries, RegistryError};

@@ -30,7 +30,7 @@ pub fn count(number: usize, what: &str) -> String {
 
 /// `message` without the numbers that Rust appends to the words of the operating system: `(os error 2)`.
 #[must_use]
-pub fn without_numbers_of_errors(message: &str) -> String {
+pub fn without_error_numbers(message: &str) -> String {
     let mut parts = message.split(" (os error ");
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |text, part| match part.split_once(')') {
@@ -82,7 +82,7 @@ mod tests {
             ("x (os error y) (os error 1", "x (os error y) (os error 1"),
             ("", ""),
         ] {
-            assert_eq!(without_numbers_of_errors(said), shown);
+            assert_eq!(without_error_numbers(said), shown);
         }
     }
 

@@ -32,7 +32,7 @@ pub struct Remotes {
     /// GitHub; `None` if nothing names a repository there.
     pub github: Option<GitHub>,
     /// The folder for spooled files, which is removed when this value is dropped.
-    pub scratch: TempDir,
+    pub spool: TempDir,
     concurrency: usize,
     builder: Builder,
     docker_host: Option<String>,
@@ -123,7 +123,7 @@ impl Remotes {
         environment: &Environment,
         log: &Log,
     ) -> Result<Self, RemoteError> {
-        let scratch = tempfile::Builder::new().prefix("publish-variants-").tempdir().map_err(RemoteError::Disk)?;
+        let spool = tempfile::Builder::new().prefix("publish-variants-").tempdir().map_err(RemoteError::Disk)?;
         let (concurrency, deadline) = (inputs.concurrency.get(), deadline(environment)?);
         let registries = Registries::new(Options {
             credentials: credentials.clone(),
@@ -134,7 +134,7 @@ impl Remotes {
             insecure: inputs.insecure_registries.clone(),
             concurrency,
             deadline,
-            spool: scratch.path().to_owned(),
+            spool: spool.path().to_owned(),
             seed: fastrand::u64(..),
             ..Options::default()
         })?;
@@ -156,7 +156,7 @@ impl Remotes {
                 log.annotate(Level::Warning, "publish-variants", warning);
             }
         }
-        Ok(Self { registries, github, scratch, concurrency, builder, docker_host, credentials, deadline, engine })
+        Ok(Self { registries, github, spool, concurrency, builder, docker_host, credentials, deadline, engine })
     }
 
     /// The Docker Engine, which is first contacted when something has to be built; `None` if `builder` is `registry`.

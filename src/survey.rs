@@ -162,14 +162,7 @@ impl<'a> Surveyed<'a> {
             }
             return;
         }
-        let word = |decision: &Decision| match (&decision.verdict, &decision.now) {
-            (Verdict::Right, _) => Word::Unchanged,
-            (Verdict::Write(_), None) => Word::Written("to be created:".to_owned()),
-            (Verdict::Write(_), Some(_)) => Word::Written("to be moved:".to_owned()),
-            (Verdict::Give { version, .. }, _) => Word::Written(format!("to be given to {version}, which is newer:")),
-            (Verdict::Stays(reason), _) => Word::Kept(reason.to_string()),
-        };
-        let said = self.decisions.tags.iter().map(|decision| Said::of(decision, word(decision)));
+        let said = self.decisions.tags.iter().map(|decision| Said::of(decision, Word::to_be(&decision.outcome())));
         tag_lines::lines(said).iter().for_each(|line| log.line(line));
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::image::{Repository, Tag};
-use crate::ownership::Decision;
+use crate::ownership::{Decision, TagOutcome};
 use crate::quote::count;
 
 /// How many of the tags that stay a line names.
@@ -18,6 +18,28 @@ pub(crate) enum Word {
     Kept(String),
     /// It already names the right image.
     Unchanged,
+}
+
+impl Word {
+    /// What became of a tag.
+    pub(crate) fn done(outcome: &TagOutcome) -> Self {
+        Self::of(outcome, str::to_owned)
+    }
+
+    /// What would become of a tag.
+    pub(crate) fn to_be(outcome: &TagOutcome) -> Self {
+        Self::of(outcome, |done| format!("to be {}:", done.trim_end_matches(':')))
+    }
+
+    fn of(outcome: &TagOutcome, written: impl Fn(&str) -> String) -> Self {
+        match outcome {
+            TagOutcome::Unchanged => Self::Unchanged,
+            TagOutcome::Created => Self::Written(written("created")),
+            TagOutcome::Moved(_) => Self::Written(written("moved")),
+            TagOutcome::GivenTo(version) => Self::Written(written(&format!("given to {version}, which is newer:"))),
+            TagOutcome::Kept(reason) => Self::Kept(reason.to_string()),
+        }
+    }
 }
 
 /// A tag of one of the run's images, and what became of it.

@@ -82,12 +82,12 @@ impl WorkTree {
         let repository = Repository::open(&self.folder)?;
         for tag in tags {
             if let Some(name) = repository.follow(&format!("refs/tags/{tag}"))? {
-                return Ok(repository.peel(name)?);
+                return Ok(repository.peel(name, true)?);
             }
         }
         Ok(match commit {
-            Some(commit) => repository.peel(commit.to_owned())?,
-            None => repository.follow("HEAD")?.map(|head| repository.peel(head)).transpose()?.flatten(),
+            Some(commit) => repository.peel(commit.to_owned(), false)?,
+            None => repository.follow("HEAD")?.map(|head| repository.peel(head, true)).transpose()?.flatten(),
         })
     }
 
@@ -175,11 +175,17 @@ impl Repository {
         Ok(lines.find(|(_, name)| *name == reference).map(|(name, _)| name.to_owned()).filter(|name| is_name(name)))
     }
 
-    /// The commit with this name, or the one that the tag object with this name points at.
-    fn peel(&self, mut name: String) -> io::Result<Option<Commit>> {
+    /// The commit with this name, or the one that the tag object with this name points at. Something that a reference
+    /// names `is_here`, unless it is in another repository that this one borrows objects from.
+    fn peel(&self, mut name: String, is_here: bool) -> io::Result<Option<Commit>> {
         let objects = Objects { workspace: &self.workspace, folder: self.folder.join("objects") };
         for _ in 0..MOST_STEPS {
-            let Some((kind, content)) = objects.read(&name)? else { return Ok(Some(Commit { sha: name, date: None })) };
+            let Some((kind, content)) = objects.read(&name)? else {
+                return match is_here && !objects.folder.join("info/alternates").exists() {
+                    true => Err(invalid("an object is missing")),
+                    false => Ok(Some(Commit { sha: name, date: None })),
+                };
+            };
             // The header has one `key value` per line; an empty line ends it.
             let mut head = content.lines().take_while(|line| !line.is_empty()).filter_map(|line| line.split_once(' '));
             match kind {

@@ -202,7 +202,7 @@ impl Files for BTreeMap<PathBuf, String> {
 
 /// `text` without the byte order mark that some editors write.
 #[must_use]
-pub fn without_mark(text: String) -> String {
+pub fn without_bom(text: String) -> String {
     match text.strip_prefix('\u{feff}') {
         Some(text) => text.to_owned(),
         None => text,
@@ -227,7 +227,7 @@ pub fn read_all(reader: impl Read, limit: u64) -> io::Result<String> {
     if text.len() as u64 > limit {
         return Err(io::Error::other(format!("it has more than {} MiB", limit >> 20)));
     }
-    Ok(without_mark(text))
+    Ok(without_bom(text))
 }
 
 #[cfg(test)]

@@ -86,7 +86,7 @@ impl FromStr for RunInstruction {
             if line.len() > LONGEST {
                 return Err(InvalidRun::TooLong(line.len()));
             }
-            if unblanked(line).ends_with("\\\\") {
+            if without_trailing_blanks(line).ends_with("\\\\") {
                 return Err(InvalidRun::Ambiguous(line.trim().to_owned()));
             }
         }
@@ -99,7 +99,8 @@ impl FromStr for RunInstruction {
         if is_continued(last) {
             return Err(InvalidRun::Continued(last.trim().to_owned()));
         }
-        let instruction: String = lines.iter().map(|line| unblanked(line).trim_end_matches('\\')).collect();
+        let instruction: String =
+            lines.iter().map(|line| without_trailing_blanks(line).trim_end_matches('\\')).collect();
         if let Some(word) = here_document(&instruction) {
             return Err(InvalidRun::HereDocument(word));
         }
@@ -115,14 +116,14 @@ impl fmt::Display for RunInstruction {
 }
 
 /// A line without the blanks that may follow its backslash.
-fn unblanked(line: &str) -> &str {
+fn without_trailing_blanks(line: &str) -> &str {
     line.trim_end_matches([' ', '\t'])
 }
 
 /// Whether the instruction continues on the next line. BuildKit also looks at the character before the backslash, which
 /// must not be another backslash.
 fn is_continued(line: &str) -> bool {
-    unblanked(line).ends_with('\\')
+    without_trailing_blanks(line).ends_with('\\')
 }
 
 /// The word that begins a here-document, as BuildKit recognises it: digits, `<<`, an optional `-`, and a name, all

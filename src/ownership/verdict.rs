@@ -29,6 +29,24 @@ impl Decision {
     pub fn reference(&self) -> Reference {
         self.destination.tagged(self.tag.clone())
     }
+
+    /// What becomes of the tag if the decision is carried out.
+    #[must_use]
+    pub fn outcome(&self) -> TagOutcome {
+        self.outcome_after(self.now.as_ref())
+    }
+
+    /// The same for a tag that named `before` when the run began.
+    #[must_use]
+    pub fn outcome_after(&self, before: Option<&Digest>) -> TagOutcome {
+        match (&self.verdict, before) {
+            (Verdict::Right, _) => TagOutcome::Unchanged,
+            (Verdict::Write(_), None) => TagOutcome::Created,
+            (Verdict::Write(_), Some(before)) => TagOutcome::Moved(before.clone()),
+            (Verdict::Give { version, .. }, _) => TagOutcome::GivenTo(version.clone()),
+            (Verdict::Stays(reason), _) => TagOutcome::Kept(reason.clone()),
+        }
+    }
 }
 
 /// The decision with its evidence, as a predicate of the tag.
@@ -42,6 +60,33 @@ impl fmt::Display for Decision {
                 write!(f, "goes to {version}, which is newer: its exact tag names {digest}, whose annotation says so")
             }
             (Verdict::Stays(reason), _) => write!(f, "stays: {reason}"),
+        }
+    }
+}
+
+/// What became of a tag at a destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TagOutcome {
+    /// It already named this image.
+    Unchanged,
+    /// It didn't exist before.
+    Created,
+    /// It named this digest before.
+    Moved(Digest),
+    /// It was left alone.
+    Kept(Reason),
+    /// It belongs to this newer version, and names that version's image now.
+    GivenTo(Version),
+}
+
+impl fmt::Display for TagOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unchanged => f.write_str("unchanged"),
+            Self::Created => f.write_str("created"),
+            Self::Moved(from) => write!(f, "moved from {from}"),
+            Self::Kept(reason) => write!(f, "kept: {reason}"),
+            Self::GivenTo(version) => write!(f, "given to {version}, which is newer"),
         }
     }
 }

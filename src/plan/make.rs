@@ -4,7 +4,7 @@ use super::refusals::{own_source, refuse, refuse_defaults, unknown, warn};
 use super::tags::{Claims, DEFAULT_ENTRY, Tagger};
 use super::variant::variant;
 use super::version::{asks_for_dry_run, determine};
-use super::{Made, Place, Plan, PlanError, Platforms, Problem, Source, Template};
+use super::{Made, Place, Plan, PlanError, Platforms, Problem, Source, Template, Variant};
 use crate::action::inputs::PullRequest;
 use crate::action::{Environment, Event, Files, Inputs, Options};
 use crate::hint::{Flaw, Input};
@@ -35,42 +35,25 @@ impl Plan {
     /// # Errors
     /// These problems, and all others.
     pub fn new(inputs: &Inputs, event: &Event, mut problems: Vec<Problem>) -> Result<Self, PlanError> {
-        let version = determine(inputs, event, &mut problems);
-        let is_release = version.as_ref().is_some_and(|determined| determined.version.as_commit().is_none());
-        let pushes = inputs.pull_request == PullRequest::Push && event.is_own_pull_request() && !is_release;
-        let dry_run = inputs.dry_run || (event.is_pull_request() && !pushes) || asks_for_dry_run(inputs, event);
+        let determined = determine(inputs, event, &mut problems);
+        let is_release = determined.as_ref().is_some_and(|determined| determined.version.as_commit().is_none());
         let record = inputs.images_from.as_ref();
         let mut rows =
             inputs.matrix.as_ref().map(|matrix| matrix::read(matrix, record, &mut problems)).unwrap_or_default();
-        let needs_binaries = |row: &Row| row.binaries.is_none() && row.made.elsewhere().is_none();
-        if inputs.binaries.is_empty() && (inputs.matrix.is_none() || rows.iter().any(needs_binaries)) {
-            problems.push(
-                Problem::new(&Place::Input("binaries"), "no executables are named")
-                    .hint("list their paths in the source image, such as `/uv /uvx`"),
-            );
-        }
-        let Some(determined) = version else {
+        problems.extend(missing_binaries(inputs, &rows));
+        let Some(determined) = determined else {
             return Err(PlanError::unless_none(problems).expect_err("no version is a problem"));
         };
         let version = determined.version;
-        let bare_templates = Template::bare();
-        let tagger = Tagger { version: &version, templates: &inputs.tag_templates, bare: &bare_templates };
+        let bare = Template::bare();
+        let tagger = Tagger { version: &version, templates: &inputs.tag_templates, bare: &bare };
         let is_without_source = inputs.source.is_none()
             && inputs.source_tags.is_empty()
             && !rows.is_empty()
             && rows.iter().all(|row| row.made.elsewhere().is_some() || row.source.is_some());
         let source = if is_without_source { None } else { source(inputs, &tagger, &mut problems) };
-
         refuse_defaults(&mut rows, &mut problems);
-        let mut claims = Claims::default();
-        if let Some(source) = &source {
-            claims.source(source, &inputs.images);
-        }
-        let own_sources: Vec<Option<SourceName>> =
-            rows.iter().map(|row| own_source(row, &version, &mut problems)).collect();
-        for (row, source) in rows.iter().zip(&own_sources) {
-            source.iter().for_each(|source| claims.own_source(row, source, &inputs.images));
-        }
+
         let mut warnings = Vec::new();
         if is_release && inputs.pull_request == PullRequest::Push && event.is_pull_request() {
             let situation =
@@ -83,46 +66,15 @@ impl Plan {
         if let Platforms::Listed(platforms) = &inputs.platforms {
             warnings.extend(platforms.iter().filter_map(|platform| unknown(platform, &Place::Input("platforms"))));
         }
-        let mut variants = Vec::with_capacity(rows.len());
-        for (row, own_source) in rows.into_iter().zip(own_sources) {
-            refuse(&row, inputs, &mut problems);
-            warn(&row, &mut warnings);
-            let tags = tagger.variant(&row, &mut problems);
-            claims.variant(&row, &tags, &mut problems);
-            tagger.refuse_ambiguous(&row, &tags, &claims, &mut problems);
-            let Some(version_label) = tags.exact.first().cloned() else { continue };
-            let source = match &row.made {
-                Made::Elsewhere(_) => None,
-                Made::Here(_) => own_source.or_else(|| Some(source.as_ref()?.name.clone())),
-            };
-            if source.is_none() && row.made.base().is_some() {
-                // The problem has been reported.
-                continue;
-            }
-            variants.push(variant(row, version_label, source, tags, inputs, &version));
-        }
+        rows.iter().for_each(|row| warn(row, &mut warnings));
+        let variants = variants(rows, source.as_ref(), &tagger, inputs, &mut problems);
+        let dry_run = is_dry_run(inputs, event, is_release);
         if !dry_run {
-            let named = source.iter().map(|source| &source.name);
-            let own = variants.iter().filter_map(|variant| variant.source.as_ref());
-            let sources = named.chain(own).filter_map(SourceName::repository);
-            let read = variants.iter().filter_map(|variant| variant.made.repository());
-            problems.extend(inputs.credentials.missing(inputs.images.iter().chain(sources).chain(read)));
+            problems.extend(missing_credentials(inputs, source.as_ref(), &variants));
         }
         PlanError::unless_none(problems)?;
-        let images = || variants.iter().map(|variant| &variant.tags).chain(source.iter().map(|source| &source.tags));
-        let entries = variants.iter().flat_map(|variant| variant.tags.origins.values().map(|origin| &origin.entry));
-        let bare = inputs.source_tags.iter().map(|template| ("", template));
-        let of_default = bare_templates.iter().map(|template| (DEFAULT_ENTRY, template));
-        let bare = bare.chain(of_default.filter(|_| entries.clone().any(|entry| entry == DEFAULT_ENTRY)));
-        let grammar = Grammar::new(
-            &inputs.tag_templates,
-            &bare.collect::<Vec<_>>(),
-            entries.filter(|entry| *entry != DEFAULT_ENTRY).cloned(),
-            images().flat_map(|tags| tags.rolling.iter().map(|rolling| rolling.tag.clone())),
-            inputs.version_scheme,
-        );
         Ok(Self {
-            grammar,
+            grammar: grammar(inputs, &bare, source.as_ref(), &variants),
             tag_templates: inputs.tag_templates.clone(),
             not_final: determined.not_final,
             ignored: inputs.ignore_versions.clone(),
@@ -142,6 +94,82 @@ impl Plan {
             version,
         })
     }
+}
+
+/// Whether nothing may be pushed. A pull request may at most push development builds, not a release.
+fn is_dry_run(inputs: &Inputs, event: &Event, is_release: bool) -> bool {
+    let pushes = inputs.pull_request == PullRequest::Push && event.is_own_pull_request() && !is_release;
+    inputs.dry_run || (event.is_pull_request() && !pushes) || asks_for_dry_run(inputs, event)
+}
+
+fn missing_binaries(inputs: &Inputs, rows: &[Row]) -> Option<Problem> {
+    let needs_binaries = |row: &Row| row.binaries.is_none() && row.made.elsewhere().is_none();
+    (inputs.binaries.is_empty() && (inputs.matrix.is_none() || rows.iter().any(needs_binaries))).then(|| {
+        Problem::new(&Place::Input("binaries"), "no executables are named")
+            .hint("list their paths in the source image, such as `/uv /uvx`")
+    })
+}
+
+/// The lines of `credentials` that lack a part and are needed.
+fn missing_credentials(inputs: &Inputs, source: Option<&Source>, variants: &[Variant]) -> Vec<Problem> {
+    let named = source.map(|source| &source.name);
+    let own = variants.iter().filter_map(|variant| variant.source.as_ref());
+    let sources = named.into_iter().chain(own).filter_map(SourceName::repository);
+    let read = variants.iter().filter_map(|variant| variant.made.repository());
+    inputs.credentials.missing(inputs.images.iter().chain(sources).chain(read))
+}
+
+/// The variants of the rows; a row with a problem may be left out.
+fn variants(
+    rows: Vec<Row>,
+    source: Option<&Source>,
+    tagger: &Tagger<'_>,
+    inputs: &Inputs,
+    problems: &mut Vec<Problem>,
+) -> Vec<Variant> {
+    let mut claims = Claims::default();
+    if let Some(source) = source {
+        claims.source(source, &inputs.images);
+    }
+    let own_sources: Vec<Option<SourceName>> =
+        rows.iter().map(|row| own_source(row, tagger.version, problems)).collect();
+    for (row, own_source) in rows.iter().zip(&own_sources) {
+        own_source.iter().for_each(|own_source| claims.own_source(row, own_source, &inputs.images));
+    }
+    let mut variants = Vec::with_capacity(rows.len());
+    for (row, own_source) in rows.into_iter().zip(own_sources) {
+        refuse(&row, inputs, problems);
+        let tags = tagger.variant(&row, problems);
+        claims.variant(&row, &tags, problems);
+        tagger.refuse_ambiguous(&row, &tags, &claims, problems);
+        let Some(version_label) = tags.exact.first().cloned() else { continue };
+        let source = match &row.made {
+            Made::Elsewhere(_) => None,
+            Made::Here(_) => own_source.or_else(|| Some(source?.name.clone())),
+        };
+        if source.is_none() && row.made.base().is_some() {
+            // The problem has been reported.
+            continue;
+        }
+        variants.push(variant(row, version_label, source, tags, inputs, tagger.version));
+    }
+    variants
+}
+
+/// The grammar of all tags that the plan makes.
+fn grammar(inputs: &Inputs, bare: &[Template], source: Option<&Source>, variants: &[Variant]) -> Grammar {
+    let entries = variants.iter().flat_map(|variant| variant.tags.origins.values().map(|origin| &origin.entry));
+    let has_default = entries.clone().any(|entry| entry == DEFAULT_ENTRY);
+    let of_source = inputs.source_tags.iter().map(|template| ("", template));
+    let of_default = bare.iter().filter(|_| has_default).map(|template| (DEFAULT_ENTRY, template));
+    let images = variants.iter().map(|variant| &variant.tags).chain(source.map(|source| &source.tags));
+    Grammar::new(
+        &inputs.tag_templates,
+        &of_source.chain(of_default).collect::<Vec<_>>(),
+        entries.filter(|entry| *entry != DEFAULT_ENTRY).cloned(),
+        images.flat_map(|tags| tags.rolling.iter().map(|rolling| rolling.tag.clone())),
+        inputs.version_scheme,
+    )
 }
 
 fn source(inputs: &Inputs, tagger: &Tagger<'_>, problems: &mut Vec<Problem>) -> Option<Source> {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::error::{Fault, StageError};
 use crate::hint::{Hinted, Hints, Input};
-use crate::quote::{with_short_quotes, without_numbers_of_errors};
+use crate::quote::{with_short_quotes, without_error_numbers};
 use crate::troubleshooting::Topic;
 
 /// A place in the input.
@@ -66,7 +66,7 @@ impl Problem {
     #[must_use]
     pub fn new(place: &Place, situation: impl Hinted) -> Self {
         let hints = situation.hints().map(with_short_quotes);
-        let situation = with_short_quotes(&without_numbers_of_errors(&situation.to_string()));
+        let situation = with_short_quotes(&without_error_numbers(&situation.to_string()));
         Self { place: place.clone(), situation, hints }
     }
 

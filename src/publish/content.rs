@@ -7,7 +7,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use super::PublishError;
 use crate::action::Log;
 use crate::api::registry::{BlobOrigin, Ensured, Registries};
-use crate::compose::{Blob, Origin};
+use crate::compose::{Blob, Content, Origin};
 use crate::image::{Digest, Document, Repository};
 use crate::quote::count;
 use crate::survey::Surveyed;
@@ -16,16 +16,16 @@ use crate::survey::Surveyed;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Blobs {
     /// Blobs that were already there.
-    pub already_there: u64,
+    pub already_there: usize,
     /// Blobs that were mounted from another repository of the registry.
-    pub mounted: u64,
+    pub mounted: usize,
     /// Blobs that were copied from another registry.
-    pub copied: u64,
+    pub copied: usize,
     /// Blobs that were uploaded from this machine.
-    pub pushed: u64,
+    pub pushed: usize,
     /// Manifests and indexes that were pushed.
     #[serde(skip)]
-    pub manifests: u64,
+    pub manifests: usize,
 }
 
 impl Blobs {
@@ -124,6 +124,17 @@ pub(super) async fn ensure(
         pushed.extend(missing);
     }
 
+    Ok(tallies(surveyed, contents, &ensured_blobs, &pushed, log))
+}
+
+/// Counts what was done for each index at each destination, and logs it. `pushed` are the manifests that were missing.
+fn tallies(
+    surveyed: &Surveyed<'_>,
+    contents: Vec<(&Repository, usize, &Content)>,
+    ensured_blobs: &BTreeMap<(Repository, Digest), Ensured>,
+    pushed: &BTreeSet<(Repository, Digest)>,
+    log: &Log,
+) -> BTreeMap<(Repository, Digest), Blobs> {
     let (mut tallies, mut complete) = (BTreeMap::new(), BTreeMap::<Repository, usize>::new());
     for (to, artifact, content) in contents {
         // Attestations, and other non-images that an index lists.
@@ -152,22 +163,18 @@ pub(super) async fn ensure(
             repository == to
                 && (digest == content.digest() || content.images.iter().any(|image| image.manifest.digest() == digest))
         };
-        all.manifests = pushed.iter().filter(of_content).count() as u64;
+        all.manifests = pushed.iter().filter(of_content).count();
         if all.is_unchanged() {
             *complete.entry(to.clone()).or_default() += 1;
         } else if !log.is_verbose() {
-            log.image(
-                &name,
-                None,
-                &format!("{all}, {}", count(usize::try_from(all.manifests).unwrap_or(usize::MAX), "manifest")),
-            );
+            log.image(&name, None, &format!("{all}, {}", count(all.manifests, "manifest")));
         }
         tallies.insert((to.clone(), content.digest().clone()), all);
     }
     for (to, images) in complete.into_iter().filter(|_| !log.is_verbose()) {
         log.image(&to, None, &format!("{} already complete", count(images, "image")));
     }
-    Ok(tallies)
+    tallies
 }
 
 fn origin(blob: &Blob) -> BlobOrigin<'_> {

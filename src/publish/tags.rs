@@ -9,7 +9,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
-use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use futures_util::{StreamExt as _, stream};
@@ -20,51 +19,10 @@ use crate::api::registry::{Registries, RegistryError};
 use crate::error::together;
 use crate::hint::{Flaw, Hinted as _, Hints};
 use crate::image::{Digest, Document, Reference, Repository, Tag};
-use crate::ownership::{Decision, Reason, TagKind, Verdict};
+use crate::ownership::{Decision, Reason, TagKind, TagOutcome, Verdict};
 use crate::stages::Stages;
 use crate::survey::Surveyed;
 use crate::tag_lines::{self, Said, Word};
-use crate::version::Version;
-
-/// The outcome for a tag at a destination.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TagOutcome {
-    /// It already named this image.
-    Unchanged,
-    /// It didn't exist before.
-    Created,
-    /// It named this digest before.
-    Moved(Digest),
-    /// It was left alone.
-    Kept(Reason),
-    /// It belongs to this newer version, and names that version's image now.
-    GivenTo(Version),
-}
-
-impl fmt::Display for TagOutcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unchanged => f.write_str("unchanged"),
-            Self::Created => f.write_str("created"),
-            Self::Moved(from) => write!(f, "moved from {from}"),
-            Self::Kept(reason) => write!(f, "kept: {reason}"),
-            Self::GivenTo(version) => write!(f, "given to {version}, which is newer"),
-        }
-    }
-}
-
-impl TagOutcome {
-    /// The outcome, for a log line about several tags.
-    fn word(&self) -> Word {
-        match self {
-            Self::Unchanged => Word::Unchanged,
-            Self::Created => Word::Written("created".to_owned()),
-            Self::Moved(_) => Word::Written("moved".to_owned()),
-            Self::Kept(reason) => Word::Kept(reason.to_string()),
-            Self::GivenTo(version) => Word::Written(format!("given to {version}, which is newer:")),
-        }
-    }
-}
 
 type Place = (Repository, Tag);
 
@@ -288,8 +246,8 @@ impl Done {
                     outcome_of_written(decision, before.as_ref())
                 }
                 // This run gave the tag to a newer version, whose image the tag names now.
-                Some(_) => given(decision).unwrap_or_else(|| outcome(decision, decision.now.as_ref())),
-                None => outcome(decision, decision.now.as_ref()),
+                Some(_) => given(decision).unwrap_or_else(|| decision.outcome()),
+                None => decision.outcome(),
             };
             if decision.verdict.writes() && !self.written.contains_key(&place) {
                 failed
@@ -322,7 +280,7 @@ struct Lines<'a> {
 
 impl Lines<'_> {
     fn add(&self, phase: Phase, number: usize, decision: &Decision) {
-        let line = (decision.clone(), outcome(decision, decision.now.as_ref()));
+        let line = (decision.clone(), decision.outcome());
         self.written.lock().unwrap_or_else(PoisonError::into_inner).insert((phase, number), line);
     }
 }
@@ -340,7 +298,7 @@ fn tell(said: &[(&Decision, TagOutcome)], log: &Log) {
     if log.is_verbose() {
         said.iter().for_each(|(decision, outcome)| log.image(&decision.reference(), None, &outcome.to_string()));
     } else {
-        let said = said.iter().map(|(decision, outcome)| Said::of(decision, outcome.word()));
+        let said = said.iter().map(|(decision, outcome)| Said::of(decision, Word::done(outcome)));
         tag_lines::lines(said).iter().for_each(|line| log.line(line));
     }
 }
@@ -362,23 +320,12 @@ fn flaw(error: &(dyn Error + 'static), hints: Hints) -> Flaw {
     Flaw::new(together([error]), hints)
 }
 
-/// The outcome for a tag that named `before`.
-fn outcome(decision: &Decision, before: Option<&Digest>) -> TagOutcome {
-    match (&decision.verdict, before) {
-        (Verdict::Right, _) => TagOutcome::Unchanged,
-        (Verdict::Write(_), None) => TagOutcome::Created,
-        (Verdict::Write(_), Some(before)) => TagOutcome::Moved(before.clone()),
-        (Verdict::Give { version, .. }, _) => TagOutcome::GivenTo(version.clone()),
-        (Verdict::Stays(reason), _) => TagOutcome::Kept(reason.clone()),
-    }
-}
-
 /// The outcome for a tag that this run wrote, and that names the right image now.
 fn outcome_of_written(decision: &Decision, before: Option<&Digest>) -> TagOutcome {
     match (&decision.verdict, before) {
         (Verdict::Right, None) => TagOutcome::Created,
         (Verdict::Right, Some(before)) if Some(before) != decision.now.as_ref() => TagOutcome::Moved(before.clone()),
-        _ => outcome(decision, before),
+        _ => decision.outcome_after(before),
     }
 }
 

@@ -13,9 +13,9 @@ use crate::facts;
 use crate::hint::Input;
 use crate::image::manifest::ManifestOrIndex;
 use crate::image::{Digest, Platform, Repository, SourceName, Tag};
-use crate::ownership::{Decision, Image, Reason, TagKind, Verdict};
+use crate::ownership::{Decision, Image, Reason, TagKind, TagOutcome, Verdict};
 use crate::plan::{self, Made, Plan};
-use crate::publish::{Blobs, Published, TagOutcome};
+use crate::publish::{Blobs, Published};
 use crate::resolve::{self, Resolved, ResolvedVariant};
 use crate::survey::Surveyed;
 use crate::verify::{self, Verified};
@@ -29,38 +29,21 @@ impl Report {
     pub fn of_publication(published: &Published<'_>, verified: &[Verified]) -> Self {
         let status = if published.is_unchanged() { Status::Unchanged } else { Status::Published };
         let of_run = OfRun {
+            status,
             surveyed: &published.surveyed,
             verified,
             outcomes: published.outcomes.clone(),
             blobs: published.blobs.clone(),
         };
-        of_run.report(status, Vec::new())
+        of_run.report(Vec::new())
     }
 
     /// The report of a dry run, with the tags that would be written.
     #[must_use]
     pub fn of_dry_run(surveyed: &Surveyed<'_>, verified: &[Verified], stages: Vec<Stage>) -> Self {
-        let outcome = |decision: &Decision| {
-            let outcome = match &decision.verdict {
-                Verdict::Stays(reason) => TagOutcome::Kept(reason.clone()),
-                Verdict::Give { version, .. } => TagOutcome::GivenTo(version.clone()),
-                Verdict::Right | Verdict::Write(_) => TagOutcome::Unchanged,
-            };
-            ((decision.destination.clone(), decision.tag.clone()), outcome)
-        };
-        let outcomes = surveyed.decisions.tags.iter().map(outcome).collect();
-        let mut report = OfRun { surveyed, verified, outcomes, blobs: BTreeMap::new() }.report(Status::DryRun, stages);
-        report.tally = Tally::default();
-        for decision in &surveyed.decisions.tags {
-            *match (&decision.verdict, &decision.now) {
-                (Verdict::Right, _) => &mut report.tally.unchanged,
-                (Verdict::Write(_), None) => &mut report.tally.created,
-                (Verdict::Write(_), Some(_)) => &mut report.tally.moved,
-                (Verdict::Give { .. }, _) => &mut report.tally.given,
-                (Verdict::Stays(_), _) => &mut report.tally.kept,
-            } += 1;
-        }
-        report
+        let place = |decision: &Decision| (decision.destination.clone(), decision.tag.clone());
+        let outcomes = surveyed.decisions.tags.iter().map(|decision| (place(decision), decision.outcome())).collect();
+        OfRun { status: Status::DryRun, surveyed, verified, outcomes, blobs: BTreeMap::new() }.report(stages)
     }
 
     /// Finds the variants that are new or gone since an earlier release. `earlier` are the notes of earlier releases,
@@ -74,6 +57,7 @@ impl Report {
 
 /// The results that a report is gathered from.
 struct OfRun<'a> {
+    status: Status,
     surveyed: &'a Surveyed<'a>,
     verified: &'a [Verified],
     outcomes: BTreeMap<(Repository, Tag), TagOutcome>,
@@ -81,12 +65,12 @@ struct OfRun<'a> {
 }
 
 impl OfRun<'_> {
-    fn report(&self, status: Status, stages: Vec<Stage>) -> Report {
+    fn report(&self, stages: Vec<Stage>) -> Report {
         let resolved = self.surveyed.resolved;
         let variants = resolved.variants.iter().enumerate();
         let source = self.surveyed.wanted.artifacts.iter().position(|artifact| artifact.variant.is_none());
         Report {
-            status,
+            status: self.status,
             version: resolved.plan.version.to_string(),
             source: self.source().map(|(name, image)| Source {
                 reference: name.clone(),
@@ -231,14 +215,14 @@ impl OfRun<'_> {
             kept: Vec::new(),
             blobs: Blobs::default(),
         };
+        let is_dry_run = self.status == Status::DryRun;
         let decisions = self.surveyed.decisions.tags.iter();
         for decision in decisions.filter(|decision| decision.artifact == number && decision.destination == *to) {
             let tag = decision.tag.clone();
             let reason = match &self.outcomes[&(to.clone(), tag.clone())] {
                 TagOutcome::Kept(reason) => reason.to_string(),
-                TagOutcome::GivenTo(version) => {
-                    format!("was moved to {version}, which is newer")
-                }
+                TagOutcome::GivenTo(version) if is_dry_run => format!("belongs to {version}, which is newer"),
+                TagOutcome::GivenTo(version) => format!("was moved to {version}, which is newer"),
                 outcome @ (TagOutcome::Unchanged | TagOutcome::Created | TagOutcome::Moved(_)) => {
                     let named = decision.verdict.digest().or(decision.now.as_ref());
                     match decision.kind {
@@ -248,7 +232,7 @@ impl OfRun<'_> {
                         }
                         TagKind::Rolling => {
                             let previous = match outcome {
-                                TagOutcome::Moved(previous) => Some(previous.clone()),
+                                TagOutcome::Moved(previous) if !is_dry_run => Some(previous.clone()),
                                 _ => None,
                             };
                             destination.rolling.push(RollingTag { tag, previous });

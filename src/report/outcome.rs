@@ -15,37 +15,28 @@ pub fn line(report: &Report) -> String {
         several => count(several.len(), "repository"),
     };
     let time = report.stages.iter().map(|stage| stage.start + stage.duration).max().unwrap_or_default();
-    let (tags, time) = (tags(report.tally), duration(time));
+    let to_be = if report.status == Status::DryRun { "to be " } else { "" };
+    let (tags, time) = (tags(report.tally, to_be), duration(time));
     match report.status {
         Status::Published => format!("Published {tool} to {places} in {time}: {tags}"),
         Status::Unchanged => format!("Nothing to do for {tool} in {places}, checked in {time}: {tags}"),
-        Status::DryRun => format!("Dry run of {tool} for {places} in {time}: {}", would_be(report.tally)),
+        Status::DryRun => format!("Dry run of {tool} for {places} in {time}: {tags}"),
     }
 }
 
-fn tags(tally: Tally) -> String {
+/// The numbers of tags; `to_be` comes before what happens to those that are written.
+fn tags(tally: Tally, to_be: &str) -> String {
     let Tally { created, moved, unchanged, given, kept } = tally;
     listed(&[
-        (created, "created"),
-        (moved, "moved"),
-        (unchanged, "unchanged"),
-        (given, "given to a newer version"),
-        (kept, "kept"),
+        (created, format!("{to_be}created")),
+        (moved, format!("{to_be}moved")),
+        (unchanged, "unchanged".to_owned()),
+        (given, format!("{to_be}given to a newer version")),
+        (kept, "kept".to_owned()),
     ])
 }
 
-fn would_be(tally: Tally) -> String {
-    let Tally { created, moved, unchanged, given, kept } = tally;
-    listed(&[
-        (created, "to be created"),
-        (moved, "to be moved"),
-        (unchanged, "unchanged"),
-        (given, "to be given to a newer version"),
-        (kept, "kept"),
-    ])
-}
-
-fn listed(counts: &[(usize, &str)]) -> String {
+fn listed(counts: &[(usize, String)]) -> String {
     let mut said = Vec::new();
     for (number, what) in counts.iter().filter(|(number, _)| *number > 0) {
         let number = if said.is_empty() { count(*number, "tag") } else { number.to_string() };
@@ -69,9 +60,10 @@ mod tests {
     #[test]
     fn numbers_that_are_zero_are_left_out() {
         let tally = Tally { moved: 82, kept: 2, ..Tally::default() };
-        assert_eq!(tags(tally), "82 tags moved, 2 kept");
-        assert_eq!(tags(Tally { created: 1, ..Tally::default() }), "1 tag created");
-        assert_eq!(tags(Tally::default()), "no tags");
+        assert_eq!(tags(tally, ""), "82 tags moved, 2 kept");
+        assert_eq!(tags(tally, "to be "), "82 tags to be moved, 2 kept");
+        assert_eq!(tags(Tally { created: 1, ..Tally::default() }, ""), "1 tag created");
+        assert_eq!(tags(Tally::default(), ""), "no tags");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::choice::{self, Choice};
 use super::{
     Builder, Inputs, MatrixText, OnConflict, PullRequest, RecordText, ReleaseNotes, Rolling, VersionPattern, list,
 };
-use crate::action::environment::{Environment, Files, read_all, read_text, without_mark};
+use crate::action::environment::{Environment, Files, read_all, read_text, without_bom};
 use crate::action::event::DRY_RUN;
 use crate::action::forge::SECRETS;
 use crate::action::options::Options;
@@ -413,7 +413,7 @@ impl Reader<'_> {
                 return None;
             }
             (None, Some(text)) => {
-                return Some(MatrixText { name: self.environment.text_of("matrix"), text: without_mark(text) });
+                return Some(MatrixText { name: self.environment.text_of("matrix"), text: without_bom(text) });
             }
             (None, None) => {
                 let hint = "give YAML, lines such as `alpine:3.23,alpine3.23,alpine`, or the path of a file";

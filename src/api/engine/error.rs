@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::api::retry::{Failure, Retry};
 use crate::error::{Fault, StageError};
 use crate::hint::{Hinted, Hints, Input, REPORT_THIS};
-use crate::quote::without_numbers_of_errors;
+use crate::quote::without_error_numbers;
 use crate::troubleshooting::Topic;
 
 /// The hint for an engine without disk space.
@@ -130,10 +130,10 @@ impl Cause {
 
     /// An error of a library with all of its causes, because the outer messages of HTTP clients say nothing.
     pub(super) fn new(error: &dyn std::error::Error) -> Self {
-        let mut message = without_numbers_of_errors(&error.to_string());
+        let mut message = without_error_numbers(&error.to_string());
         let mut next = error.source();
         while let Some(error) = next {
-            let text = without_numbers_of_errors(&error.to_string());
+            let text = without_error_numbers(&error.to_string());
             if !message.contains(&text) {
                 message = format!("{message}: {text}");
             }

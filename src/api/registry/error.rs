@@ -11,7 +11,7 @@ use crate::error::{Fault, StageError};
 use crate::hint::{FREE_DISK, Hinted, Hints, Input};
 use crate::image::Digest;
 use crate::image::manifest::InvalidManifest;
-use crate::quote::without_numbers_of_errors;
+use crate::quote::without_error_numbers;
 use crate::troubleshooting::Topic;
 
 /// Why something couldn't be done at a registry.
@@ -115,7 +115,9 @@ impl Hinted for RegistryError {
     fn hints(&self) -> Hints {
         match self {
             Self::Client(_) => "install `ca-certificates`, or set `SSL_CERT_FILE` to a file of certificates".into(),
-            Self::Untrusted { .. } => "set `SSL_CERT_FILE` to a file that has the certificate of its CA".into(),
+            Self::Untrusted { .. } => {
+                "set `SSL_CERT_FILE` to a file with the public CAs and that of the registry".into()
+            }
             Self::PlainHttp { host, .. } => {
                 format!("if that is intended, add `{host}` to {}", Input("insecure-registries")).into()
             }
@@ -276,7 +278,7 @@ fn reason(error: &reqwest::Error) -> String {
         return "the answer isn't TLS".to_owned();
     }
     let text = causes(error).last().map_or_else(|| error.to_string(), ToString::to_string);
-    let text = without_numbers_of_errors(&text);
+    let text = without_error_numbers(&text);
     if error.is_dns() { format!("the host isn't known ({text})") } else { text }
 }
 
