@@ -853,11 +853,14 @@ async fn a_transient_failure_of_the_registry_is_retried_and_a_permanent_one_is_n
         base_mut(&mut recipe).reference = repository.pinned(digest);
         proxy.inject(Rule::on("GET", "/manifests/", Fault::unavailable(None)).times(2));
         drop(built(&engine, &recipe).await);
-        base_mut(&mut recipe).reference = repository.pinned(Digest::of(b"nobody has this"));
-        let started = Instant::now();
+        let asked = proxy.count("GET", "/manifests/");
+        assert!(asked > 2, "{store}: {asked} requests");
+        let missing = Digest::of(b"nobody has this");
+        base_mut(&mut recipe).reference = repository.pinned(missing.clone());
         let error = Failure::from(build(&engine, &recipe, unneeded(), &|_| {}).await.unwrap_err()).to_string();
         assert!(error.contains("can't be pulled by the engine\n  cause: "), "{store}: {error}");
-        eprintln!("{store}: {error} after {:?}", started.elapsed());
+        let asked = proxy.requests().iter().filter(|request| request.asked.path.ends_with(missing.as_str())).count();
+        assert!((1..=2).contains(&asked), "{store}: {asked} requests");
         clean_up(engine).await;
     })
     .await;

@@ -154,4 +154,5 @@ fn any_object_of_git_is_a_commit_or_an_error() {
     let commit = "commit 0\0tree 0\nauthor A <a@example.org> 1700000000 +0000\ncommitter A <a@example.org> 1700000000 +0100\n\nA\n";
     let delta = [b"\x04\xf1", &commit.as_bytes()[9..], b"\x78\x41\x90\x61\x01x"].concat();
     hold(object::run, &[[b"\0\0", commit.as_bytes()].concat(), delta]);
+    fs::remove_dir_all(object::WORK_TREE.as_path()).unwrap();
 }

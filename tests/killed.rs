@@ -95,7 +95,7 @@ async fn kill_at(step: &Step, proxy: &FaultProxy, request: usize) {
     // It may have ended just now.
     let _ = child.kill();
     tokio::task::spawn_blocking(move || child.wait_with_output()).await.unwrap().unwrap();
-    // The registry answers 500 for a tag that it is just writing: writes that were sent before the kill still complete.
+    // Writes that were sent before the kill still complete.
     tokio::time::sleep(Duration::from_millis(300)).await;
 }
 

@@ -121,8 +121,12 @@ fn said(output: &Output) -> String {
     format!("{}\n{}{}", output.status, String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// How the changelog of this version begins.
-const CHANGES: &str = "This is the first release";
+/// The first line of the changelog's newest section.
+fn changes() -> String {
+    let changelog = fs::read_to_string(Path::new(ROOT).join("CHANGELOG.md")).unwrap();
+    let mut lines = changelog.lines().skip_while(|line| !line.starts_with("## ")).skip(1);
+    lines.find(|line| !line.is_empty()).unwrap().to_owned()
+}
 
 fn digest(hex: char) -> String {
     format!("{IMAGE}{}", String::from(hex).repeat(64))
@@ -131,7 +135,7 @@ fn digest(hex: char) -> String {
 #[test]
 fn a_version_is_released_only_if_manifest_lock_file_changelog_and_tags_agree() {
     let project = Project::new();
-    assert!(succeeded(&mut project.script("changelog", &[VERSION])).starts_with(CHANGES));
+    assert!(succeeded(&mut project.script("changelog", &[VERSION])).starts_with(&changes()));
     succeeded(&mut project.script("check", &[VERSION]));
     for version in ["", "1", "v1.0.0", "1.0.0-rc.1", "1.0.0 "] {
         assert!(refused(&mut project.script("check", &[version])).contains("isn't a version"), "{version}");
@@ -395,6 +399,10 @@ async fn a_release_is_an_image_under_its_digest_with_variants_then_archives_a_ta
     assert_eq!(unpacked, printing("linux/amd64", &format!("publish-variants {VERSION}\n")));
     let said = refused(&mut builder.script("archives", &["9.9.9", "image", "other"]));
     assert!(said.contains(&format!("says that it is `publish-variants {VERSION}`")), "{said}");
+    builder.build("linux/amd64", &fs::read("/bin/true").unwrap(), "image-dynamic");
+    succeeded(&mut builder.script("join", &["dynamic", "image-dynamic", "image-arm64"]));
+    let said = refused(&mut builder.script("archives", &[VERSION, "dynamic", "other"]));
+    assert!(said.contains("is linked dynamically"), "{said}");
 
     // The tag and the release are made. The notes begin with the action's section.
     let bin = project.folder.path().join("bin");
@@ -414,7 +422,7 @@ async fn a_release_is_an_image_under_its_digest_with_variants_then_archives_a_ta
     let notes = fs::read_to_string(project.folder.path().join("record.notes")).unwrap();
     let section = fs::read_to_string(project.path("publish-variants.md")).unwrap();
     assert!(notes.starts_with(&section) && section.contains("alpine3.23"), "{notes}");
-    for part in [&format!("## What has changed\n\n{CHANGES}"), &format!("@{commit} # {tag}"), &image] {
+    for part in [&format!("## What has changed\n\n{}", changes()), &format!("@{commit} # {tag}"), &image] {
         assert!(notes.contains(part), "{part}: {notes}");
     }
     // A damaged archive isn't released, and the tag isn't written for it.

@@ -30,11 +30,11 @@ async fn a_publication_goes_on_when_the_engine_is_back() {
         for moment in MOMENTS {
             let step = world.step(engine, &format!("restarted-{number}-{moment}"), "0.9.26");
             let mut running = step.spawn();
-            while !running.log().contains("::group::build and verify") {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
+            let begun = |log: &str| log.contains("::group::build and verify").then_some(());
+            running.wait_for("the first build", begun).await;
             tokio::time::sleep(Duration::from_millis(moment)).await;
             crash(engine);
+            assert!(!running.has_ended(), "the run had ended before the engine died:\n{}", running.log());
             let done = running.wait().await;
             wait_for(engine).await;
             assert_eq!(done.succeeded().json("digests"), composed, "{engine}, after {moment} ms");

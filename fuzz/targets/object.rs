@@ -21,11 +21,9 @@ const COMMIT: u8 = 1 << 4;
 const DISTANCE: u8 = 6 << 4;
 const NAMED: u8 = 7 << 4;
 
-/// This process's work tree, in memory if the machine has a file system there.
-static WORK_TREE: LazyLock<PathBuf> = LazyLock::new(|| {
-    let memory = Path::new("/dev/shm");
-    let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-    let folder = parent.join(format!("publish-variants-fuzz-{}", std::process::id()));
+/// This process's work tree. Whoever runs the target removes it.
+pub(crate) static WORK_TREE: LazyLock<PathBuf> = LazyLock::new(|| {
+    let folder = std::env::temp_dir().join(format!("publish-variants-fuzz-{}", std::process::id()));
     fs::create_dir_all(folder.join(".git/objects/pack")).expect("the folder is writable");
     fs::create_dir_all(folder.join(".git/objects/ff")).expect("the folder is writable");
     folder

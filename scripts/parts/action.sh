@@ -35,6 +35,7 @@ run_action() {
   : >"$folder/output"
   : >"$folder/summary.md"
   mapfile -d '' variables < <(input_variables)
+  wait $! || exit # it has said why
   env -i "PATH=$PATH" "HOME=$folder/home" CI=true GITHUB_ACTIONS=true RUNNER_OS=Linux RUNNER_ARCH=X64 \
     "RUNNER_TEMP=$folder/temp" "GITHUB_WORKSPACE=$folder/workspace" "GITHUB_OUTPUT=$folder/output" \
     "GITHUB_STEP_SUMMARY=$folder/summary.md" "GITHUB_EVENT_PATH=$folder/event.json" \

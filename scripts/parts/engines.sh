@@ -97,7 +97,8 @@ sweep_engine() {
   run=$(engine_run "$1")
   bridge=$(bridge_name "$1" "$2")
   stop "$run/$2.pid" 20
-  for pid in $(mentioning "dockerd --config-file $1/$2/daemon.json") $(mentioning "$run/$2/containerd/") $(container_pids "$run/$2"); do
+  for pid in $(mentioning "dockerd --config-file $1/$2/daemon.json" keep-running dockerd) \
+    $(mentioning "$run/$2/containerd/" containerd containerd-shim-runc-v2 runc) $(container_pids "$run/$2"); do
     kill -KILL "$pid" 2>/dev/null || true
   done
   unmount_below "$run/$2"

@@ -24,8 +24,9 @@ stop() {
   local pid
   if running "$1"; then
     read -r pid _ <"$1"
-    kill -TERM "$pid"
-    within "${2:-10}" gone "$1" || kill -KILL "$pid" || true
+    # It may have ended since.
+    kill -TERM "$pid" 2>/dev/null || true
+    within "${2:-10}" gone "$1" || kill -KILL "$pid" 2>/dev/null || true
   fi
   rm -f "$1"
 }
@@ -50,13 +51,18 @@ within() {
   done
 }
 
-# mentioning TEXT: prints the ids of processes with the text in their command line, except for this one.
+# mentioning TEXT PROGRAM...: prints the ids of processes with the text in their command line that run one of the
+# programs, whatever name they give themselves. For bash, the program is its script.
 mentioning() {
-  local process
+  local text=$1 process program words
+  shift
   for process in /proc/[0-9]*; do
-    if [[ ${process#/proc/} != "$$" ]] && { tr '\0' ' ' <"$process/cmdline"; } 2>/dev/null | grep -qF -- "$1"; then
-      echo "${process#/proc/}"
-    fi
+    { mapfile -d '' words <"$process/cmdline"; } 2>/dev/null || continue
+    if [[ ${words[*]} != *"$text"* ]]; then continue; fi
+    program=$(readlink "$process/exe") || continue
+    program=${program%' (deleted)'} # the file may have been replaced since
+    if [[ ${program##*/} == bash ]]; then program=${words[1]-}; fi
+    if [[ " $* " == *" ${program##*/} "* ]]; then echo "${process#/proc/}"; fi
   done
 }
 

@@ -1,5 +1,7 @@
 //! Passwords and tokens.
 
+use std::sync::{Arc, Mutex};
+
 use publish_variants::credentials::IDENTITY_TOKEN;
 use publish_variants::secret::Listener;
 use support::fault_proxy::{Fault, FaultProxy, LocationForm, Rule};
@@ -178,18 +180,23 @@ async fn the_credential_for_a_part_of_a_registry_is_used_only_there() {
 
 #[tokio::test]
 async fn every_token_is_announced_before_it_is_sent() {
-    let Some((_tokens, registry)) = guarded().await else { return };
-    let heard = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let Some((tokens, registry)) = guarded().await else { return };
+    let proxy = Arc::new(FaultProxy::start(registry.host()));
+    let heard = Arc::new(Mutex::new(Vec::new()));
     let issued = Listener::new({
-        let heard = std::sync::Arc::clone(&heard);
-        move |token: &Secret| heard.lock().unwrap().push(token.expose().to_owned())
+        let (heard, proxy) = (Arc::clone(&heard), Arc::clone(&proxy));
+        let authorized = move || proxy.requests().iter().filter(|request| request.asked.authorized).count();
+        move |token: &Secret| heard.lock().unwrap().push((token.expose().to_owned(), authorized()))
     });
-    let proxy = FaultProxy::start(registry.host());
     let credentials = vec![credential(&proxy.host())];
     let client = Client::with(Options { credentials, issued, ..Options::default() });
-    client.registries.check_push(&repository(&proxy.host(), "acme/tool")).await.unwrap();
+    for path in ["acme/tool", "acme/other"] {
+        client.registries.check_push(&repository(&proxy.host(), path)).await.unwrap();
+    }
     let heard = heard.lock().unwrap();
-    assert!(!heard.is_empty() && heard.iter().all(|token| token.split('.').count() == 3), "{heard:?}");
+    assert!(heard.iter().all(|(token, _)| token.split('.').count() == 3), "{heard:?}");
+    assert_eq!(heard[0].1, 0, "a token was sent before it was announced");
+    assert_eq!(heard.len(), tokens.requests().iter().filter(|request| request.status == 200).count());
 }
 
 #[tokio::test]

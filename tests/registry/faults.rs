@@ -222,7 +222,9 @@ async fn each_fault_has_its_outcome() {
     for (number, (name, at, rule, then)) in table().into_iter().enumerate() {
         let proxy = if at == Source { &setup.from_proxy } else { &setup.to_proxy };
         proxy.inject(rule);
-        let (client, path) = (Client::new(), format!("acme/tool{number}"));
+        // Less than the stalls of the table.
+        let client = Client::with(Options { idle: Duration::from_secs(1), ..Options::default() });
+        let path = format!("acme/tool{number}");
         let copied = setup.copy(&client, &path).await;
         proxy.heal();
         match (copied, then) {

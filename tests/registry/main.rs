@@ -50,7 +50,7 @@ impl Client {
     fn impatient(options: Options, spool: TempDir) -> Self {
         let options = Options {
             first_wait: Duration::from_millis(5),
-            idle: Duration::from_secs(1),
+            idle: options.idle.min(Duration::from_secs(10)),
             spool: spool.path().to_owned(),
             ..options
         };

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -210,8 +211,16 @@ impl Registry {
         let accept = [MediaTypes::Oci, MediaTypes::Docker]
             .map(|types| format!("{}, {}", types.index(), types.manifest()))
             .join(", ");
-        let answer =
-            self.send("GET", repository, &format!("manifests/{reference}"), &[("accept", &accept)], Bytes::new()).await;
+        let path = format!("manifests/{reference}");
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let answer = loop {
+            let answer = self.send("GET", repository, &path, &[("accept", &accept)], Bytes::new()).await;
+            // Distribution answers like this for a tag that it is just writing.
+            if answer.status != StatusCode::INTERNAL_SERVER_ERROR || Instant::now() > deadline {
+                break answer;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
         let media_type = answer.header("content-type").to_owned();
         found(&answer).then(|| Manifest { media_type, bytes: answer.body.to_vec() })
     }

@@ -203,6 +203,16 @@ impl Running<'_> {
         self.process.log()
     }
 
+    /// Waits until `found` returns something for the log; see [`Process::wait_for`].
+    pub async fn wait_for<T>(&mut self, what: &str, found: impl Fn(&str) -> Option<T>) -> T {
+        self.process.wait_for(what, found).await
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.process.ended().is_some()
+    }
+
     /// Waits for the step to end. Dropping the future (in a `select!`) changes nothing.
     pub async fn wait(&mut self) -> Done {
         let status = self.process.wait().await;

@@ -233,7 +233,7 @@ async fn a_request_whose_client_has_gone_is_never_served() {
     std::io::Write::write_all(&mut stream, (head + &body).as_bytes()).unwrap();
     gate.reached().await;
     drop(stream);
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
     gate.open();
     assert_eq!(get(&registry, "x", "").await, 200);
     assert_eq!(registry.tags(TOOL), ["1"]);
