@@ -180,7 +180,8 @@ fn lacks_output(attempt: &Attempt, check: &Check) -> bool {
     is_silent && check.contains.as_ref().is_some_and(|expected| !expected.is_empty())
 }
 
-/// The exit code for a command that doesn't exist.
+/// The exit code for a command that doesn't exist. A command that exists may end with it as well, for example if one of
+/// its libraries is missing.
 const NOT_FOUND: i64 = 127;
 
 /// The outcome of `check`, judged by the exit code and the output. The error has two parts: what went wrong, and the end
@@ -193,10 +194,10 @@ fn judge(attempt: &Attempt, check: &Check) -> Result<Outcome, (String, String)> 
     let wrong = |what: String| Err((what, ran.output.clone()));
     match (&check.contains, ran.exit_code) {
         _ if ran.timed_out => wrong(format!("does not end within {} seconds", LIMIT.as_secs())),
-        (_, NOT_FOUND) if check.origin == CheckOrigin::Shell => {
+        (_, NOT_FOUND) if !ran.started && check.origin == CheckOrigin::Shell => {
             Ok(Outcome::Skipped("the base has no shell".to_owned()))
         }
-        (_, NOT_FOUND) if check.origin == CheckOrigin::VersionIfThere => {
+        (_, NOT_FOUND) if !ran.started && check.origin == CheckOrigin::VersionIfThere => {
             Ok(Outcome::Skipped("it isn't in the `PATH` of the image".to_owned()))
         }
         (Some(expected), 0) if !is_printed(&ran.output, expected, check.origin) => {
@@ -255,7 +256,18 @@ mod tests {
     }
 
     fn ran(exit_code: i64, output: &str) -> Attempt {
-        Attempt::Ran(Ran { exit_code, output: output.to_owned(), timed_out: false })
+        Attempt::Ran(Ran { exit_code, started: true, output: output.to_owned(), timed_out: false })
+    }
+
+    #[test]
+    fn a_command_that_started_and_says_that_something_is_missing_has_failed() {
+        for origin in [CheckOrigin::VersionIfThere, CheckOrigin::Shell] {
+            let check = check(origin);
+            let missing = Ran { exit_code: NOT_FOUND, started: false, output: "no such file".into(), timed_out: false };
+            assert!(matches!(judge(&Attempt::Ran(missing.clone()), &check), Ok(Outcome::Skipped(_))));
+            let broken = Attempt::Ran(Ran { started: true, ..missing });
+            assert_eq!(judge(&broken, &check).unwrap_err().0, "fails with exit code 127");
+        }
     }
 
     #[test]
@@ -272,7 +284,7 @@ mod tests {
     fn a_command_must_succeed_and_say_what_is_expected() {
         let check = check(CheckOrigin::Version);
         assert_eq!(judge(&ran(0, "uv 0.9.26"), &check), Ok(Outcome::Passed));
-        let late = Attempt::Ran(Ran { exit_code: 0, output: "uv 0.9.26".into(), timed_out: true });
+        let late = Attempt::Ran(Ran { exit_code: 0, started: true, output: "uv 0.9.26".into(), timed_out: true });
         for good in [
             "0.9.26",
             "uv 0.9.26.\n",
@@ -312,7 +324,8 @@ mod tests {
 
     #[test]
     fn a_base_without_a_shell_is_a_skip_only_for_the_default_check() {
-        let not_found = ran(127, "exec: \"sh\": executable file not found in $PATH");
+        let output = "exec: \"sh\": executable file not found in $PATH".to_owned();
+        let not_found = Attempt::Ran(Ran { exit_code: NOT_FOUND, started: false, output, timed_out: false });
         let shell = Check { contains: None, ..check(CheckOrigin::Shell) };
         assert!(matches!(judge(&not_found, &shell), Ok(Outcome::Skipped(_))));
         assert!(judge(&not_found, &Check { origin: CheckOrigin::Matrix, ..shell }).is_err());

@@ -744,7 +744,7 @@ async fn a_command_is_killed_at_its_time_limit() {
         let image = built(&engine, &world.recipe(AMD64, Changes::default(), &[])).await;
         let script = "trap '' TERM INT; echo started; while :; do sleep 1; done";
         let ran = run(&image, &["/bin/sh", "-c", script], Duration::from_secs(2)).await;
-        assert_eq!(ran, Ran { exit_code: 137, output: "started\n".into(), timed_out: true }, "{store}");
+        assert_eq!(ran, Ran { exit_code: 137, started: true, output: "started\n".into(), timed_out: true }, "{store}");
         drop(image);
         clean_up(engine).await;
     })

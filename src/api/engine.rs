@@ -50,6 +50,10 @@ struct Shared {
     can_limit: Limits,
     /// Whether nobody can eavesdrop on the connection.
     is_private: bool,
+    /// Whether containerd stores the images, rather than a graph driver.
+    stores_in_containerd: bool,
+    /// Whether the owners of files in containers are shown as users of the machine.
+    remaps_users: bool,
     run: String,
     ledger: janitor::Ledger,
     emulation: run::Emulation,

@@ -91,7 +91,7 @@ impl Reader<'_> {
     pub(super) fn labels(&mut self, entry: &Entry<'_>, combination: &Combination) -> BTreeMap<String, String> {
         let entries = self.map(entry, "labels", combination);
         for (at, name, _) in &entries {
-            if name.is_empty() || name.contains(char::is_control) {
+            if name.is_empty() || name.contains(|c: char| c == '=' || c.is_control()) {
                 self.refuse(
                     at,
                     format!("{name:?} is not the name of a label"),

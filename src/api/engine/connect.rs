@@ -17,8 +17,8 @@ use crate::loopback::is_loopback;
 use crate::quote::quoted;
 
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
-/// The first API version with BuildKit: Docker 18.09.
-const FIRST_WITH_BUILDKIT: ApiVersion = ApiVersion(1, 39);
+/// The API version of Docker 20.10, the first one whose Dockerfiles have `COPY --chmod`.
+const OLDEST: ApiVersion = ApiVersion(1, 41);
 /// How long bollard waits for the head of a response. It doesn't limit the time of a build.
 const SESSION_SECONDS: u64 = 120;
 
@@ -83,7 +83,7 @@ impl Engine {
             address: address.to_owned(),
             cause: Cause::text("it doesn't tell the version of its API"),
         })?;
-        if theirs < FIRST_WITH_BUILDKIT {
+        if theirs < OLDEST {
             let (address, version, api) = (address.to_owned(), text("Version"), text("ApiVersion"));
             return Err(EngineError::TooOld { address, version, api });
         }
@@ -101,6 +101,8 @@ impl Engine {
             docker,
             platform: Platform::new(&text("Os"), &text("Arch"), None),
             can_limit: Limits { memory: flag(&info, "MemoryLimit"), pids: flag(&info, "PidsLimit") },
+            stores_in_containerd: stores_in_containerd(&info),
+            remaps_users: remaps_users(&info),
             ledger: Ledger::new(before),
             emulation: Emulation::default(),
             http,
@@ -118,6 +120,19 @@ fn address(docker_host: Option<&str>) -> &str {
 
 fn flag(info: &Value, name: &str) -> bool {
     info[name].as_bool().unwrap_or_default()
+}
+
+/// Whether containerd stores the images, rather than a graph driver.
+fn stores_in_containerd(info: &Value) -> bool {
+    let mut status = info["DriverStatus"].as_array().into_iter().flatten();
+    status.any(|row| row[0] == "driver-type" && row[1] == "io.containerd.snapshotter.v1")
+}
+
+/// Whether users in containers are other users of the machine
+/// ([`userns-remap`](https://docs.docker.com/engine/security/userns-remap/)).
+fn remaps_users(info: &Value) -> bool {
+    let mut options = info["SecurityOptions"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    options.any(|option| option.split(',').any(|part| part == "name=userns"))
 }
 
 /// Twelve characters that are unique among the runs on one engine.
@@ -177,6 +192,21 @@ async fn require_buildkit(http: &Http, address: &str) -> Result<(), EngineError>
 mod tests {
     use super::*;
     use crate::error::Failure;
+
+    #[test]
+    fn an_engine_tells_its_store_and_whether_it_remaps_users() {
+        let containerd = serde_json::json!({
+            "DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]],
+            "SecurityOptions": ["name=seccomp,profile=builtin", "name=userns"],
+        });
+        let overlay = serde_json::json!({
+            "DriverStatus": [["Backing Filesystem", "extfs"], ["Supports d_type", "true"]],
+            "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"],
+        });
+        assert_eq!([stores_in_containerd(&containerd), remaps_users(&containerd)], [true, true]);
+        assert_eq!([stores_in_containerd(&overlay), remaps_users(&overlay)], [false, false]);
+        assert_eq!([stores_in_containerd(&Value::Null), remaps_users(&Value::Null)], [false, false]);
+    }
 
     #[test]
     fn settings_that_lead_to_another_engine_are_named_and_not_ignored() {

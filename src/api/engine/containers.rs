@@ -18,7 +18,7 @@ pub struct FileInImage {
     pub size: u64,
     /// The permission bits, `0o755`.
     pub mode: u32,
-    /// The user id of the owner.
+    /// The user id of the owner. An engine with `userns-remap` shows another one, so it counts as 0 there, as does `gid`.
     pub uid: u64,
     /// The id of the group.
     pub gid: u64,
@@ -33,7 +33,7 @@ pub struct EntryInImage {
     pub kind: EntryKind,
     /// The permission bits, `0o755`, including set-user-id, set-group-id and sticky.
     pub mode: u32,
-    /// The user id of the owner.
+    /// The user id of the owner. An engine with `userns-remap` shows another one, so it counts as 0 there, as does `gid`.
     pub uid: u64,
     /// The id of the group.
     pub gid: u64,
@@ -92,6 +92,11 @@ impl Drop for Container {
     }
 }
 
+/// The user and the group that a file belongs to.
+fn owner(header: &tar::Header, remapped: bool) -> std::io::Result<(u64, u64)> {
+    if remapped { Ok((0, 0)) } else { Ok((header.uid()?, header.gid()?)) }
+}
+
 /// Reads the files of an image from a container that is never started.
 #[derive(Debug)]
 pub struct FilesLease {
@@ -143,11 +148,12 @@ impl FilesLease {
         };
         // A `HEAD` request doesn't return the owner. The first entry of the archive is `path` itself; the connection is
         // closed before the rest is sent.
-        let entry = read_head(body, |archive| {
+        let remapped = self.container.engine.shared.remaps_users;
+        let entry = read_head(body, move |archive| {
             let Some(entry) = archive.entries()?.next() else { return Ok(None) };
             let entry = entry?;
             let header = entry.header();
-            let (mode, uid, gid) = (header.mode()? & 0o7777, header.uid()?, header.gid()?);
+            let (mode, (uid, gid)) = (header.mode()? & 0o7777, owner(header, remapped)?);
             Ok(Some(EntryInImage { kind: EntryKind::of(&entry)?, mode, uid, gid }))
         });
         entry.await.map_err(|cause| EngineError::Request { what, cause })
@@ -169,7 +175,7 @@ impl FilesLease {
             Err(error) if error.status() == Some(404) => return Err(no_file()),
             other => other?,
         };
-        let path = path.to_owned();
+        let (path, remapped) = (path.to_owned(), self.container.engine.shared.remaps_users);
         let file = read_archive(body, move |archive| {
             for entry in archive.entries()? {
                 let mut entry = entry?;
@@ -177,7 +183,7 @@ impl FilesLease {
                     continue;
                 }
                 let header = entry.header();
-                let (mode, uid, gid) = (header.mode()? & 0o7777, header.uid()?, header.gid()?);
+                let (mode, (uid, gid)) = (header.mode()? & 0o7777, owner(header, remapped)?);
                 let (digest, size) = copy(&mut entry, &mut std::io::sink())?;
                 return Ok(Some(FileInImage { path, size, mode, uid, gid, digest }));
             }

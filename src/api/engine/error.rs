@@ -56,7 +56,7 @@ pub enum EngineError {
     },
     /// An engine from before BuildKit.
     #[error(
-        "the Docker Engine at `{address}` is too old: it is version `{version}` with API {api}, and BuildKit needs API 1.39"
+        "the Docker Engine at `{address}` is too old: it is version `{version}` with API {api}, and variants need API 1.41"
     )]
     TooOld {
         /// The address as it was given.

@@ -124,9 +124,12 @@ impl Ledger {
     /// others.
     pub(super) fn will_run(&self, commands: &[String]) {
         // BuildKit describes a list by its words, and a shell's command by its text.
-        let named = |command: &String| match serde_json::from_str::<Vec<String>>(command) {
-            Ok(words) => words.join(" "),
-            Err(_) => command.lines().next().unwrap_or_default().trim_end_matches(['\\', ' ']).to_owned(),
+        let named = |command: &String| {
+            let command = without_flags(command);
+            match serde_json::from_str::<Vec<String>>(command) {
+                Ok(words) => words.join(" "),
+                Err(_) => command.lines().next().unwrap_or_default().trim_end_matches(['\\', ' ', '\t']).to_owned(),
+            }
         };
         self.commands.lock().unwrap_or_else(PoisonError::into_inner).extend(commands.iter().map(named));
     }
@@ -134,10 +137,19 @@ impl Ledger {
     /// Whether a record's description contains a command or an image of the run.
     pub(super) fn mentioned(&self, description: &str) -> bool {
         let commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
-        (description.starts_with("mount / from exec ")
-            && commands.iter().any(|command| description.contains(command.as_str())))
+        let of_command = description.starts_with("mount / from exec ")
+            || description.starts_with("cached mount ") && description.contains(" from exec ");
+        (of_command && commands.iter().any(|command| description.contains(command.as_str())))
             || self.bases().keys().any(|reference| description.contains(&reference.to_string()))
     }
+}
+
+/// A `RUN` instruction without `--mount=…` and the like, which BuildKit doesn't describe.
+fn without_flags(mut command: &str) -> &str {
+    while let Some(rest) = command.trim_start().strip_prefix("--") {
+        command = rest.trim_start_matches(|c: char| !c.is_whitespace());
+    }
+    command.trim_start()
 }
 
 /// A build in progress.
@@ -364,4 +376,31 @@ fn gone(answer: Result<Value, EngineError>) -> Result<(), EngineError> {
 fn describe(error: &EngineError) -> String {
     let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
     format!("{error}{}", cause.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_recognised_by_the_command_whatever_its_flags() {
+        let ledger = Ledger::new(None);
+        ledger.will_run(&[
+            "--mount=type=cache,target=/var/cache/apt --network=none apt-get update \\\t\n  && apt-get install git"
+                .to_owned(),
+            r#"--security=insecure ["make", "all"]"#.to_owned(),
+            "echo -- done".to_owned(),
+        ]);
+        for ours in [
+            "mount / from exec /bin/sh -c apt-get update && apt-get install git",
+            "cached mount /var/cache/apt from exec /bin/sh -c apt-get update && apt-get install git",
+            "mount / from exec make all",
+            "mount / from exec /bin/sh -c echo -- done",
+        ] {
+            assert!(ledger.mentioned(ours), "{ours}");
+        }
+        for other in ["mount / from exec /bin/sh -c make", "local source for context", "cached mount /x"] {
+            assert!(!ledger.mentioned(other), "{other}");
+        }
+    }
 }

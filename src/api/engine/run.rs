@@ -12,8 +12,10 @@ use super::http::PATIENCE;
 use super::{Engine, EngineError, ImageLease, LocalImage, Shared, until_answered};
 use crate::image::Platform;
 
-/// How many bytes of the output are kept.
+/// How many bytes of the output are kept: half of them from its beginning, and half from its end.
 const OUTPUT: usize = 64 * 1024;
+/// How many bytes of a log are read. The log driver keeps 4 MB.
+const LOG: usize = 16 << 20;
 const MEMORY: u64 = 2 << 30;
 const PROCESSES: u32 = 256;
 /// A shell's exit code for a command that doesn't exist.
@@ -28,7 +30,9 @@ const FOREIGN: &str = "exec format error";
 pub struct Ran {
     /// The exit code; 127 if the image has no such command, 126 if it can't be executed.
     pub exit_code: i64,
-    /// The first 64 KiB of standard output and standard error, interleaved.
+    /// Whether it was started. Otherwise the output is the engine's message.
+    pub started: bool,
+    /// Standard output and standard error, interleaved; of more than 64 KiB, the first and the last 32 KiB.
     pub output: String,
     /// Whether it was killed because it exceeded its time limit.
     pub timed_out: bool,
@@ -68,7 +72,7 @@ impl Emulation {
         if ran.exit_code == 0 {
             known.insert(platform.clone(), Emulated::Yes);
         }
-        if matches!(known.get(platform), Some(Emulated::Yes)) || !ran.output.contains(FOREIGN) {
+        if matches!(known.get(platform), Some(Emulated::Yes)) || !ran.output.to_ascii_lowercase().contains(FOREIGN) {
             return Attempt::Ran(ran);
         }
         let reason = format!("this machine ({own}) does not emulate `{platform}`; docker/setup-qemu-action adds that");
@@ -169,7 +173,7 @@ impl Shared {
             let Some(exit_code) = refused_to_start(cause.message()) else {
                 return Err(EngineError::Request { what, cause });
             };
-            return Ok(Ran { exit_code, output: cause.message().to_owned(), timed_out: false });
+            return Ok(Ran { exit_code, started: false, output: cause.message().to_owned(), timed_out: false });
         }
         started?;
         let wait = async {
@@ -195,7 +199,7 @@ impl Shared {
             }
         };
         let output = String::from_utf8_lossy(&self.log(container).await?).into_owned();
-        Ok(Ran { exit_code, output, timed_out })
+        Ok(Ran { exit_code, started: true, output, timed_out })
     }
 
     async fn log(&self, container: &Container) -> Result<Vec<u8>, EngineError> {
@@ -206,19 +210,21 @@ impl Shared {
         let mut log = Vec::new();
         while let Some(chunk) = body.next().await {
             log.extend_from_slice(&chunk.map_err(failed)?);
-            // Longer than the text, because of the frames' headers.
-            if log.len() > 2 * OUTPUT {
+            if log.len() > LOG {
                 break;
             }
         }
         let mut text = unframe(&log).map_err(failed)?;
-        text.truncate(OUTPUT);
+        if text.len() > OUTPUT {
+            text.drain(OUTPUT / 2..text.len() - OUTPUT / 2);
+        }
         Ok(text)
     }
 }
 
 /// The exit code that a shell would give; `None` if the engine failed and not the command.
 fn refused_to_start(message: &str) -> Option<i64> {
+    let message = message.to_ascii_lowercase();
     let says = |texts: &[&str]| texts.iter().any(|text| message.contains(text));
     if says(&["executable file not found", "no such file or directory"]) {
         Some(NOT_FOUND)
@@ -236,7 +242,7 @@ mod tests {
     const BROKEN: &str = "exec /usr/local/bin/tool: exec format error";
 
     fn ran(exit_code: i64, output: &str) -> Ran {
-        Ran { exit_code, output: output.to_owned(), timed_out: false }
+        Ran { exit_code, started: true, output: output.to_owned(), timed_out: false }
     }
 
     #[test]

@@ -58,10 +58,11 @@ impl Engine {
         format!("{}{}", stage_prefix(&self.shared.run), self.shared.ledger.number())
     }
 
-    /// Whether the engine's Dockerfile frontend supports `COPY --link`.
+    /// Whether `COPY --link` makes a layer that doesn't depend on the base. With a graph driver, BuildKit copies on top
+    /// of the base instead, and keeps the base for as long as the layer.
     #[must_use]
     pub fn knows_link(&self) -> bool {
-        self.shared.http.speaks(FIRST_WITH_LINK)
+        self.shared.http.speaks(FIRST_WITH_LINK) && self.shared.stores_in_containerd
     }
 
     /// Whether the engine can unpack layers compressed by zstd.

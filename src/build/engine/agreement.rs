@@ -46,7 +46,7 @@ pub(super) fn differences(engine: &Value, composed: &Value) -> Vec<Difference> {
     let mut differences = Vec::new();
     for field in FIELDS {
         let (engine, composed) = (meaning(field, &engine[field]), meaning(field, &composed[field]));
-        if engine != composed && !(field == "Env" && is_default_path_added(&engine, &composed)) {
+        if engine != composed && !(field == "Env" && is_same_environment(&engine, &composed)) {
             differences.push(Difference { field, engine, composed });
         }
     }
@@ -71,14 +71,16 @@ fn healthcheck(map: &Map<String, Value>) -> Map<String, Value> {
     map.iter().filter(says).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-/// BuildKit adds the default `PATH` to an image without one, and so do runtimes.
-fn is_default_path_added(engine: &Value, composed: &Value) -> bool {
-    let entries = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let (mut engine, composed) = (entries(engine), entries(composed));
-    let is_default = |entry: &Value| entry.as_str().and_then(|entry| entry.strip_prefix("PATH=")) == Some(DEFAULT_PATH);
-    let Some(place) = engine.iter().position(is_default) else { return false };
-    engine.remove(place);
-    engine == composed
+/// BuildKit adds the default `PATH` to an image without one, before everything else, and so do runtimes.
+fn is_same_environment(engine: &Value, composed: &Value) -> bool {
+    let split = |value: &Value| {
+        let entries = value.as_array().into_iter().flatten().filter_map(|entry| entry.as_str().map(str::to_owned));
+        let (path, others): (Vec<_>, Vec<_>) = entries.partition(|entry| entry.starts_with("PATH="));
+        (path, others)
+    };
+    let ((engine, others), (composed, ours)) = (split(engine), split(composed));
+    let is_default = composed.is_empty() && engine == [format!("PATH={DEFAULT_PATH}")];
+    others == ours && (is_default || engine == composed)
 }
 
 #[cfg(test)]
@@ -99,6 +101,15 @@ mod tests {
             "ExposedPorts": { "80/tcp": {} },
         });
         assert_eq!(differences(&engine, &composed), []);
+    }
+
+    #[test]
+    fn a_path_of_our_own_may_be_at_another_place() {
+        let engine = json!({ "Env": ["PATH=/opt/bin", "HOME=/tmp"] });
+        assert_eq!(differences(&engine, &json!({ "Env": ["HOME=/tmp", "PATH=/opt/bin"] })), []);
+        for other in [json!(["HOME=/tmp", "PATH=/bin"]), json!(["HOME=/tmp"]), json!(["PATH=/opt/bin"])] {
+            assert_eq!(differences(&engine, &json!({ "Env": other })).len(), 1, "{other}");
+        }
     }
 
     #[test]
