@@ -9,6 +9,8 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
+use pep440_rs::LocalSegment;
+
 use crate::hint::{Hinted, Hints};
 use crate::quote::quoted;
 
@@ -227,6 +229,33 @@ impl Version {
     }
 }
 
+/// The order of texts in which runs of digits are numbers: `k3s9` comes before `k3s10`. Neither scheme says so, but it
+/// is what tools mean by build metadata.
+fn by_numbers(a: &str, b: &str) -> Ordering {
+    let (mut a, mut b) = (a.bytes().peekable(), b.bytes().peekable());
+    let number = |bytes: &mut std::iter::Peekable<std::str::Bytes<'_>>| {
+        let mut digits = Vec::new();
+        while let Some(digit) = bytes.next_if(u8::is_ascii_digit) {
+            if digit != b'0' || !digits.is_empty() {
+                digits.push(digit);
+            }
+        }
+        (digits.len(), digits)
+    };
+    loop {
+        let order = match (a.peek(), b.peek()) {
+            (Some(one), Some(other)) if one.is_ascii_digit() && other.is_ascii_digit() => {
+                number(&mut a).cmp(&number(&mut b))
+            }
+            (None, None) => return Ordering::Equal,
+            _ => a.next().cmp(&b.next()),
+        };
+        if order.is_ne() {
+            return order;
+        }
+    }
+}
+
 fn without_trailing_zeros(numbers: &[u64]) -> Vec<u64> {
     let length = numbers.iter().rposition(|number| *number != 0).map_or(0, |last| last + 1);
     numbers[..length].to_vec()
@@ -242,8 +271,17 @@ fn numbers(bare: &str) -> Vec<String> {
 impl Ord for Version {
     fn cmp(&self, other: &Self) -> Ordering {
         match (&self.kind, &other.kind) {
-            (Kind::Pep440(a), Kind::Pep440(b)) => a.cmp(b),
-            (Kind::Semver(a), Kind::Semver(b)) => a.cmp(b),
+            (Kind::Pep440(a), Kind::Pep440(b)) => {
+                let texts = a.local().iter().zip(b.local()).find(|(a, b)| a != b).map(|(a, b)| match (a, b) {
+                    (LocalSegment::String(a), LocalSegment::String(b)) => by_numbers(a, b),
+                    _ => Ordering::Equal,
+                });
+                let public = || a.clone().without_local().cmp(&b.clone().without_local());
+                texts.filter(|order| order.is_ne() && public().is_eq()).unwrap_or_else(|| a.cmp(b))
+            }
+            (Kind::Semver(a), Kind::Semver(b)) => {
+                a.cmp_precedence(b).then_with(|| by_numbers(&a.build, &b.build)).then_with(|| a.cmp(b))
+            }
             // Commits have no meaningful order; they come before all releases.
             (Kind::Commit(a), Kind::Commit(b)) => a.cmp(b),
             (Kind::Commit(_), _) => Ordering::Less,
@@ -338,6 +376,16 @@ mod tests {
     }
 
     #[test]
+    fn numbers_in_build_metadata_are_compared_as_numbers() {
+        for scheme in [Scheme::Pep440, Scheme::Semver] {
+            let rising = ["1.30.0", "1.30.0+k3s9", "1.30.0+k3s10", "1.30.0+k3s10.2", "1.30.0+rke2r1", "1.30.1+k3s1"];
+            let rising = rising.map(|text| Version::parse(text, scheme).unwrap());
+            assert!(rising.is_sorted_by(|lower, higher| lower < higher), "{rising:?}");
+        }
+        assert!(version("1.0+k3s9") < version("1.0.0+k3s10") && version("1.0+k3s9") == version("1.0.0+k3s9"));
+    }
+
+    #[test]
     fn versions_are_ordered_across_schemes() {
         let rising = [
             "sha-0123456",
@@ -347,6 +395,8 @@ mod tests {
             "0.9.27a1",
             "0.9.27rc1",
             "0.9.27",
+            "0.9.27+k3s9",
+            "0.9.27+k3s10",
             "0.9.27+local",
             "0.9.27.post1.dev1",
             "0.9.27.post1",

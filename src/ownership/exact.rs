@@ -23,6 +23,12 @@ enum Named {
     Unknown(String),
 }
 
+impl Named {
+    fn unknown(&self) -> Option<&str> {
+        if let Self::Unknown(cause) = self { Some(cause) } else { None }
+    }
+}
+
 /// An artifact's exact tags at all destinations, and the image of this release that they determine.
 pub(super) struct Placed {
     named: BTreeMap<(Repository, Tag), Named>,
@@ -61,7 +67,7 @@ impl Placed {
         }
     }
 
-    /// The digest that an entry's exact tag will name at a destination, which its rolling tags follow. `None` before a
+    /// The digest that an entry's first exact tag will name at a destination, which its rolling tags follow. `None` before a
     /// variant with `run` lines is built.
     ///
     /// # Errors
@@ -72,15 +78,18 @@ impl Placed {
         destination: &Repository,
         entry: &str,
     ) -> Result<Option<Digest>, Reason> {
-        let Some(tag) = artifact.tags.exact.iter().find(|tag| artifact.tags.entry_of(tag) == entry) else {
-            return Ok(self.digest());
-        };
-        match self.named(destination, tag) {
-            Named::Ours(digest) | Named::Begun(digest) => Ok(Some(digest.clone())),
-            Named::Nothing => Ok(self.digest()),
-            Named::Taken(..) => Err(Reason::EntryTaken(tag.clone())),
-            Named::Unknown(cause) => Err(Reason::Unknown(cause.clone())),
+        let of_entry = artifact.tags.exact.iter().filter(|tag| artifact.tags.entry_of(tag) == entry);
+        let named: Vec<_> = of_entry.map(|tag| (tag, self.named(destination, tag))).collect();
+        if let Some((tag, _)) = named.iter().find(|(_, named)| matches!(named, Named::Taken(..))) {
+            return Err(Reason::EntryTaken((*tag).clone()));
         }
+        if let Some(cause) = named.iter().find_map(|(_, named)| named.unknown()) {
+            return Err(Reason::Unknown(cause.to_owned()));
+        }
+        Ok(match named.first() {
+            Some((_, Named::Ours(digest) | Named::Begun(digest))) => Some(digest.clone()),
+            _ => self.digest(),
+        })
     }
 
     fn named(&self, destination: &Repository, tag: &Tag) -> &Named {

@@ -7,6 +7,7 @@
 //! | --- | --- | --- |
 //! | is in `ignore-versions`, or is a pre-release on GitHub | no | no |
 //! | is proved at its exact tag | yes | if its image has no missing parts |
+//! | is proved there, but GitHub has neither a release nor a tag of it | yes, with a warning | likewise |
 //! | is shown by the rolling tag, in our annotation | yes, with a warning | no |
 //! | is likely | yes, with a warning | no |
 //! | anything else: a nightly `20260110`, `1.2.3-22-slim` of another variant | no | no |
@@ -17,7 +18,7 @@ use super::Artifact;
 use super::evidence::{Answer, Asker, Kinship, SeenImage, Standing};
 use super::exact::Placed;
 use super::nominees::Nominee;
-use super::verdict::{Evidence, Reason, Verdict};
+use super::verdict::{Evidence, Image, Reason, Verdict};
 use crate::action::inputs::{OnConflict, Rolling};
 use crate::image::{Digest, Platform, Repository, Tag};
 use crate::plan::RollingTag;
@@ -27,6 +28,7 @@ use crate::version::Version;
 struct Looked<'a> {
     asker: &'a Asker<'a>,
     artifact: &'a Artifact,
+    placed: &'a Placed,
     destination: &'a Repository,
     rolling: &'a RollingTag,
     /// The digest that it names now.
@@ -64,7 +66,7 @@ pub(super) fn verdict(
 ) -> Answer<Verdict> {
     let wanted = asker.wanted;
     let now = asker.tag(destination, &rolling.tag)?;
-    let looked = Looked { asker, artifact, destination, rolling, now };
+    let looked = Looked { asker, artifact, placed, destination, rolling, now };
     let of_entry = placed.of_entry(artifact, destination, &rolling.entry);
     // A tag that already names this version's image isn't written, so no rule can forbid it.
     let names_ours = matches!(&of_entry, Ok(Some(digest)) if looked.now.as_ref() == Some(digest));
@@ -211,10 +213,13 @@ impl Looked<'_> {
                 SeenImage::Image { .. } | SeenImage::Unreadable(_) => {}
             }
         }
-        match found {
-            Some(_) if self.asker.standing(version)? == Standing::Prerelease => Ok(None),
-            found => Ok(found),
-        }
+        let Some((evidence, digest)) = found else { return Ok(None) };
+        Ok(match (self.asker.standing(version)?, evidence) {
+            (Standing::Prerelease, _) => None,
+            // It may have been withdrawn, or its release isn't made yet.
+            (Standing::Absent, Evidence::Proved) => Some((Evidence::Unreleased, digest)),
+            _ => Some((evidence, digest)),
+        })
     }
 
     /// Whether an image without our annotation is likely to be the nominee's version.
@@ -281,7 +286,7 @@ impl Looked<'_> {
             return Ok(Verdict::Stays(Reason::ChildrenMissing(version)));
         }
         Ok(match self.protection(shows)? {
-            Some(other) => Verdict::Stays(Reason::ExactTagOf(other)),
+            Some(reason) => Verdict::Stays(reason),
             None => Verdict::Give { version, digest },
         })
     }
@@ -300,9 +305,9 @@ impl Looked<'_> {
         if !ours {
             return Ok(false);
         }
-        let date = |digest| Ok(self.asker.image(self.destination, digest)?.base_created());
-        let exact = digest.map_or(Ok(self.artifact.base_created), date)?;
-        Ok(matches!((date(now)?, exact), (Some(shown), Some(exact)) if shown >= exact))
+        let date = |repository, digest| Ok(self.asker.image(repository, digest)?.base_created());
+        let exact = digest.map_or(Ok(self.artifact.base_created), |digest| date(self.home(digest), digest))?;
+        Ok(matches!((date(self.destination, now)?, exact), (Some(shown), Some(exact)) if shown >= exact))
     }
 
     /// Writes the tag, unless that would overwrite another version's exact tag or lose a platform.
@@ -310,15 +315,16 @@ impl Looked<'_> {
         if self.now.is_some() && self.now == digest {
             return Ok(Verdict::Right);
         }
-        if let Some(other) = self.protection(shows)? {
-            return Ok(Verdict::Stays(Reason::ExactTagOf(other)));
+        if let Some(reason) = self.protection(shows)? {
+            return Ok(Verdict::Stays(reason));
         }
         let lost = self.lost_platforms(digest.as_ref())?;
         Ok(if lost.is_empty() { Verdict::Write(digest) } else { Verdict::Stays(Reason::Platforms(lost)) })
     }
 
-    /// The other version whose exact tag this is: 24.1, if 24.1.1 has the rolling tag `24.1`.
-    fn protection(&self, shows: &Shows) -> Answer<Option<Version>> {
+    /// The reason if this is, or may be, the exact tag of another version: of 24.1, if 24.1.1 has the rolling tag
+    /// `24.1`.
+    fn protection(&self, shows: &Shows) -> Answer<Option<Reason>> {
         let Some(now) = &self.now else { return Ok(None) };
         let wanted = self.asker.wanted;
         let others = wanted.grammar.versions(&self.rolling.tag);
@@ -341,7 +347,7 @@ impl Looked<'_> {
         let SeenImage::Image { version, .. } = image else { return Ok(None) };
         if let Some(says) = version {
             return match Version::as_written(&says, wanted.grammar.scheme()) {
-                Some(says) if self.is_exact_tag_of(&says, &others, now)? => Ok(Some(says)),
+                Some(says) if self.is_exact_tag_of(&says, &others, now)? => Ok(Some(Reason::ExactTagOf(says))),
                 _ => Ok(None),
             };
         }
@@ -352,7 +358,7 @@ impl Looked<'_> {
         for other in others.into_iter().filter(|other| of_entry.iter().any(|of| of.as_str() == other.as_str())) {
             let known = self.asker.standing(other)? != Standing::Absent;
             if known && !self.has_longer_exact_tag(&self.rolling.tag, now)? {
-                return Ok(Some(other.clone()));
+                return Ok(Some(Reason::PerhapsExactTagOf(other.clone())));
             }
         }
         Ok(None)
@@ -388,6 +394,14 @@ impl Looked<'_> {
         Ok(true)
     }
 
+    /// Where an image of this release is, which this destination may still lack.
+    fn home(&self, digest: &Digest) -> &'_ Repository {
+        match &self.placed.image {
+            Image::Published { repository, digest: published } if published == digest => repository,
+            _ => self.destination,
+        }
+    }
+
     /// The platforms that the tag would lose. They are looked up only with `platforms: auto`, and only if the base
     /// lacks a platform of the source, or the image was built elsewhere; otherwise every release would have to read the
     /// image of every rolling tag.
@@ -398,7 +412,7 @@ impl Looked<'_> {
         };
         let gets = match digest {
             Some(digest) if self.artifact.composed.as_ref() != Some(digest) => {
-                match self.asker.image(self.destination, digest)? {
+                match self.asker.image(self.home(digest), digest)? {
                     SeenImage::Image { platforms, .. } => platforms,
                     SeenImage::Unreadable(_) => self.artifact.platforms.clone(),
                 }

@@ -164,6 +164,8 @@ pub enum Image {
 pub enum Evidence {
     /// The image under its exact tag says so, in our annotation.
     Proved,
+    /// Like `Proved`, but GitHub has neither a release nor a tag of the version.
+    Unreleased,
     /// The rolling tag names an image that says so, in our annotation, but there is no such exact tag.
     Shown,
     /// Its exact tag names an image of another tool, and either GitHub has the version or the rolling tag names the
@@ -196,6 +198,8 @@ pub enum Reason {
     Ignored,
     /// It is the exact tag of another version.
     ExactTagOf(Version),
+    /// It can be read as the exact tag of this version, and names an image of another tool.
+    PerhapsExactTagOf(Version),
     /// It names this release, on a base that is at least as new.
     NewerBase,
     /// It would lose these platforms.
@@ -228,7 +232,11 @@ impl Reason {
     pub fn is_worth_a_warning(&self) -> bool {
         match self {
             Self::HeldBy(_, evidence) => *evidence != Evidence::Proved,
-            Self::ChildrenMissing(_) | Self::Taken { .. } | Self::Platforms(_) | Self::Unknown(_) => true,
+            Self::ChildrenMissing(_)
+            | Self::Taken { .. }
+            | Self::PerhapsExactTagOf(_)
+            | Self::Platforms(_)
+            | Self::Unknown(_) => true,
             Self::EntryTaken(_)
             | Self::NotFinal(_)
             | Self::Ignored
@@ -243,6 +251,11 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::HeldBy(version, Evidence::Proved) => write!(f, "belongs to {version}, which is newer"),
+            Self::HeldBy(version, Evidence::Unreleased) => write!(
+                f,
+                "belongs to {version}, which is newer, but has neither a release nor a tag on GitHub; if {version} was withdrawn, add it to \
+                 `ignore-versions`"
+            ),
             Self::HeldBy(version, Evidence::Shown) => write!(
                 f,
                 "names an image of {version}, which is newer but has no exact tag; if {version} was withdrawn, add it to `ignore-versions`"
@@ -266,6 +279,10 @@ impl fmt::Display for Reason {
             Self::NotFinal(why) => f.write_str(why),
             Self::Ignored => f.write_str("this version is in `ignore-versions`"),
             Self::ExactTagOf(version) => write!(f, "is the exact tag of {version}"),
+            Self::PerhapsExactTagOf(version) => write!(
+                f,
+                "may be the exact tag of {version}, published by another tool; if it is a rolling tag, delete it once"
+            ),
             Self::NewerBase => f.write_str("already names this version, on the same or a newer base"),
             Self::Platforms(lost) => {
                 let lost: Vec<String> = lost.iter().map(|platform| format!("`{platform}`")).collect();

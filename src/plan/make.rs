@@ -12,6 +12,7 @@ use crate::image::SourceName;
 use crate::image::reference::InvalidName;
 use crate::matrix::{self, Row};
 use crate::ownership::Grammar;
+use crate::version::Scheme;
 
 impl Plan {
     /// Reads options, environment and files, and makes the plan.
@@ -62,6 +63,12 @@ impl Plan {
                 Problem::new(&Place::Input("pull-request"), situation)
                     .hint(format!("leave {} empty on pull requests", Input("version"))),
             );
+        }
+        if inputs.version_scheme == Scheme::Auto && version.has_implicit_post_release() {
+            let scheme = |scheme| Input("version-scheme").set_to(scheme);
+            let hint = format!("set {} if it is a pre-release, else {}", scheme("semver"), scheme("pep440"));
+            let situation = format!("`{version}` is read as a post-release, which moves rolling tags");
+            warnings.push(Problem::new(&Place::Input("version-scheme"), situation).hint(hint));
         }
         if let Platforms::Listed(platforms) = &inputs.platforms {
             warnings.extend(platforms.iter().filter_map(|platform| unknown(platform, &Place::Input("platforms"))));

@@ -48,7 +48,7 @@ impl Version {
     }
 
     /// Whether it has a post-release written as a dash and a number: `1.2.3-22`.
-    pub(super) fn has_implicit_post_release(&self) -> bool {
+    pub(crate) fn has_implicit_post_release(&self) -> bool {
         match &self.kind {
             Kind::Pep440(version) => version.post().is_some() && !self.text.contains(['p', 'P', 'r', 'R']),
             Kind::Semver(_) | Kind::Commit(_) => false,

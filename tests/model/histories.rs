@@ -4,7 +4,7 @@ use publish_variants::ownership::{Evidence, Reason, Standing, Verdict};
 
 use crate::history::{History, parsed, place};
 use crate::run::{Ended, Habits, Run};
-use crate::workflow::{IMAGE, Workflow, workflow};
+use crate::workflow::{IMAGE, OTHER_IMAGE, Workflow, workflow};
 use crate::world::Base;
 
 const ALPINE: &str = "alpine:3.23";
@@ -112,6 +112,23 @@ fn a_withdrawn_version_that_a_rolling_tag_still_shows_holds_it_and_says_how_to_l
     assert!(ended.reason("alpine").unwrap().is_worth_a_warning());
     assert_eq!(history.shows("alpine"), "1.3.0 on alpine:3.23");
     assert_eq!(history.shows("1.2-alpine"), "1.2.4 on alpine:3.23", "its own series goes on");
+    published(&history.run(&alpine().ignoring(&["1.3.0"]), "1.2.4"));
+    assert_eq!(history.shows("alpine"), "1.2.4 on alpine:3.23");
+}
+
+#[test]
+fn a_withdrawn_version_whose_image_is_left_gets_its_tag_back_with_a_warning() {
+    let history = History::new();
+    history.release(&alpine(), "1.2.3");
+    history.release(&alpine(), "1.3.0");
+    // Its release and its git tag are deleted, and the rolling tag is moved back by hand.
+    history.github("1.3.0", Standing::Absent).set("alpine", "1.2.3-alpine");
+    let ended = history.release(&alpine(), "1.2.4");
+    is_held_by(&ended, "alpine", "1.3.0", Evidence::Unreleased);
+    assert!(ended.reason("alpine").unwrap().to_string().contains("ignore-versions"));
+    assert!(ended.reason("alpine").unwrap().is_worth_a_warning());
+    assert_eq!(history.shows("alpine"), "1.3.0 on alpine:3.23", "its release may not be made yet");
+    assert_eq!(history.shows("1.2-alpine"), "1.2.4 on alpine:3.23");
     published(&history.run(&alpine().ignoring(&["1.3.0"]), "1.2.4"));
     assert_eq!(history.shows("alpine"), "1.2.4 on alpine:3.23");
 }
@@ -430,6 +447,30 @@ fn no_rolling_tag_is_given_to_an_image_that_cannot_be_pulled() {
     // Its own run restores them.
     published(&history.run(&alpine(), "1.3.0"));
     assert_eq!(history.shows("alpine"), "1.3.0 on alpine:3.23");
+}
+
+#[test]
+fn a_base_that_lost_a_platform_stops_no_copy_of_the_published_image_to_another_registry() {
+    let history = History::new();
+    let both = alpine().in_two_registries();
+    history.release(&both, "1.2.2");
+    // One registry is down.
+    history.release(&alpine(), "1.2.3");
+    history.move_base(ALPINE, Base::made(2).only("linux/amd64"));
+    published(&history.run(&both, "1.2.3"));
+    assert_eq!(history.shows_at(OTHER_IMAGE, "alpine"), "1.2.3 on alpine:3.23");
+}
+
+#[test]
+fn a_rolling_tag_follows_none_of_its_exact_tags_if_one_is_taken() {
+    let history = History::new();
+    history.release(&alpine(), "1.2.3");
+    let mut other = alpine().templates(&["v{version}-{tag}", "{version}-{tag}", "{tag}"]);
+    other.variants[0].env = "other".to_owned();
+    let ended = history.run(&other, "1.2.3");
+    assert!(matches!(ended.reason("1.2.3-alpine"), Some(Reason::Taken { .. })), "{ended:?}");
+    assert!(matches!(ended.reason("alpine"), Some(Reason::EntryTaken(_))), "{ended:?}");
+    assert_eq!(history.digest("alpine"), history.digest("1.2.3-alpine"));
 }
 
 #[test]

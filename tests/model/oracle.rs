@@ -444,11 +444,13 @@ impl Expectation<'_> {
     ) -> Vec<(Names, Why)> {
         let now = self.before.named(repository, tag);
         let stays = |why: Why| (now.clone().map_or(Names::Nothing, Names::This), why);
-        // The image that the exact tag of the entry names in the end.
+        // The image that the first exact tag of the entry names in the end, unless one of them is taken.
         let (exact, _) = self.workflow.names(item);
-        let exact = exact.into_iter().find(|(_, other)| *other == entry).map(|(template, _)| self.tag(template, entry));
-        let (mine, why) =
-            exact.map_or((release.clone(), Why::Right), |exact| self.exact(item, release, repository, &exact));
+        let exact = exact.into_iter().filter(|(_, other)| *other == entry);
+        let exact: Vec<(Names, Why)> =
+            exact.map(|(template, _)| self.exact(item, release, repository, &self.tag(template, entry))).collect();
+        let taken = exact.iter().find(|(_, why)| *why == Why::Taken);
+        let (mine, why) = taken.or(exact.first()).cloned().unwrap_or((release.clone(), Why::Right));
         let is_mine = now.as_ref().is_some_and(|now| why == Why::Right && self.is_mine(item, now, &mine));
         let withheld = if !self.version.is_final || self.before.standing(self.version.text) == Standing::Prerelease {
             Some(Why::NotFinal)
@@ -556,9 +558,10 @@ impl Expectation<'_> {
             }
             match &self.before.images[&digest].origin {
                 Origin::Ours { version: text, .. } if text == of.text => {
+                    let is_unreleased = self.before.standing(of.text) == Standing::Absent;
                     return Some(Rival {
                         version: of,
-                        evidence: Evidence::Proved,
+                        evidence: if is_unreleased { Evidence::Unreleased } else { Evidence::Proved },
                         digest: Some(digest),
                         is_certain: true,
                     });
@@ -725,7 +728,7 @@ impl Why {
             Reason::EntryTaken(_) => Self::EntryTaken,
             Reason::NotFinal(_) => Self::NotFinal,
             Reason::Ignored => Self::Ignored,
-            Reason::ExactTagOf(version) => Self::ExactTagOf(version.to_string()),
+            Reason::ExactTagOf(version) | Reason::PerhapsExactTagOf(version) => Self::ExactTagOf(version.to_string()),
             Reason::NewerBase => Self::NewerBase,
             Reason::Platforms(_) => Self::Platforms,
             Reason::Never => Self::Never,

@@ -284,12 +284,19 @@ impl<'a> Surveyed<'a> {
                 self.survey.tags(&self.wanted, &repository, tags.into_iter().flatten().map(|(tag, _)| tag));
             }
             Question::Image(repository, digest) => {
+                let is_there = world.repositories.get(&repository).is_some_and(|shelf| {
+                    shelf.content.contains(&digest) || shelf.tags.values().any(|named| *named == digest)
+                });
                 let image = &world.images[&digest];
-                self.documents.insert(digest.clone());
-                let seen = SeenImage::Image {
-                    version: image.annotated.clone(),
-                    base_created: image.base_made,
-                    platforms: image.platforms.clone(),
+                let seen = if is_there {
+                    self.documents.insert(digest.clone());
+                    SeenImage::Image {
+                        version: image.annotated.clone(),
+                        base_created: image.base_made,
+                        platforms: image.platforms.clone(),
+                    }
+                } else {
+                    SeenImage::Unreadable("it isn't there".to_owned())
                 };
                 self.survey.image(&repository, &digest, seen);
             }

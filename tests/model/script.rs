@@ -496,7 +496,9 @@ impl Player {
         let doubted: BTreeSet<_> = ends
             .iter()
             .flat_map(|(_, ended)| ended.decisions())
-            .filter(|decision| matches!(decision.verdict, Verdict::Stays(Reason::ExactTagOf(_))))
+            .filter(|decision| {
+                matches!(decision.verdict, Verdict::Stays(Reason::ExactTagOf(_) | Reason::PerhapsExactTagOf(_)))
+            })
             .map(|decision| (&decision.destination, &decision.tag))
             .collect();
         for (job, _) in &ends {
