@@ -970,6 +970,24 @@ async fn a_connection_that_breaks_while_the_engine_is_asked_for_buildkit_is_made
 }
 
 #[tokio::test]
+async fn an_image_whose_layers_containerd_has_just_removed_is_used_again() {
+    static LOST: AtomicBool = AtomicBool::new(false);
+    let (_folder, address) = fake_engine(|head| match head {
+        create if create.contains("/containers/create") && !LOST.swap(true, Ordering::Relaxed) => {
+            let message = "NotFound: parent snapshot sha256:0 does not exist: not found";
+            ("404 Not Found", json!({ "message": message }).to_string())
+        }
+        create if create.contains("/containers/create") => ("201 Created", json!({ "Id": "x" }).to_string()),
+        grpc if grpc.contains("/grpc") => ("400 Bad Request", json!({ "message": "no upgrade" }).to_string()),
+        _ => version("1.41", "linux"),
+    });
+    let engine = Engine::connect(Some(&address)).await.unwrap();
+    let base = format!("registry.lan/base@{}", Digest::of(b"base")).parse().unwrap();
+    let files = engine.lease(&base).files().await;
+    assert!(files.is_ok() && LOST.load(Ordering::Relaxed), "{files:?}");
+}
+
+#[tokio::test]
 async fn what_the_engine_refuses_to_remove_is_named_and_everything_else_is_removed() {
     const HELD: [&str; 3] = ["held-base", "held-container", "held-image"];
     const FREE: [&str; 4] = ["busy-container", "free-base", "free-container", "free-image"];

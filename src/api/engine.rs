@@ -99,8 +99,8 @@ impl Engine {
     }
 }
 
-/// Asks until the engine answers, since an engine that is being restarted is back within seconds. `attempt` starts from
-/// the beginning each time, so it must be idempotent.
+/// Asks until the engine answers, since an engine that is being restarted is back within seconds, and until it has the
+/// layers of its images. `attempt` starts from the beginning each time, so it must be idempotent.
 async fn until_answered<T, F>(attempt: impl Fn() -> F) -> Result<T, EngineError>
 where
     F: Future<Output = Result<T, EngineError>>,
@@ -108,7 +108,7 @@ where
     let mut retry = Retry::new(Api::Engine, DEADLINE, FIRST_WAIT);
     loop {
         match attempt().await {
-            Err(EngineError::Request { what, cause }) if cause.is_lost_connection() => {
+            Err(EngineError::Request { what, cause }) if cause.is_lost_connection() || cause.lacks_snapshot() => {
                 cause.pause(&mut retry).await.map_err(|cause| EngineError::Request { what, cause })?;
             }
             answer => return answer,

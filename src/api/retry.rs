@@ -148,9 +148,9 @@ const TABLE: &[Row] = &[
     // judge by.
     row(
         ENGINE,
-        When::Says(&["failed to load ref"]),
+        When::Says(&["failed to load ref", "parent snapshot"]),
         Class::UsuallyPermanent,
-        "a record of the build cache that was removed during the build (by its words)",
+        "a record of the build cache, or an unpacked layer, that was removed meanwhile (by its words)",
     ),
     row(
         ENGINE,
@@ -463,6 +463,7 @@ mod tests {
             "pull access denied for a, or it may require 'docker login'",
             "layer does not exist",
             "failed to load ref: bzkwlp80hex1tc1ivgqhtuhpk: not found",
+            "NotFound: parent snapshot sha256:0 does not exist: not found",
         ] {
             assert_eq!(class(Api::Engine, &words(message)), Class::UsuallyPermanent, "{message}");
         }

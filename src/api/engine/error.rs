@@ -174,6 +174,11 @@ impl Cause {
         self.is_ours
     }
 
+    /// Whether containerd has just removed an unpacked layer of an image. The next attempt unpacks it again.
+    pub(super) fn lacks_snapshot(&self) -> bool {
+        self.message.contains("parent snapshot")
+    }
+
     /// The HTTP status, if the engine answered.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
