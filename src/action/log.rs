@@ -247,10 +247,9 @@ impl Shared {
     fn redacted(&self, text: &str) -> String {
         let redacted = self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "***"));
         // A quote may have been cut in the middle of a secret.
-        let mut parts: Vec<&str> = redacted.split('…').collect();
-        let Some(last) = parts.pop() else { return redacted };
+        let Some((cut_off, last)) = redacted.rsplit_once('…') else { return redacted };
         let mut without_cut = String::with_capacity(redacted.len());
-        for part in parts {
+        for part in cut_off.split('…') {
             let cut = self.secrets.iter().find_map(|secret| without_beginning_of(secret.as_str(), part));
             without_cut += &cut.map_or_else(|| format!("{part}…"), |part| format!("{part}***…"));
         }

@@ -254,6 +254,7 @@ impl When {
     }
 }
 
+/// The longest wait that somebody may ask for. Nobody waits that long, and sums of longer times overflow.
 pub(super) const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// The attempts at one operation.
@@ -347,7 +348,6 @@ pub(super) fn retry_after(header: &str, now: DateTime<Utc>) -> Option<Duration> 
         // After a date in the past, no wait is needed.
         Err(_) => DateTime::parse_from_rfc2822(header).ok()?.signed_duration_since(now).to_std().unwrap_or_default(),
     };
-    // Nobody waits that long, and sums of longer times overflow.
     Some(wait.min(YEAR))
 }
 

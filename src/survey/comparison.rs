@@ -50,13 +50,11 @@ impl Surveyed<'_> {
         };
         let run_lines = variant.variant.run.len();
         let annotations = (&index.annotations, &then.index_annotations);
-        if let Some(difference) = kinship::difference(annotations, (&published, &then.composed), run_lines) {
-            return Ok(Err(format!("which was made by another plan: {difference}")));
-        }
-        if let Some(difference) = self.executables_differ(repository, &published, &then.composed).await? {
-            return Ok(Err(difference));
-        }
-        Ok(Ok(Content { index: pulled.document, images }))
+        let differs = match kinship::difference(annotations, (&published, &then.composed), run_lines) {
+            Some(difference) => Some(format!("which was made by another plan: {difference}")),
+            None => self.executables_differ(repository, &published, &then.composed).await?,
+        };
+        Ok(differs.map_or(Ok(Content { index: pulled.document, images }), Err))
     }
 
     /// The content of an index of this version, as it is: an image built elsewhere can't be composed again for a
@@ -105,13 +103,11 @@ impl Surveyed<'_> {
             let annotated =
                 ManifestOrIndex::parse(source.annotated.index.media_type(), annotated).expect("we have written it");
             let annotations = (&index.annotations, annotated.annotations());
-            if let Some(difference) = kinship::difference(annotations, (&published, made), 0) {
-                return Ok(Err(format!("which was made of other files: {difference}")));
-            }
-            if let Some(difference) = self.executables_differ(repository, &published, made).await? {
-                return Ok(Err(difference));
-            }
-            return Ok(Ok(Content { index: pulled.document, images }));
+            let differs = match kinship::difference(annotations, (&published, made), 0) {
+                Some(difference) => Some(format!("which was made of other files: {difference}")),
+                None => self.executables_differ(repository, &published, made).await?,
+            };
+            return Ok(differs.map_or(Ok(Content { index: pulled.document, images }), Err));
         }
         let digests = |content: &ManifestOrIndex| match content {
             ManifestOrIndex::Index(index) => index.manifests.iter().map(|listed| listed.digest.clone()).collect(),
