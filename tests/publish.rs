@@ -328,8 +328,11 @@ async fn tokens_that_expire_during_a_run_are_renewed() {
     tokens.grant("robot", "*", "pull,push,delete");
     tokens.set_lifetime(2);
     let Some(registry) = Registry::start(Auth::Token(&tokens)).await else { return parts::skip("no docker-registry") };
-    let images = format!("{}/acme/uv\n{}/acme/uv", registry.host(), world.open.host());
-    let credentials = format!("{} robot s3cret-robot", registry.host());
+    // Pushing the first manifest takes longer than its token lives.
+    let proxy = FaultProxy::start(registry.host());
+    proxy.inject(Rule::on("PUT", "/manifests/sha256:", Fault::Stall(Duration::from_millis(2500))).times(1));
+    let images = format!("{}/acme/uv\n{}/acme/uv", proxy.host(), world.open.host());
+    let credentials = format!("{} robot s3cret-robot", proxy.host());
     let step = world.step(&engine, "x", "0.9.26").input("images", &images).input("credentials", &credentials);
     let done = step.run().await.succeeded();
     let given: Vec<Vec<String>> =
